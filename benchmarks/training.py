@@ -1,0 +1,167 @@
+"""The report's recipe against the default recipe: the same corpus, vocabulary and machine, in turn in one run.
+
+    python benchmarks/training.py CORPUS [--seconds 120] [--max-size 60000]
+
+The report's recipe is Embedding 128, one LSTM layer of 1024, a linear layer over the whole vocabulary, Adam at 0.002,
+batches of 20, windows of 30, gradients clipped to 0.5. Each side trains in a process of its own for the same seconds;
+printed are tokens a second, peak memory, bits per character of the test part, and the arithmetic of a step over that of
+a large matrix product timed in the same process. Only the ratios mean something: machines differ, and are shared.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Trainer, TrainerConfig, Vocabulary
+from zh_lstm_lm.batches import IGNORED, TrainingWindows
+from zh_lstm_lm.evaluation import evaluate_ids
+from zh_lstm_lm.sizing import machine_rate, training_operations
+
+MEASURED_IDS = 20_001  # of the test part; a full softmax over all of it would take longer than the training
+
+
+class ReportModel(nn.Module):
+    """The report's model, as it is usually written."""
+
+    def __init__(self, vocab_size: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, 128)
+        self.lstm = nn.LSTM(128, 1024, batch_first=True)
+        self.linear = nn.Linear(1024, vocab_size)
+
+    def forward(self, inputs: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
+        """Logits of every next token. **Shape:** (batch, time) to (batch * time, vocab_size)."""
+        hidden, state = self.lstm(self.embedding(inputs), state)
+        return self.linear(hidden.flatten(0, 1)), state
+
+
+def train_report(train: TokenStream, test: TokenStream, vocabulary: Vocabulary, seconds: float) -> dict[str, float]:
+    """The report's loop, for as long as there is time; then its bits per character."""
+    torch.manual_seed(0)
+    ids = vocabulary.encode_stream(train)
+    windows = TrainingWindows(ids, batch_size=20, bptt_len=30)
+    model = ReportModel(len(vocabulary))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.002)
+    tokens, step, state = 0, 0, None
+    losses: list[float] = []
+    start = time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        inputs, targets = windows[step % len(windows)]
+        state = None if step % len(windows) == 0 else state
+        logits, state = model(inputs, state)
+        state = tuple(part.detach() for part in state)
+        loss = nn.functional.cross_entropy(logits, targets.flatten(), ignore_index=IGNORED)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+        tokens += targets.numel()
+        step += 1
+        losses.append(loss.item())
+    spent = time.perf_counter() - start
+    operations = training_operations(128, 1024, torch.tensor(vocabulary.counts), full=True)
+    return {
+        "tokens": tokens,
+        "seconds": spent,
+        "operations": operations,
+        "first_losses": sum(losses[:10]) / 10,
+        "last_losses": sum(losses[-10:]) / 10,
+        **measure_report(model, test, vocabulary),
+    }
+
+
+def measure_report(model: ReportModel, test: TokenStream, vocabulary: Vocabulary) -> dict[str, float]:
+    """Bits per character of the report's model over the measured part, with a new state every 1,000 tokens.
+
+    It is kinder than one long read: after a short training, the state runs away beyond what was trained on.
+    """
+    ids = vocabulary.encode_stream(test)[:MEASURED_IDS].long()
+    total, state = 0.0, None
+    with torch.no_grad():
+        for start in range(0, len(ids) - 1, 100):
+            window = ids[start : start + 101]
+            state = None if start % 1000 == 0 else state
+            logits, state = model(window[None, :-1], state)
+            targets = window[1:].masked_fill(window[1:] == vocabulary.bos_id, IGNORED)
+            total += float(nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum"))
+    assert vocabulary.characters_per_id is not None
+    characters = int(vocabulary.characters_per_id[ids[1:]].sum())
+    return {"bits_per_character": total / 0.6931471805599453 / characters}
+
+
+def train_default(train: TokenStream, test: TokenStream, vocabulary: Vocabulary, seconds: float) -> dict[str, float]:
+    """The library's default recipe for the same seconds."""
+    model = LSTMLanguageModel(vocabulary, ModelConfig.for_budget(train, vocabulary, minutes=seconds / 60))
+    trainer = Trainer(model, train, None, TrainerConfig(max_minutes=seconds / 60), progress=False)
+    start = time.perf_counter()
+    record = trainer.fit()[-1]
+    spent = time.perf_counter() - start
+    config = model.config
+    operations = training_operations(
+        config.embedding_dim, config.hidden_size, torch.tensor(vocabulary.counts), full=config.output == "full"
+    )
+    bits = evaluate_ids(model, vocabulary.encode_stream(test)[:MEASURED_IDS]).bits_per_character
+    assert bits is not None
+    tokens = record["tokens_per_second"] * spent
+    return {"tokens": tokens, "seconds": spent, "operations": operations, "bits_per_character": bits}
+
+
+def run_side(options: argparse.Namespace) -> None:
+    """Trains one side and prints its figures as JSON."""
+    corpus = TokenStream.from_files(options.corpus)
+    train, _, test = corpus.split(valid=0.05, test=0.05)
+    vocabulary = Vocabulary.from_stream(train, min_freq=options.min_freq, max_size=options.max_size)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    side = train_report if options.side == "report" else train_default
+    figures = side(train, test, vocabulary, options.seconds)
+    figures["peak_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    figures["before_megabytes"] = before / 1024
+    figures["machine_rate"] = machine_rate(seconds=1.0)
+    figures["vocab_size"] = len(vocabulary)
+    print(json.dumps(figures))
+
+
+def main() -> None:
+    """Runs both sides in turn and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus")
+    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--min-freq", type=int, default=3)
+    parser.add_argument("--max-size", type=int, default=60_000)
+    parser.add_argument("--side", choices=["report", "default"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        run_side(options)
+        return
+    sides = {}
+    for side in ("report", "default"):
+        command = [sys.executable, __file__, *sys.argv[1:], "--side", side]
+        sides[side] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    print(
+        f"vocabulary {sides['report']['vocab_size']:,}, {options.seconds:g} s each, {torch.get_num_threads()} threads"
+    )
+    print(f"{'':<32}{'report':>12}{'default':>12}{'ratio':>9}")
+    rows: list[tuple[str, Callable[[dict[str, float]], float]]] = [
+        ("tokens a second", lambda side: side["tokens"] / side["seconds"]),
+        ("peak memory, MB", lambda side: side["peak_megabytes"]),
+        ("bits per character, test part", lambda side: side["bits_per_character"]),
+        (
+            "arithmetic / matrix product",
+            lambda side: side["tokens"] / side["seconds"] * side["operations"] / side["machine_rate"],
+        ),
+    ]
+    for name, value in rows:
+        report, default = value(sides["report"]), value(sides["default"])
+        print(f"{name:<32}{report:>12,.3f}{default:>12,.3f}{default / report:>9.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Word-level LSTM language models of Chinese text: train, measure, write.
+
+    from zh_lstm_lm import LSTMLanguageModel, Sampler, TokenStream, Trainer, Vocabulary
+
+Names are imported when they are first used, so that importing this package loads neither torch nor jieba.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from zh_lstm_lm._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from zh_lstm_lm.callbacks import Callback as Callback
+    from zh_lstm_lm.callbacks import EarlyStopping as EarlyStopping
+    from zh_lstm_lm.errors import CheckpointError as CheckpointError
+    from zh_lstm_lm.errors import ConfigError as ConfigError
+    from zh_lstm_lm.errors import DataError as DataError
+    from zh_lstm_lm.errors import MissingDependencyError as MissingDependencyError
+    from zh_lstm_lm.errors import VocabularyError as VocabularyError
+    from zh_lstm_lm.errors import ZhLstmLmError as ZhLstmLmError
+    from zh_lstm_lm.evaluation import EvaluationResult as EvaluationResult
+    from zh_lstm_lm.evaluation import Score as Score
+    from zh_lstm_lm.evaluation import evaluate as evaluate
+    from zh_lstm_lm.evaluation import score as score
+    from zh_lstm_lm.model import LSTMLanguageModel as LSTMLanguageModel
+    from zh_lstm_lm.model import ModelConfig as ModelConfig
+    from zh_lstm_lm.sample import sample_novel as sample_novel
+    from zh_lstm_lm.sampler import Sampler as Sampler
+    from zh_lstm_lm.sampler import SamplerConfig as SamplerConfig
+    from zh_lstm_lm.token_stream import TokenStream as TokenStream
+    from zh_lstm_lm.tokenizers.base import Tokenizer as Tokenizer
+    from zh_lstm_lm.trainer import Trainer as Trainer
+    from zh_lstm_lm.trainer import TrainerConfig as TrainerConfig
+    from zh_lstm_lm.training_state import History as History
+    from zh_lstm_lm.training_state import TrainerState as TrainerState
+    from zh_lstm_lm.vocabulary import Vocabulary as Vocabulary
+
+_HOMES = {
+    "Callback": "callbacks",
+    "CheckpointError": "errors",
+    "ConfigError": "errors",
+    "DataError": "errors",
+    "EarlyStopping": "callbacks",
+    "EvaluationResult": "evaluation",
+    "History": "training_state",
+    "LSTMLanguageModel": "model",
+    "MissingDependencyError": "errors",
+    "ModelConfig": "model",
+    "Sampler": "sampler",
+    "SamplerConfig": "sampler",
+    "Score": "evaluation",
+    "TokenStream": "token_stream",
+    "Tokenizer": "tokenizers.base",
+    "Trainer": "trainer",
+    "TrainerConfig": "trainer",
+    "TrainerState": "training_state",
+    "Vocabulary": "vocabulary",
+    "VocabularyError": "errors",
+    "ZhLstmLmError": "errors",
+    "evaluate": "evaluation",
+    "sample_novel": "sample",
+    "score": "evaluation",
+}
+
+__all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

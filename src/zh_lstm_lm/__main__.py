@@ -1,0 +1,8 @@
+"""``python -m zh_lstm_lm`` is ``zh-lstm-lm``."""
+
+import sys
+
+from zh_lstm_lm.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

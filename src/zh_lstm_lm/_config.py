@@ -1,0 +1,124 @@
+"""What every config class shares: option names, types and ranges, checked and told in one voice."""
+
+import dataclasses
+import difflib
+import math
+import os
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from typing_extensions import Self
+
+from zh_lstm_lm.errors import ConfigError
+
+__all__ = ["Config", "check_choice", "check_integer", "check_number", "check_type", "nearest_name"]
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """Returns ``"; did you mean 'x'?"`` for the known name nearest to `name`, or an empty string."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+class Config:
+    """Base of the frozen config dataclasses: keyword-only, unknown names refused, JSON both ways."""
+
+    def __new__(cls, *args: object, **options: object) -> Self:
+        """Refuses positional and unknown options before the dataclass sees them."""
+        names = cls.option_names()
+        if args:
+            raise ConfigError(f"{cls.__name__} takes its options by name, as in {cls.__name__}({names[0]}=…)")
+        for name in options:
+            if name not in names:
+                hint = nearest_name(name, names)
+                raise ConfigError(f"{cls.__name__} has no option {name!r}{hint}; it has {', '.join(names)}")
+        return super().__new__(cls)
+
+    @classmethod
+    def option_names(cls) -> list[str]:
+        """The names of all options, in the order of their definition."""
+        return [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options as plain JSON values."""
+        return {name: _plain(getattr(self, name)) for name in self.option_names()}
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any]) -> Self:
+        """Builds the config from `to_dict`'s output.
+
+        Raises:
+            ConfigError: An unknown name, or a value that is out of range.
+        """
+        if not isinstance(options, Mapping):
+            raise ConfigError(f"{cls.__name__} needs a mapping of options, got {options!r}")
+        return cls(**{str(name): value for name, value in options.items()})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def check_integer(
+    name: str, value: object, *, minimum: int, maximum: int | None = None, optional: bool = False
+) -> None:
+    """Raises ConfigError unless `value` is an integer in the range (or None, if `optional`)."""
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"{name} must be an integer{' or None' * optional}, got {value!r}")
+    if value < minimum or (maximum is not None and value > maximum):
+        wanted = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+        raise ConfigError(f"{name} must be {wanted}, got {value!r}")
+
+
+def check_number(
+    name: str,
+    value: object,
+    *,
+    minimum: float = 0.0,
+    maximum: float = math.inf,
+    exclusive: bool = False,
+    optional: bool = False,
+) -> None:
+    """Raises ConfigError unless `value` is a finite number in the range (or None, if `optional`).
+
+    Args:
+        name: The option's name, for the message.
+        value: What was given.
+        minimum: Least allowed value.
+        maximum: Greatest allowed value.
+        exclusive: Whether the two ends themselves are refused.
+        optional: Whether None is allowed.
+    """
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ConfigError(f"{name} must be a number{' or None' * optional}, got {value!r}")
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        finite = False
+    inside = minimum < value < maximum if exclusive else minimum <= value <= maximum
+    if not inside or not finite:
+        if maximum == math.inf:
+            wanted = f"{'greater than' if exclusive else 'at least'} {minimum:g}, and finite"
+        else:
+            wanted = f"{'between' if exclusive else 'from'} {minimum:g} {'and' if exclusive else 'to'} {maximum:g}"
+        raise ConfigError(f"{name} must be {wanted}, got {value!r}")
+
+
+def check_type(name: str, value: object, *kinds: type) -> None:
+    """Raises ConfigError unless `value` is an instance of one of `kinds`; NoneType among them allows None."""
+    if not isinstance(value, kinds):
+        wanted = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
+        raise ConfigError(f"{name} must be a {wanted}, got {value!r}")
+
+
+def check_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Raises ConfigError unless `value` is one of the names in `choices`."""
+    if value not in choices:
+        hint = nearest_name(value, choices) if isinstance(value, str) else ""
+        raise ConfigError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}{hint}")

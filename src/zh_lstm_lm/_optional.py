@@ -1,0 +1,26 @@
+"""Optional libraries, imported at the moment they are needed."""
+
+import importlib
+from types import ModuleType
+
+from zh_lstm_lm.errors import MissingDependencyError
+
+__all__ = ["require"]
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """Imports an optional library, or says how to install it.
+
+    Args:
+        module: Import name, such as ``"rjieba"``.
+        extra: The extra of this package that brings it, such as ``"fast"``.
+
+    Raises:
+        MissingDependencyError: The library is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{module} is not installed; it comes with the extra {extra!r}: pip install 'zh-lstm-lm[{extra}]'"
+        ) from error

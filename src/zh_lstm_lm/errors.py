@@ -1,0 +1,45 @@
+"""Every error that this library raises on purpose; the whole tree:
+
+    ZhLstmLmError
+    ├── ConfigError (ValueError)              an option: unknown name, wrong type, out of range, contradiction
+    ├── DataError (ValueError)                a text, a file or a folder that cannot be read, used or written
+    ├── VocabularyError (ValueError)          a token or an id that a vocabulary does not have, or may not take
+    ├── CheckpointError (ValueError)          a saved folder that is missing, foreign, damaged, or cannot be written
+    └── MissingDependencyError (ImportError)  an optional library that is not installed
+
+`except ZhLstmLmError` catches them all. A message names the thing, the value received, what was expected and the
+next step. Errors that tell of a mistake inside the library itself stay what they are.
+"""
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "MissingDependencyError",
+    "VocabularyError",
+    "ZhLstmLmError",
+]
+
+
+class ZhLstmLmError(Exception):
+    """Base of all errors that the library raises on purpose."""
+
+
+class ConfigError(ZhLstmLmError, ValueError):
+    """An option has an unknown name, a wrong type, or a value out of range."""
+
+
+class DataError(ZhLstmLmError, ValueError):
+    """A text, file or folder cannot be read, cannot be used, or cannot be written."""
+
+
+class VocabularyError(ZhLstmLmError, ValueError):
+    """A vocabulary lacks the token or id asked for, or may not take the one given."""
+
+
+class CheckpointError(ZhLstmLmError, ValueError):
+    """A saved model or run is missing, foreign, damaged, or cannot be written."""
+
+
+class MissingDependencyError(ZhLstmLmError, ImportError):
+    """An optional library is needed and not installed; the message has the install command."""

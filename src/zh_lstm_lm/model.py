@@ -1,0 +1,327 @@
+"""The language model: embedding, LSTM, output layer, and the vocabulary that its ids belong to."""
+
+import itertools
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from zh_lstm_lm import sizing
+from zh_lstm_lm._config import Config, check_choice, check_integer, check_number, check_type
+from zh_lstm_lm.batches import IGNORED
+from zh_lstm_lm.errors import CheckpointError, ConfigError, DataError
+from zh_lstm_lm.model_folder import read_description, read_weights, write_model_folder
+from zh_lstm_lm.output_layers import AdaptiveSoftmax, FullSoftmax, OutputLayer, default_cutoffs
+from zh_lstm_lm.regularization import locked_dropout
+from zh_lstm_lm.token_stream import TokenStream
+from zh_lstm_lm.tokenizers.base import Tokenizer
+from zh_lstm_lm.vocabulary import Vocabulary
+
+__all__ = ["LSTMLanguageModel", "LSTMState", "ModelConfig", "detach_state"]
+
+LSTMState: TypeAlias = tuple[Tensor, Tensor]
+"""The pair (h, c). **Shape:** (num_layers, batch, hidden_size) each."""
+
+_FULL_SOFTMAX_LIMIT = 4000
+
+
+@dataclass(frozen=True)
+class ModelConfig(Config):
+    """Sizes and make-up of a model.
+
+    Attributes:
+        embedding_dim: Width of the word embedding.
+        hidden_size: Width of each LSTM layer.
+        num_layers: Number of LSTM layers.
+        dropout: Share of features dropped after the embedding and after each layer; 0 drops none.
+        tie_weights: Whether a full softmax shares the embedding's weight.
+        output: ``"full"`` or ``"adaptive"`` softmax; ``"auto"`` takes the full one for small vocabularies.
+        cutoffs: First ids of the adaptive softmax's tails, rising; None chooses them.
+        div_value: By how much each tail of the adaptive softmax is narrower than the one before; 1 for not at all.
+        seed: What the first weights are drawn from.
+    """
+
+    embedding_dim: int = 192
+    hidden_size: int = 384
+    num_layers: int = 1
+    dropout: float = 0.1
+    tie_weights: bool = False
+    output: str = "auto"
+    cutoffs: tuple[int, ...] | None = None
+    div_value: float = 2.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("embedding_dim", "hidden_size", "num_layers"):
+            check_integer(name, getattr(self, name), minimum=1, maximum=1 << 20)
+        check_number("dropout", self.dropout, maximum=0.99)
+        check_choice("output", self.output, ("auto", "full", "adaptive"))
+        check_number("div_value", self.div_value, minimum=1.0, maximum=1e6)
+        check_integer("seed", self.seed, minimum=0, maximum=2**63 - 1)
+        check_type("tie_weights", self.tie_weights, bool)
+        if self.tie_weights and self.output == "adaptive":
+            raise ConfigError("tie_weights needs output='full' (or 'auto'), got output='adaptive'")
+        if self.cutoffs is not None:
+            if not isinstance(self.cutoffs, (list, tuple)) or not self.cutoffs:
+                raise ConfigError(f"cutoffs must be a tuple of rising integers or None, got {self.cutoffs!r}")
+            for cutoff in self.cutoffs:
+                check_integer("a cutoff", cutoff, minimum=1)
+            if list(self.cutoffs) != sorted(set(self.cutoffs)):
+                raise ConfigError(f"cutoffs must rise, got {self.cutoffs!r}")
+            object.__setattr__(self, "cutoffs", tuple(self.cutoffs))
+
+    def resolve(self, vocab_size: int) -> "ModelConfig":
+        """Settles what depends on the vocabulary: the kind of output layer and its cutoffs.
+
+        Raises:
+            ConfigError: A cutoff lies outside the vocabulary.
+        """
+        full = self.output == "full" or self.tie_weights
+        if self.output == "auto" and self.cutoffs is None:
+            full = full or vocab_size <= _FULL_SOFTMAX_LIMIT
+        if full:
+            return replace(self, output="full", cutoffs=None)
+        cutoffs = self.cutoffs or default_cutoffs(vocab_size)
+        if cutoffs[-1] >= vocab_size:
+            raise ConfigError(f"cutoffs must be smaller than the vocabulary of {vocab_size} tokens, got {cutoffs!r}")
+        return replace(self, output="adaptive", cutoffs=cutoffs)
+
+    @classmethod
+    def for_budget(cls, stream: TokenStream, vocabulary: Vocabulary, *, minutes: float, **options: Any) -> Self:
+        """Chooses sizes and dropout for what this machine can train in the time there is.
+
+        Args:
+            stream: The training part.
+            vocabulary: Its vocabulary.
+            minutes: Training time in minutes.
+            **options: Options that are settled already, such as ``seed=1``.
+
+        Raises:
+            ConfigError: `minutes` is not a positive number.
+        """
+        check_number("minutes", minutes, exclusive=True)
+        counts = torch.tensor(vocabulary.counts)
+        embedding_dim, hidden_size, dropout = sizing.choose_sizes(counts, len(stream), 60 * minutes)
+        return cls(**{"embedding_dim": embedding_dim, "hidden_size": hidden_size, "dropout": dropout, **options})
+
+
+class LSTMLanguageModel(nn.Module):
+    """A word-level LSTM language model.
+
+    The state is always an argument and a return value, never kept. The vocabulary belongs to the model and is saved
+    with it, but is not a part of ``state_dict``.
+
+    Attributes:
+        vocabulary: The vocabulary, fixed.
+        config: Sizes, with everything settled.
+        training_summary: Plain values that say how the model was trained; they are saved with it.
+
+    Example:
+        >>> model = LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=8, hidden_size=16))  # doctest: +SKIP
+        >>> logits, state = model(torch.tensor([vocabulary.encode("话说")]))  # doctest: +SKIP
+    """
+
+    def __init__(self, vocabulary: Vocabulary, config: ModelConfig | None = None) -> None:
+        """Builds the model and draws its weights from ``config.seed``; the global random state is not touched.
+
+        Args:
+            vocabulary: The vocabulary; the model holds a frozen copy.
+            config: Sizes; None takes the defaults.
+
+        Raises:
+            ConfigError: An argument has the wrong type, or a size does not fit the vocabulary.
+        """
+        super().__init__()
+        check_type("vocabulary", vocabulary, Vocabulary)
+        check_type("config", config, ModelConfig, type(None))
+        self.vocabulary = vocabulary.frozen_copy()
+        self.config = config = (config or ModelConfig()).resolve(len(vocabulary))
+        self.training_summary: dict[str, Any] = {}
+        device = torch.get_default_device()
+        with torch.device("meta"):  # nothing is drawn or allocated yet
+            self.embedding = nn.Embedding(len(vocabulary), config.embedding_dim)
+            widths = [config.embedding_dim] + [config.hidden_size] * config.num_layers
+            self.layers = nn.ModuleList(
+                nn.LSTM(before, after, batch_first=True) for before, after in itertools.pairwise(widths)
+            )
+            self.output: OutputLayer
+            if config.output == "full":
+                tied_dim = config.embedding_dim if config.tie_weights else None
+                self.output = FullSoftmax(config.hidden_size, len(vocabulary), tied_dim=tied_dim)
+            else:
+                assert config.cutoffs is not None
+                self.output = AdaptiveSoftmax(
+                    config.hidden_size, len(vocabulary), config.cutoffs, div_value=config.div_value
+                )
+        if device.type != "meta":
+            self.to_empty(device=device)
+            self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws the weights anew from ``config.seed``."""
+        generator = torch.Generator(self.embedding.weight.device).manual_seed(self.config.seed)
+        with torch.no_grad():
+            self.embedding.weight.normal_(0.0, self.config.embedding_dim**-0.5, generator=generator)
+            bound = self.config.hidden_size**-0.5
+            for layer in self.layers:
+                for name, parameter in layer.named_parameters():
+                    parameter.uniform_(-bound, bound, generator=generator)
+                    if name.startswith("bias_ih"):  # remember at first (Jozefowicz et al., 2015)
+                        parameter[self.config.hidden_size : 2 * self.config.hidden_size] += 1.0
+        self.output.reset_parameters(generator, torch.tensor(self.vocabulary.counts))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.embedding.weight.device
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights; shared ones count once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def init_state(self, batch_size: int) -> LSTMState:
+        """The zero state. **Shape:** (num_layers, batch_size, hidden_size), twice."""
+        weight = self.embedding.weight
+        shape = (self.config.num_layers, batch_size, self.config.hidden_size)
+        return weight.new_zeros(shape), weight.new_zeros(shape)
+
+    def forward(self, inputs: Tensor, state: LSTMState | None = None) -> tuple[Tensor, LSTMState]:
+        """Predicts the token after each input.
+
+        Args:
+            inputs: Token ids. **Shape:** (batch, time), int64.
+            state: What was read before; None for nothing.
+
+        Returns:
+            Logits (with adaptive softmax: log-probabilities), **Shape:** (batch, time, vocab_size), and the state
+            after the last input.
+        """
+        hidden, state = self.hidden_states(inputs, state)
+        scores = self.output.scores(hidden.flatten(0, 1), self._tied)  # (batch * time, vocab_size)
+        return scores.view(*inputs.shape, -1), state
+
+    def hidden_states(
+        self, inputs: Tensor, state: LSTMState | None = None, *, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, LSTMState]:
+        """Reads inputs; the output layer makes predictions of what this returns.
+
+        Args:
+            inputs: Token ids. **Shape:** (batch, time), int64.
+            state: What was read before; None for nothing.
+            generator: Where dropout masks are drawn from in training; None for PyTorch's global one.
+
+        Returns:
+            The last layer's states, **Shape:** (batch, time, hidden_size), and the state after the last input.
+        """
+        if inputs.dim() != 2:
+            raise DataError(f"inputs must have the shape (batch, time), got {tuple(inputs.shape)}")
+        dropout = self.config.dropout if self.training else 0.0
+        h, c = self.init_state(inputs.shape[0]) if state is None else state
+        hidden = locked_dropout(self.embedding(inputs), dropout, generator)  # (batch, time, embedding_dim)
+        states = []
+        for number, layer in enumerate(self.layers):
+            hidden, after = layer(hidden, (h[number : number + 1], c[number : number + 1]))
+            hidden = locked_dropout(hidden, dropout, generator)  # (batch, time, hidden_size)
+            states.append(after)
+        if len(states) == 1:
+            return hidden, states[0]
+        return hidden, (torch.cat([after[0] for after in states]), torch.cat([after[1] for after in states]))
+
+    def loss(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        state: LSTMState | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, LSTMState]:
+        """The training path: cross-entropy, without scores of the whole vocabulary where it can do without.
+
+        Args:
+            inputs: Token ids. **Shape:** (batch, time), int64.
+            targets: The ids that follow; -100 is not counted. **Shape:** (batch, time), int64.
+            state: What was read before; None for nothing.
+            generator: Where dropout masks are drawn from; None for PyTorch's global one.
+
+        Returns:
+            The mean over the counted targets, in nats (0 if there is none), as a scalar;
+            **Shape:** (), and the state after the last input.
+        """
+        log_probs, state = self.target_log_probs(inputs, targets, state, generator=generator)
+        return -log_probs.sum() / (targets != IGNORED).sum().clamp(min=1), state
+
+    def target_log_probs(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        state: LSTMState | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, LSTMState]:
+        """Log-probability of each target, in nats; 0 where it is -100.
+
+        Args and state as in `loss`.
+
+        Returns:
+            Log-probabilities, **Shape:** (batch, time), and the state after the last input.
+        """
+        hidden, state = self.hidden_states(inputs, state, generator=generator)
+        log_probs = self.output.target_log_probs(hidden.flatten(0, 1), targets.flatten(), self._tied)
+        return log_probs.view_as(targets), state
+
+    @property
+    def _tied(self) -> Tensor | None:
+        return self.embedding.weight if self.config.tie_weights else None
+
+    def save_pretrained(self, path: str | PathLike[str]) -> None:
+        """Saves the model into a folder that holds everything: weights, sizes, vocabulary, a README.
+
+        A folder that is there is replaced as a whole; files in it that are not a model's stay.
+
+        Args:
+            path: The folder.
+
+        Raises:
+            CheckpointError: It cannot be written.
+        """
+        write_model_folder(
+            Path(path),
+            options=self.config.to_dict(),
+            training=self.training_summary,
+            vocabulary=self.vocabulary,
+            tensors=self.state_dict(),
+        )
+
+    @classmethod
+    def from_pretrained(cls, path: str | PathLike[str], *, tokenizer: Tokenizer | None = None) -> "LSTMLanguageModel":
+        """Loads a model from its folder, in evaluation mode. Nothing that is loaded can run code.
+
+        Args:
+            path: The folder that `save_pretrained` wrote.
+            tokenizer: The tokenizer, where the model was trained with an object of the user's.
+
+        Raises:
+            CheckpointError: The folder is missing, foreign, incomplete or damaged.
+            VocabularyError: The model needs its user's tokenizer.
+        """
+        check_type("path", path, str, PathLike)
+        folder = Path(path)
+        options, training, vocabulary = read_description(folder, tokenizer=tokenizer)
+        try:
+            with torch.device("meta"):
+                model = cls(vocabulary, ModelConfig.from_dict(options))
+        except ConfigError as error:
+            raise CheckpointError(f"{folder / 'config.json'}: {error}; the file is damaged or foreign") from error
+        model.load_state_dict(read_weights(folder, model.state_dict()), assign=True)
+        model.training_summary = training
+        return model.eval()
+
+
+def detach_state(state: LSTMState) -> LSTMState:
+    """Cuts a state off the graph of what it was computed from, so that gradients end there."""
+    return state[0].detach(), state[1].detach()

@@ -1,0 +1,114 @@
+"""How weights are updated: Adam (lazy for the embedding), clipping, and the learning rate as a function of the step."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from zh_lstm_lm.model import LSTMLanguageModel
+
+__all__ = ["Optimizer", "clip_gradients", "learning_rate_at", "sparse_embedding"]
+
+
+@contextmanager
+def sparse_embedding(model: LSTMLanguageModel) -> Iterator[None]:
+    """Gives the embedding sparse gradients inside the block, unless the output layer shares its weight.
+
+    A window touches a few hundred rows of tens of thousands; a dense gradient would cost more than the LSTM.
+    """
+    before = model.embedding.sparse
+    model.embedding.sparse = not model.config.tie_weights
+    try:
+        yield
+    finally:
+        model.embedding.sparse = before
+
+
+class Optimizer:
+    """Adam (Kingma and Ba, 2015); rows of the embedding are updated only when they occur.
+
+    Args:
+        model: The model to train.
+        betas: Decay of the running means of the gradient and of its square.
+    """
+
+    def __init__(self, model: LSTMLanguageModel, *, betas: tuple[float, float]) -> None:
+        self._names = {parameter: name for name, parameter in model.named_parameters()}
+        lazy = [] if model.config.tie_weights else [model.embedding.weight]
+        dense = [parameter for parameter in self._names if not any(parameter is other for other in lazy)]
+        self._optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(dense, betas=betas, fused=True)]
+        if lazy:
+            self._optimizers.append(torch.optim.SparseAdam(lazy, betas=betas))
+
+    def step(self, learning_rate: float) -> None:
+        """Updates the weights from their gradients, and drops the gradients."""
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Everything that a checkpoint needs, as ``"parameter name/field"`` to tensor."""
+        return {
+            f"{self._names[cast(nn.Parameter, parameter)]}/{field}": torch.as_tensor(value).detach().cpu().contiguous()
+            for optimizer in self._optimizers
+            for parameter, fields in optimizer.state.items()
+            for field, value in fields.items()
+        }
+
+    def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes over what `state_tensors` gave."""
+        parameters = {name: parameter for parameter, name in self._names.items()}
+        for optimizer in self._optimizers:
+            owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+            for key, value in tensors.items():
+                name, _, field = key.rpartition("/")
+                parameter = parameters[name]
+                if id(parameter) in owned:
+                    counter = field == "step" and isinstance(optimizer, torch.optim.SparseAdam)
+                    kept = int(value) if counter else value.to(parameter.device, copy=True)
+                    optimizer.state[parameter][field] = kept
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
+    """Scales all gradients down where their common norm is above `max_norm`; sparse ones take part.
+
+    Args:
+        parameters: The weights.
+        max_norm: The most that the norm may be.
+
+    Returns:
+        The norm before. **Shape:** ().
+    """
+    values = []
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()  # rows that occur twice are summed before they are measured
+        if parameter.grad is not None:
+            values.append(parameter.grad._values() if parameter.grad.is_sparse else parameter.grad)
+    if not values:
+        return torch.zeros(())
+    norm = nn.utils.get_total_norm(values)
+    torch._foreach_mul_(values, (max_norm / (norm + 1e-6)).clamp(max=1.0))
+    return norm
+
+
+def learning_rate_at(step: int, *, peak: float, schedule: str, warmup_steps: int, planned_steps: int | None) -> float:
+    """The learning rate of an update.
+
+    Args:
+        step: Updates made before it.
+        peak: The highest rate.
+        schedule: ``"cosine"`` falls to a hundredth of it at the end, ``"constant"`` stays.
+        warmup_steps: Updates over which the rate rises from zero.
+        planned_steps: Updates of the whole run; None while they are not yet known.
+    """
+    rate = peak * min(1.0, (step + 1) / max(1, warmup_steps))
+    if schedule == "constant" or planned_steps is None:
+        return rate
+    progress = min(1.0, step / max(1, planned_steps))
+    return rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress)))

@@ -1,0 +1,167 @@
+"""From hidden states to probabilities of the next token: over all at once, or in clusters by frequency."""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from zh_lstm_lm.batches import IGNORED
+
+__all__ = ["AdaptiveSoftmax", "FullSoftmax", "OutputLayer", "default_cutoffs"]
+
+
+class OutputLayer(nn.Module):
+    """What a model asks of its last layer.
+
+    `tied` is the embedding's weight where the layer shares it, else None.
+    """
+
+    def scores(self, hidden: Tensor, tied: Tensor | None = None) -> Tensor:
+        """Logits or log-probabilities of all tokens.
+
+        Args:
+            hidden: **Shape:** (rows, hidden_size).
+            tied: The shared weight. **Shape:** (vocab_size, embedding_dim).
+
+        Returns:
+            **Shape:** (rows, vocab_size).
+        """
+        raise NotImplementedError
+
+    def target_log_probs(self, hidden: Tensor, targets: Tensor, tied: Tensor | None = None) -> Tensor:
+        """Log-probability, in nats, of one token a row; 0 where the target is `IGNORED`.
+
+        Args:
+            hidden: **Shape:** (rows, hidden_size).
+            targets: Token ids. **Shape:** (rows,).
+            tied: The shared weight. **Shape:** (vocab_size, embedding_dim).
+
+        Returns:
+            **Shape:** (rows,).
+        """
+        raise NotImplementedError
+
+    def reset_parameters(self, generator: torch.Generator, counts: Tensor) -> None:
+        """Draws new weights; the biases start at the logarithm of the tokens' frequency.
+
+        Args:
+            generator: Where the weights are drawn from.
+            counts: How often each token occurs in the training text. **Shape:** (vocab_size,).
+        """
+        raise NotImplementedError
+
+
+class FullSoftmax(OutputLayer):
+    """One linear layer over the whole vocabulary.
+
+    Args:
+        hidden_size: Width of the hidden states.
+        vocab_size: Number of tokens.
+        tied_dim: Width of the embedding whose weight is shared (Press and Wolf, 2017); None for a weight of its own.
+            Where it differs from `hidden_size`, a projection comes first.
+    """
+
+    def __init__(self, hidden_size: int, vocab_size: int, *, tied_dim: int | None = None) -> None:
+        super().__init__()
+        self.projection = nn.Linear(hidden_size, tied_dim, bias=False) if tied_dim not in (None, hidden_size) else None
+        self.weight = nn.Parameter(torch.empty(vocab_size, hidden_size)) if tied_dim is None else None
+        self.bias = nn.Parameter(torch.empty(vocab_size))
+
+    def scores(self, hidden: Tensor, tied: Tensor | None = None) -> Tensor:
+        """Logits, not normalised. See `OutputLayer.scores`."""
+        if self.projection is not None:
+            hidden = self.projection(hidden)
+        weight = tied if self.weight is None else self.weight
+        assert weight is not None
+        return functional.linear(hidden, weight, self.bias)
+
+    def target_log_probs(self, hidden: Tensor, targets: Tensor, tied: Tensor | None = None) -> Tensor:
+        """See `OutputLayer.target_log_probs`."""
+        return -functional.cross_entropy(self.scores(hidden, tied), targets, ignore_index=IGNORED, reduction="none")
+
+    def reset_parameters(self, generator: torch.Generator, counts: Tensor) -> None:
+        """See `OutputLayer.reset_parameters`."""
+        with torch.no_grad():
+            for weight in (self.weight, self.projection.weight if self.projection is not None else None):
+                if weight is not None:
+                    weight.normal_(0.0, weight.shape[1] ** -0.5, generator=generator)
+            self.bias.copy_(_log_frequencies(counts))
+
+
+class AdaptiveSoftmax(OutputLayer):
+    """A softmax in clusters: frequent tokens in the head, rare ones in tails of falling width (Grave et al., 2017).
+
+    The ids must be ordered by falling frequency. The head holds the tokens below the first cutoff and one entry for
+    each tail; the probability of a token in a tail is that of its tail times its own within it. The cost of a token is
+    that of the head and of the one tail it falls in.
+
+    Args:
+        hidden_size: Width of the hidden states.
+        vocab_size: Number of tokens.
+        cutoffs: First id of each tail, rising.
+        div_value: Tail *i*, counted from 1, is ``hidden_size / div_value**i`` wide (at least 8).
+    """
+
+    def __init__(self, hidden_size: int, vocab_size: int, cutoffs: Sequence[int], *, div_value: float = 2.5) -> None:
+        super().__init__()
+        self.cutoffs = (*cutoffs, vocab_size)
+        self.head_size = cutoffs[0]
+        self.head = nn.Linear(hidden_size, self.head_size + len(cutoffs))
+        self.narrow, self.tails = nn.ModuleList(), nn.ModuleList()
+        for number, (start, stop) in enumerate(itertools.pairwise(self.cutoffs), start=1):
+            width = min(hidden_size, max(8, int(hidden_size * (1 / div_value) ** number)))
+            self.narrow.append(nn.Linear(hidden_size, width, bias=False))
+            self.tails.append(nn.Linear(width, stop - start))
+
+    def scores(self, hidden: Tensor, tied: Tensor | None = None) -> Tensor:
+        """Log-probabilities. See `OutputLayer.scores`."""
+        head = functional.log_softmax(self.head(hidden), dim=-1)  # (rows, head_size + tails)
+        parts = [head[:, : self.head_size]]
+        for number, (narrow, tail) in enumerate(zip(self.narrow, self.tails, strict=True)):
+            within = functional.log_softmax(tail(narrow(hidden)), dim=-1)  # (rows, size of the tail)
+            parts.append(within + head[:, self.head_size + number, None])
+        return torch.cat(parts, dim=-1)
+
+    def target_log_probs(self, hidden: Tensor, targets: Tensor, tied: Tensor | None = None) -> Tensor:
+        """See `OutputLayer.target_log_probs`."""
+        bounds = torch.tensor(self.cutoffs[:-1], device=targets.device)
+        cluster = torch.bucketize(targets, bounds, right=True)  # (rows,), 0 for the head and for IGNORED
+        entry = torch.where(cluster > 0, self.head_size - 1 + cluster, targets)
+        result = -functional.cross_entropy(self.head(hidden), entry, ignore_index=IGNORED, reduction="none")
+        for number, (narrow, tail) in enumerate(zip(self.narrow, self.tails, strict=True)):
+            rows = (cluster == number + 1).nonzero().squeeze(1)
+            if len(rows):
+                within = targets.index_select(0, rows) - self.cutoffs[number]
+                logits = tail(narrow(hidden.index_select(0, rows)))
+                result = result.index_add(0, rows, functional.cross_entropy(logits, within, reduction="none"), alpha=-1)
+        return result
+
+    def reset_parameters(self, generator: torch.Generator, counts: Tensor) -> None:
+        """See `OutputLayer.reset_parameters`."""
+        smoothed = _smoothed(counts)
+        parts = [smoothed[start:stop] for start, stop in itertools.pairwise(self.cutoffs)]
+        head = torch.cat([smoothed[: self.head_size], torch.stack([part.sum() for part in parts])])
+        with torch.no_grad():
+            for linear in self.modules():
+                if isinstance(linear, nn.Linear):
+                    linear.weight.normal_(0.0, linear.in_features**-0.5, generator=generator)
+            for linear, part in zip((self.head, *self.tails), (head, *parts), strict=True):
+                linear.bias.copy_(_log_frequencies(part))
+
+
+def default_cutoffs(vocab_size: int) -> tuple[int, ...]:
+    """The cutoffs of an adaptive softmax where none are given."""
+    cutoffs = tuple(cutoff for cutoff in (1000, 5000, 25_000, 125_000) if cutoff < vocab_size)
+    return cutoffs or (max(1, vocab_size // 2),)
+
+
+def _smoothed(counts: Tensor) -> Tensor:
+    """Counts with half an occurrence for tokens that never occurred."""
+    return counts.float().clamp(min=0.5)
+
+
+def _log_frequencies(counts: Tensor) -> Tensor:
+    smoothed = _smoothed(counts)
+    return (smoothed / smoothed.sum()).log()

@@ -1,0 +1,1 @@
+"""Bytes on disk to clean documents: decoding, cleaning, and finding the files."""

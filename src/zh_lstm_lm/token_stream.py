@@ -1,0 +1,310 @@
+"""Documents as one long run of tokens, segmented once and kept in a memory-mapped cache.
+
+A stream holds tokens, not ids of a vocabulary: each distinct token has a number in the stream's own lexicon, in the
+order of first appearance (0 is the paragraph end), and any vocabulary re-encodes the stream through one table.
+"""
+
+import contextlib
+import itertools
+import logging
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from zh_lstm_lm._config import check_choice, check_integer, check_number, check_type
+from zh_lstm_lm.errors import CheckpointError, DataError
+from zh_lstm_lm.segmentation import SEGMENTATION_FORMAT, DocumentSpan, cache_key, document_of, number_tokens
+from zh_lstm_lm.storage import (
+    atomic_directory,
+    read_bytes,
+    read_json,
+    remove_directory,
+    to_json,
+    user_cache_dir,
+    verify_manifest,
+)
+from zh_lstm_lm.text.cleaning import CLEANINGS
+from zh_lstm_lm.text.documents import Document, Paths, find_files, read_documents
+from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
+from zh_lstm_lm.tokenizers.registry import get_tokenizer
+from zh_lstm_lm.tokenizers.workers import available_cores
+
+__all__ = ["TokenStream"]
+
+logger = logging.getLogger(__name__)
+
+_FILES = frozenset({"tokens.bin", "lexicon.utf8", "stream.json"})
+_PARALLEL_BYTES = 4_000_000  # under this, starting processes costs more than it saves
+
+
+class TokenStream:
+    r"""Tokens of documents, each paragraph followed by the token ``"\n"``.
+
+    Made by `from_files` or `from_texts`; `split` gives streams that share the same storage.
+
+    Attributes:
+        tokenizer: What cut the text.
+        clean: The name of the cleaning that the text went through.
+        lexicon: All distinct tokens, in order of first appearance; the paragraph end comes first.
+        documents: The documents (or their parts) in reading order.
+    """
+
+    def __init__(
+        self,
+        tokens: Tensor,
+        lexicon: list[str],
+        documents: Iterable[DocumentSpan],
+        *,
+        tokenizer: LosslessTokenizer,
+        clean: str,
+    ) -> None:
+        """Wraps lexicon numbers that exist already; users call `from_files` or `from_texts`.
+
+        Args:
+            tokens: Lexicon numbers. **Shape:** (number of tokens in storage,), int32.
+            lexicon: The distinct tokens; ``lexicon[0]`` is the paragraph end.
+            documents: Spans of `tokens`.
+            tokenizer: What cut the text.
+            clean: The name of the cleaning.
+        """
+        self._tokens = tokens
+        self.lexicon = lexicon
+        self.documents = tuple(documents)
+        self.tokenizer = tokenizer
+        self.clean = clean
+
+    @classmethod
+    def from_files(
+        cls,
+        paths: Paths,
+        *,
+        tokenizer: str | Tokenizer = "jieba",
+        encoding: str = "auto",
+        clean: str = "novel",
+        cache_dir: str | PathLike[str] | None = None,
+        workers: int | None = None,
+    ) -> "TokenStream":
+        """Reads and segments text files, or takes them from the cache if they were segmented before.
+
+        Args:
+            paths: A folder (its ``*.txt`` files, at any depth), a file, a glob pattern, or a list of these.
+            tokenizer: A registered name, or any object with the methods of `Tokenizer`. An object without a
+                ``fingerprint`` is not cached.
+            encoding: ``"auto"``, or the encoding of all files.
+            clean: ``"novel"`` takes out indents and empty lines, ``"none"`` nothing.
+            cache_dir: Where to keep what was segmented; None is the user's cache folder.
+            workers: Processes to segment with; None chooses. The tokens do not depend on it.
+
+        Raises:
+            DataError: Nothing to read, or files that cannot be read or decoded (all of them are named).
+            ConfigError: An option is out of range.
+        """
+        check_choice("clean", clean, CLEANINGS)
+        check_type("cache_dir", cache_dir, str, PathLike, type(None))
+        check_integer("workers", workers, minimum=1, optional=True)
+        segmenter = get_tokenizer(tokenizer)
+        files = find_files(paths)
+        if segmenter.fingerprint is None:
+            return cls._segment(read_documents(files, encoding=encoding, clean=clean), segmenter, clean, workers or 1)
+        directory = (
+            Path(cache_dir or user_cache_dir()) / "streams" / cache_key(files, segmenter.fingerprint, encoding, clean)
+        )
+        cached = cls._load(directory, segmenter, clean)
+        if cached is not None:
+            return cached
+        if workers is None:
+            large = sum(file.path.stat().st_size for file in files) > _PARALLEL_BYTES
+            workers = min(available_cores(), 8) if large and segmenter.name == "jieba" else 1
+        logger.info("segmenting %d files with %s in %d processes", len(files), segmenter.fingerprint, workers)
+        try:
+            _store(directory, read_documents(files, encoding=encoding, clean=clean), segmenter, workers)
+        except CheckpointError as error:
+            logger.warning("no cache is kept there: %s", error)
+        stream = cls._load(directory, segmenter, clean)
+        if stream is not None:
+            return stream
+        return cls._segment(read_documents(files, encoding=encoding, clean=clean), segmenter, clean, workers)
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str], *, tokenizer: str | Tokenizer = "jieba") -> "TokenStream":
+        """Segments texts in memory, each a document; nothing is cleaned and nothing is cached.
+
+        Args:
+            texts: The documents. A line is a paragraph; the end of the text ends its last one.
+            tokenizer: A registered name, or any object with the methods of `Tokenizer`.
+
+        Raises:
+            DataError: There is no text, or something that is not a string or holds a lone surrogate.
+        """
+        if isinstance(texts, str) or not isinstance(texts, Iterable):
+            raise DataError(f"texts must be a list of strings, each a document, got {texts!r:.40}; give [text]")
+        documents = [document_of(text, number) for number, text in enumerate(texts)]
+        segmenter = get_tokenizer(tokenizer)
+        return cls._segment((document for document in documents if document.text), segmenter, "none", 1)
+
+    @classmethod
+    def _segment(
+        cls, documents: Iterable[Document], tokenizer: LosslessTokenizer, clean: str, workers: int
+    ) -> "TokenStream":
+        """Segments into memory."""
+        numbers = array("i")
+        lexicon, spans = number_tokens(documents, tokenizer, workers=workers, write=numbers.extend)
+        tokens = torch.frombuffer(numbers, dtype=torch.int32)
+        return cls(tokens, lexicon, spans, tokenizer=tokenizer, clean=clean)
+
+    @classmethod
+    def _load(cls, directory: Path, tokenizer: LosslessTokenizer, clean: str) -> "TokenStream | None":
+        """Opens a cached stream; None if there is none, or a damaged one."""
+        if not directory.is_dir():
+            return None
+        try:
+            verify_manifest(directory)
+            description = read_json(directory / "stream.json")
+            lexicon = ["\n", *read_bytes(directory / "lexicon.utf8").decode("utf-8").split("\n")]
+            spans = [DocumentSpan(str(name), int(start), int(stop)) for name, start, stop in description["documents"]]
+            size = (directory / "tokens.bin").stat().st_size // 4
+            if description["format"] != SEGMENTATION_FORMAT or spans[-1].stop != size:
+                raise ValueError("its parts do not fit")
+            tokens = torch.from_file(str(directory / "tokens.bin"), shared=False, size=size, dtype=torch.int32)
+        except (CheckpointError, ValueError, TypeError, KeyError, IndexError) as error:
+            logger.warning("%s: a damaged cache is made again (%s)", directory, error)
+            with contextlib.suppress(OSError):
+                remove_directory(directory)
+            return None
+        return cls(tokens, lexicon, spans, tokenizer=tokenizer, clean=clean)
+
+    def split(
+        self, *, valid: float = 0.05, test: float = 0.05, by: str = "tail"
+    ) -> "tuple[TokenStream, TokenStream, TokenStream]":
+        """Splits into training, validation and test parts.
+
+        Args:
+            valid: Share of the characters for validation, 0 for none.
+            test: Share of the characters for the test, 0 for none.
+            by: ``"tail"`` takes the last characters of every document, cut at paragraph ends: the test part last, the
+                validation part before it. ``"document"`` takes the last documents whole, at least one a part.
+
+        Raises:
+            ConfigError: The shares are not in [0, 1), or leave nothing for training.
+            DataError: A part that was asked for would be empty.
+        """
+        check_number("valid", valid, maximum=1.0)
+        check_number("test", test, maximum=1.0)
+        check_number("valid + test", valid + test, maximum=0.999999)
+        check_choice("by", by, ("tail", "document"))
+        cut = self._cut_tails if by == "tail" else self._cut_documents
+        parts = tuple(self._part(spans) for spans in cut(valid, test))
+        for name, part, share in zip(("train", "valid", "test"), parts, (1.0, valid, test), strict=True):
+            if share and not len(part):
+                raise DataError(
+                    f"the split leaves nothing for {name}: {self.num_documents} documents with {self.num_characters:,} "
+                    f"characters at valid={valid:g}, test={test:g}, by={by!r}; give more text or other shares"
+                )
+        return parts[0], parts[1], parts[2]
+
+    def _part(self, spans: Iterable[DocumentSpan]) -> "TokenStream":
+        kept = [span for span in spans if span.stop > span.start]
+        return TokenStream(self._tokens, self.lexicon, kept, tokenizer=self.tokenizer, clean=self.clean)
+
+    def _cut_tails(self, valid: float, test: float) -> tuple[list[DocumentSpan], ...]:
+        train_share, known_share = round(1 - valid - test, 12), round(1 - test, 12)
+        parts: tuple[list[DocumentSpan], ...] = ([], [], [])
+        for span in self.documents:
+            numbers = self._tokens[span.start : span.stop]
+            characters = self._lengths[numbers.long()].masked_fill_(numbers == 0, 0).cumsum(0)
+            ends = (numbers == 0).nonzero().squeeze(1)  # (paragraphs,)
+            seen, total = characters[ends].double(), float(characters[-1])
+            cuts = [span.start]
+            for share in (train_share, known_share):
+                paragraphs = len(ends) if share == 1 else int((seen < share * total).sum())
+                cuts.append(span.start + int(ends[paragraphs - 1]) + 1 if paragraphs else span.start)
+            cuts.append(span.stop)
+            for part, (start, stop) in zip(parts, itertools.pairwise(cuts), strict=True):
+                part.append(replace(span, start=start, stop=stop))
+        return parts
+
+    def _cut_documents(self, valid: float, test: float) -> tuple[list[DocumentSpan], ...]:
+        rest = list(self.documents)
+        parts: list[list[DocumentSpan]] = []
+        for share in (test, valid):
+            part: list[DocumentSpan] = []
+            while share and rest and self._characters(part) < share * self.num_characters:
+                part.insert(0, rest.pop())
+            parts.insert(0, part)
+        return rest, *parts
+
+    def token_counts(self) -> Tensor:
+        """How often each token of the lexicon occurs. **Shape:** (lexicon size,), int64."""
+        counts = torch.zeros(len(self.lexicon), dtype=torch.int64)
+        for numbers in self.numbers():
+            counts += torch.bincount(numbers, minlength=len(self.lexicon))
+        return counts
+
+    def numbers(self, *, chunk_size: int = 1 << 22) -> Iterator[Tensor]:
+        """Yields the lexicon numbers in order, never across documents. **Shape:** (at most `chunk_size`,), int32."""
+        for span in self.documents:
+            for start in range(span.start, span.stop, chunk_size):
+                yield self._tokens[start : min(start + chunk_size, span.stop)]
+
+    @cached_property
+    def _lengths(self) -> Tensor:
+        """Characters of each token of the lexicon. **Shape:** (lexicon size,), int64."""
+        return torch.tensor([len(token) for token in self.lexicon])
+
+    def _characters(self, spans: Iterable[DocumentSpan]) -> int:
+        return int(sum(self._lengths[self._tokens[span.start : span.stop].long()].sum() for span in spans))
+
+    @property
+    def num_tokens(self) -> int:
+        """Number of tokens, paragraph ends included."""
+        return sum(span.stop - span.start for span in self.documents)
+
+    @cached_property
+    def num_characters(self) -> int:
+        """Number of characters, one more for every paragraph end."""
+        return self._characters(self.documents)
+
+    @property
+    def num_documents(self) -> int:
+        """Number of documents of which this stream has a part."""
+        return len(self.documents)
+
+    def __len__(self) -> int:
+        return self.num_tokens
+
+    def __iter__(self) -> Iterator[str]:
+        """Yields the tokens as strings."""
+        for numbers in self.numbers(chunk_size=1 << 16):
+            yield from map(self.lexicon.__getitem__, numbers.tolist())
+
+    def texts(self) -> Iterator[str]:
+        """Yields the text of each document, every paragraph with its newline."""
+        for span in self.documents:
+            yield "".join(map(self.lexicon.__getitem__, self._tokens[span.start : span.stop].tolist()))
+
+    def __repr__(self) -> str:
+        return (
+            f"TokenStream({self.num_documents} documents, {self.num_tokens:,} tokens, "
+            f"{self.num_characters:,} characters, tokenizer={self.tokenizer.name or self.tokenizer.inner!r})"
+        )
+
+
+def _store(directory: Path, documents: Iterable[Document], tokenizer: LosslessTokenizer, workers: int) -> None:
+    """Segments documents into a folder of the cache; one that another process made meanwhile is left alone."""
+    with atomic_directory(directory, owned=_FILES, replace=False) as staged:
+        with (staged / "tokens.bin").open("wb") as file:
+            lexicon, spans = number_tokens(
+                documents, tokenizer, workers=workers, write=lambda numbers: file.write(numbers.tobytes())
+            )
+        (staged / "lexicon.utf8").write_bytes("\n".join(lexicon[1:]).encode("utf-8"))
+        (staged / "stream.json").write_bytes(
+            to_json(
+                {"format": SEGMENTATION_FORMAT, "documents": [[span.name, span.start, span.stop] for span in spans]}
+            )
+        )

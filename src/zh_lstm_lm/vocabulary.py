@@ -1,0 +1,435 @@
+"""Tokens to ids and back, with nothing lost: unknown words are spelled in characters, unknown characters in bytes."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zh_lstm_lm._config import check_choice, check_integer, check_type
+from zh_lstm_lm.errors import ConfigError, DataError, VocabularyError
+from zh_lstm_lm.segmentation import PARAGRAPH_END
+from zh_lstm_lm.token_stream import TokenStream
+from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
+from zh_lstm_lm.tokenizers.registry import get_tokenizer
+
+__all__ = ["BOS", "UNK", "Vocabulary"]
+
+BOS = "<bos>"
+UNK = "<unk>"
+_UNKNOWN = ("characters", "unk")
+
+
+class Vocabulary:
+    """The words of a model, each with an id, and the tokenizer that finds them in text.
+
+    Id 0 is ``<bos>``, which starts a document and is never predicted; id 1 is the paragraph end. With
+    ``unknown="characters"`` the 256 bytes, the characters of the training text and its words follow, and every string
+    can be encoded. With ``unknown="unk"`` id 2 is ``<unk>`` and the words follow: the classic closed vocabulary.
+
+    Words, characters and bytes are ordered by falling frequency in the training text after spelling, equal ones by
+    their token, so that ids depend neither on reading order nor on the process.
+
+    Example:
+        >>> stream = TokenStream.from_texts(["展昭道：好。"], tokenizer="characters")
+        >>> vocabulary = Vocabulary.from_stream(stream)
+        >>> vocabulary.decode(vocabulary.encode("展昭笑道：好！"))
+        '展昭笑道：好！'
+    """
+
+    def __init__(
+        self,
+        tokens: Iterable["str | int"] = (),
+        *,
+        tokenizer: str | Tokenizer = "jieba",
+        unknown: str = "characters",
+        counts: Iterable[int] | None = None,
+    ) -> None:
+        """Makes a vocabulary of given tokens; `from_stream` chooses them by frequency.
+
+        Args:
+            tokens: What follows the special tokens, in the order of the ids: strings, and integers for bytes. With
+                ``unknown="characters"`` all 256 bytes must be among them; without any token they are added.
+            tokenizer: What cuts text into tokens.
+            unknown: ``"characters"`` or ``"unk"``.
+            counts: How often each id occurs in the training text, special tokens included; None if not known.
+
+        Raises:
+            VocabularyError: A token is empty or stands twice, or bytes are missing.
+        """
+        check_choice("unknown", unknown, _UNKNOWN)
+        self.tokenizer: LosslessTokenizer = get_tokenizer(tokenizer)
+        self.unknown = unknown
+        self._frozen = False
+        self._tokens: list[str | int] = [BOS, PARAGRAPH_END] if unknown == "characters" else [BOS, PARAGRAPH_END, UNK]
+        self._num_special = len(self._tokens)
+        self._ids: dict[str, int] = {PARAGRAPH_END: 1}
+        self._byte_ids: dict[int, int] = {}
+        tokens = list(tokens)
+        if unknown == "characters" and not tokens:
+            tokens = list(range(256))
+        for token in tokens:
+            self._append(token)
+        if unknown == "characters" and len(self._byte_ids) != 256:
+            raise VocabularyError(f"a vocabulary that spells needs all 256 bytes, got {len(self._byte_ids)}")
+        self.counts: list[int] = list(counts) if counts is not None else [0] * len(self._tokens)
+        if len(self.counts) != len(self._tokens) or not all(
+            isinstance(count, int) and count >= 0 for count in self.counts
+        ):
+            raise VocabularyError(
+                f"expected an integer count for each of {len(self._tokens)} tokens, got {counts!r:.60}"
+            )
+
+    def _append(self, token: "str | int") -> int:
+        token_id = len(self._tokens)
+        if isinstance(token, bool) or not isinstance(token, (str, int)):
+            raise VocabularyError(f"a token must be a string, got {token!r}")
+        if isinstance(token, int):
+            if not 0 <= token < 256 or token in self._byte_ids:
+                raise VocabularyError(f"byte {token} is out of range or stands twice")
+            self._byte_ids[token] = token_id
+        else:
+            if not token or token in self._ids or not _is_encodable(token):
+                raise VocabularyError(f"the token {token!a} is empty, stands twice, or holds a lone surrogate")
+            self._ids[token] = token_id
+        self._tokens.append(token)
+        return token_id
+
+    @classmethod
+    def from_stream(
+        cls, stream: TokenStream, *, min_freq: int = 1, max_size: int | None = None, unknown: str = "characters"
+    ) -> "Vocabulary":
+        """Chooses the vocabulary of a training text.
+
+        Args:
+            stream: The training part.
+            min_freq: Words that occur less often are left out (1 keeps all). Characters always stay.
+            max_size: Most entries in all, special tokens, bytes and characters counted (None sets no limit). The
+                most frequent words stay; characters may take up to half of what the special tokens and bytes leave.
+            unknown: What becomes of a word outside: ``"characters"`` spells it, ``"unk"`` makes it ``<unk>``.
+
+        Raises:
+            ConfigError: An option is out of range, or `max_size` leaves no room for a word.
+        """
+        check_type("stream", stream, TokenStream)
+        check_choice("unknown", unknown, _UNKNOWN)
+        check_integer("min_freq", min_freq, minimum=1)
+        fixed = 2 + 256 if unknown == "characters" else 3
+        check_integer("max_size", max_size, minimum=1, optional=True)
+        if max_size is not None and max_size <= fixed:
+            raise ConfigError(
+                f"max_size must be greater than {fixed}, the number of special tokens"
+                f"{' and bytes' if unknown == 'characters' else ''}, got {max_size}"
+            )
+        counts = stream.token_counts().tolist()
+        counted = {token: count for token, count in zip(stream.lexicon, counts, strict=True) if count}
+        room = len(counted) + fixed if max_size is None else max_size - fixed
+        if unknown == "unk":
+            words = [token for token, count in counted.items() if count >= min_freq and token != PARAGRAPH_END]
+            chosen: list[str | int] = list(_most_frequent(words, counted, room))
+        else:
+            in_text: dict[str, int] = {}
+            for token, count in counted.items():
+                for character in token:
+                    in_text[character] = in_text.get(character, 0) + count
+            in_text.pop(PARAGRAPH_END, None)
+            words = [token for token, count in counted.items() if count >= min_freq and len(token) > 1]
+            if max_size is None:
+                room = len(in_text) + len(words)
+            characters = _most_frequent(in_text, in_text, max(room - len(words), room // 2))
+            chosen = [*range(256), *characters, *_most_frequent(words, counted, room - len(characters))]
+        draft = cls(chosen, tokenizer=stream.tokenizer, unknown=unknown)
+        spelled = draft.count_ids(stream)
+        order = sorted(
+            range(draft._num_special, len(draft)),
+            key=lambda token_id: (-spelled[token_id], draft.id_to_token(token_id)),
+        )
+        return cls(
+            [draft._tokens[token_id] for token_id in order],
+            tokenizer=stream.tokenizer,
+            unknown=unknown,
+            counts=[*spelled[: draft._num_special], *(spelled[token_id] for token_id in order)],
+        )
+
+    @property
+    def bos_id(self) -> int:
+        """The id that starts a document; never a target."""
+        return 0
+
+    @property
+    def paragraph_end_id(self) -> int:
+        """The id of the paragraph end."""
+        return 1
+
+    @property
+    def unk_id(self) -> int | None:
+        """The id of ``<unk>``; None in a vocabulary that spells."""
+        return 2 if self.unknown == "unk" else None
+
+    @property
+    def byte_ids(self) -> list[int]:
+        """The ids of the 256 bytes, in the order of the bytes; empty with ``unknown="unk"``."""
+        return [self._byte_ids[byte] for byte in sorted(self._byte_ids)]
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def __contains__(self, token: object) -> bool:
+        return token in self._ids
+
+    def __iter__(self) -> Iterator[str]:
+        """Yields the token of each id."""
+        return map(self.id_to_token, range(len(self)))
+
+    def __repr__(self) -> str:
+        tokenizer = self.tokenizer.name or self.tokenizer.inner
+        return f"Vocabulary({len(self):,} tokens, unknown={self.unknown!r}, tokenizer={tokenizer!r})"
+
+    def token_to_id(self, token: str) -> int:
+        """Returns the id of a token.
+
+        A special token or byte is found by the name that `id_to_token` shows, unless a word is written the same.
+
+        Raises:
+            VocabularyError: It is not in the vocabulary (with ``unknown="unk"`` the id of ``<unk>`` is returned).
+        """
+        found = self._ids.get(token)
+        if found is None:
+            found = self._shown_names.get(token, self.unk_id)
+        if found is None:
+            raise VocabularyError(f"{token!r} is not in the vocabulary; encode(…) spells it in characters and bytes")
+        return found
+
+    def id_to_token(self, token_id: int) -> str:
+        """Returns the token of an id; a byte is shown as ``<0xE5>``.
+
+        Raises:
+            VocabularyError: There is no such id.
+        """
+        if isinstance(token_id, bool) or not isinstance(token_id, int) or not 0 <= token_id < len(self._tokens):
+            raise VocabularyError(
+                f"ids of this vocabulary are integers from 0 to {len(self._tokens) - 1}, got {token_id!r}"
+            )
+        token = self._tokens[token_id]
+        return token if isinstance(token, str) else f"<0x{token:02X}>"
+
+    @cached_property
+    def _shown_names(self) -> dict[str, int]:
+        names = {f"<0x{byte:02X}>": token_id for byte, token_id in self._byte_ids.items()}
+        return {BOS: 0, **({UNK: 2} if self.unknown == "unk" else {}), **names}
+
+    def add_token(self, token: str) -> int:
+        """Adds a token if it is new.
+
+        Returns:
+            Its id; a token that is there already keeps the one it has.
+
+        Raises:
+            VocabularyError: The vocabulary belongs to a model, or the token is empty or no string.
+        """
+        if isinstance(token, str) and token in self._ids:
+            return self._ids[token]
+        if self._frozen:
+            raise VocabularyError(
+                f"{token!r} cannot be added: a model's vocabulary is fixed; make a new one and a new model"
+            )
+        if not isinstance(token, str):
+            raise VocabularyError(f"a token must be a string, got {token!r}")
+        _check_encodable(token)
+        token_id = self._append(token)
+        self.counts.append(0)
+        self.__dict__.pop("characters_per_id", None)  # it was made for the shorter vocabulary
+        return token_id
+
+    def encode(self, text: str) -> list[int]:
+        """Turns text into ids; every newline is a paragraph end.
+
+        Raises:
+            DataError: The text is not a string, or holds a lone surrogate.
+        """
+        if not isinstance(text, str):
+            raise DataError(f"text must be a string, got {text!r}")
+        _check_encodable(text)
+        ids: list[int] = []
+        for number, paragraph in enumerate(text.split(PARAGRAPH_END)):
+            if number:
+                ids.append(self.paragraph_end_id)
+            for token in self.tokenizer.tokenize(paragraph) if paragraph else ():
+                ids += self._spell(token)
+        return ids
+
+    def _spell(self, token: str) -> list[int]:
+        """The ids of one token: its own, or those of its characters and bytes."""
+        found = self._ids.get(token)
+        if found is not None:
+            return [found]
+        if self.unknown == "unk":
+            return [2]
+        ids: list[int] = []
+        for character in token:
+            found = self._ids.get(character)
+            if found is not None:
+                ids.append(found)
+            else:
+                ids += (self._byte_ids[byte] for byte in character.encode("utf-8"))
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Turns ids into text; ``<bos>`` is nothing, and bytes that are no UTF-8 show as U+FFFD.
+
+        ``decode(encode(text)) == text`` for every string in a vocabulary that spells.
+
+        Raises:
+            VocabularyError: There is no such id.
+        """
+        if isinstance(ids, Tensor):
+            ids = ids.tolist()
+        if isinstance(ids, str) or not isinstance(ids, Iterable):
+            raise VocabularyError(f"ids must be a list of integers, got {ids!r}")
+        pieces: list[str] = []
+        spelled = bytearray()
+        for token_id in ids:
+            shown = self.id_to_token(token_id)
+            token = self._tokens[token_id]
+            if isinstance(token, int):
+                spelled.append(token)
+                continue
+            if spelled:
+                pieces.append(spelled.decode("utf-8", errors="replace"))
+                spelled.clear()
+            if token_id != self.bos_id:
+                pieces.append(shown)
+        pieces.append(spelled.decode("utf-8", errors="replace"))
+        return self.tokenizer.detokenize(pieces)
+
+    def encode_stream(self, stream: TokenStream) -> Tensor:
+        """Re-encodes a stream; every document begins with ``<bos>``. **Shape:** (number of ids,), int32."""
+        table = _SpellingTable(self, stream.lexicon)
+        bos = torch.tensor([self.bos_id], dtype=torch.int32)
+        pieces: list[Tensor] = []
+        for span in stream.documents:
+            pieces.append(bos)
+            part = stream._part([span])
+            pieces.extend(map(table.spell, part.numbers()))
+        return torch.cat(pieces) if pieces else bos[:0]
+
+    def count_ids(self, stream: TokenStream) -> list[int]:
+        """How often each id occurs in a stream (``<bos>`` once a document)."""
+        counts = _SpellingTable(self, stream.lexicon).count(stream.token_counts(), len(self))
+        counts[self.bos_id] = stream.num_documents
+        result: list[int] = counts.tolist()
+        return result
+
+    @cached_property
+    def characters_per_id(self) -> Tensor | None:
+        """Characters that each id stands for; None with ``unknown="unk"``, where ``<unk>`` hides them.
+
+        The first byte of a character counts 1 and its other bytes 0. **Shape:** (vocabulary size,), int64.
+        """
+        if self.unknown == "unk":
+            return None
+        lengths = [len(token) if isinstance(token, str) else int(token & 0xC0 != 0x80) for token in self._tokens]
+        lengths[self.bos_id] = 0
+        return torch.tensor(lengths)
+
+    def frozen_copy(self) -> "Vocabulary":
+        """A copy that `add_token` cannot change, for a model to hold; a frozen vocabulary is its own copy."""
+        if self._frozen:
+            return self
+        copy = Vocabulary(
+            self._tokens[self._num_special :], tokenizer=self.tokenizer, unknown=self.unknown, counts=self.counts
+        )
+        copy._frozen = True
+        return copy
+
+    def fingerprint(self) -> str:
+        """A SHA-256 sum of everything that decides which ids a text gets."""
+        what = [self.unknown, self._tokens[self._num_special :], self.tokenizer.fingerprint]
+        return hashlib.sha256(json.dumps(what).encode("utf-8")).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The vocabulary as plain JSON values."""
+        return {
+            "unknown": self.unknown,
+            "tokenizer": {
+                "name": self.tokenizer.name,
+                "options": self.tokenizer.options,
+                "fingerprint": self.tokenizer.fingerprint,
+            },
+            "tokens": self._tokens[self._num_special :],
+            "counts": self.counts,
+        }
+
+    @staticmethod
+    def needs_tokenizer(values: Mapping[str, Any]) -> bool:
+        """Whether a saved vocabulary was made with a tokenizer object of its user's, which cannot be saved."""
+        saved = values.get("tokenizer")
+        return isinstance(saved, dict) and "name" in saved and saved["name"] is None
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], *, tokenizer: Tokenizer | None = None) -> "Vocabulary":
+        """Builds a vocabulary from `to_dict`'s output.
+
+        Args:
+            values: The plain values.
+            tokenizer: The tokenizer, where it was an object of the user's.
+
+        Raises:
+            VocabularyError: The values do not describe a vocabulary, or its tokenizer has to be given and is not.
+        """
+        try:
+            saved = values["tokenizer"]
+            if tokenizer is None and cls.needs_tokenizer(values):
+                raise VocabularyError(
+                    "this vocabulary was made with a tokenizer object of its user's; give the same one, as in "
+                    "from_pretrained(path, tokenizer=…)"
+                )
+            chosen = tokenizer if tokenizer is not None else get_tokenizer(saved["name"], **saved["options"])
+            return cls(values["tokens"], tokenizer=chosen, unknown=values["unknown"], counts=values["counts"])
+        except (KeyError, TypeError) as error:
+            raise VocabularyError(f"not a saved vocabulary: {error!r} is missing or of a wrong type") from error
+
+
+class _SpellingTable:
+    """For each token of a stream's lexicon the ids that spell it, as flat tensors."""
+
+    def __init__(self, vocabulary: Vocabulary, lexicon: Sequence[str]) -> None:
+        spellings = [vocabulary._spell(token) for token in lexicon]
+        self._lengths = torch.tensor([len(ids) for ids in spellings])
+        self._starts = self._lengths.cumsum(0) - self._lengths
+        self._ids = torch.tensor([token_id for ids in spellings for token_id in ids], dtype=torch.int32)
+
+    def spell(self, numbers: Tensor) -> Tensor:
+        """Lexicon numbers to ids. **Shape:** (tokens,) to (ids,)."""
+        numbers = numbers.long()
+        lengths = self._lengths[numbers]
+        ends = lengths.cumsum(0)
+        total = int(ends[-1]) if len(ends) else 0
+        shift = self._starts[numbers] - (ends - lengths)  # from place in the output to place in the table
+        return self._ids[torch.repeat_interleave(shift, lengths, output_size=total) + torch.arange(total)]
+
+    def count(self, counts: Tensor, size: int) -> Tensor:
+        """How often each id occurs where each token of the lexicon occurs `counts` times. **Shape:** (size,)."""
+        repeated = torch.repeat_interleave(counts, self._lengths)
+        return torch.zeros(size, dtype=torch.int64).index_add_(0, self._ids.long(), repeated)
+
+
+def _most_frequent(tokens: Iterable[str], counts: dict[str, int], limit: int) -> list[str]:
+    return sorted(tokens, key=lambda token: (-counts[token], token))[: max(limit, 0)]
+
+
+def _is_encodable(text: str) -> bool:
+    """Whether a string is free of lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _check_encodable(text: str) -> None:
+    if not _is_encodable(text):
+        place = next(place for place, character in enumerate(text) if not _is_encodable(character))
+        raise DataError(
+            f"character {place} is a lone surrogate ({text[place]!a}), which is no text; "
+            "decode the bytes that it came from properly, or take it out"
+        )

@@ -1,0 +1,64 @@
+"""Fixtures: a cache of the test run's own, tiny texts and models, and the real corpora where they lie beside the project."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Vocabulary
+
+TEXTS = [
+    "第一回　风雪\n展昭道：“好大的雪！”\n白玉堂笑道：“雪大，酒才好喝。”\n二人推门进了酒店，店小二忙迎上来。\n",
+    "第二回　夜行\n夜里三更，展昭换了夜行衣，出了店门。\n只见房上一条黑影，如飞而去。\n展昭喝道：“哪里走！”\n",
+    "第三回　比剑\n白玉堂拔剑在手，道：“展兄，请。”\n展昭道：“得罪了。”\n二人你来我往，斗了三十余合，不分胜负。\n",
+]
+
+_DATA = Path(os.environ.get("ZH_LSTM_LM_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nothing is read from or left in the user's own cache."""
+    os.environ["ZH_LSTM_LM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real corpora."""
+    if not _DATA.is_dir():
+        pytest.skip("the real corpora (../shared/data) are not here")
+    return _DATA
+
+
+@pytest.fixture(scope="session")
+def texts() -> list[str]:
+    """Three tiny chapters."""
+    return list(TEXTS)
+
+
+@pytest.fixture(scope="session")
+def stream(texts: list[str]) -> TokenStream:
+    """The tiny chapters as characters."""
+    return TokenStream.from_texts(texts, tokenizer="characters")
+
+
+@pytest.fixture(scope="session")
+def vocabulary(stream: TokenStream) -> Vocabulary:
+    """Their vocabulary."""
+    return Vocabulary.from_stream(stream)
+
+
+@pytest.fixture
+def model(vocabulary: Vocabulary) -> LSTMLanguageModel:
+    """A tiny untrained model with an adaptive softmax, in evaluation mode."""
+    config = ModelConfig(embedding_dim=12, hidden_size=16, output="adaptive", cutoffs=(20, 60), dropout=0.0)
+    return LSTMLanguageModel(vocabulary, config).eval()
+
+
+@pytest.fixture(autouse=True)
+def _global_random_state_stays() -> object:
+    """No call of the library may touch PyTorch's global random state."""
+    before = torch.get_rng_state()
+    yield
+    assert torch.equal(torch.get_rng_state(), before), "the global random state was changed"

@@ -1,0 +1,312 @@
+import json
+import logging
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from zh_lstm_lm import CheckpointError, History, TrainerState
+from zh_lstm_lm.checkpoint import Checkpoint, RunFolder, fingerprint_of
+
+DESCRIPTION: dict[str, Any] = {
+    "options": {"max_epochs": 3, "max_steps": None, "max_minutes": None, "seed": 0, "bptt_len": 35, "run_dir": "a"},
+    "model": {"hidden_size": 16},
+    "vocabulary": "abc",
+    "train": "def",
+    "valid": None,
+    "environment": {"torch": "2.6", "threads": 2},
+}
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def checkpoint_at(step: int) -> Checkpoint:
+    state = TrainerState(
+        step=step,
+        window=step % 4,
+        steps_per_epoch=4,
+        planned_steps=100,
+        seconds=1.5 * step,
+        loss_sum=0.1 + 0.2,
+        num_targets=17,
+        num_characters=19,
+        training_seconds=1.25,
+        gradient_norm_sum=2.5,
+        updates=3,
+        learning_rate=1e-3 / 3,
+        best_loss=4.0 / 3,
+        history=History([{"epoch": 1.0, "train_loss": 2.0 / 3, "valid_bits_per_character": None}]),
+        stop_reason="interrupted",
+    )
+    model = {"weight": random(3, 2, seed=step), "bias": random(2, seed=step + 1)}
+    optimizer = {"weight/exp_avg": random(3, 2, seed=step + 2), "weight/step": torch.tensor(float(step))}
+    carried = {"h": random(1, 2, 4), "generator": torch.Generator().manual_seed(step).get_state()}
+    return Checkpoint(state, model, optimizer, carried)
+
+
+def described(**changes: Any) -> dict[str, Any]:
+    return DESCRIPTION | changes
+
+
+def with_options(**changes: Any) -> dict[str, Any]:
+    return described(options=DESCRIPTION["options"] | changes)
+
+
+def folder_of_run(path: Path, *, steps: tuple[int, ...] = (4,), keep_last: int = 10) -> RunFolder:
+    folder = RunFolder(path / "run", keep_last=keep_last)
+    folder.begin(DESCRIPTION)
+    for step in steps:
+        folder.save(checkpoint_at(step))
+    return folder
+
+
+def newest(folder: RunFolder) -> Path:
+    return max(folder.path.glob("checkpoint-*"))
+
+
+def assert_same(actual: Checkpoint, expected: Checkpoint) -> None:
+    assert actual.state == expected.state
+    assert isinstance(actual.state.history, History)
+    for name in ("model", "optimizer", "carried"):
+        ours, theirs = getattr(actual, name), getattr(expected, name)
+        assert ours.keys() == theirs.keys()
+        for key, tensor in theirs.items():
+            assert ours[key].dtype == tensor.dtype
+            assert torch.equal(ours[key], tensor)
+
+
+def test_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    checkpoint, same_budget = folder_of_run(tmp_path).resume(DESCRIPTION)
+    assert_same(checkpoint, checkpoint_at(4))
+    assert same_budget
+
+
+def test_no_best_loss_yet_survives_json(tmp_path: Path) -> None:
+    folder = folder_of_run(tmp_path, steps=())
+    checkpoint = checkpoint_at(4)
+    checkpoint.state.best_loss = math.inf
+    folder.save(checkpoint)
+    assert folder.resume(DESCRIPTION)[0].state.best_loss == math.inf
+    assert checkpoint.state.best_loss == math.inf  # saving changes nothing
+
+
+def test_newest_checkpoint_is_the_one_with_the_most_updates(tmp_path: Path) -> None:
+    folder = folder_of_run(tmp_path, steps=(12, 4, 100, 99))
+    assert folder.resume(DESCRIPTION)[0].state.step == 100
+
+
+def test_folder_without_checkpoint_holds_no_run(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run", keep_last=2)
+    assert not folder.holds_run()
+    folder.begin(DESCRIPTION)
+    assert not folder.holds_run()
+    folder.save(checkpoint_at(4))
+    assert folder.holds_run()
+
+
+def test_run_is_described_in_readable_json(tmp_path: Path) -> None:
+    folder = folder_of_run(tmp_path)
+    written = json.loads((folder.path / "run.json").read_text(encoding="utf-8"))
+    assert {name: written[name] for name in DESCRIPTION} == DESCRIPTION
+    assert isinstance(written["format"], int)
+
+
+def test_history_lies_beside_the_checkpoints(tmp_path: Path) -> None:
+    folder = folder_of_run(tmp_path)
+    assert History.load(folder.path / "history.jsonl") == checkpoint_at(4).state.history
+
+
+@pytest.mark.parametrize("keep_last", [1, 2, 3])
+def test_only_the_newest_checkpoints_are_kept(tmp_path: Path, keep_last: int) -> None:
+    folder = folder_of_run(tmp_path, steps=(4, 8, 12, 16), keep_last=keep_last)
+    kept = sorted(path.name for path in folder.path.glob("checkpoint-*"))
+    assert len(kept) == keep_last
+    assert kept == [f"checkpoint-{step:08d}" for step in (4, 8, 12, 16)[-keep_last:]]
+    assert sorted(path.name for path in folder.path.iterdir()) == [*kept, "history.jsonl", "run.json"]
+
+
+def test_copies_that_the_user_made_are_no_checkpoints(tmp_path: Path) -> None:
+    folder = folder_of_run(tmp_path, steps=(4, 8), keep_last=2)
+    copies = [folder.path / "checkpoint-00000004-copy", folder.path / "checkpoint-good"]
+    for copy in copies:
+        shutil.copytree(folder.path / "checkpoint-00000004", copy)
+    folder.save(checkpoint_at(12))
+    assert all((copy / "model.safetensors").is_file() for copy in copies)
+    assert (folder.path / "checkpoint-00000008").is_dir()
+    assert folder.resume(DESCRIPTION)[0].state.step == 12
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        (with_options(seed=1), "seed=0, got 1"),
+        (with_options(bptt_len=70), "bptt_len=35, got 70"),
+        (described(vocabulary="xyz"), "another vocabulary"),
+        (described(train="xyz"), "another train"),
+        (described(valid="xyz"), "another valid"),
+        (described(model={"hidden_size": 32}), "another model"),
+    ],
+)
+def test_another_run_is_refused_and_the_difference_named(tmp_path: Path, changed: dict[str, Any], named: str) -> None:
+    folder = folder_of_run(tmp_path)
+    with pytest.raises(CheckpointError, match=named):
+        folder.resume(changed)
+    folder.resume(DESCRIPTION)
+
+
+@pytest.mark.parametrize("budget", [{"max_epochs": 5}, {"max_steps": 5}, {"max_minutes": 0.5}])
+def test_another_budget_is_told(tmp_path: Path, budget: dict[str, Any]) -> None:
+    checkpoint, same_budget = folder_of_run(tmp_path).resume(with_options(**budget))
+    assert checkpoint.state.step == 4
+    assert not same_budget
+
+
+def test_run_folder_may_be_moved(tmp_path: Path) -> None:
+    folder_of_run(tmp_path)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    checkpoint, same_budget = RunFolder(tmp_path / "moved", keep_last=2).resume(with_options(run_dir="moved"))
+    assert checkpoint.state.step == 4
+    assert same_budget
+
+
+def test_other_library_version_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = folder_of_run(tmp_path)
+    with caplog.at_level(logging.WARNING, logger="zh_lstm_lm"):
+        folder.resume(DESCRIPTION)
+        assert caplog.messages == []
+        folder.resume(described(environment={"torch": "2.9", "threads": 2}))
+    assert len(caplog.messages) == 1
+    assert "torch 2.6, now 2.9" in caplog.messages[0]
+
+
+FILES = ["model.safetensors", "optimizer.safetensors", "carried.safetensors", "trainer_state.json", "manifest.json"]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", ["truncated", "empty", "missing"])
+def test_damaged_checkpoint_is_passed_over_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, damage: str
+) -> None:
+    folder = folder_of_run(tmp_path, steps=(4, 8))
+    file = newest(folder) / name
+    data = file.read_bytes()
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(data[: len(data) // 2] if damage == "truncated" else b"")
+    with caplog.at_level(logging.WARNING, logger="zh_lstm_lm"):
+        checkpoint, _ = folder.resume(DESCRIPTION)
+    assert_same(checkpoint, checkpoint_at(4))
+    assert len(caplog.messages) == 1
+    assert "checkpoint-00000008: passed over" in caplog.messages[0]
+
+
+@pytest.mark.parametrize("name", FILES[:-1])
+def test_flipped_bit_is_noticed(tmp_path: Path, name: str) -> None:
+    folder = folder_of_run(tmp_path, steps=(4, 8))
+    data = bytearray((newest(folder) / name).read_bytes())
+    data[-3] ^= 1
+    (newest(folder) / name).write_bytes(data)
+    assert folder.resume(DESCRIPTION)[0].state.step == 4
+
+
+def test_run_without_one_whole_checkpoint_is_an_error(tmp_path: Path) -> None:
+    folder = folder_of_run(tmp_path, steps=(4, 8))
+    for path in folder.path.glob("checkpoint-*"):
+        (path / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="no whole checkpoint"):
+        folder.resume(DESCRIPTION)
+
+
+def rewrite(path: Path, name: str, data: bytes) -> None:
+    """Puts another file in with a manifest that fits, as a newer version or somebody's hand would."""
+    from zh_lstm_lm.storage import atomic_directory
+
+    files = {file.name: file.read_bytes() for file in path.iterdir() if file.name != "manifest.json"}
+    with atomic_directory(path, owned=frozenset(files)) as staged:
+        for other, old in files.items():
+            (staged / other).write_bytes(data if other == name else old)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("trainer_state.json", b'{"format": 999}'),
+        ("trainer_state.json", b"[]"),
+        ("trainer_state.json", b"3"),
+        ("trainer_state.json", b'{"format": "x"}'),
+        ("trainer_state.json", b'{"format": 1, "speed": 3}'),
+        ("trainer_state.json", b'{"format": 1, "step": 8}'),
+        ("model.safetensors", b"PK\x03\x04 not tensors"),
+    ],
+)
+def test_foreign_checkpoint_is_passed_over(tmp_path: Path, name: str, data: bytes) -> None:
+    folder = folder_of_run(tmp_path, steps=(4, 8))
+    rewrite(newest(folder), name, data)
+    assert_same(folder.resume(DESCRIPTION)[0], checkpoint_at(4))
+
+
+def test_pickles_are_not_loaded(tmp_path: Path) -> None:
+    folder = folder_of_run(tmp_path, steps=(4, 8))
+    torch.save({"weight": random(3, 2)}, tmp_path / "model.pt")
+    rewrite(newest(folder), "model.safetensors", (tmp_path / "model.pt").read_bytes())
+    assert folder.resume(DESCRIPTION)[0].state.step == 4
+    for file in newest(folder).parent.rglob("*.safetensors"):
+        if file.parent != newest(folder):
+            safetensors.torch.load(file.read_bytes())
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"3", b"{}", b'{"options": 3}', b'{"options": {}, "model": NaN}', b'{"options": []']
+)
+def test_damaged_description_is_an_error(tmp_path: Path, data: bytes) -> None:
+    folder = folder_of_run(tmp_path)
+    (folder.path / "run.json").write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"run\.json"):
+        folder.resume(DESCRIPTION)
+
+
+def test_missing_description_is_an_error(tmp_path: Path) -> None:
+    folder = folder_of_run(tmp_path)
+    (folder.path / "run.json").unlink()
+    with pytest.raises(CheckpointError, match=r"run\.json"):
+        folder.resume(DESCRIPTION)
+
+
+def test_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for place in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(CheckpointError, match="run_dir"):
+            RunFolder(place, keep_last=2).begin(DESCRIPTION)
+
+
+def test_older_checkpoints_stay_when_a_new_one_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folder_of_run(tmp_path, steps=(4,), keep_last=1)
+
+    def full_disk(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full_disk)
+        with pytest.raises(CheckpointError, match="No space left on device"):
+            folder.save(checkpoint_at(8))
+    assert_same(folder.resume(DESCRIPTION)[0], checkpoint_at(4))
+    folder.save(checkpoint_at(8))
+    assert [path.name for path in folder.path.glob("checkpoint-*")] == ["checkpoint-00000008"]
+
+
+def test_fingerprint_follows_values_shape_and_type() -> None:
+    values = torch.arange(6)
+    assert fingerprint_of(values) == fingerprint_of(torch.arange(6))
+    assert fingerprint_of(values) == fingerprint_of(torch.arange(12)[::2] // 2)  # however it lies in memory
+    others = [torch.arange(7), values.view(2, 3), values.int(), values.flip(0)]
+    assert len({fingerprint_of(tensor) for tensor in [values, *others]}) == 5

@@ -1,0 +1,242 @@
+"""From folders, files, patterns and lists to documents."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.text.documents import Document, Paths, find_files, read_documents
+
+NOVEL = "展昭道：“好大的雪！”\n二人进了酒店。\n"
+LIST_OF_NAMES = "三侠五义,小五义,续小五义"
+
+
+def write(folder: Path, files: dict[str, str | bytes]) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def names(paths: Paths) -> list[str]:
+    return [file.name for file in find_files(paths)]
+
+
+def read(paths: Paths, *, encoding: str = "auto", clean: str = "novel") -> list[Document]:
+    return list(read_documents(find_files(paths), encoding=encoding, clean=clean))
+
+
+def test_a_folder_gives_its_txt_files_at_any_depth_in_order(tmp_path: Path) -> None:
+    content = dict.fromkeys(
+        ["b.txt", "a.txt", "sub/deep/c.TXT", "sub/a.txt", "notes.md", ".hidden.txt", "a.txt~"], NOVEL
+    )
+    write(tmp_path, dict(content))
+
+    expected = ["a.txt", "b.txt", "sub/a.txt", "sub/deep/c.TXT"]
+    assert names(tmp_path) == expected
+    assert names(str(tmp_path)) == expected
+    assert [document.name for document in read(tmp_path)] == expected
+
+
+def test_a_file_is_read_whatever_its_name_ends_in(tmp_path: Path) -> None:
+    write(tmp_path, {"novel.md": NOVEL})
+
+    assert read(tmp_path / "novel.md") == [Document("novel.md", NOVEL.rstrip("\n"))]
+
+
+def test_a_pattern_gives_the_files_that_match_in_order(tmp_path: Path) -> None:
+    write(tmp_path, {"b1.txt": NOVEL, "a1.txt": NOVEL, "a2.md": NOVEL, "sub/a3.txt": NOVEL, "a4.txt/x.md": NOVEL})
+
+    assert names(str(tmp_path / "*1.txt")) == ["a1.txt", "b1.txt"]
+    assert names(str(tmp_path / "**" / "a*.txt")) == ["a1.txt", "a3.txt"]
+    assert names(tmp_path / "?2.md") == ["a2.md"]
+
+
+def test_a_file_with_brackets_in_its_name_is_that_file(tmp_path: Path) -> None:
+    write(tmp_path, {"[完]雪.txt": NOVEL, "完雪.txt": "别的。\n"})
+
+    assert names(tmp_path / "[完]雪.txt") == ["[完]雪.txt"]
+
+
+def test_a_list_keeps_its_order_and_takes_each_file_once(tmp_path: Path) -> None:
+    write(tmp_path, {"x/b.txt": NOVEL, "x/a.txt": NOVEL, "c.txt": NOVEL})
+    (tmp_path / "link.txt").symlink_to(tmp_path / "c.txt")
+
+    paths: list[str | Path] = [
+        tmp_path / "c.txt",
+        str(tmp_path / "x"),
+        tmp_path / "x" / "a.txt",
+        str(tmp_path / "x" / "*.txt"),
+    ]
+    assert names(paths) == ["c.txt", "a.txt", "b.txt"]
+    assert names(iter(paths)) == ["c.txt", "a.txt", "b.txt"]
+    assert names([tmp_path / "c.txt", tmp_path / "link.txt", tmp_path / "x" / ".." / "c.txt"]) == ["c.txt"]
+
+
+def test_notes_beside_the_novels_are_skipped_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    strays = {"inf.txt": LIST_OF_NAMES, "README.txt": NOVEL, "书目.txt": "射雕，神雕，倚天\n", "licence.TXT": NOVEL}
+    write(tmp_path, {"novel.txt": NOVEL, **strays})
+
+    with caplog.at_level(logging.WARNING):
+        assert [document.name for document in read(tmp_path)] == ["novel.txt"]
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == len(strays)
+    for stray in strays:
+        assert any(stray in line and "name it itself" in line for line in told)
+    assert [document.name for document in read(str(tmp_path / "*.txt"))] == ["novel.txt"]
+
+
+@pytest.mark.parametrize("stray", ["inf.txt", "README.txt"])
+def test_a_note_that_is_named_itself_is_read(tmp_path: Path, stray: str) -> None:
+    write(tmp_path, {"novel.txt": NOVEL, stray: LIST_OF_NAMES})
+
+    assert read(tmp_path / stray) == [Document(stray, LIST_OF_NAMES)]
+
+
+@pytest.mark.parametrize("folder_first", [False, True])
+def test_a_note_that_is_named_beside_its_folder_is_read(tmp_path: Path, folder_first: bool) -> None:
+    write(tmp_path, {"novel.txt": NOVEL, "inf.txt": LIST_OF_NAMES})
+    paths = [tmp_path / "inf.txt", tmp_path]
+
+    documents = read(reversed(paths) if folder_first else paths)
+
+    assert {document.name for document in documents} == {"inf.txt", "novel.txt"}
+
+
+def test_short_texts_that_are_no_lists_stay(tmp_path: Path) -> None:
+    texts = {
+        "a.txt": "雪，夜，人，归来。",
+        "b.txt": "雪夜",
+        "c.txt": "雪,夜,人\n雪,夜,人",
+        "d.txt": "雪,夜," + "人" * 21,
+    }
+    write(tmp_path, dict(texts))
+
+    assert {document.name: document.text for document in read(tmp_path)} == texts
+
+
+def test_files_without_text_are_skipped_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, {"a.txt": "", "b.txt": " \u3000\n\r\n", "c.txt": NOVEL, "d.txt": "\ufeff"})
+
+    with caplog.at_level(logging.WARNING):
+        assert [document.name for document in read(tmp_path)] == ["c.txt"]
+    told = [record.getMessage() for record in caplog.records]
+    assert [line.split(": ")[0] for line in told] == [str(tmp_path / name) for name in ("a.txt", "b.txt", "d.txt")]
+    assert all("no text" in line for line in told)
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "\ufeff"])
+@pytest.mark.parametrize("clean", ["novel", "none"])
+def test_nothing_but_empty_files_is_told(tmp_path: Path, content: str, clean: str) -> None:
+    write(tmp_path, {"a.txt": content})
+
+    with pytest.raises(DataError, match=r"no text to learn from in .*a\.txt"):
+        read(tmp_path / "a.txt", clean=clean)
+
+
+def test_what_does_not_exist_is_named(tmp_path: Path) -> None:
+    write(tmp_path, {"a.txt": NOVEL, "only-md/a.md": NOVEL})
+
+    with pytest.raises(DataError, match=r"nowhere: no such file or folder"):
+        find_files(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"b\.txt: no such file"):
+        find_files([tmp_path / "a.txt", tmp_path / "b.txt"])
+    with pytest.raises(DataError, match=r"only-md: no \.txt file in this folder"):
+        find_files(tmp_path / "only-md")
+    with pytest.raises(DataError, match=r"z\*\.txt: no file matches"):
+        find_files(str(tmp_path / "z*.txt"))
+
+
+@pytest.mark.parametrize("nothing", [[], (), iter([])])
+def test_an_empty_list_of_paths_is_told(nothing: Paths) -> None:
+    with pytest.raises(DataError, match="no file was named"):
+        find_files(nothing)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, [None], ["a.txt", 5], b"a.txt"])
+def test_what_is_no_path_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: Paths) -> None:
+    write(tmp_path, {"a.txt": NOVEL})
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(DataError, match="paths must be a folder, a file, a glob pattern or a list of these, got"):
+        find_files(wrong)
+
+
+def test_a_whole_text_in_place_of_a_path_is_told() -> None:
+    with pytest.raises(DataError):
+        find_files(NOVEL * 100)
+
+
+def test_an_empty_path_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"a.txt": NOVEL})
+    monkeypatch.chdir(tmp_path)
+
+    assert names(".") == ["a.txt"]
+    with pytest.raises(DataError):
+        find_files("")
+
+
+def test_all_broken_files_are_named_at_once(tmp_path: Path) -> None:
+    faulty = NOVEL.encode("utf-8") * 10 + b"\xff\n" * 30
+    write(tmp_path, {"a.txt": bytes(range(256)) * 20, "b.txt": NOVEL, "c.txt": faulty})
+
+    with pytest.raises(DataError) as caught:
+        read(tmp_path)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"{tmp_path / 'a.txt'}: cannot tell its encoding")
+    assert second.startswith(f"{tmp_path / 'c.txt'}, byte {len(NOVEL.encode('utf-8')) * 10}, line 21: not valid utf-8")
+
+
+def test_very_many_broken_files_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, {f"{number:02}.txt": bytes(range(256)) * 20 for number in range(23)})
+
+    with pytest.raises(DataError, match=r"19\.txt: cannot tell") as caught:
+        read(tmp_path)
+    assert "20.txt" not in str(caught.value)
+    assert str(caught.value).endswith("… and 3 more")
+
+
+def test_an_unknown_encoding_is_told_once_not_for_every_file(tmp_path: Path) -> None:
+    write(tmp_path, {f"{number}.txt": NOVEL for number in range(5)})
+
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, encoding="gb2313")
+    assert str(caught.value).count("gb2313") == 1
+
+
+def test_undecodable_places_are_reported_once_with_byte_and_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = (NOVEL * 20).encode("gb18030")
+    write(tmp_path, {"a.txt": head + b"\x80\n\xff" + head})
+
+    with caplog.at_level(logging.WARNING):
+        (document,) = read(tmp_path)
+    assert document.text == f"{NOVEL * 20}\ufffd\n\ufffd{NOVEL * 20}".rstrip("\n")
+    (record,) = caplog.records
+    told = record.getMessage()
+    assert told.startswith(f"{tmp_path / 'a.txt'}: 2 places are not valid gb18030")
+    assert told.endswith(f"at byte {len(head)}, line 41")
+
+
+def test_each_file_of_a_folder_is_decoded_by_itself(tmp_path: Path) -> None:
+    codecs = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "gb18030"]
+    write(tmp_path, {f"{number}.txt": NOVEL.encode(codec) for number, codec in enumerate(codecs)})
+
+    assert [document.text for document in read(tmp_path)] == [NOVEL.rstrip("\n")] * len(codecs)
+
+
+def test_line_ends_are_newlines_under_every_cleaning(tmp_path: Path) -> None:
+    write(tmp_path, {"a.txt": "\u3000一更。\r\n\r\n二更。\r\r\n三更。\r四更。\n"})
+
+    assert read(tmp_path, clean="none")[0].text == "\u3000一更。\n\n二更。\n三更。\n四更。\n"
+    assert read(tmp_path, clean="novel")[0].text == "一更。\n二更。\n三更。\n四更。"
+
+
+@pytest.mark.parametrize(
+    ("text", "paragraphs"),
+    [("", []), ("\n", [""]), ("雪", ["雪"]), ("雪\n", ["雪"]), ("雪\n\n夜", ["雪", "", "夜"]), ("雪\n\n", ["雪", ""])],
+)
+def test_a_newline_ends_a_paragraph(text: str, paragraphs: list[str]) -> None:
+    assert Document("a", text).paragraphs() == paragraphs

@@ -1,0 +1,47 @@
+"""The example does the whole job, on the bundled novella and on a folder as people have it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "jinyong.py"
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    if not EXAMPLE.is_file():
+        pytest.skip("the examples are not beside the tests")
+    command = [sys.executable, "-X", "utf8", str(EXAMPLE), *arguments]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+
+
+def test_bundled_novella_trains_and_writes(tmp_path: Path) -> None:
+    done = run("--epochs", "2", "--length", "300", "--output", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("valid perplexity") == 2
+    assert "held-out perplexity fell" in done.stdout
+    assert len((tmp_path / "generated.txt").read_text(encoding="utf-8")) == 300
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
+def test_folder_with_its_list_of_titles_adverts_and_indents(tmp_path: Path, texts: list[str]) -> None:
+    novels = tmp_path / "novels"
+    novels.mkdir()
+    (novels / "inf.txt").write_bytes("飞狐外传,雪山飞狐,连城诀,天龙八部".encode("gbk"))
+    for number, text in enumerate(texts):
+        body = "".join(f"　　{line}\r\n" for line in (text * 20).splitlines())
+        advert = "本书来自www.example.com免费txt小说下载站\r\n更多更新免费电子书请关注www.example.com\r\n"
+        broken = body.encode("gb18030") + b"\xb2 \r\n"  # half a character, as in circulating copies
+        (novels / f"{number}.txt").write_bytes(advert.encode("gb18030") + broken + advert.strip().encode("gb18030"))
+    done = run("--corpus", str(novels), "--minutes", "0.05", "--length", "100", "--output", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("3 documents")
+    assert "inf.txt" in done.stderr
+    assert len((tmp_path / "out" / "generated.txt").read_text(encoding="utf-8")) == 100
+
+
+def test_missing_folder_is_told_in_a_line() -> None:
+    done = run("--corpus", "no-such-folder")
+    assert done.returncode != 0
+    assert done.stderr.strip() == "jinyong.py: no-such-folder: no such file or folder"

@@ -1,0 +1,114 @@
+import json
+import math
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from zh_lstm_lm import DataError, History, TrainerState, ZhLstmLmError
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+PLAIN = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), TEXT)
+
+
+@settings(deadline=None, derandomize=True, database=None, max_examples=60)
+@given(records=st.lists(st.dictionaries(TEXT, PLAIN, max_size=4), max_size=4))
+@example(records=[{"note": "第一轮\u2028第二轮"}])
+@example(records=[{"note": "a\x85b\nc"}])
+@example(records=[{"loss": 0.1 + 0.2, "step": 2**60}])
+def test_history_round_trips(records: list[dict[str, Any]]) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "history.jsonl"
+        History(records).save(path)
+        loaded = History.load(path)
+    assert isinstance(loaded, History)
+    assert loaded == records
+
+
+def test_history_is_one_json_object_a_line(tmp_path: Path) -> None:
+    records = [{"epoch": 1.0, "train_loss": 2.5, "name": "展昭"}, {"epoch": 2.0, "train_loss": 2.25, "name": "玉堂"}]
+    History(records).save(tmp_path / "history.jsonl")
+    lines = (tmp_path / "history.jsonl").read_text(encoding="utf-8").split("\n")
+    assert [json.loads(line) for line in lines[:-1]] == records
+    assert lines[-1] == ""
+    assert "展昭" in lines[0]
+
+
+def test_history_is_a_list() -> None:
+    history = History([{"epoch": 1.0}])
+    history.append({"epoch": 2.0})
+    assert history == [{"epoch": 1.0}, {"epoch": 2.0}]
+    assert json.loads(json.dumps(history)) == history
+
+
+def test_empty_history_round_trips(tmp_path: Path) -> None:
+    History().save(tmp_path / "history.jsonl")
+    assert History.load(tmp_path / "history.jsonl") == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"epoch 1, perplexity 120\n",
+        b'{"epoch": 1.0}\n{"epoch": 2.',
+        b"\xff\xfe\x00\n",
+        b"3\n",
+        b'["epoch", 1.0]\n',
+        b"[" * 100_000 + b"]" * 100_000,
+    ],
+    ids=["text", "truncated", "not UTF-8", "number", "list", "too deep"],
+)
+def test_history_refuses_what_is_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "history.jsonl").write_bytes(content)
+    with pytest.raises(DataError, match=r"history\.jsonl"):
+        History.load(tmp_path / "history.jsonl")
+
+
+def test_history_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere\.jsonl"):
+        History.load(tmp_path / "nowhere.jsonl")
+
+
+def test_history_that_cannot_be_written_is_an_error_of_the_library(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ZhLstmLmError, match="cannot be written"):
+        History([{"epoch": 1.0}]).save(tmp_path / "file" / "history.jsonl")
+
+
+def test_epoch_counts_the_begun_part() -> None:
+    assert TrainerState(step=5, steps_per_epoch=4).epoch == 1.25
+    assert TrainerState().epoch == 0.0
+
+
+def test_the_first_reason_to_stop_stays() -> None:
+    state = TrainerState()
+    assert state.stop_reason is None
+    state.request_stop("interrupted")
+    state.request_stop("finished")
+    assert state.stop_reason == "interrupted"
+
+
+def test_updates_are_summed_until_the_next_epoch() -> None:
+    state = TrainerState(steps_per_epoch=2)
+    state.count_update(loss_sum=10.0, num_targets=4, num_characters=6, gradient_norm=0.5, seconds=2.0)
+    state.count_update(loss_sum=5.0, num_targets=1, num_characters=2, gradient_norm=1.0, seconds=1.0)
+    assert (state.step, state.window, state.updates) == (2, 2, 2)
+    assert (state.loss_sum, state.num_targets, state.num_characters) == (15.0, 5, 8)
+    assert (state.gradient_norm_sum, state.training_seconds) == (1.5, 3.0)
+
+    state.begin_epoch()
+    assert (state.step, state.window, state.updates) == (2, 0, 0)
+    assert (state.loss_sum, state.num_targets, state.num_characters) == (0.0, 0, 0)
+    assert (state.gradient_norm_sum, state.training_seconds) == (0.0, 0.0)
+
+
+def test_a_new_state_stands_at_the_beginning() -> None:
+    state = TrainerState()
+    assert state.step == 0
+    assert state.best_loss == math.inf
+    assert state.history == []
+    state.history.append({"epoch": 1.0})
+    assert TrainerState().history == []  # states share nothing

@@ -1,0 +1,196 @@
+"""Segmentation in several processes: the same tokens in the same order, whatever the script looks like."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import zh_lstm_lm
+from zh_lstm_lm import TokenStream
+from zh_lstm_lm.errors import ConfigError, DataError
+from zh_lstm_lm.tokenizers.base import LosslessTokenizer
+from zh_lstm_lm.tokenizers.character_tokenizer import CharacterTokenizer
+from zh_lstm_lm.tokenizers.registry import get_tokenizer
+from zh_lstm_lm.tokenizers.workers import available_cores, tokenize_chunks, tokenize_paragraphs
+
+CHUNKS = [
+    "雪\n夜",
+    "",
+    "\n",
+    "\n\n展昭\n",
+    "𠮷野家🐑\r\x00\x85\u2028",
+    *(f"第{n}回\n" + "雪" * n for n in range(40)),
+    "字" * 90_000,
+]
+
+
+def by_hand(text: str) -> list[str]:
+    """The characters of a text; a newline is one of them."""
+    return list(text)
+
+
+def write_novels(folder: Path) -> None:
+    """Two novels, the first of several chunks."""
+    paragraphs = [
+        "展昭道：“好大的雪！”\n",
+        "白玉堂笑道：“雪大，酒才好喝。”\n",
+        "二人推门进了酒店，店小二忙迎上来。\n",
+        "　　夜里三更，展昭换了夜行衣，出了店门。\n",
+    ]
+    (folder / "a.txt").write_text("".join(f"第{n}回\n{paragraphs[n % 4]}" for n in range(4_000)), encoding="utf-8")
+    (folder / "b.txt").write_text("只见房上一条黑影，如飞而去。\n" * 9, encoding="utf-8")
+
+
+def run_script(source: str, folder: Path, *, from_stdin: bool) -> str:
+    """Runs a script of a user's, as a file or typed in, in an interpreter of its own; returns what it printed."""
+    script = folder / "script.py"
+    script.write_text(source, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-" if from_stdin else str(script)],
+        input=source if from_stdin else "",
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": str(Path(zh_lstm_lm.__file__).parents[1]), "PYTHONUTF8": "1"},
+        cwd=folder,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_paragraph_ends_are_tokens_between_paragraphs() -> None:
+    tokenizer = get_tokenizer("characters")
+
+    assert tokenize_paragraphs(tokenizer, "一二\n\n三") == ["一", "二", "\n", "\n", "三"]
+    assert tokenize_paragraphs(tokenizer, "") == []
+    assert tokenize_paragraphs(tokenizer, "\n") == ["\n"]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_tokens_come_back_in_order_from_any_number_of_workers(workers: int) -> None:
+    tokenizer = get_tokenizer("characters")
+
+    assert list(tokenize_chunks(tokenizer, iter(CHUNKS), workers=workers)) == [by_hand(chunk) for chunk in CHUNKS]
+
+
+def test_no_chunks_give_no_tokens() -> None:
+    assert list(tokenize_chunks(get_tokenizer("characters"), [], workers=2)) == []
+
+
+def test_several_workers_give_the_same_stream_as_one(tmp_path: Path) -> None:
+    write_novels(tmp_path)
+    alone = TokenStream.from_files(str(tmp_path / "*.txt"), workers=1, cache_dir=tmp_path / "one")
+    together = TokenStream.from_files(str(tmp_path / "*.txt"), workers=2, cache_dir=tmp_path / "two")
+
+    assert alone.num_characters > 1 << 16
+    assert together.lexicon == alone.lexicon
+    assert together.documents == alone.documents
+    assert list(together) == list(alone)
+    assert any(len(token) > 1 for token in alone.lexicon)
+
+
+@pytest.mark.parametrize("hmm", [True, False])
+def test_options_reach_the_workers(hmm: bool) -> None:
+    (tokens,) = tokenize_chunks(get_tokenizer("jieba", hmm=hmm), ["李小福是创新办主任"], workers=2)
+
+    assert "".join(tokens) == "李小福是创新办主任"
+    assert ("李小福" in tokens) == hmm
+
+
+@pytest.mark.parametrize("from_stdin", [False, True], ids=["file", "stdin"])
+def test_a_script_needs_no_main_guard(tmp_path: Path, from_stdin: bool) -> None:
+    write_novels(tmp_path)
+    script = (
+        "from zh_lstm_lm import TokenStream\n"
+        "print('once')\n"
+        "stream = TokenStream.from_files(['a.txt', 'b.txt'], tokenizer='characters', workers=3, cache_dir='cache')\n"
+        "print(stream.num_tokens)\n"
+    )
+    expected = sum(len((tmp_path / name).read_text(encoding="utf-8").replace("　", "")) for name in ("a.txt", "b.txt"))
+
+    assert run_script(script, tmp_path, from_stdin=from_stdin) == f"once\n{expected}\n"
+
+
+def test_workers_import_nothing_from_the_folder_they_start_in(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "json.py").write_text("raise SystemExit('not the json of Python')", encoding="utf-8")
+    script = (
+        "import os\n"
+        "from zh_lstm_lm.tokenizers.registry import get_tokenizer\n"
+        "from zh_lstm_lm.tokenizers.workers import tokenize_chunks\n"
+        f"os.chdir({str(here)!r})\n"
+        "print(*tokenize_chunks(get_tokenizer('characters'), ['好雪', '夜'], workers=2))\n"
+    )
+
+    assert run_script(script, tmp_path, from_stdin=False) == "['好', '雪'] ['夜']\n"
+
+
+def test_an_object_of_the_user_s_works_in_this_process_with_any_number_of_workers(tmp_path: Path) -> None:
+    class Counting(CharacterTokenizer):
+        calls = 0
+
+        def tokenize(self, text: str) -> list[str]:
+            self.calls += 1
+            return super().tokenize(text)
+
+    (tmp_path / "a.txt").write_text("一\n二\n三\n", encoding="utf-8")
+    tokenizer = Counting()
+
+    assert list(TokenStream.from_files(tmp_path, tokenizer=tokenizer, workers=4)) == [
+        "一",
+        "\n",
+        "二",
+        "\n",
+        "三",
+        "\n",
+    ]
+    assert tokenizer.calls == 3
+
+
+def test_a_worker_that_ends_early_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    broken = LosslessTokenizer(CharacterTokenizer(), name="characters", options={"none": "such"})
+
+    with pytest.raises(DataError, match=r"ended early.*exit status 1\b.*workers=1"):
+        list(tokenize_chunks(broken, ["雪", "夜"], workers=2))
+    assert "none" in capfd.readouterr().err  # the worker's own words
+
+
+def test_what_goes_wrong_with_the_texts_reaches_the_caller() -> None:
+    def chunks() -> Iterator[str]:
+        yield from CHUNKS
+        raise DataError("the disk is gone")
+
+    with pytest.raises(DataError, match="the disk is gone"):
+        list(tokenize_chunks(get_tokenizer("characters"), chunks(), workers=2))
+
+
+def test_segmentation_may_be_left_half_way() -> None:
+    tokens = tokenize_chunks(get_tokenizer("characters"), iter(CHUNKS), workers=2)
+
+    assert next(tokens) == by_hand(CHUNKS[0])
+    tokens.close()  # type: ignore[attr-defined]
+    assert list(tokens) == []
+
+
+@pytest.mark.parametrize("workers", [0, -1, True, 1.5, "2"])
+def test_the_number_of_workers_is_checked(tmp_path: Path, workers: int) -> None:
+    (tmp_path / "a.txt").write_text("雪\n", encoding="utf-8")
+
+    with pytest.raises(ConfigError, match=f"workers must be .*got {workers!r}"):
+        TokenStream.from_files(tmp_path, tokenizer="characters", workers=workers)
+
+
+def test_available_cores_are_those_of_this_process() -> None:
+    code = "from zh_lstm_lm.tokenizers.workers import available_cores; print(available_cores())"
+
+    assert available_cores() >= 1
+    if hasattr(os, "sched_setaffinity"):
+        one = f"import os; os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}}); {code}"
+        environment = {**os.environ, "PYTHONPATH": str(Path(zh_lstm_lm.__file__).parents[1])}
+        assert json.loads(subprocess.check_output([sys.executable, "-c", one], env=environment)) == 1
