@@ -24,7 +24,7 @@ LAYERS = [  # a module imports only from rows below its own
     {"training_state"},
     {"model"},
     {"model_folder", "sizing"},
-    {"output_layers", "regularization"},
+    {"output_layers", "recurrent", "regularization"},
     {"batches"},
     {"vocabulary"},
     {"token_stream"},

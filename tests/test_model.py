@@ -20,7 +20,7 @@ from zh_lstm_lm import (
     VocabularyError,
 )
 from zh_lstm_lm.batches import IGNORED
-from zh_lstm_lm.model import detach_state
+from zh_lstm_lm.recurrent import detach_state
 
 Array = npt.NDArray[np.float64]
 

@@ -35,7 +35,7 @@ from zh_lstm_lm import (
     evaluate,
 )
 from zh_lstm_lm.callbacks import Callback
-from zh_lstm_lm.model import detach_state
+from zh_lstm_lm.recurrent import detach_state
 
 Parts = tuple[TokenStream, TokenStream]
 TIMING = ("seconds", "tokens_per_second")

@@ -11,7 +11,8 @@ from torch import Tensor
 from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.batches import evaluation_segments, segment_windows
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.model import LSTMLanguageModel, LSTMState
+from zh_lstm_lm.model import LSTMLanguageModel
+from zh_lstm_lm.recurrent import LSTMState
 from zh_lstm_lm.token_stream import TokenStream
 from zh_lstm_lm.vocabulary import Vocabulary
 

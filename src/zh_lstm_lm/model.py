@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +16,13 @@ from zh_lstm_lm.batches import IGNORED
 from zh_lstm_lm.errors import CheckpointError, ConfigError, DataError
 from zh_lstm_lm.model_folder import read_description, read_weights, write_model_folder
 from zh_lstm_lm.output_layers import AdaptiveSoftmax, FullSoftmax, OutputLayer, default_cutoffs
+from zh_lstm_lm.recurrent import LSTMLayer, LSTMState
 from zh_lstm_lm.regularization import locked_dropout
 from zh_lstm_lm.token_stream import TokenStream
 from zh_lstm_lm.tokenizers.base import Tokenizer
 from zh_lstm_lm.vocabulary import Vocabulary
 
-__all__ = ["LSTMLanguageModel", "LSTMState", "ModelConfig", "detach_state"]
-
-LSTMState: TypeAlias = tuple[Tensor, Tensor]
-"""The pair (h, c). **Shape:** (num_layers, batch, hidden_size) each."""
+__all__ = ["LSTMLanguageModel", "ModelConfig"]
 
 _FULL_SOFTMAX_LIMIT = 4000
 
@@ -146,7 +144,7 @@ class LSTMLanguageModel(nn.Module):
             self.embedding = nn.Embedding(len(vocabulary), config.embedding_dim)
             widths = [config.embedding_dim] + [config.hidden_size] * config.num_layers
             self.layers = nn.ModuleList(
-                nn.LSTM(before, after, batch_first=True) for before, after in itertools.pairwise(widths)
+                LSTMLayer(before, after, batch_first=True) for before, after in itertools.pairwise(widths)
             )
             self.output: OutputLayer
             if config.output == "full":
@@ -320,8 +318,3 @@ class LSTMLanguageModel(nn.Module):
         model.load_state_dict(read_weights(folder, model.state_dict()), assign=True)
         model.training_summary = training
         return model.eval()
-
-
-def detach_state(state: LSTMState) -> LSTMState:
-    """Cuts a state off the graph of what it was computed from, so that gradients end there."""
-    return state[0].detach(), state[1].detach()

@@ -17,7 +17,8 @@ from zh_lstm_lm._config import Config, check_integer, check_number, check_type
 from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.evaluation import evaluation_mode
 from zh_lstm_lm.logits_processors import LogitsProcessor
-from zh_lstm_lm.model import LSTMLanguageModel, LSTMState
+from zh_lstm_lm.model import LSTMLanguageModel
+from zh_lstm_lm.recurrent import LSTMState
 
 __all__ = ["Sampler", "SamplerConfig"]
 
@@ -145,8 +146,8 @@ class Sampler:
             yield prompt
         vocabulary = self.model.vocabulary
         generator = self._generator(sample=0)
-        ids = [vocabulary.bos_id, *prompt_ids]
-        unread, state = ids, None
+        unread, state = [vocabulary.bos_id, *prompt_ids], None
+        ids = torch.tensor(unread, device=self.model.device)
         kept = max(map(len, stops), default=1) - 1
         tail = prompt[-kept:] if kept else ""
         for _ in range(max_new_tokens):
@@ -155,7 +156,7 @@ class Sampler:
             logits, state = self._read(unread, state)
             drawn = self._draw(ids, logits, generator, room)
             unread = [drawn]
-            ids.append(drawn)
+            ids = torch.cat([ids, ids.new_tensor(unread)])
             piece = vocabulary.id_to_token(drawn)
             yield piece
             before, tail = len(tail), tail + piece
@@ -174,7 +175,7 @@ class Sampler:
             logits, state = self.model(inputs[:, -1:], state)
         return logits[0, 0], state
 
-    def _draw(self, ids: list[int], logits: Tensor, generator: torch.Generator, room: int | None) -> int:
+    def _draw(self, ids: Tensor, logits: Tensor, generator: torch.Generator, room: int | None) -> int:
         allowed = self._lengths > 0
         if room is not None and room < self._longest:
             allowed = allowed & (self._lengths <= room)
@@ -182,10 +183,9 @@ class Sampler:
             logits = logits.masked_fill(~allowed.to(logits.device), -math.inf)
             if self.config.temperature == 0:
                 return int(logits.argmax())
-            history = torch.tensor(ids, device=logits.device)
             for process in self._processors:
-                logits = process(history, logits)
-            return int(torch.multinomial(torch.softmax(logits, dim=-1), 1, generator=generator))
+                logits = process(ids, logits)
+            return int(_draw_from(logits, generator))
 
     def _generator(self, sample: int) -> torch.Generator:
         """A generator of its own for each sample of a seed."""
@@ -242,6 +242,16 @@ class Sampler:
                 part.unlink(missing_ok=True)
             raise DataError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
         return path
+
+
+def _draw_from(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """Draws a token by inverting the distribution function: one random number instead of one for each token.
+
+    A token of probability 0 is never drawn: its step has no width.
+    """
+    steps = torch.softmax(logits, dim=-1, dtype=torch.float64).cumsum(dim=-1)  # (vocab_size,)
+    uniform = torch.rand(1, dtype=torch.float64, device=logits.device, generator=generator)  # in [0, 1)
+    return torch.searchsorted(steps, uniform * steps[-1:], right=True)
 
 
 def _stop_strings(stop: str | Sequence[str] | None) -> list[str]:

@@ -21,8 +21,9 @@ from zh_lstm_lm.checkpoint import Checkpoint, RunFolder, fingerprint_of
 from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.evaluation import EvaluationResult, evaluate_ids, evaluation_mode
 from zh_lstm_lm.interruption import catch_interruption
-from zh_lstm_lm.model import LSTMLanguageModel, LSTMState, detach_state
+from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.optimization import Optimizer, clip_gradients, learning_rate_at, sparse_embedding
+from zh_lstm_lm.recurrent import LSTMState, detach_state
 from zh_lstm_lm.token_stream import TokenStream
 from zh_lstm_lm.training_state import History, TrainerState
 
