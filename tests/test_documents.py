@@ -1,12 +1,17 @@
 """From folders, files, patterns and lists to documents."""
 
 import logging
+import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.text.documents import Document, Paths, find_files, read_documents
+from zh_lstm_lm.text import documents
+from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents, survey_file
+from zh_lstm_lm.text.files import Paths, find_files, hash_files
 
 NOVEL = "展昭道：“好大的雪！”\n二人进了酒店。\n"
 LIST_OF_NAMES = "三侠五义,小五义,续小五义"
@@ -23,8 +28,14 @@ def names(paths: Paths) -> list[str]:
     return [file.name for file in find_files(paths)]
 
 
-def read(paths: Paths, *, encoding: str = "auto", clean: str = "novel") -> list[Document]:
-    return list(read_documents(find_files(paths), encoding=encoding, clean=clean))
+def text_of(document: Document) -> str:
+    return "".join(document.blocks)
+
+
+def read(paths: Paths, *, encoding: str = "auto", clean: str = "novel", normalize: str = "none") -> list[Document]:
+    """The documents, each as one block."""
+    found = read_documents(find_files(paths), ReadingOptions(encoding, clean, normalize))
+    return [Document(document.name, (text_of(document),)) for document in found]
 
 
 def test_a_folder_gives_its_txt_files_at_any_depth_in_order(tmp_path: Path) -> None:
@@ -42,7 +53,7 @@ def test_a_folder_gives_its_txt_files_at_any_depth_in_order(tmp_path: Path) -> N
 def test_a_file_is_read_whatever_its_name_ends_in(tmp_path: Path) -> None:
     write(tmp_path, {"novel.md": NOVEL})
 
-    assert read(tmp_path / "novel.md") == [Document("novel.md", NOVEL.rstrip("\n"))]
+    assert read(tmp_path / "novel.md") == [Document("novel.md", (NOVEL.rstrip("\n"),))]
 
 
 def test_a_pattern_gives_the_files_that_match_in_order(tmp_path: Path) -> None:
@@ -91,7 +102,7 @@ def test_notes_beside_the_novels_are_skipped_and_reported(tmp_path: Path, caplog
 def test_a_note_that_is_named_itself_is_read(tmp_path: Path, stray: str) -> None:
     write(tmp_path, {"novel.txt": NOVEL, stray: LIST_OF_NAMES})
 
-    assert read(tmp_path / stray) == [Document(stray, LIST_OF_NAMES)]
+    assert read(tmp_path / stray) == [Document(stray, (LIST_OF_NAMES,))]
 
 
 @pytest.mark.parametrize("folder_first", [False, True])
@@ -99,9 +110,9 @@ def test_a_note_that_is_named_beside_its_folder_is_read(tmp_path: Path, folder_f
     write(tmp_path, {"novel.txt": NOVEL, "inf.txt": LIST_OF_NAMES})
     paths = [tmp_path / "inf.txt", tmp_path]
 
-    documents = read(reversed(paths) if folder_first else paths)
+    found = read(reversed(paths) if folder_first else paths)
 
-    assert {document.name for document in documents} == {"inf.txt", "novel.txt"}
+    assert {document.name for document in found} == {"inf.txt", "novel.txt"}
 
 
 def test_short_texts_that_are_no_lists_stay(tmp_path: Path) -> None:
@@ -113,7 +124,7 @@ def test_short_texts_that_are_no_lists_stay(tmp_path: Path) -> None:
     }
     write(tmp_path, dict(texts))
 
-    assert {document.name: document.text for document in read(tmp_path)} == texts
+    assert {document.name: text_of(document) for document in read(tmp_path)} == texts
 
 
 def test_files_without_text_are_skipped_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -184,14 +195,14 @@ def test_all_broken_files_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read(tmp_path)
     first, second = str(caught.value).splitlines()
-    assert first.startswith(f"{tmp_path / 'a.txt'}: cannot tell its encoding")
+    assert first.startswith(f"{tmp_path / 'a.txt'}: seems to be no text")
     assert second.startswith(f"{tmp_path / 'c.txt'}, byte {len(NOVEL.encode('utf-8')) * 10}, line 21: not valid utf-8")
 
 
 def test_very_many_broken_files_are_counted(tmp_path: Path) -> None:
     write(tmp_path, {f"{number:02}.txt": bytes(range(256)) * 20 for number in range(23)})
 
-    with pytest.raises(DataError, match=r"19\.txt: cannot tell") as caught:
+    with pytest.raises(DataError, match=r"19\.txt: seems to be no text") as caught:
         read(tmp_path)
     assert "20.txt" not in str(caught.value)
     assert str(caught.value).endswith("… and 3 more")
@@ -213,7 +224,7 @@ def test_undecodable_places_are_reported_once_with_byte_and_line(
 
     with caplog.at_level(logging.WARNING):
         (document,) = read(tmp_path)
-    assert document.text == f"{NOVEL * 20}\ufffd\n\ufffd{NOVEL * 20}".rstrip("\n")
+    assert text_of(document) == f"{NOVEL * 20}\ufffd\n\ufffd{NOVEL * 20}".rstrip("\n")
     (record,) = caplog.records
     told = record.getMessage()
     assert told.startswith(f"{tmp_path / 'a.txt'}: 2 places are not valid gb18030")
@@ -224,14 +235,14 @@ def test_each_file_of_a_folder_is_decoded_by_itself(tmp_path: Path) -> None:
     codecs = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "gb18030"]
     write(tmp_path, {f"{number}.txt": NOVEL.encode(codec) for number, codec in enumerate(codecs)})
 
-    assert [document.text for document in read(tmp_path)] == [NOVEL.rstrip("\n")] * len(codecs)
+    assert [text_of(document) for document in read(tmp_path)] == [NOVEL.rstrip("\n")] * len(codecs)
 
 
 def test_line_ends_are_newlines_under_every_cleaning(tmp_path: Path) -> None:
     write(tmp_path, {"a.txt": "\u3000一更。\r\n\r\n二更。\r\r\n三更。\r四更。\n"})
 
-    assert read(tmp_path, clean="none")[0].text == "\u3000一更。\n\n二更。\n三更。\n四更。\n"
-    assert read(tmp_path, clean="novel")[0].text == "一更。\n二更。\n三更。\n四更。"
+    assert text_of(read(tmp_path, clean="none")[0]) == "\u3000一更。\n\n二更。\n三更。\n四更。\n"
+    assert text_of(read(tmp_path, clean="novel")[0]) == "一更。\n二更。\n三更。\n四更。"
 
 
 @pytest.mark.parametrize(
@@ -239,4 +250,92 @@ def test_line_ends_are_newlines_under_every_cleaning(tmp_path: Path) -> None:
     [("", []), ("\n", [""]), ("雪", ["雪"]), ("雪\n", ["雪"]), ("雪\n\n夜", ["雪", "", "夜"]), ("雪\n\n", ["雪", ""])],
 )
 def test_a_newline_ends_a_paragraph(text: str, paragraphs: list[str]) -> None:
-    assert Document("a", text).paragraphs() == paragraphs
+    assert list(Document("a", (text,)).paragraphs()) == paragraphs
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "gb18030", "big5hkscs", "utf-16-le", "utf-16"])
+@pytest.mark.parametrize("clean", ["novel", "none"])
+def test_a_large_file_is_read_in_blocks_as_it_is_in_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, clean: str
+) -> None:
+    lines = [
+        f"\u3000\u3000二人在雪夜中行了{number}里，來到一座古廟之前，只見門上寫著三個大字。" for number in range(400)
+    ]
+    write(tmp_path, {"a.txt": "\r\n\r\n".join(lines).encode(codec)})
+    (whole,) = read_documents(find_files(tmp_path), ReadingOptions(clean=clean))
+    expected = list(whole.paragraphs())
+    monkeypatch.setattr(documents, "_BLOCK_BYTES", 5000)
+
+    (document,) = read_documents(find_files(tmp_path), ReadingOptions(clean=clean))
+    blocks = list(document.blocks)
+
+    assert len(blocks) > 4
+    assert list(Document("a", blocks).paragraphs()) == expected
+
+
+def test_faults_of_a_large_file_are_told_by_their_place_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "展昭在雪夜中行了三里，来到一座古庙之前。\r\n".encode("gb18030")
+    write(tmp_path, {"a.txt": line * 400 + b"\xff" + line * 400})
+    monkeypatch.setattr(documents, "_BLOCK_BYTES", 5000)
+
+    survey = survey_file(find_files(tmp_path)[0], encoding="auto")
+
+    assert [(fault.offset, fault.line) for fault in survey.faults] == [(400 * len(line), 401)]
+    assert survey.encoding == "gb18030"
+    assert survey.num_characters == 800 * (len(line.decode("gb18030")) - 1) + 1
+
+
+def test_three_broken_files_of_a_thousand_are_named_together(tmp_path: Path) -> None:
+    write(tmp_path, {f"{number:04}.txt": f"第{number}回。雪夜，他来到了古庙之前。" for number in range(1000)})
+    broken = ("0003.txt", "0500.txt", "0999.txt")
+    for name in broken:
+        (tmp_path / name).write_bytes(bytes(range(128, 256)) * 8)
+
+    with pytest.raises(DataError) as raised:
+        read(tmp_path)
+
+    told = str(raised.value).splitlines()
+    assert len(told) == 3
+    assert all(name in line for name, line in zip(broken, told, strict=True))
+
+
+def test_links_that_lead_in_circles_are_followed_once(tmp_path: Path) -> None:
+    write(tmp_path, {"novels/a.txt": NOVEL, "elsewhere/b.txt": NOVEL})
+    (tmp_path / "novels" / "self").symlink_to(tmp_path / "novels")
+    (tmp_path / "novels" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "novels")
+    (tmp_path / "novels" / "loop.txt").symlink_to(tmp_path / "novels" / "loop.txt")
+
+    assert names(tmp_path / "novels") == ["a.txt", "more/b.txt"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes any bytes for a name")
+def test_a_name_that_is_no_utf8_is_shown_as_text(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode("包公案.txt".encode("gbk"))).write_text(NOVEL, encoding="utf-8")
+
+    (document,) = read(tmp_path)
+
+    assert document.name.encode("utf-8").endswith(b".txt")
+    assert "\ufffd" in document.name
+
+
+def test_a_file_that_the_system_does_not_give_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"a.txt": NOVEL, "b.txt": NOVEL, "c.txt": NOVEL})
+    opened = Path.open
+
+    def refuse(path: Path, *options: Any, **more: Any) -> Any:
+        if path.name in ("a.txt", "c.txt"):
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *options, **more)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    for call in (lambda: read(tmp_path), lambda: hash_files(find_files(tmp_path))):
+        with pytest.raises(DataError, match=r"a\.txt: cannot be read \(Permission denied\)(.|\n)*c\.txt: cannot"):
+            call()
+
+
+def test_text_is_normalised_after_it_is_cleaned(tmp_path: Path) -> None:
+    write(tmp_path, {"a.txt": "\u3000\u3000展昭ＡＢ１２，好！\n"})
+
+    assert text_of(read(tmp_path, normalize="nfc+width")[0]) == "展昭AB12，好！"
+    assert text_of(read(tmp_path)[0]) == "展昭ＡＢ１２，好！"

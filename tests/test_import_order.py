@@ -16,23 +16,25 @@ ROOT = "zh_lstm_lm"
 LAYERS = [  # a module imports only from rows below its own
     {"__main__"},
     {"cli"},
-    {"integrations"},
-    {"studies", "report", "sample"},
+    {"inspection", "integrations"},
+    {"estimates", "studies", "report", "sample"},
     {"trainer", "sampler"},
     {"callbacks"},
-    {"checkpoint", "evaluation", "logits_processors", "optimization"},
+    {"adaptive_sampling", "checkpoint", "evaluation", "optimization"},
+    {"logits_processors"},
     {"training_state"},
     {"model"},
     {"model_folder", "sizing"},
     {"output_layers", "recurrent", "regularization"},
     {"batches"},
     {"vocabulary"},
+    {"coverage"},
     {"token_stream"},
     {"segmentation"},
     {"tokenizers"},
     {"text"},
 ]
-OPEN_TO_ALL = {"errors", "storage", "_optional", "_config", "_version", "interruption"}
+OPEN_TO_ALL = {"errors", "storage", "_optional", "_config", "_version", "_scratch", "interruption"}
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
 DEPENDENCIES = {"torch", "jieba", "typing_extensions", "safetensors"}
 

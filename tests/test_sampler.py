@@ -406,7 +406,9 @@ def test_long_prompt_is_read_to_its_first_character(model: LSTMLanguageModel, te
         model.layers[0].get_parameter("bias_ih_l0")[16:32] = 30.0
     prompt = ("".join(texts) * 200)[:length]
     scores: list[Tensor] = []
-    handle = model.register_forward_hook(lambda module, inputs, output: scores.append(output[0][0, -1]))
+    handle = model.layers[-1].register_forward_hook(
+        lambda module, inputs, output: scores.append(model.scores(output[0][:, -1])[0])
+    )
     text = Sampler(model, SamplerConfig(temperature=0.0)).generate(prompt, max_new_tokens=1)
     handle.remove()
     expected = scores_after(model, prompt)
@@ -532,7 +534,7 @@ def test_file_grows_beside_its_place(word_model: LSTMLanguageModel, tmp_path: Pa
         assert path.read_text(encoding="utf-8") == "an older novel"
         seen.append((tmp_path / "novel.txt.part").read_text(encoding="utf-8"))
 
-    handle = word_model.register_forward_hook(watch)
+    handle = word_model.embedding.register_forward_hook(watch)
     sampler = Sampler(word_model, SamplerConfig(temperature=1.0, top_p=1.0, seed=1))
     sampler.write(path, prompt="展昭\n", max_new_tokens=150)
     handle.remove()
@@ -565,7 +567,7 @@ def test_older_file_outlives_a_model_that_fails(
     word_model: LSTMLanguageModel, tmp_path: Path, error: BaseException
 ) -> None:
     (tmp_path / "novel.txt").write_text("an older novel", encoding="utf-8")
-    word_model.register_forward_hook(Fault(error, after=10))
+    word_model.embedding.register_forward_hook(Fault(error, after=10))
     with pytest.raises(type(error)):
         Sampler(word_model).write(tmp_path / "novel.txt", max_new_tokens=50)
     assert (tmp_path / "novel.txt").read_text(encoding="utf-8") == "an older novel"
@@ -649,3 +651,43 @@ def test_wrong_arguments_are_refused(word_model: LSTMLanguageModel) -> None:
 def test_config_round_trips() -> None:
     config = SamplerConfig(temperature=0.5, top_k=3, top_p=0.9, seed=7)
     assert SamplerConfig.from_dict(config.to_dict()) == config
+
+
+PROMPTS = ["展昭道：“", "", "白玉堂笑道：“雪大，", "夜里三更，", "展昭"]
+
+
+def test_a_batch_gives_each_prompt_the_text_that_it_gets_alone(word_model: LSTMLanguageModel) -> None:
+    sampler = Sampler(word_model, SamplerConfig(seed=3))
+
+    assert sampler.generate_batch(PROMPTS, max_new_tokens=30) == [
+        sampler.generate(prompt, max_new_tokens=30) for prompt in PROMPTS
+    ]
+    assert sampler.generate_batch([], max_new_tokens=30) == []
+
+
+def test_texts_of_a_batch_end_each_by_itself(model: LSTMLanguageModel) -> None:
+    sampler = Sampler(model, SamplerConfig(temperature=1.0, top_p=1.0))
+
+    texts = sampler.generate_batch(PROMPTS, max_characters=25, stop="\n")
+
+    assert texts == [sampler.generate(prompt, max_characters=25, stop="\n") for prompt in PROMPTS]
+    assert len({len(text) for text in texts}) > 1
+    assert all(len(text) == 25 or text.endswith("\n") for text in texts)
+
+
+def test_samples_of_a_prompt_differ_and_the_first_is_the_one_of_generate(word_model: LSTMLanguageModel) -> None:
+    sampler = Sampler(word_model, SamplerConfig(temperature=1.0, top_p=1.0))
+
+    texts = sampler.generate_batch(["展昭", "夜里"], num_samples=4, max_new_tokens=20)
+
+    assert texts[0] == sampler.generate("展昭", max_new_tokens=20)
+    assert texts[4] == sampler.generate("夜里", max_new_tokens=20)
+    assert [text[:2] for text in texts] == ["展昭"] * 4 + ["夜里"] * 4
+    assert len(set(texts)) == 8
+    assert sampler.generate_batch(["展昭"], num_samples=2, max_new_tokens=20) == texts[:2]
+
+
+@pytest.mark.parametrize("bad", ["展昭", 3, None])
+def test_what_is_no_list_of_prompts_is_refused(word_model: LSTMLanguageModel, bad: Any) -> None:
+    with pytest.raises(ConfigError, match="prompts"):
+        Sampler(word_model).generate_batch(bad)

@@ -5,8 +5,10 @@ import itertools
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ from hypothesis import strategies as st
 import zh_lstm_lm
 from zh_lstm_lm import TokenStream, Vocabulary
 from zh_lstm_lm.errors import ConfigError, DataError, VocabularyError, ZhLstmLmError
+from zh_lstm_lm.tokenizers.probe import TokenizerMismatchWarning
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True, database=None)
@@ -590,3 +593,103 @@ def test_a_real_novel_survives_a_vocabulary_of_another(shared_data: Path) -> Non
     assert vocabulary.characters_per_id is not None
     assert int(vocabulary.characters_per_id[ids.long()].sum()) == stream.num_characters
     assert torch.bincount(ids, minlength=len(vocabulary)).tolist() == vocabulary.count_ids(stream)
+
+
+# --- another tokenizer than the one that was saved ----------------------------------------------------------------
+
+
+def saved_with(name: str, **options: Any) -> dict[str, Any]:
+    """A vocabulary of a sentence as it comes from a file."""
+    stream = TokenStream.from_texts(["李小福是创新办主任"], tokenizer=get_tokenizer(name, **options))
+    saved: dict[str, Any] = json.loads(json.dumps(Vocabulary.from_stream(stream).to_dict()))
+    return saved
+
+
+@pytest.mark.parametrize("options", [{}, {"hmm": False}, {"user_dictionary": ["流云十三式 5", "展爷"]}])
+def test_the_same_tokenizer_is_met_without_a_word(options: dict[str, Any]) -> None:
+    saved = saved_with("jieba", **options)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Vocabulary.from_dict(saved)
+        Vocabulary.from_dict(saved, tokenizer=get_tokenizer("jieba", **options))
+        Vocabulary.from_dict(saved, tokenizer="jieba")
+
+
+@pytest.mark.parametrize("change", [{"hmm": False}, {"user_dictionary": ["展昭听了"]}])
+def test_another_tokenizer_is_told_and_how_far_it_differs(change: dict[str, Any]) -> None:
+    other = get_tokenizer("jieba", **change)
+
+    with pytest.warns(TokenizerMismatchWarning) as told:
+        vocabulary = Vocabulary.from_dict(saved_with("jieba"), tokenizer=other)
+
+    message = str(told[0].message)
+    assert get_tokenizer("jieba").fingerprint in message  # type: ignore[operator]
+    assert other.fingerprint in message  # type: ignore[operator]
+    share = re.search(r"([0-9.]+)% of the words of a probe text are cut differently", message)
+    assert share is not None
+    assert 0 < float(share[1]) < 20
+    assert vocabulary.tokenizer is other
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Vocabulary.from_dict(json.loads(json.dumps(vocabulary.to_dict())))  # saved anew, it is the other's own
+
+
+def test_another_version_is_told_even_where_it_cuts_alike() -> None:
+    saved = saved_with("jieba")
+    saved["tokenizer"]["fingerprint"] = "jieba 0.41 hmm=True"
+
+    with pytest.warns(TokenizerMismatchWarning, match=r"'jieba 0\.41 hmm=True'.*'jieba 0\.4.*: 0\.0% of the words"):
+        Vocabulary.from_dict(saved)
+    del saved["tokenizer"]["probe"]
+    with pytest.warns(TokenizerMismatchWarning, match="how much that changes is not known"):
+        Vocabulary.from_dict(saved)
+
+
+@pytest.mark.parametrize("options", [{}, {"hmm": False}, {"user_dictionary": ["展昭听了"]}])
+def test_another_backend_takes_the_saved_options(options: dict[str, Any]) -> None:
+    pytest.importorskip("rjieba", reason="rjieba (extra fast) is missing")
+
+    with pytest.warns(TokenizerMismatchWarning, match=r"'jieba .*'rjieba .*: 0\.0% of the words"):
+        vocabulary = Vocabulary.from_dict(saved_with("jieba", **options), tokenizer="rjieba")
+
+    assert vocabulary.tokenizer.name == "rjieba"
+    assert ("展昭听了" in vocabulary.tokenizer.tokenize("展昭听了")) == ("user_dictionary" in options)
+
+
+def test_an_object_of_the_user_s_is_known_by_what_it_does() -> None:
+    class Own:
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+        def tokenize(self, text: str) -> list[str]:
+            return [text[start : start + self.size] for start in range(0, len(text), self.size)]
+
+        def detokenize(self, tokens: Sequence[str]) -> str:
+            return "".join(tokens)
+
+    saved = Vocabulary(tokenizer=Own(2)).to_dict()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Vocabulary.from_dict(saved, tokenizer=Own(2))
+    with pytest.warns(TokenizerMismatchWarning, match=r"object of its user.*: [0-9.]+% of the words"):
+        Vocabulary.from_dict(saved, tokenizer=Own(3))
+
+
+def test_a_tokenizer_that_fails_on_the_probe_does_not_hinder_saving() -> None:
+    class Picky(Words):
+        def tokenize(self, text: str) -> Sequence[str]:
+            if "展" in text:
+                raise RuntimeError("not my kind of text")
+            return super().tokenize(text)
+
+    assert Vocabulary(tokenizer=Picky()).to_dict()["tokenizer"]["probe"] is None
+
+
+@pytest.mark.parametrize("change", [{"probe": 5}, {"probe": [5]}, {"fingerprint": 5}, {"options": {"path": "/x"}}])
+def test_a_damaged_description_of_a_tokenizer_is_refused(change: dict[str, Any]) -> None:
+    saved = Vocabulary(tokenizer="characters").to_dict()
+
+    with pytest.raises(ZhLstmLmError):
+        Vocabulary.from_dict({**saved, "tokenizer": {**saved["tokenizer"], **change}})

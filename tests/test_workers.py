@@ -1,9 +1,12 @@
 """Segmentation in several processes: the same tokens in the same order, whatever the script looks like."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -194,3 +197,91 @@ def test_available_cores_are_those_of_this_process() -> None:
         one = f"import os; os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}}); {code}"
         environment = {**os.environ, "PYTHONPATH": str(Path(zh_lstm_lm.__file__).parents[1])}
         assert json.loads(subprocess.check_output([sys.executable, "-c", one], env=environment)) == 1
+
+
+PROC = Path("/proc")
+needs_proc = pytest.mark.skipif(not (PROC / "self" / "stat").exists(), reason="processes are found through /proc")
+ENDLESS = (
+    "import sys\n"
+    "from zh_lstm_lm.tokenizers.registry import get_tokenizer\n"
+    "from zh_lstm_lm.tokenizers.workers import tokenize_chunks\n"
+    "def chunks():\n"
+    "    while True:\n"
+    "        yield '好大的雪' * 2000\n"
+    "for number, _ in enumerate(tokenize_chunks(get_tokenizer('characters'), chunks(), workers=3)):\n"
+    "    if number == 5:\n"
+    "        print('running', flush=True)\n"
+)
+
+
+def children_of(process_id: int) -> list[int]:
+    """The living child processes of a process."""
+    found = []
+    for folder in PROC.glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == process_id and state != "Z":
+                found.append(int(folder.name))
+    return found
+
+
+def alive(process_id: int) -> bool:
+    try:
+        return (PROC / str(process_id) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def gone_soon(processes: list[int]) -> bool:
+    """Whether none of them lives after at most ten seconds."""
+    for _ in range(200):
+        if not any(map(alive, processes)):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@needs_proc
+@pytest.mark.parametrize("way", ["group", "parent", "killed"])
+def test_no_worker_outlives_its_parent(way: str) -> None:
+    source = {"PYTHONPATH": str(Path(zh_lstm_lm.__file__).parents[1])}
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDLESS],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **source},
+        start_new_session=True,
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"running\n"
+        workers = children_of(parent.pid)
+        assert len(workers) == 3
+        if way == "group":
+            os.killpg(parent.pid, signal.SIGINT)
+        else:
+            parent.send_signal(signal.SIGINT if way == "parent" else signal.SIGKILL)
+        _, complaints = parent.communicate(timeout=30)
+
+    assert parent.returncode == -(signal.SIGKILL if way == "killed" else signal.SIGINT)
+    assert complaints.count(b"Traceback") == (way != "killed"), complaints  # the parent's own KeyboardInterrupt
+    assert gone_soon(workers)
+
+
+@needs_proc
+def test_a_killed_worker_is_told_and_leaves_no_other_behind() -> None:
+    def chunks() -> Iterator[str]:
+        while True:
+            yield "好大的雪" * 2000
+
+    before = set(children_of(os.getpid()))
+    tokens = tokenize_chunks(get_tokenizer("characters"), chunks(), workers=3)
+    next(tokens)
+    workers = sorted(set(children_of(os.getpid())) - before)
+    assert len(workers) == 3
+
+    os.kill(workers[1], signal.SIGKILL)
+
+    with pytest.raises(DataError, match=r"ended early \(exit status -9\)"):
+        for _ in tokens:
+            pass
+    assert not any(map(alive, workers))

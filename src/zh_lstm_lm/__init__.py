@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from zh_lstm_lm.errors import MissingDependencyError as MissingDependencyError
     from zh_lstm_lm.errors import VocabularyError as VocabularyError
     from zh_lstm_lm.errors import ZhLstmLmError as ZhLstmLmError
+    from zh_lstm_lm.estimates import TrainingEstimate as TrainingEstimate
+    from zh_lstm_lm.estimates import estimate_training as estimate_training
     from zh_lstm_lm.evaluation import EvaluationResult as EvaluationResult
     from zh_lstm_lm.evaluation import Score as Score
     from zh_lstm_lm.evaluation import evaluate as evaluate
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from zh_lstm_lm.sampler import SamplerConfig as SamplerConfig
     from zh_lstm_lm.token_stream import TokenStream as TokenStream
     from zh_lstm_lm.tokenizers.base import Tokenizer as Tokenizer
+    from zh_lstm_lm.tokenizers.probe import TokenizerMismatchWarning as TokenizerMismatchWarning
+    from zh_lstm_lm.tokenizers.registry import get_tokenizer as get_tokenizer
     from zh_lstm_lm.trainer import Trainer as Trainer
     from zh_lstm_lm.trainer import TrainerConfig as TrainerConfig
     from zh_lstm_lm.training_state import History as History
@@ -51,14 +55,18 @@ _HOMES = {
     "SamplerConfig": "sampler",
     "Score": "evaluation",
     "TokenStream": "token_stream",
+    "TrainingEstimate": "estimates",
     "Tokenizer": "tokenizers.base",
+    "TokenizerMismatchWarning": "tokenizers.probe",
     "Trainer": "trainer",
     "TrainerConfig": "trainer",
     "TrainerState": "training_state",
     "Vocabulary": "vocabulary",
     "VocabularyError": "errors",
     "ZhLstmLmError": "errors",
+    "estimate_training": "estimates",
     "evaluate": "evaluation",
+    "get_tokenizer": "tokenizers.registry",
     "sample_novel": "sample",
     "score": "evaluation",
 }

@@ -141,6 +141,17 @@ def _parser() -> argparse.ArgumentParser:
     info = add("info", _info, "Tell what a saved model is.")
     info.add_argument("model", help="folder of a saved model")
 
+    inspect = add("inspect", _inspect, "Look at novels before training: what would be read, removed and covered.")
+    inspect.add_argument("paths", nargs="+", help="folders, files or glob patterns of text")
+    _add_reading(inspect)
+    inspect.add_argument("--changes", type=int, default=3, help="changes of each kind to show for each file")
+    inspect.add_argument("--files-only", action="store_true", help="do not segment: no coverage, no estimate")
+    inspect.add_argument("--min-freq", type=int, default=3, help="leave out words that occur less often")
+    inspect.add_argument("--max-size", type=int, default=60_000, help="most entries of the vocabulary")
+    inspect.add_argument("--embedding-dim", type=int, help="size to estimate training for")
+    inspect.add_argument("--hidden-size", type=int, help="size to estimate training for")
+    inspect.add_argument("--num-layers", type=int, help="size to estimate training for")
+
     cache = add("cache", _cache, "Tell where segmented text is kept and how large it is, or clear it.")
     cache.add_argument("--cache-dir", help="another cache folder")
     cache.add_argument("--clear", action="store_true", help="remove what is in it")
@@ -150,9 +161,16 @@ def _parser() -> argparse.ArgumentParser:
 def _add_reading(command: argparse.ArgumentParser, *, tokenizer: bool = True) -> None:
     reading = command.add_argument_group("reading")
     if tokenizer:
-        reading.add_argument("--tokenizer", default=None, help="jieba (the default), rjieba or characters")
+        reading.add_argument("--tokenizer", default=None, help="jieba (the default), rjieba, characters or pkuseg")
+        reading.add_argument(
+            "--user-dictionary", metavar="FILE", help="words of your own for jieba or rjieba: word [frequency] a line"
+        )
     reading.add_argument("--encoding", default="auto", help="auto, or the encoding of all files")
     reading.add_argument("--clean", default="novel", help="novel, or none for the text as it is")
+    if tokenizer:
+        reading.add_argument(
+            "--normalize", default="auto", help="nfc, width, nfkc, simplified, joined by +; none; auto is nfc+width"
+        )
     reading.add_argument("--cache-dir", help="where to keep segmented text")
     reading.add_argument("--workers", type=int, help="processes to segment with")
 
@@ -163,7 +181,13 @@ def _given(parsed: argparse.Namespace, *names: str, **renamed: str) -> dict[str,
     return {name: getattr(parsed, typed) for name, typed in pairs if getattr(parsed, typed) is not None}
 
 
-def _read(parsed: argparse.Namespace, tokenizer: Any) -> "TokenStream":
+def _tokenizer(parsed: argparse.Namespace) -> Any:
+    from zh_lstm_lm.tokenizers.registry import get_tokenizer
+
+    return get_tokenizer(parsed.tokenizer or "jieba", **_given(parsed, "user_dictionary"))
+
+
+def _read(parsed: argparse.Namespace, tokenizer: Any, normalize: str) -> "TokenStream":
     from zh_lstm_lm.token_stream import TokenStream
 
     return TokenStream.from_files(
@@ -171,6 +195,7 @@ def _read(parsed: argparse.Namespace, tokenizer: Any) -> "TokenStream":
         tokenizer=tokenizer,
         encoding=parsed.encoding,
         clean=parsed.clean,
+        normalize=normalize,
         cache_dir=parsed.cache_dir,
         workers=parsed.workers,
     )
@@ -192,7 +217,7 @@ def _train(parsed: argparse.Namespace) -> int:
     checked = ModelConfig(**sizes)  # before the long work of reading
     check_place(Path(parsed.output))
     if parsed.base is None:
-        corpus = _read(parsed, parsed.tokenizer or "jieba")
+        corpus = _read(parsed, _tokenizer(parsed), parsed.normalize)
         train, valid, test = corpus.split(valid=parsed.valid, test=parsed.test)
         vocabulary = Vocabulary.from_stream(
             train, min_freq=parsed.min_freq, max_size=parsed.max_size, unknown=parsed.unknown
@@ -200,7 +225,7 @@ def _train(parsed: argparse.Namespace) -> int:
         model = LSTMLanguageModel(vocabulary, _sizes(parsed, checked, sizes, train, vocabulary))
     else:
         model = LSTMLanguageModel.from_pretrained(parsed.base)
-        corpus = _read(parsed, model.vocabulary.tokenizer)
+        corpus = _read(parsed, model.vocabulary.tokenizer, model.vocabulary.normalize)
         train, valid, test = corpus.split(valid=parsed.valid, test=parsed.test)
     print(
         f"{corpus.num_documents} documents, {corpus.num_characters:,} characters, {len(corpus):,} tokens; "
@@ -252,7 +277,8 @@ def _evaluate(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.evaluation import evaluate
 
     model = _load(parsed.model)
-    result = evaluate(model, _read(parsed, model.vocabulary.tokenizer), batch_size=parsed.batch_size)
+    stream = _read(parsed, model.vocabulary.tokenizer, model.vocabulary.normalize)
+    result = evaluate(model, stream, batch_size=parsed.batch_size)
     print(f"{_figures(result)}  clean={result.clean}")
     return 0
 
@@ -298,9 +324,34 @@ def _info(parsed: argparse.Namespace) -> int:
     print(f"model       {parsed.model}, {model.num_parameters:,} weights")
     print(f"vocabulary  {len(vocabulary):,} tokens, unknown={vocabulary.unknown}")
     print(f"tokenizer   {vocabulary.tokenizer.fingerprint}")
+    print(f"normalize   {vocabulary.normalize}")
     for title, values in (("config", model.config.to_dict()), ("training", model.training_summary)):
         for name, value in values.items():
             print(f"{title:<11} {name}={value}")
+    return 0
+
+
+def _inspect(parsed: argparse.Namespace) -> int:
+    from zh_lstm_lm.inspection import inspect_files
+
+    inspections = inspect_files(parsed.paths, encoding=parsed.encoding, clean=parsed.clean)
+    for inspection in inspections:
+        print("\n".join(inspection.lines(max_changes=parsed.changes)), flush=True)
+    broken = sum(inspection.error is not None for inspection in inspections)
+    if broken:
+        print(f"zh-lstm-lm: error: {broken} of {len(inspections)} files cannot be read", file=sys.stderr)
+        return 2
+    if parsed.files_only:
+        return 0
+    from zh_lstm_lm.estimates import estimate_training
+    from zh_lstm_lm.model import ModelConfig
+    from zh_lstm_lm.vocabulary import Vocabulary
+
+    config = ModelConfig(**_given(parsed, "embedding_dim", "hidden_size", "num_layers"))
+    corpus = _read(parsed, _tokenizer(parsed), parsed.normalize)
+    vocabulary = Vocabulary.from_stream(corpus, min_freq=parsed.min_freq, max_size=parsed.max_size)
+    print(f"\nvocabulary {len(vocabulary):,}: {vocabulary.report(corpus)}")
+    print(f"training at these sizes: {estimate_training(vocabulary, corpus, config)}")
     return 0
 
 

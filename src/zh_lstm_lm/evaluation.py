@@ -13,6 +13,7 @@ from zh_lstm_lm.batches import evaluation_segments, segment_windows
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.recurrent import LSTMState
+from zh_lstm_lm.text.normalization import normalize_text
 from zh_lstm_lm.token_stream import TokenStream
 from zh_lstm_lm.vocabulary import Vocabulary
 
@@ -81,12 +82,14 @@ class Score(EvaluationResult):
 def evaluation_mode(model: LSTMLanguageModel) -> Iterator[None]:
     """Puts a model into evaluation mode without gradients, and gives its mode back afterwards."""
     was_training = model.training
-    model.eval()
+    if was_training:  # setting the mode walks through all modules, which a single step of generation would notice
+        model.eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        model.train(was_training)
+        if was_training:
+            model.train()
 
 
 def evaluate(model: LSTMLanguageModel, stream: TokenStream, *, batch_size: int = 64) -> EvaluationResult:
@@ -133,7 +136,9 @@ def evaluate_ids(
 
 
 def score(model: LSTMLanguageModel, text: str) -> Score:
-    """Scores one text as it stands, read from the start of a document; no paragraph end is added.
+    """Scores one text, read from the start of a document; no paragraph end is added.
+
+    It goes through the model's normalisation (see `TokenStream.from_files`) and is otherwise taken as it stands.
 
     Args:
         model: The model; it is given back in its mode and on its device.
@@ -144,7 +149,7 @@ def score(model: LSTMLanguageModel, text: str) -> Score:
     """
     check_type("model", model, LSTMLanguageModel)
     vocabulary = model.vocabulary
-    ids = vocabulary.encode(text)
+    ids = vocabulary.encode(normalize_text(text, vocabulary.normalize))
     if not ids:
         raise DataError("there is nothing to score: the text is empty")
     places = torch.tensor([[vocabulary.bos_id, *ids]])

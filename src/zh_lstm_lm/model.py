@@ -200,8 +200,18 @@ class LSTMLanguageModel(nn.Module):
             after the last input.
         """
         hidden, state = self.hidden_states(inputs, state)
-        scores = self.output.scores(hidden.flatten(0, 1), self._tied)  # (batch * time, vocab_size)
-        return scores.view(*inputs.shape, -1), state
+        return self.scores(hidden.flatten(0, 1)).view(*inputs.shape, -1), state
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Predicts the next token from states of the last layer.
+
+        Args:
+            hidden: What `hidden_states` returns, any number of rows. **Shape:** (rows, hidden_size).
+
+        Returns:
+            Logits (with adaptive softmax: log-probabilities). **Shape:** (rows, vocab_size).
+        """
+        return self.output.scores(hidden, self._tied)
 
     def hidden_states(
         self, inputs: Tensor, state: LSTMState | None = None, *, generator: torch.Generator | None = None
@@ -296,12 +306,15 @@ class LSTMLanguageModel(nn.Module):
         )
 
     @classmethod
-    def from_pretrained(cls, path: str | PathLike[str], *, tokenizer: Tokenizer | None = None) -> "LSTMLanguageModel":
+    def from_pretrained(
+        cls, path: str | PathLike[str], *, tokenizer: str | Tokenizer | None = None
+    ) -> "LSTMLanguageModel":
         """Loads a model from its folder, in evaluation mode. Nothing that is loaded can run code.
 
         Args:
             path: The folder that `save_pretrained` wrote.
-            tokenizer: The tokenizer, where the model was trained with an object of the user's.
+            tokenizer: The tokenizer, where the model was trained with an object of the user's, or where another one is
+                to take its place, as in ``"rjieba"``. One that cuts differently is warned of.
 
         Raises:
             CheckpointError: The folder is missing, foreign, incomplete or damaged.

@@ -61,13 +61,13 @@ def write_model_folder(
 
 
 def read_description(
-    folder: Path, *, tokenizer: Tokenizer | None = None
+    folder: Path, *, tokenizer: str | Tokenizer | None = None
 ) -> tuple[dict[str, Any], dict[str, Any], Vocabulary]:
     """Reads everything but the weights.
 
     Args:
         folder: A folder that `write_model_folder` wrote.
-        tokenizer: The tokenizer, where it was an object of the user's.
+        tokenizer: The tokenizer, where it is not to be the saved one.
 
     Returns:
         The config's options, how it was trained, and the vocabulary.
@@ -97,7 +97,7 @@ def read_description(
     try:
         vocabulary = Vocabulary.from_dict(saved, tokenizer=tokenizer)
     except (VocabularyError, ConfigError) as error:
-        if tokenizer is None and Vocabulary.needs_tokenizer(saved):
+        if tokenizer is not None or Vocabulary.needs_tokenizer(saved):  # it is not the file that is wrong
             raise
         raise CheckpointError(f"{folder / 'vocabulary.json'}: {error}; the file is damaged or foreign") from error
     if len(vocabulary) != vocab_size:

@@ -14,11 +14,14 @@ from torch import Tensor
 
 from zh_lstm_lm import logits_processors
 from zh_lstm_lm._config import Config, check_integer, check_number, check_type
+from zh_lstm_lm.adaptive_sampling import AdaptiveSampler, draw_from
 from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.evaluation import evaluation_mode
 from zh_lstm_lm.logits_processors import LogitsProcessor
 from zh_lstm_lm.model import LSTMLanguageModel
+from zh_lstm_lm.output_layers import AdaptiveSoftmax
 from zh_lstm_lm.recurrent import LSTMState
+from zh_lstm_lm.text.normalization import normalize_text
 
 __all__ = ["Sampler", "SamplerConfig"]
 
@@ -87,6 +90,16 @@ class Sampler:
                 logits_processors.top_k(config.top_k),
                 logits_processors.top_p(config.top_p),
             ]
+        self._adaptive: AdaptiveSampler | None = None
+        if isinstance(model.output, AdaptiveSoftmax) and config.temperature > 0:
+            self._adaptive = AdaptiveSampler(
+                model.output,
+                (self._lengths > 0).to(model.device),
+                temperature=config.temperature,
+                top_k=config.top_k,
+                top_p=config.top_p,
+                processors=self._processors,
+            )
 
     def generate(
         self,
@@ -99,7 +112,8 @@ class Sampler:
         """Continues a prompt.
 
         Args:
-            prompt: What the text begins with; empty for the start of a document.
+            prompt: What the text begins with; empty for the start of a document. It stands in the text as it is given;
+                the model reads it in its own normalisation.
             max_new_tokens: Tokens to write; 200 where no limit is given.
             max_characters: Length of the text in characters, prompt and paragraph ends included. It is met exactly:
                 where little room is left, only words that fit are drawn.
@@ -114,6 +128,42 @@ class Sampler:
         """
         return "".join(self.stream(prompt, max_new_tokens=max_new_tokens, max_characters=max_characters, stop=stop))
 
+    def generate_batch(
+        self,
+        prompts: Sequence[str],
+        *,
+        num_samples: int = 1,
+        max_new_tokens: int | None = None,
+        max_characters: int | None = None,
+        stop: str | Sequence[str] | None = None,
+    ) -> list[str]:
+        """Continues many prompts side by side, which is many times faster than one after the other.
+
+        Args and errors as in `generate`, and:
+
+        Args:
+            prompts: What the texts begin with.
+            num_samples: Texts for each prompt; the first of them is the one that `generate` gives.
+            max_new_tokens: Tokens to write, for each text.
+            max_characters: Length of each text in characters.
+            stop: Each text ends with the word that completes one of these strings.
+
+        Returns:
+            The texts: all of the first prompt, then all of the second, and so on.
+        """
+        check_integer("num_samples", num_samples, minimum=1)
+        if isinstance(prompts, str) or not isinstance(prompts, Iterable):
+            raise ConfigError(f"prompts must be a list of strings, got {prompts!r:.40}; give [prompt]")
+        limits = _Limits(max_new_tokens, max_characters, stop)
+        texts = [
+            _Text(prompt, self._prompt_ids(prompt), limits, self._generator(sample))
+            for prompt in prompts
+            for sample in range(num_samples)
+        ]
+        for _ in self._write(texts):
+            pass
+        return [text.prompt + "".join(text.pieces) for text in texts]
+
     def stream(
         self,
         prompt: str = "",
@@ -126,66 +176,70 @@ class Sampler:
 
         Args and errors as in `generate`; they are checked at the call.
         """
-        check_integer("max_new_tokens", max_new_tokens, minimum=0, optional=True)
-        check_integer("max_characters", max_characters, minimum=1, optional=True)
-        stops = _stop_strings(stop)
-        prompt_ids = self.model.vocabulary.encode(prompt)
-        if max_characters is not None and len(prompt) > max_characters:
-            raise ConfigError(
-                f"max_characters counts the prompt: it must be at least {len(prompt)} here, got {max_characters}"
-            )
-        if max_new_tokens is None:
-            max_new_tokens = _DEFAULT_NEW_TOKENS if max_characters is None else max_characters
-        room = max_characters - len(prompt) if max_characters is not None else None
-        return self._pieces(prompt, prompt_ids, max_new_tokens, room, stops)
+        limits = _Limits(max_new_tokens, max_characters, stop)
+        text = _Text(prompt, self._prompt_ids(prompt), limits, self._generator(0))
 
-    def _pieces(
-        self, prompt: str, prompt_ids: list[int], max_new_tokens: int, room: int | None, stops: list[str]
-    ) -> Iterator[str]:
-        if prompt:
-            yield prompt
+        def pieces() -> Iterator[str]:
+            if prompt:
+                yield prompt
+            for _ in self._write([text]):
+                yield text.pieces.pop()
+
+        return pieces()
+
+    def _prompt_ids(self, prompt: str) -> list[int]:
         vocabulary = self.model.vocabulary
-        generator = self._generator(sample=0)
-        unread, state = [vocabulary.bos_id, *prompt_ids], None
-        ids = torch.tensor(unread, device=self.model.device)
-        kept = max(map(len, stops), default=1) - 1
-        tail = prompt[-kept:] if kept else ""
-        for _ in range(max_new_tokens):
-            if room == 0:
-                return
-            logits, state = self._read(unread, state)
-            drawn = self._draw(ids, logits, generator, room)
-            unread = [drawn]
-            ids = torch.cat([ids, ids.new_tensor(unread)])
-            piece = vocabulary.id_to_token(drawn)
-            yield piece
-            before, tail = len(tail), tail + piece
-            if any(tail.find(string, max(0, before - len(string) + 1)) >= 0 for string in stops):
-                return  # one that ends in what was just written; it may have begun in the prompt
-            tail = tail[-kept:] if kept else ""
-            if room is not None:
-                room -= len(piece)
+        return [vocabulary.bos_id, *vocabulary.encode(normalize_text(prompt, vocabulary.normalize))]
 
-    def _read(self, ids: list[int], state: LSTMState | None) -> tuple[Tensor, LSTMState]:
-        """Reads ids and scores what comes next. **Shape:** (vocab_size,)."""
+    def _write(self, texts: Sequence["_Text"]) -> Iterator[None]:
+        """Adds a word to every text that is not finished, again and again; yields after each round."""
+        active = [text for text in texts if not text.finished]
+        if not active:
+            return
+        state = self._read_prompts(active)
+        last = torch.tensor([text.ids[-1] for text in active], device=self.model.device)
+        while active:
+            with evaluation_mode(self.model):
+                hidden, state = self.model.hidden_states(last[:, None], state)
+                last = self._draw(active, hidden[:, 0])
+            for text, token_id in zip(active, last.tolist(), strict=True):
+                text.add(token_id, self.model.vocabulary.id_to_token(token_id))
+            yield
+            if any(text.finished for text in active):
+                going = torch.tensor([not text.finished for text in active], device=last.device)
+                state, last = (state[0][:, going], state[1][:, going]), last[going]
+                active = [text for text in active if not text.finished]
+
+    def _read_prompts(self, texts: Sequence["_Text"]) -> LSTMState:
+        """The state after all but the last id of each prompt; equal prompts are read once."""
+        known: dict[tuple[int, ...], LSTMState] = {}
         with evaluation_mode(self.model):
-            inputs = torch.tensor([ids], device=self.model.device)
-            for start in range(0, len(ids) - 1, _PROMPT_WINDOW):  # all but the last: no scores are needed
-                _, state = self.model.hidden_states(inputs[:, start : min(start + _PROMPT_WINDOW, len(ids) - 1)], state)
-            logits, state = self.model(inputs[:, -1:], state)
-        return logits[0, 0], state
+            for ids in {tuple(text.ids[:-1]) for text in texts}:
+                state = self.model.init_state(1)
+                for start in range(0, len(ids), _PROMPT_WINDOW):
+                    window = torch.tensor([ids[start : start + _PROMPT_WINDOW]], device=self.model.device)
+                    _, state = self.model.hidden_states(window, state)
+                known[ids] = state
+            states = [known[tuple(text.ids[:-1])] for text in texts]
+            return torch.cat([h for h, _ in states], dim=1), torch.cat([c for _, c in states], dim=1)
 
-    def _draw(self, ids: Tensor, logits: Tensor, generator: torch.Generator, room: int | None) -> int:
-        allowed = self._lengths > 0
-        if room is not None and room < self._longest:
-            allowed = allowed & (self._lengths <= room)
-        with torch.inference_mode():
-            logits = logits.masked_fill(~allowed.to(logits.device), -math.inf)
-            if self.config.temperature == 0:
-                return int(logits.argmax())
-            for process in self._processors:
-                logits = process(ids, logits)
-            return int(_draw_from(logits, generator))
+    def _draw(self, texts: Sequence["_Text"], hidden: Tensor) -> Tensor:
+        """Draws the next id of each text. **Shape:** (texts, hidden_size) to (texts,)."""
+
+        def uniforms(rows: Tensor) -> Tensor:
+            return torch.cat([texts[row].random() for row in rows.tolist()])
+
+        if self._adaptive is not None and all(text.room is None or text.room >= self._longest for text in texts):
+            return self._adaptive.draw(hidden, uniforms)
+        room = torch.tensor([self._longest if text.room is None else text.room for text in texts])
+        allowed = (self._lengths > 0) & (self._lengths <= room[:, None])  # (texts, vocab_size)
+        logits = self.model.scores(hidden).masked_fill(~allowed.to(hidden.device), -math.inf)
+        if self.config.temperature == 0:
+            return logits.argmax(dim=-1)
+        ids = torch.tensor([text.ids[-1:] for text in texts], device=hidden.device)
+        for process in self._processors:
+            logits = process(ids, logits)
+        return draw_from(logits, uniforms(torch.arange(len(texts))))
 
     def _generator(self, sample: int) -> torch.Generator:
         """A generator of its own for each sample of a seed."""
@@ -244,14 +298,65 @@ class Sampler:
         return path
 
 
-def _draw_from(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Draws a token by inverting the distribution function: one random number instead of one for each token.
+class _Limits:
+    """When a text is finished, checked."""
 
-    A token of probability 0 is never drawn: its step has no width.
+    def __init__(
+        self, max_new_tokens: int | None, max_characters: int | None, stop: str | Sequence[str] | None
+    ) -> None:
+        check_integer("max_new_tokens", max_new_tokens, minimum=0, optional=True)
+        check_integer("max_characters", max_characters, minimum=1, optional=True)
+        if max_new_tokens is None:
+            max_new_tokens = _DEFAULT_NEW_TOKENS if max_characters is None else max_characters
+        self.max_new_tokens = max_new_tokens
+        self.max_characters = max_characters
+        self.stops = _stop_strings(stop)
+        self.kept = max(map(len, self.stops), default=1) - 1  # characters in which a stop string may have begun
+
+
+class _Text:
+    """A text that is being written.
+
+    Attributes:
+        prompt: What it began with.
+        ids: The ids of the prompt and of what was drawn.
+        pieces: The words that were drawn.
+        room: Characters that may still come; None for no limit.
+        finished: Whether a limit is reached.
     """
-    steps = torch.softmax(logits, dim=-1, dtype=torch.float64).cumsum(dim=-1)  # (vocab_size,)
-    uniform = torch.rand(1, dtype=torch.float64, device=logits.device, generator=generator)  # in [0, 1)
-    return torch.searchsorted(steps, uniform * steps[-1:], right=True)
+
+    def __init__(self, prompt: str, ids: list[int], limits: _Limits, generator: torch.Generator) -> None:
+        if limits.max_characters is not None and len(prompt) > limits.max_characters:
+            raise ConfigError(
+                f"max_characters counts the prompt: it must be at least {len(prompt)} here, got {limits.max_characters}"
+            )
+        self.prompt = prompt
+        self.ids = ids
+        self.pieces: list[str] = []
+        self.room = limits.max_characters - len(prompt) if limits.max_characters is not None else None
+        self._limits = limits
+        self._generator = generator
+        self._left = limits.max_new_tokens
+        self._tail = prompt[-limits.kept :] if limits.kept else ""
+        self.finished = not self._left or self.room == 0
+
+    def add(self, token_id: int, piece: str) -> None:
+        """Takes a word that was drawn."""
+        self.ids.append(token_id)
+        self.pieces.append(piece)
+        self._left -= 1
+        if self.room is not None:
+            self.room -= len(piece)
+        before, tail = len(self._tail), self._tail + piece
+        # one that ends in what was just written; it may have begun in the prompt
+        stopped = any(tail.find(string, max(0, before - len(string) + 1)) >= 0 for string in self._limits.stops)
+        self._tail = tail[-self._limits.kept :] if self._limits.kept else ""
+        self.finished = stopped or not self._left or self.room == 0
+
+    def random(self) -> Tensor:
+        """The next random number in [0, 1). **Shape:** (1,), float64."""
+        device = self._generator.device
+        return torch.rand(1, dtype=torch.float64, device=device, generator=self._generator)
 
 
 def _stop_strings(stop: str | Sequence[str] | None) -> list[str]:

@@ -4,14 +4,14 @@ import hashlib
 import json
 import sys
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.text.cleaning import CLEANING_VERSION
 from zh_lstm_lm.text.decoding import normalize_line_ends
-from zh_lstm_lm.text.documents import Document, TextFile
+from zh_lstm_lm.text.documents import Document, ReadingOptions
+from zh_lstm_lm.text.files import TextFile, hash_files
+from zh_lstm_lm.text.normalization import normalize_text
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 from zh_lstm_lm.tokenizers.workers import tokenize_chunks
 
@@ -39,12 +39,13 @@ class DocumentSpan:
     stop: int
 
 
-def document_of(text: object, number: int) -> Document:
+def document_of(text: object, number: int, normalize: str) -> Document:
     """Checks one of the texts that a user gave.
 
     Args:
         text: What was given.
         number: Its place in the list, for its name.
+        normalize: The normalisation that it goes through.
 
     Raises:
         DataError: It is not a string, or holds a lone surrogate.
@@ -57,13 +58,15 @@ def document_of(text: object, number: int) -> Document:
         raise DataError(
             f"texts[{number}], character {error.start}: a lone surrogate ({text[error.start]!a}) is no text"
         ) from None
-    return Document(f"texts[{number}]", normalize_line_ends(text))
+    text = normalize_text(normalize_line_ends(text), normalize)
+    return Document(f"texts[{number}]", (text,) if text else ())
 
 
-def cache_key(files: Iterable[TextFile], fingerprint: str, encoding: str, clean: str) -> str:
+def cache_key(files: Sequence[TextFile], fingerprint: str, options: ReadingOptions) -> str:
     """A name for the segmented files that changes with everything that can change a token."""
-    contents: list[Any] = [[file.name, file.chosen, hashlib.sha256(file.read()).hexdigest()] for file in files]
-    what = [SEGMENTATION_FORMAT, sys.byteorder, fingerprint, encoding, clean, CLEANING_VERSION, contents]
+    sums = hash_files(files)
+    contents = [[file.name, file.chosen, digest] for file, digest in zip(files, sums, strict=True)]
+    what = [SEGMENTATION_FORMAT, sys.byteorder, fingerprint, options.fingerprint(), contents]
     return hashlib.sha256(json.dumps(what).encode("utf-8")).hexdigest()[:32]
 
 
@@ -112,7 +115,7 @@ def number_tokens(
     return list(lexicon), spans
 
 
-def _chunks(paragraphs: list[str]) -> Iterator[str]:
+def _chunks(paragraphs: Iterable[str]) -> Iterator[str]:
     """Joins paragraphs into chunks of about `_CHUNK_CHARACTERS`, at least one paragraph each."""
     chunk: list[str] = []
     size = 0

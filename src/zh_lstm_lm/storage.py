@@ -37,7 +37,7 @@ __all__ = [
 MANIFEST = "manifest.json"
 _MAX_JSON_BYTES = 1 << 28
 _CHUNK = 1 << 20
-_CACHED = ("streams", "dictionaries")
+_CACHED = ("streams", "dictionaries", "scratch")
 
 
 def user_cache_dir() -> Path:

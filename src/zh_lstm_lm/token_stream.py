@@ -29,8 +29,10 @@ from zh_lstm_lm.storage import (
     user_cache_dir,
     verify_manifest,
 )
-from zh_lstm_lm.text.cleaning import CLEANINGS
-from zh_lstm_lm.text.documents import Document, Paths, find_files, read_documents
+from zh_lstm_lm.text.cleaning import check_cleaning
+from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents
+from zh_lstm_lm.text.files import Paths, find_files
+from zh_lstm_lm.text.normalization import check_normalization
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
 from zh_lstm_lm.tokenizers.workers import available_cores
@@ -40,6 +42,7 @@ __all__ = ["TokenStream"]
 logger = logging.getLogger(__name__)
 
 _FILES = frozenset({"tokens.bin", "lexicon.utf8", "stream.json"})
+_DEFAULT_NORMALIZATION = "nfc+width"
 _PARALLEL_BYTES = 4_000_000  # under this, starting processes costs more than it saves
 
 
@@ -51,6 +54,7 @@ class TokenStream:
     Attributes:
         tokenizer: What cut the text.
         clean: The name of the cleaning that the text went through.
+        normalize: The normalisation that it went through.
         lexicon: All distinct tokens, in order of first appearance; the paragraph end comes first.
         documents: The documents (or their parts) in reading order.
     """
@@ -63,6 +67,7 @@ class TokenStream:
         *,
         tokenizer: LosslessTokenizer,
         clean: str,
+        normalize: str,
     ) -> None:
         """Wraps lexicon numbers that exist already; users call `from_files` or `from_texts`.
 
@@ -72,12 +77,14 @@ class TokenStream:
             documents: Spans of `tokens`.
             tokenizer: What cut the text.
             clean: The name of the cleaning.
+            normalize: The normalisation.
         """
         self._tokens = tokens
         self.lexicon = lexicon
         self.documents = tuple(documents)
         self.tokenizer = tokenizer
         self.clean = clean
+        self.normalize = normalize
 
     @classmethod
     def from_files(
@@ -87,6 +94,7 @@ class TokenStream:
         tokenizer: str | Tokenizer = "jieba",
         encoding: str = "auto",
         clean: str = "novel",
+        normalize: str = "auto",
         cache_dir: str | PathLike[str] | None = None,
         workers: int | None = None,
     ) -> "TokenStream":
@@ -97,7 +105,12 @@ class TokenStream:
             tokenizer: A registered name, or any object with the methods of `Tokenizer`. An object without a
                 ``fingerprint`` is not cached.
             encoding: ``"auto"``, or the encoding of all files.
-            clean: ``"novel"`` takes out indents and empty lines, ``"none"`` nothing.
+            clean: ``"novel"`` takes out control characters, indents, adverts and empty lines, and joins hard-wrapped
+                lines; ``"none"`` leaves the text as it is; steps by name, as in ``"indents+empty_lines"``, do only
+                these (`zh_lstm_lm.text.cleaning.CLEANING_STEPS`).
+            normalize: Steps joined by ``+``: ``nfc``, ``width`` (full-width letters and digits to ASCII), ``nfkc``,
+                ``simplified`` (traditional characters to simplified ones); ``"none"`` for no step; ``"auto"`` takes
+                ``"nfc+width"`` where text is cleaned. A model remembers it for prompts and scored texts.
             cache_dir: Where to keep what was segmented; None is the user's cache folder.
             workers: Processes to segment with; None chooses. The tokens do not depend on it.
 
@@ -105,17 +118,19 @@ class TokenStream:
             DataError: Nothing to read, or files that cannot be read or decoded (all of them are named).
             ConfigError: An option is out of range.
         """
-        check_choice("clean", clean, CLEANINGS)
+        check_cleaning(clean)
         check_type("cache_dir", cache_dir, str, PathLike, type(None))
         check_integer("workers", workers, minimum=1, optional=True)
+        if normalize == "auto":
+            normalize = "none" if clean == "none" else _DEFAULT_NORMALIZATION
+        check_normalization(normalize)
+        options = ReadingOptions(encoding, clean, normalize)
         segmenter = get_tokenizer(tokenizer)
         files = find_files(paths)
         if segmenter.fingerprint is None:
-            return cls._segment(read_documents(files, encoding=encoding, clean=clean), segmenter, clean, workers or 1)
-        directory = (
-            Path(cache_dir or user_cache_dir()) / "streams" / cache_key(files, segmenter.fingerprint, encoding, clean)
-        )
-        cached = cls._load(directory, segmenter, clean)
+            return cls._segment(read_documents(files, options), segmenter, options, workers or 1)
+        directory = Path(cache_dir or user_cache_dir()) / "streams" / cache_key(files, segmenter.fingerprint, options)
+        cached = cls._load(directory, segmenter, options)
         if cached is not None:
             return cached
         if workers is None:
@@ -123,43 +138,47 @@ class TokenStream:
             workers = min(available_cores(), 8) if large and segmenter.name == "jieba" else 1
         logger.info("segmenting %d files with %s in %d processes", len(files), segmenter.fingerprint, workers)
         try:
-            _store(directory, read_documents(files, encoding=encoding, clean=clean), segmenter, workers)
+            _store(directory, read_documents(files, options), segmenter, workers)
         except CheckpointError as error:
             logger.warning("no cache is kept there: %s", error)
-        stream = cls._load(directory, segmenter, clean)
+        stream = cls._load(directory, segmenter, options)
         if stream is not None:
             return stream
-        return cls._segment(read_documents(files, encoding=encoding, clean=clean), segmenter, clean, workers)
+        return cls._segment(read_documents(files, options), segmenter, options, workers)
 
     @classmethod
-    def from_texts(cls, texts: Iterable[str], *, tokenizer: str | Tokenizer = "jieba") -> "TokenStream":
+    def from_texts(
+        cls, texts: Iterable[str], *, tokenizer: str | Tokenizer = "jieba", normalize: str = "none"
+    ) -> "TokenStream":
         """Segments texts in memory, each a document; nothing is cleaned and nothing is cached.
 
         Args:
             texts: The documents. A line is a paragraph; the end of the text ends its last one.
             tokenizer: A registered name, or any object with the methods of `Tokenizer`.
+            normalize: The normalisation, as in `from_files`.
 
         Raises:
             DataError: There is no text, or something that is not a string or holds a lone surrogate.
         """
         if isinstance(texts, str) or not isinstance(texts, Iterable):
             raise DataError(f"texts must be a list of strings, each a document, got {texts!r:.40}; give [text]")
-        documents = [document_of(text, number) for number, text in enumerate(texts)]
-        segmenter = get_tokenizer(tokenizer)
-        return cls._segment((document for document in documents if document.text), segmenter, "none", 1)
+        check_normalization(normalize)
+        documents = [document_of(text, number, normalize) for number, text in enumerate(texts)]
+        options = ReadingOptions(clean="none", normalize=normalize)
+        return cls._segment(documents, get_tokenizer(tokenizer), options, 1)
 
     @classmethod
     def _segment(
-        cls, documents: Iterable[Document], tokenizer: LosslessTokenizer, clean: str, workers: int
+        cls, documents: Iterable[Document], tokenizer: LosslessTokenizer, options: ReadingOptions, workers: int
     ) -> "TokenStream":
         """Segments into memory."""
         numbers = array("i")
         lexicon, spans = number_tokens(documents, tokenizer, workers=workers, write=numbers.extend)
         tokens = torch.frombuffer(numbers, dtype=torch.int32)
-        return cls(tokens, lexicon, spans, tokenizer=tokenizer, clean=clean)
+        return cls(tokens, lexicon, spans, tokenizer=tokenizer, clean=options.clean, normalize=options.normalize)
 
     @classmethod
-    def _load(cls, directory: Path, tokenizer: LosslessTokenizer, clean: str) -> "TokenStream | None":
+    def _load(cls, directory: Path, tokenizer: LosslessTokenizer, options: ReadingOptions) -> "TokenStream | None":
         """Opens a cached stream; None if there is none, or a damaged one."""
         if not directory.is_dir():
             return None
@@ -172,12 +191,12 @@ class TokenStream:
             if description["format"] != SEGMENTATION_FORMAT or spans[-1].stop != size:
                 raise ValueError("its parts do not fit")
             tokens = torch.from_file(str(directory / "tokens.bin"), shared=False, size=size, dtype=torch.int32)
-        except (CheckpointError, ValueError, TypeError, KeyError, IndexError) as error:
+        except (CheckpointError, OSError, RuntimeError, ValueError, TypeError, KeyError, IndexError) as error:
             logger.warning("%s: a damaged cache is made again (%s)", directory, error)
             with contextlib.suppress(OSError):
                 remove_directory(directory)
             return None
-        return cls(tokens, lexicon, spans, tokenizer=tokenizer, clean=clean)
+        return cls(tokens, lexicon, spans, tokenizer=tokenizer, clean=options.clean, normalize=options.normalize)
 
     def split(
         self, *, valid: float = 0.05, test: float = 0.05, by: str = "tail"
@@ -210,7 +229,14 @@ class TokenStream:
 
     def _part(self, spans: Iterable[DocumentSpan]) -> "TokenStream":
         kept = [span for span in spans if span.stop > span.start]
-        return TokenStream(self._tokens, self.lexicon, kept, tokenizer=self.tokenizer, clean=self.clean)
+        return TokenStream(
+            self._tokens,
+            self.lexicon,
+            kept,
+            tokenizer=self.tokenizer,
+            clean=self.clean,
+            normalize=self.normalize,
+        )
 
     def _cut_tails(self, valid: float, test: float) -> tuple[list[DocumentSpan], ...]:
         train_share, known_share = round(1 - valid - test, 12), round(1 - test, 12)
@@ -246,7 +272,7 @@ class TokenStream:
             counts += torch.bincount(numbers, minlength=len(self.lexicon))
         return counts
 
-    def numbers(self, *, chunk_size: int = 1 << 22) -> Iterator[Tensor]:
+    def numbers(self, *, chunk_size: int = 1 << 20) -> Iterator[Tensor]:
         """Yields the lexicon numbers in order, never across documents. **Shape:** (at most `chunk_size`,), int32."""
         for span in self.documents:
             for start in range(span.start, span.stop, chunk_size):

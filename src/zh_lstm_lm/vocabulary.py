@@ -10,11 +10,15 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm._config import check_choice, check_integer, check_type
+from zh_lstm_lm._scratch import scratch_tensor
+from zh_lstm_lm.coverage import CoverageReport, measure_coverage
 from zh_lstm_lm.errors import ConfigError, DataError, VocabularyError
 from zh_lstm_lm.segmentation import PARAGRAPH_END
+from zh_lstm_lm.text.normalization import check_normalization
 from zh_lstm_lm.token_stream import TokenStream
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
-from zh_lstm_lm.tokenizers.registry import get_tokenizer
+from zh_lstm_lm.tokenizers.probe import cut_probe, warn_of_mismatch
+from zh_lstm_lm.tokenizers.registry import get_tokenizer, restore_tokenizer
 
 __all__ = ["BOS", "UNK", "Vocabulary"]
 
@@ -46,6 +50,7 @@ class Vocabulary:
         *,
         tokenizer: str | Tokenizer = "jieba",
         unknown: str = "characters",
+        normalize: str = "none",
         counts: Iterable[int] | None = None,
     ) -> None:
         """Makes a vocabulary of given tokens; `from_stream` chooses them by frequency.
@@ -55,6 +60,8 @@ class Vocabulary:
                 ``unknown="characters"`` all 256 bytes must be among them; without any token they are added.
             tokenizer: What cuts text into tokens.
             unknown: ``"characters"`` or ``"unk"``.
+            normalize: The normalisation that text has to go through before it is encoded; see
+                `TokenStream.from_files`. `encode` itself changes nothing.
             counts: How often each id occurs in the training text, special tokens included; None if not known.
 
         Raises:
@@ -62,7 +69,9 @@ class Vocabulary:
         """
         check_choice("unknown", unknown, _UNKNOWN)
         self.tokenizer: LosslessTokenizer = get_tokenizer(tokenizer)
+        check_normalization(normalize)
         self.unknown = unknown
+        self.normalize = normalize
         self._frozen = False
         self._tokens: list[str | int] = [BOS, PARAGRAPH_END] if unknown == "characters" else [BOS, PARAGRAPH_END, UNK]
         self._num_special = len(self._tokens)
@@ -151,6 +160,7 @@ class Vocabulary:
             [draft._tokens[token_id] for token_id in order],
             tokenizer=stream.tokenizer,
             unknown=unknown,
+            normalize=stream.normalize,
             counts=[*spelled[: draft._num_special], *(spelled[token_id] for token_id in order)],
         )
 
@@ -306,15 +316,24 @@ class Vocabulary:
         return self.tokenizer.detokenize(pieces)
 
     def encode_stream(self, stream: TokenStream) -> Tensor:
-        """Re-encodes a stream; every document begins with ``<bos>``. **Shape:** (number of ids,), int32."""
+        """Re-encodes a stream; every document begins with ``<bos>``.
+
+        The ids of a large stream lie in a temporary file that is mapped into memory, so that they need not fit it.
+
+        Returns:
+            The ids. **Shape:** (number of ids,), int32.
+        """
         table = _SpellingTable(self, stream.lexicon)
-        bos = torch.tensor([self.bos_id], dtype=torch.int32)
-        pieces: list[Tensor] = []
+        ids = scratch_tensor(table.total(stream.token_counts()) + stream.num_documents)
+        position = 0
         for span in stream.documents:
-            pieces.append(bos)
-            part = stream._part([span])
-            pieces.extend(map(table.spell, part.numbers()))
-        return torch.cat(pieces) if pieces else bos[:0]
+            ids[position] = self.bos_id
+            position += 1
+            for numbers in stream._part([span]).numbers():
+                spelled = table.spell(numbers)
+                ids[position : position + len(spelled)] = spelled
+                position += len(spelled)
+        return ids
 
     def count_ids(self, stream: TokenStream) -> list[int]:
         """How often each id occurs in a stream (``<bos>`` once a document)."""
@@ -322,6 +341,15 @@ class Vocabulary:
         counts[self.bos_id] = stream.num_documents
         result: list[int] = counts.tolist()
         return result
+
+    def report(self, stream: TokenStream) -> CoverageReport:
+        """What this vocabulary covers of a text, in all and at smaller sizes; ``print`` shows it as a table.
+
+        Args:
+            stream: The text that it was built from, or another one, such as the held-out part.
+        """
+        check_type("stream", stream, TokenStream)
+        return measure_coverage(stream, self._ids, spells=self.unknown == "characters")
 
     @cached_property
     def characters_per_id(self) -> Tensor | None:
@@ -340,24 +368,35 @@ class Vocabulary:
         if self._frozen:
             return self
         copy = Vocabulary(
-            self._tokens[self._num_special :], tokenizer=self.tokenizer, unknown=self.unknown, counts=self.counts
+            self._tokens[self._num_special :],
+            tokenizer=self.tokenizer,
+            unknown=self.unknown,
+            normalize=self.normalize,
+            counts=self.counts,
         )
         copy._frozen = True
         return copy
 
     def fingerprint(self) -> str:
         """A SHA-256 sum of everything that decides which ids a text gets."""
-        what = [self.unknown, self._tokens[self._num_special :], self.tokenizer.fingerprint]
+        what = [self.unknown, self.normalize, self._tokens[self._num_special :], self.tokenizer.fingerprint]
         return hashlib.sha256(json.dumps(what).encode("utf-8")).hexdigest()
+
+    @cached_property
+    def _probe(self) -> list[str] | None:
+        """What the tokenizer makes of the probe text."""
+        return cut_probe(self.tokenizer)
 
     def to_dict(self) -> dict[str, Any]:
         """The vocabulary as plain JSON values."""
         return {
             "unknown": self.unknown,
+            "normalize": self.normalize,
             "tokenizer": {
                 "name": self.tokenizer.name,
                 "options": self.tokenizer.options,
                 "fingerprint": self.tokenizer.fingerprint,
+                "probe": self._probe,
             },
             "tokens": self._tokens[self._num_special :],
             "counts": self.counts,
@@ -370,15 +409,21 @@ class Vocabulary:
         return isinstance(saved, dict) and "name" in saved and saved["name"] is None
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any], *, tokenizer: Tokenizer | None = None) -> "Vocabulary":
+    def from_dict(cls, values: dict[str, Any], *, tokenizer: "str | Tokenizer | None" = None) -> "Vocabulary":
         """Builds a vocabulary from `to_dict`'s output.
+
+        Where the tokenizer is not the one that the vocabulary was made with (another version, backend or option), a
+        `TokenizerMismatchWarning` names both and tells how much of a probe text they cut differently.
 
         Args:
             values: The plain values.
-            tokenizer: The tokenizer, where it was an object of the user's.
+            tokenizer: The tokenizer, where it was an object of the user's, or another one in place of the saved one;
+                one that is given by its name gets the saved options (``"rjieba"`` in place of ``"jieba"``, say).
 
         Raises:
             VocabularyError: The values do not describe a vocabulary, or its tokenizer has to be given and is not.
+            ConfigError: The tokenizer's name or options are not known.
+            MissingDependencyError: The tokenizer's library is not installed.
         """
         try:
             saved = values["tokenizer"]
@@ -387,8 +432,17 @@ class Vocabulary:
                     "this vocabulary was made with a tokenizer object of its user's; give the same one, as in "
                     "from_pretrained(path, tokenizer=…)"
                 )
-            chosen = tokenizer if tokenizer is not None else get_tokenizer(saved["name"], **saved["options"])
-            return cls(values["tokens"], tokenizer=chosen, unknown=values["unknown"], counts=values["counts"])
+            if tokenizer is None or isinstance(tokenizer, str):
+                tokenizer = restore_tokenizer(tokenizer or saved["name"], {**saved["options"]})
+            vocabulary = cls(
+                values["tokens"],
+                tokenizer=tokenizer,
+                unknown=values["unknown"],
+                normalize=values["normalize"],
+                counts=values["counts"],
+            )
+            warn_of_mismatch(saved, vocabulary.tokenizer)
+            return vocabulary
         except (KeyError, TypeError) as error:
             raise VocabularyError(f"not a saved vocabulary: {error!r} is missing or of a wrong type") from error
 
@@ -410,6 +464,10 @@ class _SpellingTable:
         total = int(ends[-1]) if len(ends) else 0
         shift = self._starts[numbers] - (ends - lengths)  # from place in the output to place in the table
         return self._ids[torch.repeat_interleave(shift, lengths, output_size=total) + torch.arange(total)]
+
+    def total(self, counts: Tensor) -> int:
+        """The number of ids where each token of the lexicon occurs `counts` times."""
+        return int((self._lengths * counts).sum())
 
     def count(self, counts: Tensor, size: int) -> Tensor:
         """How often each id occurs where each token of the lexicon occurs `counts` times. **Shape:** (size,)."""

@@ -2,10 +2,11 @@
 
 The union of the 500 most frequent Han characters of each of five kinds of text (modern and classical, simplified and
 traditional, and the histories), most frequent first. Together they make up 83 to 86 % of the Han characters of any of
-the five; of text decoded in a wrong encoding, they make up under 6 %.
+the five; of text decoded in a wrong encoding, they make up under 6 %. Beside them the syllables most frequent in Korean,
+by which Korean is told from Chinese bytes read as Korean.
 """
 
-__all__ = ["COMMON_CHARACTERS"]
+__all__ = ["COMMON_CHARACTERS", "COMMON_HANGUL"]
 
 COMMON_CHARACTERS = frozenset(
     "的不一了是人之有我在道他子大以也上而为王下中得你来年公其去出此到就说二天要那十可如者來自家曰三这於這事小日所生又然地個知"
@@ -28,4 +29,10 @@ COMMON_CHARACTERS = frozenset(
     "調預产强賢祠予運脚据邪疾弱寶顯寡场历研飲沛蔡賽視渐繼双机仪遗港幫患静办悄環飯份尔川题務納標户維師均兮妖警亂禮陽證黨弃齊燈"
     "塊殘趕彭闲雙徙擔歸劇僧运厉迁讀热废婴冲薩掉卜坏責诏樓译崩舅岳協姬際縣驚孫凤祇講杂笔製倫虏丘宮莊藥錦泽詩閨仿諸諾腳芸咸盧韓"
     "谏盡戎确评邯"
+)
+
+COMMON_HANGUL = frozenset(
+    "이다는을의에가고하지한도기로사은리를어자들해나시서아그일대부정인라제수스게전원장만보안조주과상여있었것으니등거적오구면유"
+    "동소경공우화관신성위문음연했생실국세무선내히개비치트립물미강행요할민방진용학와까교산러모식분단계된반업불간회양영남입통"
+    "중재점야명호발될려차목초결건출급체질크드르레바마노난날람살돈말때더없같알저네데요월년집봄눈물밤"
 )

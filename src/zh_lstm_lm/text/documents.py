@@ -1,172 +1,175 @@
-"""From what the user names (a folder, a file, a glob, a list of them) to documents."""
+"""From text files to documents: each file is read once to know all that is wrong, then block by block for its text."""
 
-import glob
+import codecs
 import logging
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TypeAlias
 
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.text.cleaning import clean_text
-from zh_lstm_lm.text.decoding import check_encoding, decode, normalize_line_ends
+from zh_lstm_lm.text.cleaning import CLEANING_VERSION, clean_text, edge_lines, find_repeated_lines
+from zh_lstm_lm.text.decoding import DecodedText, DecodingFault, check_encoding, decode, normalize_line_ends
+from zh_lstm_lm.text.files import TextFile, tell_broken
+from zh_lstm_lm.text.normalization import normalization_fingerprint, normalize_text
 
-__all__ = ["Document", "Paths", "TextFile", "find_files", "read_document", "read_documents"]
+__all__ = [
+    "Document",
+    "FileSurvey",
+    "ReadingOptions",
+    "decoded_blocks",
+    "read_documents",
+    "survey_file",
+    "survey_files",
+]
 
 logger = logging.getLogger(__name__)
 
-Paths: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]"
-
+_BLOCK_BYTES = 1 << 24
 _NOT_NOVELS = re.compile(r"(readme|license|licence|copying|changelog|inf|index)\.txt", re.IGNORECASE)
 _SENTENCE_END = re.compile("[。！？!?…”」』]")
 _LIST_SEPARATOR = re.compile("[,，、;；\t]")
+_NOTHING = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\ufeff\0\x1a"
 
 
 @dataclass(frozen=True)
-class TextFile:
-    """A file to read.
+class ReadingOptions:
+    """How files become text.
 
     Attributes:
-        path: Where it is.
-        name: What to call it: its path inside the folder that was named, or its own name.
-        chosen: Whether the user named this very file (rather than the folder or pattern that holds it).
+        encoding: ``"auto"``, or the encoding of all files.
+        clean: The cleaning preset.
+        normalize: The normalisation, as in ``"nfc+width"``.
     """
 
-    path: Path
-    name: str
-    chosen: bool
+    encoding: str = "auto"
+    clean: str = "novel"
+    normalize: str = "none"
 
-    def read(self) -> bytes:
-        """Returns the file's bytes.
-
-        Raises:
-            DataError: It cannot be read.
-        """
-        try:
-            return self.path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be read ({error.strerror}); check its permissions") from error
+    def fingerprint(self) -> list[str | int]:
+        """Everything here that can change a character."""
+        return [self.encoding, self.clean, CLEANING_VERSION, normalization_fingerprint(self.normalize)]
 
 
 @dataclass(frozen=True)
 class Document:
-    r"""One text, such as a novel.
+    """One text, such as a novel.
 
     Attributes:
         name: What to call it.
-        text: Its text after cleaning; lines end in ``\n``.
+        blocks: Its text in pieces of whole lines; only the files of many megabytes come in more than one.
     """
 
     name: str
-    text: str
+    blocks: Iterable[str]
 
-    def paragraphs(self) -> list[str]:
-        """The lines, without their ends; a newline at the very end of the text ends the last one."""
-        lines = self.text.split("\n")
-        return lines[:-1] if not lines[-1] else lines
+    def paragraphs(self) -> Iterator[str]:
+        """The lines, without their ends; a newline at the very end of a block ends its last line."""
+        for block in self.blocks:
+            lines = block.split("\n")
+            yield from lines[:-1] if not lines[-1] else lines
 
 
-def find_files(paths: Paths) -> list[TextFile]:
-    """Lists the text files that the user named, each once, in an order that does not depend on the file system.
+@dataclass(frozen=True)
+class FileSurvey:
+    """What is known of a file before its text is used.
 
-    Args:
-        paths: A folder (its ``*.txt`` files, at any depth), a file, a glob pattern, or a list of these.
-
-    Raises:
-        DataError: Something named does not exist, or there is no text file in it.
+    Attributes:
+        file: The file.
+        encoding: Its encoding, by Python's name.
+        confidence: How sure that is, from 0 to 1.
+        num_characters: Characters before cleaning, line ends counted as one.
+        faults: What could not be decoded.
+        edges: Its first and last lines, by which boilerplate is told that recurs across files.
+        skipped: Why it is not read; None if it is.
     """
-    if isinstance(paths, (str, os.PathLike)):
-        paths = [paths]
-    elif not isinstance(paths, Iterable):
-        raise DataError(f"paths must be a folder, a file, a glob pattern or a list of these, got {paths!r}")
-    found: dict[Path, TextFile] = {}
-    for item in paths:
-        if not isinstance(item, (str, os.PathLike)):
-            raise DataError(
-                f"paths must be a folder, a file, a glob pattern or a list of these, got {item!r} in a list"
-            )
-        for file in _expand(item):
-            key = file.path.resolve()
-            known = found.get(key, file)
-            found[key] = replace(known, chosen=known.chosen or file.chosen)
-    if not found:
-        raise DataError("no file was named; give a folder, a file, a glob pattern or a list of these")
-    return list(found.values())
+
+    file: TextFile
+    encoding: str
+    confidence: float
+    num_characters: int
+    faults: tuple[DecodingFault, ...]
+    edges: tuple[str, ...]
+    skipped: str | None
 
 
-def _expand(item: str | os.PathLike[str]) -> list[TextFile]:
-    path = Path(item)
-    try:
-        is_file, is_folder = path.is_file(), path.is_dir() and bool(os.fspath(item))
-    except (OSError, ValueError):  # too long for a path, or with a NUL in it
-        raise DataError(
-            f"{os.fspath(item)[:40]!r}…: no path of a file or folder; "
-            "a text itself is read with TokenStream.from_texts([text])"
-        ) from None
-    if is_file:
-        return [TextFile(path, path.name, chosen=True)]
-    if is_folder:
-        files = [TextFile(file, file.relative_to(path).as_posix(), chosen=False) for file in _text_files(path)]
-        if not files:
-            raise DataError(f"{path}: no .txt file in this folder; name the files themselves if they end otherwise")
-        return files
-    if glob.has_magic(str(path)):
-        matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
-        files = [TextFile(match, match.name, chosen=False) for match in matches if match.is_file()]
-        if not files:
-            raise DataError(f"{path}: no file matches this pattern")
-        return files
-    raise DataError(f"{os.fspath(item) or repr('')}: no such file or folder")
-
-
-def _text_files(folder: Path) -> list[Path]:
-    """The ``*.txt`` files below a folder, hidden ones left out, sorted."""
-    found: list[Path] = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += (Path(parent, name) for name in names if name.lower().endswith(".txt") and not name.startswith("."))
-    return sorted(file for file in found if file.is_file())
-
-
-def read_document(file: TextFile, *, encoding: str, clean: str, report: bool = False) -> Document | None:
-    """Reads, decodes and cleans one file.
+def decoded_blocks(file: TextFile, encoding: str) -> Iterator[DecodedText]:
+    r"""Decodes a file, line ends as ``\n``, in blocks of whole lines of about 16 MB.
 
     Args:
         file: The file.
         encoding: ``"auto"``, or the name of an encoding.
-        clean: The cleaning preset.
-        report: Whether to log what could not be decoded, and why a file is skipped.
-
-    Returns:
-        The document; None if there is no text in it, or if it only lies among the novels (a list of their names,
-        a README) without having been named itself.
 
     Raises:
         DataError: It cannot be read or decoded.
     """
-    decoded = decode(file.read(), encoding=encoding, name=str(file.path))
-    if decoded.faults and report:
-        first = decoded.faults[0]
-        logger.warning(
-            "%s: %d places are not valid %s and stand as U+FFFD, the first at byte %d, line %d",
-            file.path, len(decoded.faults), decoded.encoding, first.offset, first.line,
-        )  # fmt: skip
-    text = clean_text(normalize_line_ends(decoded.text), clean)
-    if text.strip() and (file.chosen or not _is_stray(file.path.name, text)):
-        return Document(file.name, text)
-    if report:
-        reason = "not a novel but a note beside them; name it itself to read it" if text.strip() else "no text in it"
-        logger.warning("%s: skipped (%s)", file.path, reason)
-    return None
+    offset, line, rest = 0, 0, b""
+    with file.open() as stream:
+        while True:
+            try:
+                read = stream.read(_BLOCK_BYTES)
+            except OSError as error:
+                raise file.unreadable(error) from error
+            data = rest + read
+            end = _last_line_end(data, encoding) if read else len(data)
+            if end or not read:
+                decoded = decode(data[:end], encoding=encoding, name=str(file))
+                encoding, text = decoded.encoding, normalize_line_ends(decoded.text)
+                faults = (
+                    replace(fault, offset=fault.offset + offset, line=fault.line + line) for fault in decoded.faults
+                )
+                yield replace(decoded, text=text, faults=tuple(faults))
+                offset, line = offset + end, line + text.count("\n")
+            rest = data[end:]
+            if not read:
+                return
 
 
-def _is_stray(name: str, text: str) -> bool:
+def _last_line_end(data: bytes, encoding: str) -> int:
+    """One behind the last newline of a block; 0 to read on, which a file of one block always does."""
+    if len(data) < _BLOCK_BYTES:
+        return 0
+    if encoding == "auto":
+        encoding = decode(data[: _BLOCK_BYTES // 16 * 16]).encoding
+    newline = "\n".encode(encoding if codecs.lookup(encoding).name not in ("utf-16", "utf-32") else f"{encoding}-le")
+    end = len(data)
+    while (end := data.rfind(newline, 0, end)) >= 0:
+        if end % len(newline) == 0:
+            return end + len(newline)
+        end += len(newline) - 1
+    return 0
+
+
+def survey_file(file: TextFile, *, encoding: str) -> FileSurvey:
+    """Reads a file through and tells what it is.
+
+    Args:
+        file: The file.
+        encoding: ``"auto"``, or the name of an encoding.
+
+    Raises:
+        DataError: It cannot be read or decoded.
+    """
+    characters, blocks, text = 0, 0, ""
+    faults: list[DecodingFault] = []
+    edges: list[str] = []
+    for decoded in decoded_blocks(file, encoding):
+        blocks += 1
+        text = decoded.text
+        characters += len(text)
+        faults += decoded.faults
+        edges += edge_lines(text)
+    skipped = None
+    if blocks == 1 and not text.strip(_NOTHING):
+        skipped = "no text in it"
+    elif blocks == 1 and not file.chosen and _is_stray(file.path.name, text.strip(_NOTHING)):
+        skipped = "not a novel but a note beside them; name it itself to read it"
+    return FileSurvey(file, decoded.encoding, decoded.confidence, characters, tuple(faults), tuple(edges), skipped)
+
+
+def _is_stray(name: str, line: str) -> bool:
     """Whether a file is one like the ``inf.txt`` beside a set of novels: one line of names, or a README."""
     if _NOT_NOVELS.fullmatch(name):
         return True
-    line = text.strip()
     names = _LIST_SEPARATOR.split(line)
     return (
         "\n" not in line
@@ -176,30 +179,58 @@ def _is_stray(name: str, text: str) -> bool:
     )
 
 
-def read_documents(files: Sequence[TextFile], *, encoding: str, clean: str) -> Iterator[Document]:
-    """Reads every file once to name all broken ones before any long work starts, then yields the documents in order.
-
-    Reading twice costs little beside segmenting, and no more than one document is held at a time.
+def survey_files(files: Sequence[TextFile], *, encoding: str) -> list[FileSurvey]:
+    """Surveys every file, so that all broken ones are told of together before any long work starts.
 
     Args:
         files: The files.
         encoding: ``"auto"``, or the name of an encoding.
-        clean: The cleaning preset.
+
+    Raises:
+        DataError: Files that cannot be read or decoded, all of them named.
+    """
+    check_encoding(encoding)
+    surveys, broken = [], []
+    for file in files:
+        try:
+            surveys.append(survey_file(file, encoding=encoding))
+        except DataError as error:
+            broken.append(str(error))
+    tell_broken(broken)
+    return surveys
+
+
+def read_documents(files: Sequence[TextFile], options: ReadingOptions) -> Iterator[Document]:
+    """Surveys every file, then yields the documents in order; no more than a block of one is held at a time.
+
+    Files without text, and those that only lie among the novels (a list of their names, a README) without having been
+    named themselves, are left out with a warning.
+
+    Args:
+        files: The files.
+        options: How to read them.
 
     Raises:
         DataError: Files that cannot be read or decoded, all of them named; or there is no text in any.
     """
-    check_encoding(encoding)
-    broken, readable = [], []
-    for file in files:
-        try:
-            if read_document(file, encoding=encoding, clean=clean, report=True) is not None:
-                readable.append(file)
-        except DataError as error:
-            broken.append(str(error))
-    if broken:
-        raise DataError("\n".join(broken[:20]) + (f"\n… and {len(broken) - 20} more" if len(broken) > 20 else ""))
+    surveys = survey_files(files, encoding=options.encoding)
+    for survey in surveys:
+        if survey.faults:
+            first = survey.faults[0]
+            logger.warning(
+                "%s: %d places are not valid %s and stand as U+FFFD, the first at byte %d, line %d",
+                survey.file, len(survey.faults), survey.encoding, first.offset, first.line,
+            )  # fmt: skip
+        if survey.skipped:
+            logger.warning("%s: skipped (%s)", survey.file, survey.skipped)
+    readable = [survey for survey in surveys if not survey.skipped]
     if not readable:
-        raise DataError(f"there is no text to learn from in {', '.join(str(file.path) for file in files[:3])}")
-    documents = (read_document(file, encoding=encoding, clean=clean) for file in readable)
-    return (document for document in documents if document is not None)
+        raise DataError(f"there is no text to learn from in {', '.join(str(file) for file in files[:3])}")
+    repeated = find_repeated_lines([survey.edges for survey in surveys])
+    return (Document(survey.file.name, _clean_blocks(survey, options, repeated)) for survey in readable)
+
+
+def _clean_blocks(survey: FileSurvey, options: ReadingOptions, repeated: frozenset[str]) -> Iterator[str]:
+    for decoded in decoded_blocks(survey.file, survey.encoding):
+        text = clean_text(decoded.text, options.clean, repeated=repeated)
+        yield normalize_text(text, options.normalize)

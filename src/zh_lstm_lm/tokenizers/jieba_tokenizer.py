@@ -1,72 +1,76 @@
 """jieba, the reference segmenter, with a dictionary of its own and none of its side effects."""
 
+import re
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+from zh_lstm_lm.storage import digest
+from zh_lstm_lm.tokenizers.dictionary_tokenizer import DictionaryTokenizer
+from zh_lstm_lm.tokenizers.jieba_dictionary import JiebaDictionary
+
 __all__ = ["JiebaTokenizer"]
 
 _PRIVATE_NAME = "zh_lstm_lm.tokenizers._jieba"
+_HAN = re.compile("[\u4e00-\u9fd5]+")  # what jieba's hidden Markov model cuts
 
 
-class JiebaTokenizer:
-    """Cuts text into words with jieba's default dictionary.
+class JiebaTokenizer(DictionaryTokenizer):
+    """Cuts text into words with jieba's default dictionary and the user's words.
 
     It uses a ``jieba.Tokenizer`` of its own, so that words added to jieba elsewhere do not reach it, and fills its
     dictionary itself: jieba's own cache in the shared temporary folder is neither read nor written.
-
-    Args:
-        hmm: Whether a hidden Markov model finds words outside the dictionary.
     """
 
-    def __init__(self, *, hmm: bool = True) -> None:
-        self.hmm = hmm
-        self.fingerprint = f"jieba {version('jieba')} hmm={hmm}"
-        self._segmenter: Any = None
+    def __init__(self, *, hmm: bool = True, user_dictionary: "Mapping[str, int | None] | None" = None) -> None:
+        super().__init__(hmm=hmm, user_dictionary=user_dictionary)
+        # jieba keeps the words that may never be cut whole in a set of its module; here they are this tokenizer's own.
+        self._never = {word for word, freq in self._segmenter_words.items() if freq == 0 and _HAN.fullmatch(word)}
         self._lock = threading.Lock()
+        self._segmenter: Any = None
+        self._dictionary: JiebaDictionary
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return partial(type(self), hmm=self.hmm), ()
+    def _describe(self) -> str:
+        return f"jieba {version('jieba')} dictionary={digest(_dictionary_path())[:12]}"
 
-    def tokenize(self, text: str) -> list[str]:
-        """Cuts a paragraph into words."""
+    def _cut(self, text: str) -> list[str]:
         if self._segmenter is None:
             with self._lock:
                 if self._segmenter is None:
-                    self._segmenter = _build_segmenter()
-        return cast(list[str], self._segmenter.lcut(text, HMM=self.hmm))
+                    self._segmenter = self._build_segmenter()
+        self._dictionary.load(text)
+        tokens = cast(list[str], self._segmenter.lcut(text, HMM=self.hmm))
+        if self._never:
+            return [piece for token in tokens for piece in (token if token in self._never else (token,))]
+        return tokens
 
-    def detokenize(self, tokens: Sequence[str]) -> str:
-        """Concatenates the tokens."""
-        return "".join(tokens)
+    def _build_segmenter(self) -> Any:
+        """A ready ``jieba.Tokenizer`` on our dictionary, with the user's words added in their order."""
+        self._dictionary = JiebaDictionary(_dictionary_path())
+        segmenter = _import_jieba().Tokenizer()
+        segmenter.FREQ, segmenter.total = self._dictionary.frequencies, self._dictionary.total
+        segmenter.initialized = True
+        for word, frequency in self._segmenter_words.items():
+            self._dictionary.load(word)  # first, or what is read later would take the place of the user's frequency
+            if frequency == 0:
+                segmenter.FREQ[word] = 0
+            else:
+                segmenter.add_word(word, frequency)
+        return segmenter
 
 
-def _build_segmenter() -> Any:
-    """A ready ``jieba.Tokenizer`` whose prefix dictionary was read from jieba's own ``dict.txt``."""
-    jieba = _import_jieba()
-    text = Path(str(jieba.__file__)).with_name("dict.txt").read_text(encoding="utf-8")
-    frequencies: dict[str, int] = {}
-    total = 0
-    for line in text.splitlines():
-        word, frequency = line.split(" ", 2)[:2]
-        frequencies[word] = int(frequency)
-        total += int(frequency)
-    for word in list(frequencies):  # jieba looks words up by growing prefixes; a prefix that is no word counts 0
-        for end in range(len(word) - 1, 0, -1):
-            prefix = word[:end]
-            if prefix in frequencies:
-                break  # its own prefixes are there, or will be
-            frequencies[prefix] = 0
-    segmenter = jieba.Tokenizer()
-    segmenter.FREQ, segmenter.total, segmenter.initialized = frequencies, total, True
-    return segmenter
+def _dictionary_path() -> Path:
+    """The place of jieba's ``dict.txt``."""
+    found = find_spec("jieba")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).with_name("dict.txt")
 
 
 def _import_jieba() -> ModuleType:

@@ -7,12 +7,15 @@ from zh_lstm_lm._config import nearest_name
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
 
-__all__ = ["TOKENIZERS", "get_tokenizer"]
+__all__ = ["TOKENIZERS", "get_tokenizer", "restore_tokenizer"]
 
 TOKENIZERS = {
     "jieba": ("zh_lstm_lm.tokenizers.jieba_tokenizer", "JiebaTokenizer"),
     "rjieba": ("zh_lstm_lm.tokenizers.rjieba_tokenizer", "RjiebaTokenizer"),
     "characters": ("zh_lstm_lm.tokenizers.character_tokenizer", "CharacterTokenizer"),
+    "hf": ("zh_lstm_lm.tokenizers.hf_tokenizer", "HuggingFaceTokenizer"),
+    "sentencepiece": ("zh_lstm_lm.tokenizers.sentencepiece_tokenizer", "SentencePieceTokenizer"),
+    "pkuseg": ("zh_lstm_lm.tokenizers.pkuseg_tokenizer", "PkusegTokenizer"),
 }
 """Name to module and class. It is closed on purpose: what a saved model names can only select from it."""
 
@@ -21,25 +24,52 @@ def get_tokenizer(tokenizer: str | Tokenizer, **options: Any) -> LosslessTokeniz
     """Returns the tokenizer of a registered name, or the user's own object, held to its promise.
 
     Args:
-        tokenizer: ``"jieba"``, ``"rjieba"``, ``"characters"``, or an object with the methods of `Tokenizer`.
-        **options: Options of the named tokenizer, such as ``hmm=False``.
+        tokenizer: A name, or an object with the methods of `Tokenizer`. The names are ``"jieba"``, ``"rjieba"``,
+            ``"characters"``, ``"hf"``, ``"sentencepiece"`` and ``"pkuseg"``.
+        **options: Options of the named tokenizer. jieba and rjieba: ``hmm`` (True) and ``user_dictionary``, the path
+            of a file with ``word [frequency] [tag]`` a line, a list of such lines, or a mapping from word to
+            frequency. hf and sentencepiece: ``path``, of a ``tokenizer.json`` or a ``.model``. pkuseg: ``model``.
+
+    Returns:
+        The tokenizer; its ``options`` hold the content of every file that was given, so that a saved model needs none.
 
     Raises:
-        ConfigError: There is no such name or option, or the object lacks the methods.
+        ConfigError: There is no such name or option, a file cannot be read, or the object lacks the methods.
+        MissingDependencyError: The tokenizer's library is not installed.
+
+    Example:
+        >>> get_tokenizer("jieba", user_dictionary=["乾坤大挪移"]).tokenize("使出乾坤大挪移")
+        ['使出', '乾坤大挪移']
+    """
+    if not isinstance(tokenizer, str):
+        if options:
+            raise ConfigError(f"options are for a tokenizer's name, got {options!r:.200} with {tokenizer!r:.80}")
+        return tokenizer if isinstance(tokenizer, LosslessTokenizer) else LosslessTokenizer(tokenizer)
+    return _make(tokenizer, options, read=True)
+
+
+def restore_tokenizer(name: str, options: dict[str, Any]) -> LosslessTokenizer:
+    """Makes a tokenizer from a `LosslessTokenizer`'s name and options; no file is read, whatever they hold.
+
+    Raises:
+        ConfigError: There is no such name, or the options are not its own.
         MissingDependencyError: The tokenizer's library is not installed.
     """
-    if isinstance(tokenizer, LosslessTokenizer):
-        return tokenizer
-    if not isinstance(tokenizer, str):
-        return LosslessTokenizer(tokenizer)
-    if tokenizer not in TOKENIZERS:
+    return _make(name, options, read=False)
+
+
+def _make(name: str, options: dict[str, Any], *, read: bool) -> LosslessTokenizer:
+    if name not in TOKENIZERS:
         raise ConfigError(
-            f"there is no tokenizer {tokenizer!r}{nearest_name(tokenizer, TOKENIZERS)}; "
+            f"there is no tokenizer {name!r}{nearest_name(name, TOKENIZERS)}; "
             f"the registered ones are {', '.join(TOKENIZERS)}; any object with tokenize and detokenize works too"
         )
-    module, name = TOKENIZERS[tokenizer]
+    module, class_name = TOKENIZERS[name]
+    adapter = getattr(importlib.import_module(module), class_name)
     try:
-        inner = getattr(importlib.import_module(module), name)(**options)
+        if read and hasattr(adapter, "read_options"):
+            options = adapter.read_options(**options)
+        inner = adapter(**options)
     except TypeError as error:
-        raise ConfigError(f"the tokenizer {tokenizer!r} does not take the options {options!r} ({error})") from error
-    return LosslessTokenizer(inner, name=tokenizer, options=options)
+        raise ConfigError(f"the tokenizer {name!r} does not take the options {options!r:.200} ({error})") from error
+    return LosslessTokenizer(inner, name=name, options=options)

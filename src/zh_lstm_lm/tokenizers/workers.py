@@ -5,6 +5,7 @@ needs no ``__main__`` guard), and every system starts them alike. A chunk goes o
 the length of each token, since tokens concatenate to their text.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ from typing import IO
 
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
-from zh_lstm_lm.tokenizers.registry import get_tokenizer
+from zh_lstm_lm.tokenizers.registry import restore_tokenizer
 
 __all__ = ["available_cores", "tokenize_chunks", "tokenize_paragraphs"]
 
@@ -61,8 +62,12 @@ def tokenize_chunks(tokenizer: LosslessTokenizer, chunks: Iterable[str], *, work
             yield tokenize_paragraphs(tokenizer, chunk)
         return
     idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
-    processes = [_start_worker(tokenizer) for _ in range(workers)]
-    for process in processes:
+    greeting = json.dumps([tokenizer.name, tokenizer.options]).encode("utf-8")
+
+    def greet(process: "subprocess.Popen[bytes]") -> None:
+        assert process.stdin is not None
+        with contextlib.suppress(OSError):  # it ended: its first chunk will tell
+            _send(process.stdin, greeting)
         idle.put(process)
 
     def run(chunk: str) -> list[str]:
@@ -86,8 +91,12 @@ def tokenize_chunks(tokenizer: LosslessTokenizer, chunks: Iterable[str], *, work
         return tokens
 
     waiting: deque[Future[list[str]]] = deque()
+    processes: list[subprocess.Popen[bytes]] = []
     threads = ThreadPoolExecutor(workers)
     try:
+        for _ in range(workers):
+            processes.append(_start_worker())
+            threads.submit(greet, processes[-1])
         for chunk in chunks:
             waiting.append(threads.submit(run, chunk))
             if len(waiting) > 2 * workers:
@@ -102,27 +111,32 @@ def tokenize_chunks(tokenizer: LosslessTokenizer, chunks: Iterable[str], *, work
             process.communicate()
 
 
-def _start_worker(tokenizer: LosslessTokenizer) -> "subprocess.Popen[bytes]":
+def _start_worker() -> "subprocess.Popen[bytes]":
     # The child finds this very package, however the parent came by it, and nothing in its working directory.
     code = (
         "import sys; sys.path[:] = filter(None, sys.path); sys.path.insert(0, sys.argv[1]); import zh_lstm_lm; "
-        f"sys.path.append(sys.path.pop(0)); from {__name__} import serve; serve(*sys.argv[2:])"
+        f"sys.path.append(sys.path.pop(0)); from {__name__} import serve; serve()"
     )
-    root = str(Path(__file__).parents[2])
-    command = [sys.executable, "-c", code, root, str(tokenizer.name), json.dumps(tokenizer.options)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    command = [sys.executable, "-c", code, str(Path(__file__).parents[2])]
+    # In a session of its own, a child does not see the terminal's Ctrl-C; it is the parent's to handle.
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
 
 
-def serve(name: str, options: str) -> None:
-    """The worker's side: answers chunks until its input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it ends its workers
-    tokenizer = get_tokenizer(name, **json.loads(options))
-    while True:
-        try:
+def serve() -> None:
+    """The worker's side: makes the tokenizer that the first message describes, then answers chunks.
+
+    It ends when its input does, or nobody reads its answers: no worker outlives its parent.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for systems without sessions
+    try:
+        tokenizer = restore_tokenizer(*json.loads(_receive(sys.stdin.buffer)))
+        while True:
             text = _receive(sys.stdin.buffer).decode("utf-8")
-        except EOFError:
-            return
-        _send(sys.stdout.buffer, array("I", map(len, tokenize_paragraphs(tokenizer, text))).tobytes())
+            _send(sys.stdout.buffer, array("I", map(len, tokenize_paragraphs(tokenizer, text))).tobytes())
+    except EOFError:
+        return
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing to complain of when Python flushes
 
 
 def _send(pipe: IO[bytes], data: bytes) -> None:

@@ -1,0 +1,160 @@
+"""From what the user names (a folder, a file, a glob, a list of them) to the text files that are meant."""
+
+import glob
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TypeAlias
+
+from zh_lstm_lm.errors import DataError
+
+__all__ = ["Paths", "TextFile", "find_files", "hash_files", "tell_broken"]
+
+Paths: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]"
+
+_MOST_NAMED = 20
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A file to read.
+
+    Attributes:
+        path: Where it is.
+        name: What to call it: its path inside the folder that was named, or its own name, as printable text.
+        chosen: Whether the user named this very file (rather than the folder or pattern that holds it).
+    """
+
+    path: Path
+    name: str
+    chosen: bool
+
+    def open(self) -> IO[bytes]:
+        """Opens the file's bytes.
+
+        Raises:
+            DataError: It cannot be read.
+        """
+        try:
+            return self.path.open("rb")
+        except OSError as error:
+            raise self.unreadable(error) from error
+
+    def unreadable(self, error: OSError) -> DataError:
+        """What to raise when the system does not give the bytes."""
+        return DataError(f"{self}: cannot be read ({error.strerror}); check its permissions")
+
+    def __str__(self) -> str:
+        """The path as printable text, also where the name on disk is no UTF-8."""
+        return _printable(self.path)
+
+
+def find_files(paths: Paths) -> list[TextFile]:
+    """Lists the text files that the user named, each once, in an order that does not depend on the file system.
+
+    Args:
+        paths: A folder (its ``*.txt`` files, at any depth), a file, a glob pattern, or a list of these.
+
+    Raises:
+        DataError: Something named does not exist, or there is no text file in it.
+    """
+    if isinstance(paths, (str, os.PathLike)):
+        paths = [paths]
+    elif not isinstance(paths, Iterable):
+        raise DataError(f"paths must be a folder, a file, a glob pattern or a list of these, got {paths!r}")
+    found: dict[str, TextFile] = {}
+    for item in paths:
+        if not isinstance(item, (str, os.PathLike)):
+            raise DataError(
+                f"paths must be a folder, a file, a glob pattern or a list of these, got {item!r} in a list"
+            )
+        for file in _expand(item):
+            key = os.path.realpath(file.path)
+            known = found.get(key, file)
+            found[key] = replace(known, chosen=known.chosen or file.chosen)
+    if not found:
+        raise DataError("no file was named; give a folder, a file, a glob pattern or a list of these")
+    return list(found.values())
+
+
+def hash_files(files: Sequence[TextFile]) -> list[str]:
+    """The SHA-256 sums of files.
+
+    Raises:
+        DataError: Files that cannot be read, all of them named.
+    """
+    sums, broken = [], []
+    for file in files:
+        digest = hashlib.sha256()
+        try:
+            with file.open() as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            broken.append(str(file.unreadable(error)))
+        except DataError as error:
+            broken.append(str(error))
+        sums.append(digest.hexdigest())
+    tell_broken(broken)
+    return sums
+
+
+def tell_broken(broken: Sequence[str]) -> None:
+    """Raises one `DataError` that tells of every broken file, if there is any."""
+    if broken:
+        more = [f"… and {len(broken) - _MOST_NAMED} more"] if len(broken) > _MOST_NAMED else []
+        raise DataError("\n".join([*broken[:_MOST_NAMED], *more]))
+
+
+def _expand(item: str | os.PathLike[str]) -> list[TextFile]:
+    path = Path(item)
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir() and bool(os.fspath(item))
+    except (OSError, ValueError):  # too long for a path, or with a NUL in it
+        raise DataError(
+            f"{os.fspath(item)[:40]!r}…: no path of a file or folder; "
+            "a text itself is read with TokenStream.from_texts([text])"
+        ) from None
+    if is_file:
+        return [TextFile(path, _printable(path.name), chosen=True)]
+    if is_folder:
+        files = [TextFile(file, _printable(file.relative_to(path)), chosen=False) for file in _text_files(path)]
+        if not files:
+            raise DataError(f"{path}: no .txt file in this folder; name the files themselves if they end otherwise")
+        return files
+    if glob.has_magic(str(path)):
+        matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
+        files = [TextFile(match, _printable(match.name), chosen=False) for match in matches if match.is_file()]
+        if not files:
+            raise DataError(f"{path}: no file matches this pattern")
+        return files
+    raise DataError(f"{os.fspath(item) or repr('')}: no such file or folder")
+
+
+def _text_files(folder: Path) -> list[Path]:
+    """The ``*.txt`` files below a folder, hidden ones left out, sorted; folders behind links are entered once."""
+    found: list[Path] = []
+    seen = {os.path.realpath(folder)}
+
+    def fail(error: OSError) -> None:
+        raise DataError(
+            f"{_printable(error.filename)}: cannot be listed ({error.strerror}); check its permissions"
+        ) from error
+
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=fail):
+        entered = []
+        for name in sorted(folders):
+            real = os.path.realpath(os.path.join(parent, name))
+            if not name.startswith(".") and real not in seen:
+                seen.add(real)
+                entered.append(name)
+        folders[:] = entered
+        found += (Path(parent, name) for name in names if name.lower().endswith(".txt") and not name.startswith("."))
+    return sorted(file for file in found if file.is_file())
+
+
+def _printable(path: str | os.PathLike[str]) -> str:
+    text = path.as_posix() if isinstance(path, Path) else os.fspath(path)
+    return os.fsencode(text).decode("utf-8", errors="replace") if not text.isascii() else text

@@ -1,0 +1,193 @@
+"""Hard-wrapped lines joined again, where the text says that the sentence goes on.
+
+Old editors, terminals and download sites broke paragraphs at a width, often in the middle of a word. Such files are
+told from all others first, by their lines as a whole; files that are not wrapped stay as they are. Then each break is
+judged by itself.
+
+A line is *open* if it is long, has clauses, and ends in a character that is no punctuation: in prose, a line that was
+cut. A file is wrapped if more than a few of its lines are open, and if besides
+
+- nearly all open lines are of one width (an editor's wrap), or
+- the two characters around the breaks stand together elsewhere in the file much more often than those around the ends
+  of finished lines do (lines cut anywhere). Sentences without final punctuation, one a line, fail this.
+
+Indents tell the paragraphs of a wrapped file if none of its open lines is followed by an indented one. If so, a line
+as wide as the wrap goes on in an unindented one even if it ends in a full stop. If not, only what ends inside a sentence
+is joined.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from zh_lstm_lm.text.headings import is_heading
+from zh_lstm_lm.text.lines import Context, Line, display_width
+
+__all__ = ["join_wrapped_lines"]
+
+_MIN_WIDTH = 40  # columns; below this are headings, verses, lists and signatures
+_MIN_OPEN_LINES = 8
+_MIN_OPEN_SHARE = 0.02  # of lines of prose; files wrapped in part have 3 % to 60 %, others at most 0.6 %
+_MIN_UNIFORM_SHARE = 0.2  # of lines of prose that are open, for the width alone to settle it
+_SLACK = 6  # columns by which a full line may be narrower than the widest: punctuation is not put first in a line
+_SAMPLE = 300  # breaks looked at
+_MIN_LEAD = 0.15  # of the share of known pairs around open ends over that around finished ones
+
+_CLAUSE_MARK = re.compile("[，。！？；：、．,.!?;:”」』]")
+_FINISHED = re.compile(r"(\w)[。！？．.!?…”」』）)]+$")
+_CLAUSES = re.compile(r"[，。！？；、．,.!?;\s　]+")
+_NEW_PARAGRAPH = re.compile("[且却卻再话話]说|[且却卻再话話]說|[诗詩词詞歌赞讚][曰云]|正是[：:]|[-—=*＊─━●○◆■]{2}")
+_GOES_ON = tuple("，、；,")
+_QUOTED_WORD = re.compile(r"\w[」』”》]")  # a speech has its full stop before the mark
+_SPEECH_OPEN = re.compile("[：:][「」“”][^「」“”]+[。！？；!?]$")  # many files have marks the wrong way round
+_SPEECH_ENDS = re.compile("[^「」“”]+[。！？!?…][「」“”]")
+
+
+class _Paragraphs(NamedTuple):
+    """The lines with text of a file, and which of them open a paragraph by an indent or an empty line before."""
+
+    lines: list[Line]
+    opens: list[bool]
+
+
+class _Wrapping(NamedTuple):
+    """How a file is wrapped.
+
+    Attributes:
+        min_width: Columns, indent included, that a line has at least if it was broken.
+        indents_tell: Whether an indent or an empty line tells where a paragraph begins.
+    """
+
+    min_width: int
+    indents_tell: bool
+
+
+def join_wrapped_lines(lines: list[Line], context: Context) -> list[Line]:
+    """Joins the lines of paragraphs that were broken at a width; other files stay as they are.
+
+    Han characters are joined as they are, Latin words with a space. Empty lines between joined lines go.
+    """
+    paragraphs = _with_text(lines)
+    wrapping = _find_wrapping(paragraphs)
+    if wrapping is None:
+        return lines
+    pieces: dict[int, list[Line]] = {}  # what a line is the beginning of
+    head = paragraphs.lines[0].number
+    for index, (line, following) in enumerate(pairwise(paragraphs.lines)):
+        if _goes_on(line, following, opens=paragraphs.opens[index + 1], wrapping=wrapping):
+            pieces.setdefault(head, [line]).append(following)
+        else:
+            head = following.number
+    joined: list[Line] = []
+    last = 0
+    for line in lines:
+        if line.number <= last:
+            continue
+        if line.number not in pieces:
+            joined.append(line)
+            continue
+        run = pieces[line.number]
+        last = run[-1].number
+        whole = _join(run)
+        context.report("joined", line, whole, before="\n".join(piece.text for piece in run))
+        joined.append(Line(line.number, whole, line.indent))
+    return joined
+
+
+def _with_text(lines: Sequence[Line]) -> _Paragraphs:
+    kept, opens, after_empty = [], [], True
+    for line in lines:
+        if line.text:
+            kept.append(line)
+            opens.append(after_empty or line.indent > 0)
+        after_empty = not line.text
+    return _Paragraphs(kept, opens)
+
+
+def _find_wrapping(paragraphs: _Paragraphs) -> _Wrapping | None:
+    widths: list[int] = []
+    opened = prose = 0
+    cuts: list[str] = []
+    ends: list[str] = []
+    for (line, following), opens in zip(pairwise(paragraphs.lines), paragraphs.opens[1:], strict=True):
+        if not _is_prose(line.text) or is_heading(following.text):
+            continue
+        prose += 1
+        if _is_open(line.text):
+            widths.append(line.indent + display_width(line.text))
+            opened += opens
+            cuts.append(line.text[-1] + following.text[0])
+        elif finished := _FINISHED.search(line.text[-4:]):
+            ends.append(finished[1] + following.text.lstrip("“「『")[:1])
+    if len(widths) < max(_MIN_OPEN_LINES, _MIN_OPEN_SHARE * prose):
+        return None
+    widths.sort()
+    full = widths[int(0.98 * (len(widths) - 1))] - _SLACK
+    uniform = bisect_left(widths, full) <= 0.1 * len(widths)
+    by_width = uniform and len(widths) >= _MIN_UNIFORM_SHARE * prose
+    if not by_width and not _are_cut_anywhere(cuts, ends, paragraphs.lines):
+        return None
+    indents_tell = opened <= 0.05 * len(widths)
+    return _Wrapping(full if uniform else _MIN_WIDTH, indents_tell and uniform)
+
+
+def _is_prose(text: str) -> bool:
+    return (
+        len(text) * 2 >= _MIN_WIDTH
+        and (len(text) >= _MIN_WIDTH or display_width(text) >= _MIN_WIDTH)
+        and _CLAUSE_MARK.search(text, 0, len(text) - 1) is not None
+        and not is_heading(text)
+    )
+
+
+def _is_open(text: str) -> bool:
+    return text[-1].isalnum() or "\ue000" <= text[-1] <= "\uf8ff"  # private use: a character that was lost
+
+
+def _are_cut_anywhere(cuts: Sequence[str], ends: Sequence[str], lines: Sequence[Line]) -> bool:
+    """Whether the pairs around cuts are those of running text, measured by the pairs around the ends of sentences."""
+    text = "\n".join(line.text for line in lines)
+
+    def share(pairs: Sequence[str]) -> float:
+        sample = pairs[:: len(pairs) // _SAMPLE + 1]
+        return sum(pair in text for pair in sample) / max(1, len(sample))
+
+    return share(cuts) >= share(ends) + _MIN_LEAD
+
+
+def _goes_on(line: Line, following: Line, *, opens: bool, wrapping: _Wrapping) -> bool:
+    text = line.text
+    if is_heading(text) or is_heading(following.text):
+        return False
+    full = line.indent + display_width(text) >= wrapping.min_width
+    if wrapping.indents_tell:  # a part of the file can be wrapped at a smaller width
+        return not opens and (full or (_is_open(text) and _is_prose(text)))
+    if not full or not _is_prose(text) or _NEW_PARAGRAPH.match(following.text) or _is_verse(text):
+        return False
+    if _is_open(text) or _QUOTED_WORD.match(text, len(text) - 2) or _is_in_speech(text, following.text):
+        return True
+    return text.endswith(_GOES_ON) and not _is_verse(following.text)
+
+
+def _is_in_speech(text: str, following: str) -> bool:
+    """Whether a line breaks off inside direct speech that ends in the next one."""
+    mark = max(map(text.rfind, "「」“”"))
+    return mark > 0 and bool(_SPEECH_OPEN.match(text, mark - 1)) and bool(_SPEECH_ENDS.match(following))
+
+
+def _is_verse(text: str) -> bool:
+    """Whether a line is made of clauses of five or of seven characters, what precedes a colon left aside."""
+    clauses = [clause for clause in _CLAUSES.split(text.rpartition("：")[2].strip("“”「」『』")) if clause]
+    return len(clauses) > 1 and len(clauses[0]) in (5, 7) and all(len(clause) == len(clauses[0]) for clause in clauses)
+
+
+def _join(run: Sequence[Line]) -> str:
+    parts = [line.text for line in run[:1]]
+    for line, following in pairwise(run):
+        before, after = line.text[-1], following.text[0]
+        if before.isascii() and after.isascii() and not (before.isdigit() and after.isdigit()):
+            parts.append(" ")
+        parts.append(following.text)
+    return "".join(parts)

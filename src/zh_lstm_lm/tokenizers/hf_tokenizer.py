@@ -1,0 +1,70 @@
+"""Tokenizers of the Hugging Face library ``tokenizers``: BPE, WordPiece, Unigram, from a ``tokenizer.json``."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from zh_lstm_lm._config import check_type
+from zh_lstm_lm._optional import require
+from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.tokenizers.surface_pieces import cut_at_offsets
+
+__all__ = ["HuggingFaceTokenizer"]
+
+
+class HuggingFaceTokenizer:
+    """Cuts text where a trained tokenizer of Hugging Face does (the extra ``hf``).
+
+    Its tokens are pieces of the text itself, so nothing is lost to its normaliser or its unknown token; special
+    tokens are not added.
+
+    Args:
+        definition: The content of a ``tokenizer.json``. `get_tokenizer` takes ``path=`` in its place, and a saved
+            model holds the content, so that it needs no file.
+
+    Raises:
+        ConfigError: It is not the content of a ``tokenizer.json``.
+        MissingDependencyError: tokenizers is not installed.
+    """
+
+    def __init__(self, *, definition: str) -> None:
+        tokenizers = require("tokenizers", extra="hf")
+        check_type("definition", definition, str)
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_str(definition)
+        except Exception as error:  # the library raises a bare Exception
+            raise ConfigError(f"not the content of a tokenizer.json ({error}); give the path of such a file") from error
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._definition = definition
+        digest = hashlib.sha256(definition.encode("utf-8")).hexdigest()
+        self.fingerprint = f"hf {version('tokenizers')} definition={digest[:12]}"
+
+    @staticmethod
+    def read_options(*, path: str | PathLike[str] | None = None, **options: Any) -> dict[str, Any]:
+        """The options as plain values: the content of the file in place of its path.
+
+        Raises:
+            ConfigError: The file cannot be read.
+        """
+        if path is None:
+            return options
+        try:
+            return {"definition": Path(path).read_bytes().decode("utf-8"), **options}
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigError(f"path: {path!r} cannot be read ({error}); give that of a tokenizer.json") from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), definition=self._definition), ()
+
+    def tokenize(self, text: str) -> list[str]:
+        """Cuts a paragraph into pieces."""
+        return cut_at_offsets(text, self._tokenizer.encode(text, add_special_tokens=False).offsets)
+
+    def detokenize(self, tokens: Sequence[str]) -> str:
+        """Concatenates the tokens."""
+        return "".join(tokens)

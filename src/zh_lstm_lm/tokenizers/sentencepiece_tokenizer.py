@@ -1,0 +1,70 @@
+"""SentencePiece models: unigram and BPE, from a ``.model`` file."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from zh_lstm_lm._config import check_type
+from zh_lstm_lm._optional import require
+from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.tokenizers.surface_pieces import cut_at_offsets
+
+__all__ = ["SentencePieceTokenizer"]
+
+
+class SentencePieceTokenizer:
+    """Cuts text where a SentencePiece model does (the extra ``sentencepiece``).
+
+    Its tokens are pieces of the text itself: what the model's normaliser (NFKC, unless it was trained with
+    ``identity``) makes of a character decides where the text is cut, and changes no character.
+
+    Args:
+        model: The content of a ``.model`` file, in base64. `get_tokenizer` takes ``path=`` in its place, and a saved
+            model holds the content, so that it needs no file.
+
+    Raises:
+        ConfigError: It is not the content of a SentencePiece model.
+        MissingDependencyError: sentencepiece is not installed.
+    """
+
+    def __init__(self, *, model: str) -> None:
+        sentencepiece = require("sentencepiece", extra="sentencepiece")
+        check_type("model", model, str)
+        try:
+            content = base64.b64decode(model, validate=True)
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=content)
+            self._processor.encode("", return_type="offset_mapping")  # an empty model is refused here
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError(f"not the content of a SentencePiece model ({error}); give the path of one") from error
+        self._model = model
+        self.fingerprint = f"sentencepiece {version('sentencepiece')} model={hashlib.sha256(content).hexdigest()[:12]}"
+
+    @staticmethod
+    def read_options(*, path: str | PathLike[str] | None = None, **options: Any) -> dict[str, Any]:
+        """The options as plain values: the content of the file in place of its path.
+
+        Raises:
+            ConfigError: The file cannot be read.
+        """
+        if path is None:
+            return options
+        try:
+            return {"model": base64.b64encode(Path(path).read_bytes()).decode("ascii"), **options}
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigError(f"path: {path!r} cannot be read ({error}); give that of a .model file") from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), model=self._model), ()
+
+    def tokenize(self, text: str) -> list[str]:
+        """Cuts a paragraph into pieces."""
+        return cut_at_offsets(text, self._processor.encode(text, return_type="offset_mapping")["offsets"])
+
+    def detokenize(self, tokens: Sequence[str]) -> str:
+        """Concatenates the tokens."""
+        return "".join(tokens)

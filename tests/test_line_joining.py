@@ -1,0 +1,198 @@
+"""Hard-wrapped files become paragraphs again; all others stay as they are."""
+
+import hashlib
+import json
+import random
+import re
+from bisect import bisect_left
+from itertools import accumulate
+from pathlib import Path
+
+import pytest
+
+from zh_lstm_lm.text.cleaning import clean_text, explain
+from zh_lstm_lm.text.decoding import decode, normalize_line_ends
+from zh_lstm_lm.text.lines import display_width
+
+_TEXT = """天色渐渐暗了下来 远处的山只剩下一道影子 老船夫把缆绳系在石桩上 他抬头望了望天 雨还没有落下来 岸边的柳树却已经弯了腰
+小姑娘提着灯笼从堤上走过 灯光在水里晃成一条线 她是来找哥哥的 哥哥三天前进了城 说好今晚回来 渡口的茶棚里坐着两个客人
+一个穿着灰布长衫 另一个背着一只旧木箱 木箱里不知装了什么 走动时叮当作响 卖茶的婆婆添了一回水 谁也没有先开口
+风把门帘吹得啪啪直响 桌上的蜡烛忽明忽暗 客人终于放下了茶碗 他问去县城的路还有多远 婆婆伸手指了指对岸 过了河再走二十里便是
+可是今夜没有船肯过河 水涨得太快了 上游怕是下了大雨 背木箱的人叹了一口气 他把箱子轻轻放在脚边"""
+CLAUSES = re.findall(r"\w+", _TEXT)
+HEADINGS = ["第一回　渡口灯影摇寒水　茶棚夜语动归心", "第二回　老船夫冒雨寻人", "楔子"]
+VERSES = ["一叶孤舟水上横，半江风雨半江灯。", "归人不识来时路，且听滩声到五更。"]
+
+
+def paragraphs(count: int = 40, *, seed: int = 5) -> list[str]:
+    draw = random.Random(seed)
+    result = []
+    for _ in range(count):
+        clauses = [draw.choice(CLAUSES) + draw.choice("，，，。") for _ in range(draw.randint(3, 16))]
+        result.append("".join(clauses)[:-1] + "。")
+    return result
+
+
+def wrap(paragraph: str, width: int, *, first: str = "　　", others: str = "") -> list[str]:
+    """Breaks a paragraph as old editors did: at a width, but never before punctuation."""
+    lines, line = [], first
+    for character in paragraph:
+        if display_width(line) >= width and character not in "，。":
+            lines.append(line)
+            line = others
+        line += character
+    return [*lines, line]
+
+
+def wrapped(texts: list[str], width: int = 60, *, others: str = "") -> str:
+    return "\n".join(line for text in texts for line in wrap(text, width, others=others))
+
+
+@pytest.mark.parametrize("width", [44, 60, 72, 104])
+def test_indents_tell_the_paragraphs_of_a_wrapped_file(width: int) -> None:
+    texts = paragraphs()
+
+    assert clean_text(wrapped(texts, width), "novel").split("\n") == texts
+
+
+def test_empty_lines_tell_the_paragraphs_as_well() -> None:
+    texts = paragraphs()
+    text = "\n\n".join("\n".join(wrap(paragraph, 60, first="")) for paragraph in texts)
+
+    assert clean_text(text, "novel").split("\n") == texts
+
+
+@pytest.mark.parametrize("gap", ["\n", "\n\n"])
+def test_where_every_line_is_indented_lines_that_end_inside_a_sentence_are_joined(gap: str) -> None:
+    texts = paragraphs()
+    text = gap.join(wrapped(texts, 60, others="　　").split("\n"))
+
+    cleaned = clean_text(text, "novel")
+
+    assert cleaned.replace("\n", "") == "".join(texts)
+    assert all(line.endswith("。") for line in cleaned.split("\n"))
+    assert len(cleaned.split("\n")) >= len(texts), "no two paragraphs are joined"
+
+
+def test_lines_cut_anywhere_are_joined_and_their_open_speech_too() -> None:
+    draw = random.Random(3)
+    texts = paragraphs(120)
+    lines = []
+    for text in texts:
+        cut = draw.randint(25, len(text) - 5) if len(text) > 60 else len(text)
+        while text[cut - 1 : cut] in "，。" and cut < len(text):
+            cut -= 1
+        lines += [text[:cut], text[cut:]] if cut < len(text) else [text]
+    speech = [
+        "婆婆放下茶壶，慢慢地说道：“今夜没有船肯过河，水涨得太快了。",
+        "你们还是明天一早再走吧。”说完便进屋去了。",
+    ]
+
+    cleaned = clean_text("\n".join(f"　　{line}" for line in [*lines, *speech]), "novel")
+
+    assert cleaned.split("\n") == [*texts, "".join(speech)]
+
+
+def test_headings_and_verses_of_a_wrapped_file_stand_alone() -> None:
+    texts = paragraphs()
+    poem = [f"　　　　{verse}" for verse in VERSES]
+    lines = [HEADINGS[2], *wrap(texts[0], 60), HEADINGS[0], *wrap(texts[1], 60), *poem]
+    text = "\n".join([*lines, wrapped(texts[2:20]), HEADINGS[1], wrapped(texts[20:])])
+
+    cleaned = clean_text(text, "novel").split("\n")
+
+    assert cleaned == [*(HEADINGS[2], texts[0], HEADINGS[0], texts[1], *VERSES, *texts[2:20], HEADINGS[1], *texts[20:])]
+
+
+def test_a_heading_right_after_a_full_line_is_not_drawn_into_it() -> None:
+    texts = paragraphs()
+    cut = wrap(texts[0], 60)[0]
+
+    cleaned = clean_text("\n".join([wrapped(texts), cut, HEADINGS[1], wrapped(texts)]), "novel").split("\n")
+
+    assert HEADINGS[1] in cleaned
+    assert cut.strip() in cleaned
+
+
+def test_latin_words_are_joined_with_a_space() -> None:
+    texts = paragraphs()
+    letter = [
+        "　　" + CLAUSES[0] + "，信封上写的是三行外国文字，谁也不认得，只见头一行是 Dear",
+        "friend，下面画着一只船。",
+    ]
+
+    cleaned = clean_text("\n".join([wrapped(texts), *letter]), "novel").split("\n")
+
+    assert cleaned[-1].endswith("头一行是 Dear friend，下面画着一只船。")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [f"　　{text}" for text in paragraphs()],
+        VERSES * 40,
+        [f"{verse}{verse}" for verse in VERSES] * 40,
+        [f"第{number}回　渡口灯影摇寒水　茶棚夜语动归心" for number in range(1, 80)],
+        ["上联：一叶孤舟水上横", "下联：半江风雨半江灯"] * 40,
+        ["背木箱的人：", "见信如面。", "", "婆婆", "三月初九日"] * 20,
+        [f"第{number}位客人，姓名不详，背着一只旧木箱；" for number in range(60)],
+    ],
+    ids=["paragraphs", "verses", "long verses", "contents", "couplets", "letters", "list"],
+)
+def test_files_that_are_not_wrapped_stay(lines: list[str]) -> None:
+    expected = [line.strip() for line in lines if line]
+
+    assert clean_text("\n".join(lines), "novel").split("\n") == expected
+
+
+def test_sentences_without_a_full_stop_one_a_line_are_not_taken_for_a_wrapped_file() -> None:
+    lines = [text[:-1] for text in paragraphs(400, seed=8)]
+    assert len(lines) > 300
+
+    assert clean_text("\n".join(lines), "novel").split("\n") == lines
+
+
+def test_explain_tells_what_is_joined_and_where() -> None:
+    texts = paragraphs()
+    text = f"楔子\n\n{wrapped(texts)}"
+
+    joined = [change for change in explain(text, "novel") if change.kind == "joined"]
+
+    assert [change.after for change in joined] == [one for one in texts if display_width(one) > 60]
+    for change in joined:
+        assert change.before.replace("\n", "") == change.after
+        assert text.split("\n")[change.line - 1].strip() == change.before.split("\n")[0]
+
+
+def _joined_breaks(text: str) -> set[int]:
+    """Numbers of the lines, counted from 1, that are joined to the next one with text."""
+    with_text = [number for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    breaks: set[int] = set()
+    for change in explain(text, "novel"):
+        if change.kind == "joined":
+            first = bisect_left(with_text, change.line)
+            breaks.update(with_text[first : first + change.before.count("\n")])
+    return breaks
+
+
+def test_the_breaks_of_real_files_are_judged_as_a_reader_judged_them(shared_data: Path) -> None:
+    verdicts = json.loads(Path(__file__).with_name("line_breaks.json").read_text("utf-8"))["files"]
+    right = wrongly_joined = total = 0
+    for name, judged in verdicts.items():
+        path = shared_data / name
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != judged["sha256"]:
+            pytest.skip(f"{name} is not the file whose breaks were judged")
+        text = normalize_line_ends(decode(path.read_bytes()).text)
+        ends = list(accumulate(len(line) + 1 for line in text.split("\n")))
+        joined = _joined_breaks(text)
+        for verdict in ("join", "keep"):
+            for offset in judged[verdict]:
+                assert text[offset] == "\n"
+                agrees = (bisect_left(ends, offset + 1) + 1 in joined) == (verdict == "join")
+                right += agrees
+                wrongly_joined += verdict == "keep" and not agrees
+                total += 1
+
+    assert total >= 500
+    assert right >= 0.98 * total
+    assert wrongly_joined <= 0.005 * total

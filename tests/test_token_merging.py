@@ -1,0 +1,91 @@
+"""Dashes, ellipses and numbers are one token each, and nothing else is joined."""
+
+import importlib.util
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zh_lstm_lm.tokenizers.base import LosslessTokenizer
+from zh_lstm_lm.tokenizers.registry import get_tokenizer
+from zh_lstm_lm.tokenizers.token_merging import join_spans, merge_tokens, pattern_of_words
+
+QUICK = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+TOKENIZERS = [
+    (name, hmm) for name in ("jieba", "rjieba") for hmm in (True, False) if importlib.util.find_spec(name) is not None
+]
+
+
+@pytest.fixture(scope="module", params=TOKENIZERS, ids=str)
+def tokenizer(request: pytest.FixtureRequest) -> LosslessTokenizer:
+    """Each tokenizer that joins, with its model and without."""
+    name, hmm = request.param
+    return get_tokenizer(name, hmm=hmm)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "——", "———", "――", "──", "－－", "--", "……", "………", "⋯⋯", "...", "......", "１９７５", "1975", "3.14", "３．１４",
+        "1,234", "1,234,567.89", "12.5%", "５０％", "50%", "１０１", "100",
+    ],
+)  # fmt: skip
+def test_it_is_one_token(tokenizer: LosslessTokenizer, token: str) -> None:
+    for text in (f"他说{token}好", f"{token}好", f"，{token}", token, f"{token}，{token}。"):
+        assert tokenizer.tokenize(text).count(token) == text.count(token), text
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("12:30", ["12", ":", "30"]),
+        ("3：2", ["3", "：", "2"]),
+        ("1,2", ["1", ",", "2"]),
+        ("1,2345", ["1", ",", "2345"]),
+        ("１００，２００", ["１００", "，", "２００"]),
+        ("12,34,567", ["12", ",", "34,567"]),
+        ("……——", ["……", "——"]),
+        ("。。", ["。", "。"]),
+        ("—", ["—"]),
+        ("GB18030", ["GB18030"]),
+        ("２０２４年３月", ["２０２４", "年", "３", "月"]),
+        ("1975年", ["1975", "年"]),
+        ("一百零八将", ["一百零八", "将"]),
+        ("2007-11-16", ["2007", "-", "11", "-", "16"]),
+    ],
+)
+def test_what_stays_apart(tokenizer: LosslessTokenizer, text: str, tokens: list[str]) -> None:
+    assert tokenizer.tokenize(text) == tokens
+
+
+@QUICK
+@given(st.lists(st.text(st.sampled_from("1２０,.．%—…-: 年a"), min_size=1, max_size=5), max_size=12))
+def test_tokens_are_only_joined_and_only_those_of_the_rule(tokens: list[str]) -> None:
+    text = "".join(tokens)
+
+    joined = merge_tokens(text, tokens)
+
+    assert "".join(joined) == text
+    rest = iter(tokens)
+    for token in joined:  # each is a run of the tokens that were there
+        pieces = [next(rest)]
+        while sum(map(len, pieces)) < len(token):
+            pieces.append(next(rest))
+        assert "".join(pieces) == token
+        if len(pieces) > 1:
+            assert re.fullmatch(r"——+|--+|……+|\.{3,}|[0-9０-９][0-9０-９,.．]*[%％]?", token)
+    assert merge_tokens(text, joined) == joined
+
+
+def test_words_are_joined_where_tokens_end_with_them() -> None:
+    words = pattern_of_words(["哈利·波特", "哈利·波特与魔法石"])
+    assert words is not None
+
+    def joined(*tokens: str) -> list[str]:
+        return join_spans("".join(tokens), list(tokens), words)
+
+    assert joined("哈利", "·", "波特", "笑") == ["哈利·波特", "笑"]
+    assert joined("哈利", "·", "波特", "与", "魔法", "石") == ["哈利·波特与魔法石"]
+    assert joined("见哈利", "·", "波特") == ["见哈利", "·", "波特"]
+    assert pattern_of_words([]) is None
