@@ -381,7 +381,7 @@ def test_processes_started_together_share_a_cache(novels: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("clean", ["novels", "", None])
 def test_an_unknown_cleaning_is_refused(novels: Path, clean: str) -> None:
-    with pytest.raises(ConfigError, match="clean must be one of 'none', 'novel'"):
+    with pytest.raises(ConfigError, match="clean must be"):
         TokenStream.from_files(novels, clean=clean)
 
 
