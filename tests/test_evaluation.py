@@ -180,7 +180,7 @@ def test_the_mode_is_given_back_after_an_error(
     tiny.train()
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(LSTMLanguageModel, "target_log_probs", broken)
+            patch.setattr(LSTMLanguageModel, "log_probs_after", broken)
             with pytest.raises(KeyboardInterrupt):
                 evaluate(tiny, stream)
         assert tiny.training

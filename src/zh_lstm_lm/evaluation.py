@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm._config import check_integer, check_type
-from zh_lstm_lm.batches import evaluation_segments, segment_windows
+from zh_lstm_lm.batches import IGNORED, evaluation_segments, segment_windows
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.recurrent import LSTMState
@@ -22,7 +22,8 @@ __all__ = ["EvaluationResult", "Score", "evaluate", "evaluate_ids", "evaluation_
 _SEGMENT_LEN = 4096
 _CONTEXT_LEN = 256
 _MAX_SCORES = 1 << 23  # numbers in the scores of one window over the whole vocabulary
-_WINDOW_LEN = 16  # of many rows: their scores stay in the processor's cache
+_WINDOW_LEN = 64  # steps of many rows at once
+_SCORED_ROWS = 1024  # whose scores stay in the processor's cache
 _TEXT_WINDOW_LEN = 256  # of a single text
 
 
@@ -122,17 +123,21 @@ def evaluate_ids(
     if not segments:
         raise DataError("there is nothing to evaluate: the text has no token")
     segments.sort(key=lambda segment: segment.start - segment.stop)  # long ones first, so that few rows are filled up
+    chunk = max(1, min(_SCORED_ROWS, _MAX_SCORES // len(model.vocabulary)))
     total = 0.0
     with evaluation_mode(model):
         for start in range(0, len(segments), batch_size):
             rows = segments[start : start + batch_size]
-            window_len = max(1, min(_WINDOW_LEN, _MAX_SCORES // (len(model.vocabulary) * len(rows))))
             state: LSTMState | None = None
-            for inputs, targets in segment_windows(ids, rows, window_len=window_len):
-                log_probs, state = model.target_log_probs(inputs.to(model.device), targets.to(model.device), state)
-                total += float(log_probs.double().sum())
-    counted = ids[ids != model.vocabulary.bos_id]
-    return EvaluationResult(total, len(counted), *_characters(model.vocabulary, counted), clean)
+            for inputs, targets in segment_windows(ids, rows, window_len=_WINDOW_LEN):
+                hidden, state = model.hidden_states(inputs.to(model.device), state)
+                counted = targets != IGNORED
+                states, following = hidden[counted], targets[counted].to(model.device)
+                for place in range(0, len(states), chunk):
+                    log_probs = model.log_probs_after(states[place : place + chunk], following[place : place + chunk])
+                    total += float(log_probs.double().sum())
+    measured = ids[ids != model.vocabulary.bos_id]
+    return EvaluationResult(total, len(measured), *_characters(model.vocabulary, measured), clean)
 
 
 def score(model: LSTMLanguageModel, text: str) -> Score:

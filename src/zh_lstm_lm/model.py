@@ -279,8 +279,19 @@ class LSTMLanguageModel(nn.Module):
             Log-probabilities, **Shape:** (batch, time), and the state after the last input.
         """
         hidden, state = self.hidden_states(inputs, state, generator=generator)
-        log_probs = self.output.target_log_probs(hidden.flatten(0, 1), targets.flatten(), self._tied)
-        return log_probs.view_as(targets), state
+        return self.log_probs_after(hidden.flatten(0, 1), targets.flatten()).view_as(targets), state
+
+    def log_probs_after(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Log-probability of one token after each state of the last layer, in nats; 0 where it is -100.
+
+        Args:
+            hidden: What `hidden_states` returns, any number of rows. **Shape:** (rows, hidden_size).
+            targets: Token ids. **Shape:** (rows,), int64.
+
+        Returns:
+            **Shape:** (rows,).
+        """
+        return self.output.target_log_probs(hidden, targets, self._tied)
 
     @property
     def _tied(self) -> Tensor | None:

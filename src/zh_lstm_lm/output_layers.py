@@ -1,15 +1,58 @@
 """From hidden states to probabilities of the next token: over all at once, or in clusters by frequency."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from zh_lstm_lm.batches import IGNORED
 
 __all__ = ["AdaptiveSoftmax", "FullSoftmax", "OutputLayer", "default_cutoffs"]
+
+
+class _TargetLogProbs(torch.autograd.Function):
+    """Log-probability of one class a row of a linear layer's softmax.
+
+    What `cross_entropy` over `linear` gives, with fewer passes over the logits, which are most of the memory traffic of
+    training: neither a dense gradient of zeros and one -1 a row nor the sum of it is made, and the bias is added where
+    the rest is computed.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+        logits = torch.addmm(bias, hidden, weight.t())
+        log_probs = torch.log_softmax(logits, dim=-1)  # (rows, classes)
+        ctx.save_for_backward(hidden, weight, targets, log_probs)
+        return log_probs.gather(1, targets[:, None]).squeeze(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        hidden, weight, targets, log_probs = ctx.saved_tensors
+        logits = log_probs.exp().mul_(-gradient[:, None])  # the gradient of the logits: g · (one-hot − p)
+        logits.scatter_add_(1, targets[:, None], gradient[:, None])
+        return logits @ weight, logits.t() @ hidden, logits.sum(0), None
+
+
+def target_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    """Log-probability of one class a row under a softmax over a linear layer; 0 where the target is `IGNORED`.
+
+    Args:
+        hidden: **Shape:** (rows, width).
+        weight: **Shape:** (classes, width).
+        bias: **Shape:** (classes,).
+        targets: **Shape:** (rows,).
+
+    Returns:
+        In nats. **Shape:** (rows,).
+    """
+    counted = targets != IGNORED
+    log_probs: Tensor = _TargetLogProbs.apply(hidden, weight, bias, targets * counted)  # type: ignore[no-untyped-call]
+    return log_probs * counted
 
 
 class OutputLayer(nn.Module):
@@ -71,15 +114,20 @@ class FullSoftmax(OutputLayer):
 
     def scores(self, hidden: Tensor, tied: Tensor | None = None) -> Tensor:
         """Logits, not normalised. See `OutputLayer.scores`."""
+        hidden, weight = self._projected(hidden, tied)
+        return functional.linear(hidden, weight, self.bias)
+
+    def _projected(self, hidden: Tensor, tied: Tensor | None) -> tuple[Tensor, Tensor]:
         if self.projection is not None:
             hidden = self.projection(hidden)
         weight = tied if self.weight is None else self.weight
         assert weight is not None
-        return functional.linear(hidden, weight, self.bias)
+        return hidden, weight
 
     def target_log_probs(self, hidden: Tensor, targets: Tensor, tied: Tensor | None = None) -> Tensor:
         """See `OutputLayer.target_log_probs`."""
-        return -functional.cross_entropy(self.scores(hidden, tied), targets, ignore_index=IGNORED, reduction="none")
+        hidden, weight = self._projected(hidden, tied)
+        return target_log_probs(hidden, weight, self.bias, targets)
 
     def reset_parameters(self, generator: torch.Generator, counts: Tensor) -> None:
         """See `OutputLayer.reset_parameters`."""
@@ -115,11 +163,15 @@ class AdaptiveSoftmax(OutputLayer):
             self.narrow.append(nn.Linear(hidden_size, width, bias=False))
             self.tails.append(nn.Linear(width, stop - start))
 
+    def _clusters(self) -> Iterator[tuple[nn.Linear, nn.Linear]]:
+        """For each tail the layer that narrows the hidden states, and the one over its tokens."""
+        yield from cast("Iterator[tuple[nn.Linear, nn.Linear]]", zip(self.narrow, self.tails, strict=True))
+
     def scores(self, hidden: Tensor, tied: Tensor | None = None) -> Tensor:
         """Log-probabilities. See `OutputLayer.scores`."""
         head = functional.log_softmax(self.head(hidden), dim=-1)  # (rows, head_size + tails)
         parts = [head[:, : self.head_size]]
-        for number, (narrow, tail) in enumerate(zip(self.narrow, self.tails, strict=True)):
+        for number, (narrow, tail) in enumerate(self._clusters()):
             within = functional.log_softmax(tail(narrow(hidden)), dim=-1)  # (rows, size of the tail)
             parts.append(within + head[:, self.head_size + number, None])
         return torch.cat(parts, dim=-1)
@@ -129,13 +181,13 @@ class AdaptiveSoftmax(OutputLayer):
         bounds = torch.tensor(self.cutoffs[:-1], device=targets.device)
         cluster = torch.bucketize(targets, bounds, right=True)  # (rows,), 0 for the head and for IGNORED
         entry = torch.where(cluster > 0, self.head_size - 1 + cluster, targets)
-        result = -functional.cross_entropy(self.head(hidden), entry, ignore_index=IGNORED, reduction="none")
-        for number, (narrow, tail) in enumerate(zip(self.narrow, self.tails, strict=True)):
+        result = target_log_probs(hidden, self.head.weight, self.head.bias, entry)
+        for number, (narrow, tail) in enumerate(self._clusters()):
             rows = (cluster == number + 1).nonzero().squeeze(1)
             if len(rows):
                 within = targets.index_select(0, rows) - self.cutoffs[number]
-                logits = tail(narrow(hidden.index_select(0, rows)))
-                result = result.index_add(0, rows, functional.cross_entropy(logits, within, reduction="none"), alpha=-1)
+                narrowed = narrow(hidden.index_select(0, rows))
+                result = result.index_add(0, rows, target_log_probs(narrowed, tail.weight, tail.bias, within))
         return result
 
     def reset_parameters(self, generator: torch.Generator, counts: Tensor) -> None:
