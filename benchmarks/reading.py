@@ -89,7 +89,7 @@ NAMES = [
     "鸾英",
     "凤仙",
 ]
-AS_IT_IS = {"clean": "indents+empty_lines", "normalize": "none"}
+AS_IT_IS: dict[str, Any] = {"clean": "indents+empty_lines", "normalize": "none"}
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Variant:
 
     tokenizer: str = "jieba"
     options: dict[str, Any] = field(default_factory=dict)
-    reading: dict[str, str] = field(default_factory=dict)
+    reading: dict[str, Any] = field(default_factory=dict)
 
 
 VARIANTS = {
@@ -116,7 +116,7 @@ def run(name: str, corpus: str, steps: int) -> dict[str, Any]:
     variant = VARIANTS[name]
     tokenizer = get_tokenizer(variant.tokenizer, **variant.options)
     train, _, test = TokenStream.from_files(corpus, tokenizer=tokenizer, **variant.reading).split()
-    other = {} if name == "no-cleaning" else AS_IT_IS
+    other: dict[str, Any] = {} if name == "no-cleaning" else AS_IT_IS
     _, _, other_test = TokenStream.from_files(corpus, tokenizer=tokenizer, **other).split()
     vocabulary = Vocabulary.from_stream(train, min_freq=3, max_size=60_000)
     model = LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=128, hidden_size=256, dropout=0.05))
