@@ -276,3 +276,22 @@ def test_progress_of_a_hopeless_model_does_not_overflow(
     progress.on_epoch_end(state, model, record | {"tokens_per_second": 1.0, "seconds": 0.5})
     progress.on_train_end(state, model)
     assert "train perplexity inf" in capsys.readouterr().out
+
+
+def test_an_error_ends_the_bar_and_goes_on_to_the_caller(parts: Parts) -> None:
+    calls: list[str] = []
+
+    class Watching(Callback):
+        def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
+            if state.step == 3:
+                raise ZeroDivisionError
+
+        def on_exception(self, state: TrainerState, model: LSTMLanguageModel, error: BaseException) -> None:
+            calls.append(f"{type(error).__name__} at {state.step}")
+
+        def on_train_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
+            calls.append("end")
+
+    with pytest.raises(ZeroDivisionError):
+        make_trainer(parts, Watching()).fit()
+    assert calls == ["ZeroDivisionError at 3"]

@@ -693,3 +693,14 @@ def test_a_damaged_description_of_a_tokenizer_is_refused(change: dict[str, Any])
 
     with pytest.raises(ZhLstmLmError):
         Vocabulary.from_dict({**saved, "tokenizer": {**saved["tokenizer"], **change}})
+
+
+def test_integers_of_other_libraries_are_ids() -> None:
+    numpy = pytest.importorskip("numpy", reason="numpy is not installed")
+    vocabulary = Vocabulary.from_stream(TokenStream.from_texts(["展昭道：好。"], tokenizer="characters"))
+    ids = vocabulary.encode("展昭好𠮷")
+
+    assert vocabulary.decode(numpy.array(ids, dtype=numpy.int32)) == "展昭好𠮷"
+    assert vocabulary.id_to_token(numpy.int64(ids[0])) == "展"
+    with pytest.raises(VocabularyError, match="integers"):
+        vocabulary.decode(numpy.array([1.5]))

@@ -30,6 +30,9 @@ class Callback:
     def on_train_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
         """After the last update; the model holds its best weights."""
 
+    def on_exception(self, state: TrainerState, model: LSTMLanguageModel, error: BaseException) -> None:
+        """When an error ends the run; it goes on to the caller afterwards."""
+
 
 class EarlyStopping(Callback):
     """Stops when the held-out loss has not fallen for some evaluations.
@@ -116,6 +119,10 @@ class ProgressCallback(Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+    def on_exception(self, state: TrainerState, model: LSTMLanguageModel, error: BaseException) -> None:
+        """Closes the bar."""
+        self.on_train_end(state, model)
 
     def _clear(self) -> None:
         if self._bar is not None:

@@ -56,7 +56,8 @@ class FileInspection:
             yield f"  faults: {len(survey.faults)} undecodable places: {places}{', …' if len(survey.faults) > 5 else ''}"
         for kind, number in sorted(Counter(change.kind for change in self.changes).items()):
             yield f"  {kind}: {number}"
-            for change in [change for change in self.changes if change.kind == kind][:max_changes]:
+            shown = [change for change in self.changes if change.kind == kind and change.before.strip()]
+            for change in shown[:max_changes]:
                 yield f"    line {change.line}:"
                 yield from (f"    - {_short(line)}" for line in change.before.split("\n"))
                 yield from (f"    + {_short(line)}" for line in change.after.split("\n") if change.after)

@@ -190,6 +190,20 @@ class Trainer:
         state = self._restore(resume)
         self._began = began - state.seconds
         notify(self._callbacks, "on_train_begin", state, self.model)
+        try:
+            self._train(state)
+        except BaseException as error:
+            notify(self._callbacks, "on_exception", state, self.model, error)
+            raise
+        if self._best is not None:
+            self.model.load_state_dict(self._best)
+        self.model.eval()
+        self.model.training_summary = self._summary()
+        notify(self._callbacks, "on_train_end", state, self.model)
+        return state.history
+
+    def _train(self, state: TrainerState) -> None:
+        """The loop: update after update, with an evaluation after every epoch and at the end."""
         self.model.train()
         with sparse_embedding(self.model), catch_interruption() as interruption:
             while True:
@@ -204,12 +218,6 @@ class Trainer:
                 self._plan(self._clock() - started)
                 if interruption.requested and not self._done():
                     state.request_stop("interrupted")
-        if self._best is not None:
-            self.model.load_state_dict(self._best)
-        self.model.eval()
-        self.model.training_summary = self._summary()
-        notify(self._callbacks, "on_train_end", state, self.model)
-        return state.history
 
     def _elapsed(self) -> float:
         """Seconds spent in `fit`, over all resumes."""

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -213,18 +214,26 @@ class Vocabulary:
             raise VocabularyError(f"{token!r} is not in the vocabulary; encode(…) spells it in characters and bytes")
         return found
 
-    def id_to_token(self, token_id: int) -> str:
+    def id_to_token(self, token_id: SupportsIndex) -> str:
         """Returns the token of an id; a byte is shown as ``<0xE5>``.
 
         Raises:
             VocabularyError: There is no such id.
         """
-        if isinstance(token_id, bool) or not isinstance(token_id, int) or not 0 <= token_id < len(self._tokens):
+        token = self._token_of(token_id)
+        return token if isinstance(token, str) else f"<0x{token:02X}>"
+
+    def _token_of(self, token_id: SupportsIndex) -> "str | int":
+        """The token of an id as it is kept: a string, or an integer for a byte. Integers of any library will do."""
+        try:
+            place = -1 if isinstance(token_id, bool) else operator.index(token_id)
+        except (TypeError, ValueError):
+            place = -1
+        if not 0 <= place < len(self._tokens):
             raise VocabularyError(
                 f"ids of this vocabulary are integers from 0 to {len(self._tokens) - 1}, got {token_id!r}"
             )
-        token = self._tokens[token_id]
-        return token if isinstance(token, str) else f"<0x{token:02X}>"
+        return self._tokens[place]
 
     @cached_property
     def _shown_names(self) -> dict[str, int]:
@@ -287,7 +296,7 @@ class Vocabulary:
                 ids += (self._byte_ids[byte] for byte in character.encode("utf-8"))
         return ids
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[SupportsIndex]) -> str:
         """Turns ids into text; ``<bos>`` is nothing, and bytes that are no UTF-8 show as U+FFFD.
 
         ``decode(encode(text)) == text`` for every string in a vocabulary that spells.
@@ -302,8 +311,7 @@ class Vocabulary:
         pieces: list[str] = []
         spelled = bytearray()
         for token_id in ids:
-            shown = self.id_to_token(token_id)
-            token = self._tokens[token_id]
+            token = self._token_of(token_id)
             if isinstance(token, int):
                 spelled.append(token)
                 continue
@@ -311,7 +319,7 @@ class Vocabulary:
                 pieces.append(spelled.decode("utf-8", errors="replace"))
                 spelled.clear()
             if token_id != self.bos_id:
-                pieces.append(shown)
+                pieces.append(token)
         pieces.append(spelled.decode("utf-8", errors="replace"))
         return self.tokenizer.detokenize(pieces)
 

@@ -25,7 +25,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 1 << 24
-_NOT_NOVELS = re.compile(r"(readme|license|licence|copying|changelog|inf|index)\.txt", re.IGNORECASE)
+_NOT_NOVELS = re.compile(r"(readme|license|licence|copying|changelog|inf|index)(\.\w+)*", re.IGNORECASE)
 _SENTENCE_END = re.compile("[。！？!?…”」』]")
 _LIST_SEPARATOR = re.compile("[,，、;；\t]")
 _NOTHING = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\ufeff\0\x1a"
