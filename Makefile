@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CORPUS ?= ../shared/data/wuxia
 
-.PHONY: install demo test check docs bench clean
+.PHONY: install demo test check docs bench bench-long clean
 
 # The environment is made anew when what it depends on changes.
 $(BIN)/.installed: pyproject.toml constraints.txt
@@ -30,7 +30,14 @@ docs: install
 	$(BIN)/python -m sphinx -W -b html docs docs/_build
 
 bench: install
-	$(BIN)/python benchmarks/training.py $(CORPUS)
+	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/training.py $(CORPUS) --seconds 120
+	$(BIN)/python benchmarks/training.py $(CORPUS) --seconds 60 --min-freq 1 --max-size 1000000
+	$(BIN)/python benchmarks/generation.py $(CORPUS)
+
+bench-long: install
+	$(BIN)/python benchmarks/time_to_quality.py $(CORPUS) --minutes 10
+	$(BIN)/python benchmarks/time_to_quality.py $(CORPUS) --minutes 30
 
 clean:
 	rm -rf $(VENV) demo docs/_build build dist

@@ -1,10 +1,11 @@
 """Generation against the report's loop: the same vocabulary and sizes, in turn in one run.
 
-    python benchmarks/generation.py MODEL [--tokens 400]
+    python benchmarks/generation.py MODEL_OR_CORPUS [--tokens 400]
 
 The report's loop takes one text at a time: embedding, LSTM, a linear layer over the whole vocabulary, exp, multinomial.
-The library writes one text, and 64 side by side, at temperature 1 and at the default settings. MODEL is a saved model:
-how often a cluster of its output layer is needed depends on what it has learned. Each figure is the median of five
+The library writes one text, and 64 side by side, at temperature 1 and at the default settings. How often a cluster of
+the output layer is needed depends on what the model has learned, so a saved model is used, or one that is trained on
+novels for two minutes. Each figure is the median of five
 rounds in which all sides take their turn; only the ratios mean something.
 """
 
@@ -12,11 +13,21 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from zh_lstm_lm import LSTMLanguageModel, Sampler, SamplerConfig
+from zh_lstm_lm import (
+    LSTMLanguageModel,
+    ModelConfig,
+    Sampler,
+    SamplerConfig,
+    TokenStream,
+    Trainer,
+    TrainerConfig,
+    Vocabulary,
+)
 
 ROUNDS = 5
 TEXTS = 64
@@ -57,13 +68,23 @@ def first_token(model: LSTMLanguageModel) -> float:
     return time.perf_counter() - start
 
 
+def train(corpus: str) -> LSTMLanguageModel:
+    """A model of the default sizes after two minutes."""
+    stream = TokenStream.from_files(corpus)
+    vocabulary = Vocabulary.from_stream(stream, min_freq=3, max_size=60_000)
+    model = LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=192, hidden_size=384))
+    Trainer(model, stream, None, TrainerConfig(max_minutes=2), progress=False).fit()
+    return model
+
+
 def main() -> None:
     """Measures all sides in turn and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
+    parser.add_argument("source", help="folder of a saved model, or novels")
     parser.add_argument("--tokens", type=int, default=400)
     options = parser.parse_args()
-    model = LSTMLanguageModel.from_pretrained(options.model)
+    saved = Path(options.source, "config.json").is_file()
+    model = LSTMLanguageModel.from_pretrained(options.source) if saved else train(options.source)
     plain: dict[str, float] = {"temperature": 1.0, "top_p": 1.0}
     sides: dict[str, Callable[[], float]] = {
         "the report's loop": lambda: report_loop(model, options.tokens // 4),

@@ -21,7 +21,7 @@ LAYERS = [  # a module imports only from rows below its own
     {"trainer", "sampler"},
     {"callbacks"},
     {"adaptive_sampling", "checkpoint", "evaluation", "optimization"},
-    {"logits_processors"},
+    {"logits_processors", "written_text"},
     {"training_state"},
     {"model"},
     {"model_folder", "sizing"},

@@ -7,12 +7,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from zh_lstm_lm.logits_processors import temperature, top_k, top_p
+from zh_lstm_lm.logits_processors import (
+    LogitsProcessor,
+    banned_words,
+    epsilon_cutoff,
+    eta_cutoff,
+    min_p,
+    no_repeat_ngrams,
+    occurrence_penalties,
+    repetition_penalty,
+    temperature,
+    token_bias,
+    top_k,
+    top_p,
+    typical_p,
+)
 
 SHAPES = [(), (1,), (2, 1)]  # leading shapes: (V,), (1, V) and (2, 1, V)
 IDS = torch.tensor([0, 5, 3])
 CUT = -math.inf
 # probabilities 0.4, 0.3, 0.2, 0.1, in no order
+TOKENS = ["展", "雪", "昭道", "白展昭"]
 LOGITS = [math.log(0.2), math.log(0.4), math.log(0.1), math.log(0.3)]
 
 
@@ -167,3 +182,80 @@ def test_top_p_of_a_large_vocabulary_keeps_the_head_too(p: float, sharpness: flo
         assert float(inside.sum() - inside.min()) <= p + 1e-4
         assert len(outside) == 0 or float(inside.min()) >= float(outside.max())
     assert torch.equal(top_p(p)(IDS, logits)[kept], logits[kept])
+
+
+@pytest.mark.parametrize("leading", SHAPES)
+@pytest.mark.parametrize(
+    ("process", "kept"),
+    [
+        (min_p(0.0), [0, 1, 2, 3]),
+        (min_p(0.4), [0, 1, 3]),  # 0.4 of 0.4 is 0.16
+        (min_p(0.6), [1, 3]),
+        (min_p(1.0), [1]),
+        # the entropy is 1.280 nats; the surprisals are 1.609, 0.916, 2.303 and 1.204
+        (typical_p(0.2), [3]),
+        (typical_p(0.4), [0, 3]),
+        (typical_p(0.6), [0, 1, 3]),
+        (typical_p(0.95), [0, 1, 2, 3]),
+        (typical_p(1.0), [0, 1, 2, 3]),
+        (epsilon_cutoff(0.0), [0, 1, 2, 3]),
+        (epsilon_cutoff(0.15), [0, 1, 3]),
+        (epsilon_cutoff(0.9), [1]),  # the likeliest stays
+        (eta_cutoff(0.0), [0, 1, 2, 3]),
+        (eta_cutoff(0.5), [0, 1, 3]),  # sqrt(0.5) exp(-1.280) is 0.197
+        (eta_cutoff(0.9), [1, 3]),  # 0.264
+        (eta_cutoff(0.05), [0, 1, 2, 3]),  # 0.05 is smaller than 0.062
+    ],
+)
+def test_cutoffs_keep_what_their_papers_say(
+    leading: tuple[int, ...], process: LogitsProcessor, kept: list[int]
+) -> None:
+    expected = [value if place in kept else CUT for place, value in enumerate(LOGITS)]
+    assert_rows(process(IDS, shaped(LOGITS, leading)), expected, leading)
+
+
+@pytest.mark.parametrize("process", [min_p(0.1), typical_p(0.9), epsilon_cutoff(0.01), eta_cutoff(0.01)])
+def test_cutoffs_leave_what_is_cut_already(process: LogitsProcessor) -> None:
+    processed = process(IDS, torch.tensor([0.0, CUT, -0.1, CUT]))
+    assert torch.equal(processed, torch.tensor([0.0, CUT, -0.1, CUT]))
+
+
+@pytest.mark.parametrize("leading", SHAPES)
+@pytest.mark.parametrize(
+    ("process", "expected"),
+    [
+        (repetition_penalty(1.0), [2.0, -2.0, 1.0, -1.0]),
+        (repetition_penalty(2.0), [1.0, -4.0, 1.0, -1.0]),  # 0 and 1 occurred
+        (repetition_penalty(0.5), [4.0, -1.0, 1.0, -1.0]),
+        (repetition_penalty(2.0, window=1), [1.0, -2.0, 1.0, -1.0]),  # the last is 0
+        (occurrence_penalties(0.0, 0.0), [2.0, -2.0, 1.0, -1.0]),
+        (occurrence_penalties(0.5, 0.0), [1.0, -2.5, 1.0, -1.0]),
+        (occurrence_penalties(0.0, 3.0), [-1.0, -5.0, 1.0, -1.0]),
+        (occurrence_penalties(0.5, 3.0, window=2), [-1.5, -5.5, 1.0, -1.0]),
+        (no_repeat_ngrams(0), [2.0, -2.0, 1.0, -1.0]),
+        (no_repeat_ngrams(1), [CUT, CUT, 1.0, -1.0]),
+        (no_repeat_ngrams(2), [2.0, CUT, 1.0, -1.0]),  # 0 1 has been
+        (no_repeat_ngrams(3), [2.0, -2.0, 1.0, -1.0]),
+        (no_repeat_ngrams(9), [2.0, -2.0, 1.0, -1.0]),
+        # what was written is 展雪展, from 展, 雪, 昭道 and 白展昭
+        (banned_words([], TOKENS), [2.0, -2.0, 1.0, -1.0]),
+        (banned_words(["雪"], TOKENS), [2.0, CUT, 1.0, -1.0]),
+        (banned_words(["展昭"], TOKENS), [2.0, -2.0, CUT, CUT]),  # parted between tokens, and inside one
+        (banned_words(["雪展昭"], TOKENS), [2.0, -2.0, CUT, -1.0]),
+        (banned_words(["雪昭", "雪雪"], TOKENS), [2.0, -2.0, 1.0, -1.0]),
+        (banned_words(["展雪展展", "展展展展"], TOKENS), [CUT, -2.0, 1.0, -1.0]),
+        (token_bias(torch.tensor([0.0, 5.0, -1.0, 0.0])), [2.0, 3.0, 0.0, -1.0]),
+    ],
+)
+def test_penalties_by_hand(leading: tuple[int, ...], process: LogitsProcessor, expected: list[float]) -> None:
+    ids = torch.tensor([0, 1, 0]).expand(*leading, 3)
+    assert_rows(process(ids, shaped([2.0, -2.0, 1.0, -1.0], leading)), expected, leading)
+
+
+def test_each_row_has_a_history_of_its_own() -> None:
+    ids = torch.tensor([[0, 1, 0], [2, 3, 2]])
+    logits = torch.zeros(2, 4)
+
+    assert no_repeat_ngrams(2)(ids, logits).tolist() == [[0, CUT, 0, 0], [0, 0, 0, CUT]]
+    assert occurrence_penalties(1.0, 0.0)(ids, logits).tolist() == [[-2, -1, 0, 0], [0, 0, -2, -1]]
+    assert banned_words(["昭道雪"], TOKENS)(ids, logits).tolist() == [[0, 0, 0, 0], [0, CUT, 0, 0]]

@@ -691,3 +691,100 @@ def test_samples_of_a_prompt_differ_and_the_first_is_the_one_of_generate(word_mo
 def test_what_is_no_list_of_prompts_is_refused(word_model: LSTMLanguageModel, bad: Any) -> None:
     with pytest.raises(ConfigError, match="prompts"):
         Sampler(word_model).generate_batch(bad)
+
+
+FREE: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0}
+
+
+def test_banned_words_are_never_written_however_they_are_spelled(word_model: LSTMLanguageModel) -> None:
+    free = Sampler(word_model, SamplerConfig(**FREE)).generate_batch(["展昭"], num_samples=8, max_new_tokens=60)
+    assert any("展昭" in text[2:] for text in free)
+    config = SamplerConfig(**FREE, banned_words=["展昭", "道：", "，"])
+    texts = Sampler(word_model, config).generate_batch(["展昭"], num_samples=8, max_new_tokens=60)
+
+    for text in texts:
+        assert "展昭" not in text[2:]
+        assert "，" not in text
+
+
+def test_a_word_with_a_great_bias_is_written(word_model: LSTMLanguageModel) -> None:
+    word = next(token for token in word_model.vocabulary if len(token) > 1 and not token.startswith("<"))
+
+    text = Sampler(word_model, SamplerConfig(word_bias={word: 100.0})).generate(max_new_tokens=5)
+
+    assert text == word * 5
+    with pytest.raises(ConfigError, match="没有的词"):
+        Sampler(word_model, SamplerConfig(word_bias={"没有的词": 1.0}))
+
+
+def test_no_ngram_comes_twice(word_model: LSTMLanguageModel) -> None:
+    config = SamplerConfig(temperature=0.0, no_repeat_ngram_size=2)
+    ids = word_model.vocabulary.encode("展昭")
+    written: list[int] = []
+    for piece in Sampler(word_model, config).stream("展昭", max_new_tokens=80):
+        written += [word_model.vocabulary.token_to_id(piece)] if written or piece != "展昭" else ids
+
+    pairs = list(itertools.pairwise(written))
+    assert len(set(pairs)) == len(pairs) > 70
+
+
+def test_where_everything_is_banned_the_best_word_stays(model: LSTMLanguageModel) -> None:
+    letters = [token for token in model.vocabulary if len(token) == 1]
+
+    banned = Sampler(model, SamplerConfig(**FREE, banned_words=letters)).generate("展昭", max_new_tokens=3)
+
+    assert banned == Sampler(model, SamplerConfig(temperature=0.0)).generate("展昭", max_new_tokens=3)
+
+
+def test_penalties_make_repetition_rarer(word_model: LSTMLanguageModel) -> None:
+    def distinct(**options: Any) -> float:
+        config = SamplerConfig(**{**FREE, "temperature": 0.7, **options})
+        texts = Sampler(word_model, config).generate_batch(["展昭"], num_samples=8, max_new_tokens=80)
+        return sum(len(set(text)) / len(text) for text in texts)
+
+    free = distinct()
+    for penalty in ({"repetition_penalty": 1.5}, {"frequency_penalty": 1.0}, {"presence_penalty": 2.0}):
+        assert distinct(**penalty) > 1.1 * free
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"min_p": 0.2},
+        {"typical_p": 0.5},
+        {"epsilon_cutoff": 0.05},
+        {"eta_cutoff": 0.3},
+        {"repetition_penalty": 1.3, "penalty_window": 3},
+    ],
+)
+def test_a_batch_with_other_options_gives_what_each_gets_alone(
+    word_model: LSTMLanguageModel, options: dict[str, Any]
+) -> None:
+    sampler = Sampler(word_model, SamplerConfig(**{**FREE, **options}))
+
+    texts = sampler.generate_batch(PROMPTS, max_new_tokens=25)
+
+    assert texts == [sampler.generate(prompt, max_new_tokens=25) for prompt in PROMPTS]
+    assert texts != Sampler(word_model, SamplerConfig(**FREE)).generate_batch(PROMPTS, max_new_tokens=25)
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("min_p", 1.5),
+        ("typical_p", 0.0),
+        ("epsilon_cutoff", -0.1),
+        ("eta_cutoff", "x"),
+        ("repetition_penalty", 0.0),
+        ("frequency_penalty", math.nan),
+        ("penalty_window", 0),
+        ("no_repeat_ngram_size", -1),
+        ("banned_words", "展昭"),
+        ("banned_words", [""]),
+        ("word_bias", ["展昭"]),
+        ("word_bias", {"展昭": "much"}),
+    ],
+)
+def test_options_out_of_range_are_refused_by_name(name: str, bad: Any) -> None:
+    with pytest.raises(ConfigError, match=name):
+        SamplerConfig(**{name: bad})

@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _INTERRUPTED = 130
+_SAMPLING_NUMBERS = (
+    "temperature",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "epsilon_cutoff",
+    "eta_cutoff",
+    "repetition_penalty",
+    "frequency_penalty",
+    "presence_penalty",
+)
+_SAMPLING_INTEGERS = ("top_k", "penalty_window", "no_repeat_ngram_size", "seed")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -132,10 +144,11 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--max-new-tokens", type=int, help="words to write (200 where no limit is given)")
     generate.add_argument("--max-characters", type=int, help="length of the text, prompt included")
     generate.add_argument("--stop", action="append", help="end with this string; may be given several times")
-    generate.add_argument("--temperature", type=float)
-    generate.add_argument("--top-k", type=int)
-    generate.add_argument("--top-p", type=float)
-    generate.add_argument("--seed", type=int)
+    for name in _SAMPLING_NUMBERS:
+        generate.add_argument(_option(name), type=float)
+    for name in _SAMPLING_INTEGERS:
+        generate.add_argument(_option(name), type=int)
+    generate.add_argument("--ban", dest="banned_words", action="append", help="never write this; may be repeated")
     generate.add_argument("--output", metavar="FILE", help="write into this file in place of the screen")
 
     info = add("info", _info, "Tell what a saved model is.")
@@ -173,6 +186,10 @@ def _add_reading(command: argparse.ArgumentParser, *, tokenizer: bool = True) ->
         )
     reading.add_argument("--cache-dir", help="where to keep segmented text")
     reading.add_argument("--workers", type=int, help="processes to segment with")
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _given(parsed: argparse.Namespace, *names: str, **renamed: str) -> dict[str, Any]:
@@ -305,7 +322,7 @@ def _standard_input() -> str:
 def _generate(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.sampler import Sampler, SamplerConfig
 
-    config = SamplerConfig(**_given(parsed, "temperature", "top_k", "top_p", "seed"))
+    config = SamplerConfig(**_given(parsed, *_SAMPLING_NUMBERS, *_SAMPLING_INTEGERS, "banned_words"))
     limits = _given(parsed, "max_new_tokens", "max_characters", "stop")
     sampler = Sampler(_load(parsed.model), config)
     if parsed.output:

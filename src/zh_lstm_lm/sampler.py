@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -22,35 +22,80 @@ from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.output_layers import AdaptiveSoftmax
 from zh_lstm_lm.recurrent import LSTMState
 from zh_lstm_lm.text.normalization import normalize_text
+from zh_lstm_lm.written_text import Limits, WrittenText
 
 __all__ = ["Sampler", "SamplerConfig"]
 
-_DEFAULT_NEW_TOKENS = 200
 _PROMPT_WINDOW = 1024
 
 
 @dataclass(frozen=True)
 class SamplerConfig(Config):
-    """How tokens are drawn.
+    """How tokens are drawn. Names and neutral values are those of Hugging Face's `GenerationConfig` where it has them.
 
     Attributes:
         temperature: Under 1 likely words become likelier; 1 changes nothing, 0 always takes the likeliest.
         top_k: Draws only from the likeliest `top_k` tokens; 0 draws from all.
         top_p: Draws only from the likeliest tokens that together have this probability; 1 draws from all.
+        min_p: Draws only tokens with at least this share of the likeliest one's probability; 0 draws from all.
+        typical_p: Draws only the tokens nearest to the expected surprisal that together have this probability; 1 draws
+            from all.
+        epsilon_cutoff: Draws only tokens of at least this probability; 0 draws from all.
+        eta_cutoff: As `epsilon_cutoff`, but lower where the model is unsure; 0 draws from all.
+        repetition_penalty: Above 1, tokens that occurred become less likely; 1 changes nothing.
+        frequency_penalty: Taken off the logit of a token for each time it occurred; 0 changes nothing.
+        presence_penalty: Taken off the logit of a token that occurred; 0 changes nothing.
+        penalty_window: Latest tokens that the three penalties look at, the prompt included; None looks at all.
+        no_repeat_ngram_size: No n-gram of this size comes twice; 0 lets them.
+        banned_words: Words that are never written.
+        word_bias: Words of the vocabulary, and what is added to their logits; 0 changes nothing.
         seed: What the draws come from; equal seeds give equal text.
     """
 
     temperature: float = 0.8
     top_k: int = 0
     top_p: float = 0.95
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    epsilon_cutoff: float = 0.0
+    eta_cutoff: float = 0.0
+    repetition_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    penalty_window: int | None = None
+    no_repeat_ngram_size: int = 0
+    banned_words: Sequence[str] = ()
+    word_bias: Mapping[str, float] | tuple[tuple[str, float], ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_number("temperature", self.temperature)
         check_integer("top_k", self.top_k, minimum=0)
-        check_number("top_p", self.top_p, maximum=1.0)
-        if self.top_p == 0:
-            raise ConfigError("top_p must be above 0, got 0; temperature=0 always takes the likeliest token")
+        for name in ("top_p", "typical_p"):
+            check_number(name, getattr(self, name), maximum=1.0)
+            if getattr(self, name) == 0:
+                raise ConfigError(f"{name} must be above 0, got 0; temperature=0 always takes the likeliest token")
+        for name in ("min_p", "epsilon_cutoff", "eta_cutoff"):
+            check_number(name, getattr(self, name), maximum=1.0)
+        check_number("repetition_penalty", self.repetition_penalty, exclusive=True)
+        for name in ("frequency_penalty", "presence_penalty"):
+            check_number(name, getattr(self, name), minimum=-1e6)
+        check_integer("penalty_window", self.penalty_window, minimum=1, optional=True)
+        check_integer("no_repeat_ngram_size", self.no_repeat_ngram_size, minimum=0)
+        if isinstance(self.banned_words, str) or not isinstance(self.banned_words, (list, tuple)):
+            raise ConfigError(f"banned_words must be a list of words, got {self.banned_words!r}")
+        for word in self.banned_words:
+            if not isinstance(word, str) or not word:
+                raise ConfigError(f"banned_words must hold strings that are not empty, got {word!r}")
+        object.__setattr__(self, "banned_words", tuple(self.banned_words))
+        try:
+            biases = dict(self.word_bias)
+        except (TypeError, ValueError):
+            raise ConfigError(f"word_bias must map words to numbers, got {self.word_bias!r}") from None
+        for word, bias in biases.items():
+            check_type("a word of word_bias", word, str)
+            check_number(f"word_bias of {word!r}", bias, minimum=-1e6)
+        object.__setattr__(self, "word_bias", tuple(biases.items()))  # fixed, as a config is
         check_integer("seed", self.seed, minimum=0, maximum=2**63 - 1)
 
 
@@ -83,23 +128,55 @@ class Sampler:
         self._lengths = torch.tensor([len(token) for token in vocabulary])
         self._lengths[[vocabulary.bos_id, *vocabulary.byte_ids, *filter(None, [vocabulary.unk_id])]] = 0  # never drawn
         self._longest = int(self._lengths.max())
-        self._processors: list[LogitsProcessor] = []
-        if config.temperature > 0:
-            self._processors = [
-                logits_processors.temperature(config.temperature),
-                logits_processors.top_k(config.top_k),
-                logits_processors.top_p(config.top_p),
-            ]
+        penalties = self._penalties()
+        plain = [
+            logits_processors.temperature(config.temperature),
+            logits_processors.top_k(config.top_k),
+            logits_processors.top_p(config.top_p),
+        ]
+        cutoffs = [
+            logits_processors.min_p(config.min_p),
+            logits_processors.typical_p(config.typical_p),
+            logits_processors.epsilon_cutoff(config.epsilon_cutoff),
+            logits_processors.eta_cutoff(config.eta_cutoff),
+        ]
+        self._processors = [*penalties, *plain, *cutoffs] if config.temperature > 0 else penalties
+        neutral = not (penalties or config.min_p or config.epsilon_cutoff or config.eta_cutoff or config.typical_p < 1)
         self._adaptive: AdaptiveSampler | None = None
-        if isinstance(model.output, AdaptiveSoftmax) and config.temperature > 0:
+        if isinstance(model.output, AdaptiveSoftmax) and config.temperature > 0 and neutral:
             self._adaptive = AdaptiveSampler(
                 model.output,
                 (self._lengths > 0).to(model.device),
                 temperature=config.temperature,
                 top_k=config.top_k,
                 top_p=config.top_p,
-                processors=self._processors,
+                processors=plain,
             )
+
+    def _penalties(self) -> list[LogitsProcessor]:
+        """What looks at the words so far; empty where all of it is neutral."""
+        config, vocabulary = self.config, self.model.vocabulary
+        window = config.penalty_window
+        processors: list[LogitsProcessor] = []
+        if config.repetition_penalty != 1:
+            processors.append(logits_processors.repetition_penalty(config.repetition_penalty, window=window))
+        if config.frequency_penalty or config.presence_penalty:
+            processors.append(
+                logits_processors.occurrence_penalties(config.frequency_penalty, config.presence_penalty, window=window)
+            )
+        if config.word_bias:
+            bias = torch.zeros(len(vocabulary))
+            for word, value in dict(config.word_bias).items():
+                if word not in vocabulary:
+                    raise ConfigError(f"word_bias: {word!r} is not in the vocabulary; only whole words have a bias")
+                bias[vocabulary.token_to_id(word)] = value
+            processors.append(logits_processors.token_bias(bias))
+        if config.no_repeat_ngram_size:
+            processors.append(logits_processors.no_repeat_ngrams(config.no_repeat_ngram_size))
+        if config.banned_words:
+            tokens = [token if length else "" for token, length in zip(vocabulary, self._lengths.tolist(), strict=True)]
+            processors.append(logits_processors.banned_words(config.banned_words, tokens))
+        return processors
 
     def generate(
         self,
@@ -154,9 +231,9 @@ class Sampler:
         check_integer("num_samples", num_samples, minimum=1)
         if isinstance(prompts, str) or not isinstance(prompts, Iterable):
             raise ConfigError(f"prompts must be a list of strings, got {prompts!r:.40}; give [prompt]")
-        limits = _Limits(max_new_tokens, max_characters, stop)
+        limits = Limits(max_new_tokens, max_characters, stop)
         texts = [
-            _Text(prompt, self._prompt_ids(prompt), limits, self._generator(sample))
+            WrittenText(prompt, self._prompt_ids(prompt), limits, self._generator(sample))
             for prompt in prompts
             for sample in range(num_samples)
         ]
@@ -176,8 +253,8 @@ class Sampler:
 
         Args and errors as in `generate`; they are checked at the call.
         """
-        limits = _Limits(max_new_tokens, max_characters, stop)
-        text = _Text(prompt, self._prompt_ids(prompt), limits, self._generator(0))
+        limits = Limits(max_new_tokens, max_characters, stop)
+        text = WrittenText(prompt, self._prompt_ids(prompt), limits, self._generator(0))
 
         def pieces() -> Iterator[str]:
             if prompt:
@@ -191,7 +268,7 @@ class Sampler:
         vocabulary = self.model.vocabulary
         return [vocabulary.bos_id, *vocabulary.encode(normalize_text(prompt, vocabulary.normalize))]
 
-    def _write(self, texts: Sequence["_Text"]) -> Iterator[None]:
+    def _write(self, texts: Sequence[WrittenText]) -> Iterator[None]:
         """Adds a word to every text that is not finished, again and again; yields after each round."""
         active = [text for text in texts if not text.finished]
         if not active:
@@ -210,7 +287,7 @@ class Sampler:
                 state, last = (state[0][:, going], state[1][:, going]), last[going]
                 active = [text for text in active if not text.finished]
 
-    def _read_prompts(self, texts: Sequence["_Text"]) -> LSTMState:
+    def _read_prompts(self, texts: Sequence[WrittenText]) -> LSTMState:
         """The state after all but the last id of each prompt; equal prompts are read once."""
         known: dict[tuple[int, ...], LSTMState] = {}
         with evaluation_mode(self.model):
@@ -223,7 +300,7 @@ class Sampler:
             states = [known[tuple(text.ids[:-1])] for text in texts]
             return torch.cat([h for h, _ in states], dim=1), torch.cat([c for _, c in states], dim=1)
 
-    def _draw(self, texts: Sequence["_Text"], hidden: Tensor) -> Tensor:
+    def _draw(self, texts: Sequence[WrittenText], hidden: Tensor) -> Tensor:
         """Draws the next id of each text. **Shape:** (texts, hidden_size) to (texts,)."""
 
         def uniforms(rows: Tensor) -> Tensor:
@@ -233,13 +310,24 @@ class Sampler:
             return self._adaptive.draw(hidden, uniforms)
         room = torch.tensor([self._longest if text.room is None else text.room for text in texts])
         allowed = (self._lengths > 0) & (self._lengths <= room[:, None])  # (texts, vocab_size)
-        logits = self.model.scores(hidden).masked_fill(~allowed.to(hidden.device), -math.inf)
-        if self.config.temperature == 0:
-            return logits.argmax(dim=-1)
-        ids = torch.tensor([text.ids[-1:] for text in texts], device=hidden.device)
+        allowed_logits = self.model.scores(hidden).masked_fill(~allowed.to(hidden.device), -math.inf)
+        logits, ids = allowed_logits, self._history(texts)
         for process in self._processors:
             logits = process(ids, logits)
+        nothing_left = (logits == -math.inf).all(dim=-1, keepdim=True)  # the best word stays
+        logits = torch.where(nothing_left, allowed_logits, logits)
+        if self.config.temperature == 0:
+            return logits.argmax(dim=-1)
+        if nothing_left.any():
+            best = torch.full_like(logits, -math.inf).scatter(-1, logits.argmax(dim=-1, keepdim=True), 0.0)
+            logits = torch.where(nothing_left, best, logits)
         return draw_from(logits, uniforms(torch.arange(len(texts))))
+
+    def _history(self, texts: Sequence[WrittenText]) -> Tensor:
+        """The ids so far, shorter texts filled up with ``<bos>`` on the left. **Shape:** (texts, longest)."""
+        longest = max(len(text.ids) for text in texts)
+        bos = [self.model.vocabulary.bos_id]
+        return torch.tensor([bos * (longest - len(text.ids)) + text.ids for text in texts], device=self.model.device)
 
     def _generator(self, sample: int) -> torch.Generator:
         """A generator of its own for each sample of a seed."""
@@ -296,74 +384,3 @@ class Sampler:
                 part.unlink(missing_ok=True)
             raise DataError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
         return path
-
-
-class _Limits:
-    """When a text is finished, checked."""
-
-    def __init__(
-        self, max_new_tokens: int | None, max_characters: int | None, stop: str | Sequence[str] | None
-    ) -> None:
-        check_integer("max_new_tokens", max_new_tokens, minimum=0, optional=True)
-        check_integer("max_characters", max_characters, minimum=1, optional=True)
-        if max_new_tokens is None:
-            max_new_tokens = _DEFAULT_NEW_TOKENS if max_characters is None else max_characters
-        self.max_new_tokens = max_new_tokens
-        self.max_characters = max_characters
-        self.stops = _stop_strings(stop)
-        self.kept = max(map(len, self.stops), default=1) - 1  # characters in which a stop string may have begun
-
-
-class _Text:
-    """A text that is being written.
-
-    Attributes:
-        prompt: What it began with.
-        ids: The ids of the prompt and of what was drawn.
-        pieces: The words that were drawn.
-        room: Characters that may still come; None for no limit.
-        finished: Whether a limit is reached.
-    """
-
-    def __init__(self, prompt: str, ids: list[int], limits: _Limits, generator: torch.Generator) -> None:
-        if limits.max_characters is not None and len(prompt) > limits.max_characters:
-            raise ConfigError(
-                f"max_characters counts the prompt: it must be at least {len(prompt)} here, got {limits.max_characters}"
-            )
-        self.prompt = prompt
-        self.ids = ids
-        self.pieces: list[str] = []
-        self.room = limits.max_characters - len(prompt) if limits.max_characters is not None else None
-        self._limits = limits
-        self._generator = generator
-        self._left = limits.max_new_tokens
-        self._tail = prompt[-limits.kept :] if limits.kept else ""
-        self.finished = not self._left or self.room == 0
-
-    def add(self, token_id: int, piece: str) -> None:
-        """Takes a word that was drawn."""
-        self.ids.append(token_id)
-        self.pieces.append(piece)
-        self._left -= 1
-        if self.room is not None:
-            self.room -= len(piece)
-        before, tail = len(self._tail), self._tail + piece
-        # one that ends in what was just written; it may have begun in the prompt
-        stopped = any(tail.find(string, max(0, before - len(string) + 1)) >= 0 for string in self._limits.stops)
-        self._tail = tail[-self._limits.kept :] if self._limits.kept else ""
-        self.finished = stopped or not self._left or self.room == 0
-
-    def random(self) -> Tensor:
-        """The next random number in [0, 1). **Shape:** (1,), float64."""
-        device = self._generator.device
-        return torch.rand(1, dtype=torch.float64, device=device, generator=self._generator)
-
-
-def _stop_strings(stop: str | Sequence[str] | None) -> list[str]:
-    if not isinstance(stop, (str, Iterable, type(None))):
-        raise ConfigError(f"stop must be a string or a list of strings, got {stop!r}")
-    strings = [stop] if isinstance(stop, str) else list(stop or ())
-    for string in strings:
-        if not isinstance(string, str) or not string:
-            raise ConfigError(f"stop must be a string or a list of strings that are not empty, got {stop!r}")
-    return strings
