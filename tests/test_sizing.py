@@ -49,8 +49,7 @@ def test_operations_are_six_for_every_weight_that_a_token_touches(
         share = float(counts[start:stop].sum() / counts.sum())
         touched += share * matrix_elements(adaptive.output.get_submodule(f"narrow.{tail}"))
         touched += share * matrix_elements(adaptive.output.get_submodule(f"tails.{tail}"))
-    # tails are a whole number of weights wide
-    assert training_operations(embedding_dim, hidden_size, counts, full=False) == pytest.approx(6 * touched, rel=5e-3)
+    assert training_operations(embedding_dim, hidden_size, counts, full=False) == pytest.approx(6 * touched)
 
 
 def test_more_time_never_gives_a_smaller_model_and_a_lot_gives_a_larger_one() -> None:

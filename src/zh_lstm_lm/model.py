@@ -15,7 +15,7 @@ from zh_lstm_lm._config import Config, check_choice, check_integer, check_number
 from zh_lstm_lm.batches import IGNORED
 from zh_lstm_lm.errors import CheckpointError, ConfigError, DataError
 from zh_lstm_lm.model_folder import read_description, read_weights, write_model_folder
-from zh_lstm_lm.output_layers import AdaptiveSoftmax, FullSoftmax, OutputLayer, default_cutoffs
+from zh_lstm_lm.output_layers import DEFAULT_DIV_VALUE, AdaptiveSoftmax, FullSoftmax, OutputLayer, default_cutoffs
 from zh_lstm_lm.recurrent import LSTMLayer, LSTMState
 from zh_lstm_lm.regularization import locked_dropout
 from zh_lstm_lm.token_stream import TokenStream
@@ -50,7 +50,7 @@ class ModelConfig(Config):
     tie_weights: bool = False
     output: str = "auto"
     cutoffs: tuple[int, ...] | None = None
-    div_value: float = 2.5
+    div_value: float = DEFAULT_DIV_VALUE
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -11,7 +11,11 @@ from torch.nn import functional
 
 from zh_lstm_lm.batches import IGNORED
 
-__all__ = ["AdaptiveSoftmax", "FullSoftmax", "OutputLayer", "default_cutoffs"]
+__all__ = ["DEFAULT_DIV_VALUE", "AdaptiveSoftmax", "FullSoftmax", "OutputLayer", "default_cutoffs", "tail_width"]
+
+
+DEFAULT_DIV_VALUE = 1.5
+"""By how much each tail of the adaptive softmax is narrower than the one before."""
 
 
 class _TargetLogProbs(torch.autograd.Function):
@@ -152,14 +156,16 @@ class AdaptiveSoftmax(OutputLayer):
         div_value: Tail *i*, counted from 1, is ``hidden_size / div_value**i`` wide (at least 8).
     """
 
-    def __init__(self, hidden_size: int, vocab_size: int, cutoffs: Sequence[int], *, div_value: float = 2.5) -> None:
+    def __init__(
+        self, hidden_size: int, vocab_size: int, cutoffs: Sequence[int], *, div_value: float = DEFAULT_DIV_VALUE
+    ) -> None:
         super().__init__()
         self.cutoffs = (*cutoffs, vocab_size)
         self.head_size = cutoffs[0]
         self.head = nn.Linear(hidden_size, self.head_size + len(cutoffs))
         self.narrow, self.tails = nn.ModuleList(), nn.ModuleList()
         for number, (start, stop) in enumerate(itertools.pairwise(self.cutoffs), start=1):
-            width = min(hidden_size, max(8, int(hidden_size * (1 / div_value) ** number)))
+            width = tail_width(hidden_size, number, div_value)
             self.narrow.append(nn.Linear(hidden_size, width, bias=False))
             self.tails.append(nn.Linear(width, stop - start))
 
@@ -203,10 +209,24 @@ class AdaptiveSoftmax(OutputLayer):
                 linear.bias.copy_(_log_frequencies(part))
 
 
+def tail_width(hidden_size: int, number: int, div_value: float = DEFAULT_DIV_VALUE) -> int:
+    """The width of an adaptive softmax's tail, counted from 1."""
+    return min(hidden_size, max(8, int(hidden_size * (1 / div_value) ** number)))
+
+
+_DOUBLING_BELOW = 16_000
+
+
 def default_cutoffs(vocab_size: int) -> tuple[int, ...]:
-    """The cutoffs of an adaptive softmax where none are given."""
-    cutoffs = tuple(cutoff for cutoff in (1000, 5000, 25_000, 125_000) if cutoff < vocab_size)
-    return cutoffs or (max(1, vocab_size // 2),)
+    """The cutoffs of an adaptive softmax where none are given: 500, doubling to 16,000, then half as much again.
+
+    By Zipf's law a cluster from *c* to *rc* holds a share of the tokens that grows with log *r*, and each of them costs
+    (*r* - 1) *c* scores. So many clusters cost far less than few wide ones, above all among the rarest words.
+    """
+    cutoffs = [min(500, max(1, vocab_size // 2))]
+    while (following := cutoffs[-1] * (2 if cutoffs[-1] < _DOUBLING_BELOW else 1.5)) < 0.7 * vocab_size:
+        cutoffs.append(int(following))
+    return tuple(cutoffs)
 
 
 def _smoothed(counts: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import time
 import torch
 from torch import Tensor
 
-from zh_lstm_lm.output_layers import default_cutoffs
+from zh_lstm_lm.output_layers import default_cutoffs, tail_width
 
 __all__ = ["choose_sizes", "machine_rate", "training_operations"]
 
@@ -32,7 +32,7 @@ def training_operations(embedding_dim: int, hidden_size: int, counts: Tensor, *,
     touched += hidden_size * (cutoffs[0] + len(cutoffs) - 1)
     for number, (start, stop) in enumerate(itertools.pairwise(cutoffs), start=1):
         share = float(counts[start:stop].sum() / counts.sum().clamp(min=1))
-        width = hidden_size / 2.5**number
+        width = tail_width(hidden_size, number)
         touched += share * width * (hidden_size + stop - start)
     return 6 * touched
 
