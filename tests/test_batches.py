@@ -170,11 +170,13 @@ def test_segment_windows_count_each_token_once_and_read_each_row_in_order(
     segments = evaluation_segments(ids, segment_len=segment_len, context_len=context_len)
     batches: list[Batch] = []
     for start in range(0, len(segments), rows):
-        side_by_side = segments[start : start + rows]
+        side_by_side = sorted(segments[start : start + rows], key=lambda segment: segment.start - segment.stop)
         windows = list(segment_windows(ids, side_by_side, window_len=window_len))
         batches += windows
         assert all(batch.inputs.shape[1] <= window_len for batch in windows)
-        inputs = torch.cat([batch.inputs for batch in windows], dim=1)
-        for row, segment in zip(inputs.tolist(), side_by_side, strict=True):
-            assert row[: segment.stop - segment.start - 1] == ids[segment.start : segment.stop - 1].tolist()
+        for number, segment in enumerate(side_by_side):
+            row = [token for batch in windows for token in batch.inputs[number : number + 1].flatten().tolist()]
+            length = segment.stop - segment.start - 1
+            assert row[:length] == ids[segment.start : segment.stop - 1].tolist()
+            assert len(row) < length + window_len  # no window without a part of the segment
     assert counted_pairs(batches) == pairs_of(ids)

@@ -101,20 +101,24 @@ def evaluation_segments(
 
 
 def segment_windows(ids: Tensor, segments: Sequence[EvaluationSegment], *, window_len: int) -> Iterator[Batch]:
-    """Yields the windows of segments that are read side by side, one a row; short rows are filled up uncounted.
+    """Yields the windows of segments that are read side by side, one a row.
+
+    A window has rows only for the segments that reach into it; the last window of each is filled up uncounted.
 
     Args:
         ids: The ids that the segments lie in. **Shape:** (number of ids,).
-        segments: The rows.
+        segments: The rows, the longest first.
         window_len: Length of a window in tokens.
     """
     starts = torch.tensor([segment.start for segment in segments])[:, None]
     firsts = torch.tensor([segment.first_target for segment in segments])[:, None]
     stops = torch.tensor([segment.stop for segment in segments])[:, None]
-    longest = int((stops - starts).max()) - 1
+    lengths = stops - starts - 1  # (batch, 1)
+    longest = int(lengths[0])
     for begin in range(0, longest, window_len):
-        places = starts + torch.arange(begin, min(begin + window_len, longest) + 1)  # (batch, time + 1)
+        rows = int((lengths > begin).sum())
+        places = starts[:rows] + torch.arange(begin, min(begin + window_len, longest) + 1)  # (rows, time + 1)
         window = ids[places.clamp(max=len(ids) - 1)].long()
         targets = window[:, 1:].clone()
-        targets[(places[:, 1:] < firsts) | (places[:, 1:] >= stops)] = IGNORED
+        targets[(places[:, 1:] < firsts[:rows]) | (places[:, 1:] >= stops[:rows])] = IGNORED
         yield Batch(window[:, :-1], targets)

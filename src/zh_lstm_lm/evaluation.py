@@ -130,6 +130,8 @@ def evaluate_ids(
             rows = segments[start : start + batch_size]
             state: LSTMState | None = None
             for inputs, targets in segment_windows(ids, rows, window_len=_WINDOW_LEN):
+                if state is not None:  # of the segments that reach into this window
+                    state = state[0][:, : len(inputs)], state[1][:, : len(inputs)]
                 hidden, state = model.hidden_states(inputs.to(model.device), state)
                 counted = targets != IGNORED
                 states, following = hidden[counted], targets[counted].to(model.device)
