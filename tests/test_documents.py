@@ -339,3 +339,12 @@ def test_text_is_normalised_after_it_is_cleaned(tmp_path: Path) -> None:
 
     assert text_of(read(tmp_path, normalize="nfc+width")[0]) == "展昭AB12，好！"
     assert text_of(read(tmp_path)[0]) == "展昭ＡＢ１２，好！"
+
+
+def test_an_error_in_a_large_file_names_its_place_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "展昭在雪夜中行了三里，来到一座古庙之前。\r\n".encode("gb18030")
+    write(tmp_path, {"a.txt": line * 400 + b"\xff" * 200 + line * 400})
+    monkeypatch.setattr(documents, "_BLOCK_BYTES", 5000)
+
+    with pytest.raises(DataError, match=f"byte {400 * len(line)}, line 401: not valid gb18030"):
+        read(tmp_path)

@@ -72,7 +72,9 @@ def normalize_line_ends(text: str) -> str:
     return _LINE_END.sub("\n", text) if "\r" in text else text
 
 
-def decode(data: bytes, *, encoding: str = "auto", name: str = "<bytes>") -> DecodedText:
+def decode(
+    data: bytes, *, encoding: str = "auto", name: str = "<bytes>", offset: int = 0, line: int = 1
+) -> DecodedText:
     """Decodes the bytes of a Chinese text.
 
     Every character stays as it is (NUL, a U+FEFF inside, 0x1A, ``~}``, line ends); only a byte order mark goes.
@@ -81,6 +83,8 @@ def decode(data: bytes, *, encoding: str = "auto", name: str = "<bytes>") -> Dec
         data: The whole file.
         encoding: ``"auto"``, or the name of any of Python's text encodings, which is taken at its word.
         name: What to call the text in an error.
+        offset: Where the bytes begin in their file, for a block of one; faults are told by their place in the file.
+        line: The line that they begin with.
 
     Raises:
         DataError: The encoding is unknown, or does not fit more than `MAX_FAULT_RATE` of the bytes; or it is
@@ -91,16 +95,16 @@ def decode(data: bytes, *, encoding: str = "auto", name: str = "<bytes>") -> Dec
     if codec in ("utf-16", "utf-32"):  # these read the mark themselves, but only at the start
         codec = marked if marked is not None and marked.startswith(codec) else f"{codec}-le"
     if codec != "auto":
-        return _decode_as(data, codec, 1.0, name)
+        return _decode_as(data, codec, 1.0, name, (offset, line))
     if marked is not None:
-        decoded = _decode_as(data, marked, 1.0, name)
+        decoded = _decode_as(data, marked, 1.0, name, (offset, line))
     else:
         text = _decode_strictly(data, "utf-8")
         codec, confidence = detect(data, name, valid_utf_8=text is not None)
         if codec == "utf-8" and text is not None:
             decoded = DecodedText(text, codec, (), confidence)
         else:
-            decoded = _decode_as(data, codec, confidence, name)
+            decoded = _decode_as(data, codec, confidence, name, (offset, line))
     check_language(decoded.text, name, decoded.encoding)
     return decoded
 
@@ -131,7 +135,7 @@ def _decode_strictly(data: bytes | memoryview, codec: str) -> str | None:
         return None
 
 
-def _decode_as(data: bytes, codec: str, confidence: float, name: str) -> DecodedText:
+def _decode_as(data: bytes, codec: str, confidence: float, name: str, place: tuple[int, int]) -> DecodedText:
     """Decodes strictly, noting and replacing each fault, and gives up above `MAX_FAULT_RATE`."""
     mark = next((mark for mark, marked in _BYTE_ORDER_MARKS if marked == codec and data.startswith(mark)), b"")
     start = len(mark)
@@ -162,20 +166,21 @@ def _decode_as(data: bytes, codec: str, confidence: float, name: str) -> Decoded
             found.append((start, length, fault))
             start, length, bad = start + len(fault), length + 1, bad + len(fault)
             if bad > _FAULTS_ALLOWED and bad > MAX_FAULT_RATE * len(data):
-                (first,) = _with_lines("".join(pieces), found[:1])
+                (first,) = _with_lines("".join(pieces), found[:1], place)
                 raise DataError(
                     f"{name}, byte {first.offset}, line {first.line}: not valid {codec} ({first.data.hex(' ')}), "
                     f"like more than {MAX_FAULT_RATE:.0%} of the file; name another encoding, or repair the file"
                 )
     text = "".join(pieces)
-    return DecodedText(text, codec, _with_lines(text, found), confidence)
+    return DecodedText(text, codec, _with_lines(text, found, place), confidence)
 
 
-def _with_lines(text: str, found: list[tuple[int, int, bytes]]) -> tuple[DecodingFault, ...]:
-    """Adds to each fault (offset in the file, offset in the text, bytes) its line."""
-    faults, line, counted = [], 1, 0
-    for offset, place, data in found:
-        line += len(_LINE_END.findall(text, counted, place))
-        counted = place
-        faults.append(DecodingFault(offset, line, data))
+def _with_lines(text: str, found: list[tuple[int, int, bytes]], place: tuple[int, int]) -> tuple[DecodingFault, ...]:
+    """Adds to each fault (offset in the bytes, offset in the text, the bytes) its line, and where the bytes begin."""
+    faults, counted = [], 0
+    first_offset, line = place
+    for offset, end, data in found:
+        line += len(_LINE_END.findall(text, counted, end))
+        counted = end
+        faults.append(DecodingFault(first_offset + offset, line, data))
     return tuple(faults)

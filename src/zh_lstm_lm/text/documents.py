@@ -102,7 +102,7 @@ def decoded_blocks(file: TextFile, encoding: str) -> Iterator[DecodedText]:
     Raises:
         DataError: It cannot be read or decoded.
     """
-    offset, line, rest = 0, 0, b""
+    offset, line, rest = 0, 1, b""
     with file.open() as stream:
         while True:
             try:
@@ -112,12 +112,9 @@ def decoded_blocks(file: TextFile, encoding: str) -> Iterator[DecodedText]:
             data = rest + read
             end = _last_line_end(data, encoding) if read else len(data)
             if end or not read:
-                decoded = decode(data[:end], encoding=encoding, name=str(file))
+                decoded = decode(data[:end], encoding=encoding, name=str(file), offset=offset, line=line)
                 encoding, text = decoded.encoding, normalize_line_ends(decoded.text)
-                faults = (
-                    replace(fault, offset=fault.offset + offset, line=fault.line + line) for fault in decoded.faults
-                )
-                yield replace(decoded, text=text, faults=tuple(faults))
+                yield replace(decoded, text=text)
                 offset, line = offset + end, line + text.count("\n")
             rest = data[end:]
             if not read:
