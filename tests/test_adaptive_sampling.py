@@ -38,7 +38,7 @@ def draw(
         logits_processors.top_k(top_k),
         logits_processors.top_p(top_p),
     ]
-    sampler = AdaptiveSampler(layer, allowed, temperature=temperature, top_k=top_k, top_p=top_p, processors=processors)
+    sampler = AdaptiveSampler(layer, allowed, temperature=temperature, top_k=top_k, top_p=top_p)
     generator = torch.Generator().manual_seed(seed)
     hidden = torch.randn(1, HIDDEN, generator=generator)
     with torch.inference_mode():
@@ -100,10 +100,7 @@ def test_low_temperatures_end_with_the_likeliest_token(layer: AdaptiveSoftmax) -
 
 def test_what_a_row_draws_depends_on_no_other_row(layer: AdaptiveSoftmax) -> None:
     """Each row has numbers of its own, however many another row needs."""
-    processors = [logits_processors.top_p(0.7)]
-    sampler = AdaptiveSampler(
-        layer, torch.ones(SIZE, dtype=torch.bool), temperature=1.0, top_k=0, top_p=0.7, processors=processors
-    )
+    sampler = AdaptiveSampler(layer, torch.ones(SIZE, dtype=torch.bool), temperature=1.0, top_k=0, top_p=0.7)
     hidden = torch.randn(50, HIDDEN, generator=torch.Generator().manual_seed(2))
 
     def numbers(first: int) -> list[torch.Generator]:

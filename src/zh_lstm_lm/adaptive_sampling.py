@@ -7,12 +7,11 @@ computing it. All is exact: the tokens follow the very distribution that the pro
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from zh_lstm_lm.logits_processors import LogitsProcessor
 from zh_lstm_lm.output_layers import AdaptiveSoftmax
 
 __all__ = ["AdaptiveSampler", "draw_from"]
@@ -28,7 +27,8 @@ class AdaptiveSampler:
     weighs between :math:`m^a \min(1, n^{1-a})` and :math:`m^a \max(1, n^{1-a})`, by the inequality of the power means.
     A token is drawn among the frequent ones and the clusters' upper bounds; if it falls on a cluster, that is computed,
     and the part of the bound that it does not fill is drawn again (rejection). A drawn token is kept if its being
-    among the top-k, or inside the top-p, follows from the bounds; otherwise the processors decide.
+    among the top-k, or inside the top-p, follows from the bounds; otherwise all clusters are computed to decide, and a
+    token outside is drawn again.
 
     Args:
         layer: The output layer.
@@ -36,7 +36,6 @@ class AdaptiveSampler:
         temperature: As in `logits_processors`; above 0.
         top_k: As there.
         top_p: As there.
-        processors: The processors of these options, for draws that the bounds do not settle.
     """
 
     def __init__(
@@ -47,13 +46,11 @@ class AdaptiveSampler:
         temperature: float,
         top_k: int,
         top_p: float,
-        processors: Sequence[LogitsProcessor],
     ) -> None:
         self._layer = layer
         self._allowed = allowed
         self._exponent = 1.0 / temperature
         self._top_k, self._top_p = top_k, top_p
-        self._processors = processors
         self._bounds = list(itertools.pairwise(layer.cutoffs))  # of each tail
         sizes = torch.tensor([stop - start for start, stop in self._bounds], device=allowed.device)
         spread = sizes.float() ** (1.0 - self._exponent)
@@ -104,7 +101,8 @@ class AdaptiveSampler:
             sure = self._surely_inside(rows, weight, weights, lower)
             unsure = (kept & ~sure).nonzero().squeeze(1)
             if len(unsure):
-                tokens = tokens.index_copy(0, unsure, self._settled(hidden, rows[unsure], tokens[unsure], uniforms))
+                among = rows[unsure]
+                kept[unsure] = self._inside(hidden[among], weight[unsure], weights[among, :head_size], powers[among])
             result[rows[kept]] = tokens[kept]
             rows = rows[~kept]
         return result
@@ -116,21 +114,32 @@ class AdaptiveSampler:
         start, stop = self._bounds[number]
         return (within * self._exponent).exp_().masked_fill_(~self._allowed[start:stop], 0.0)
 
-    def _settled(self, hidden: Tensor, rows: Tensor, tokens: Tensor, uniforms: Uniforms) -> Tensor:
-        """The tokens that the processors keep; in the place of others, ones that are drawn from what they keep."""
-        scores = self._layer.scores(hidden[rows]).masked_fill_(~self._allowed, -torch.inf)
-        for process in self._processors:
-            scores = process(tokens[:, None], scores)
-        outside = (scores.gather(1, tokens[:, None]).squeeze(1) == -torch.inf).nonzero().squeeze(1)
-        if not len(outside):
-            return tokens
-        return tokens.index_copy(0, outside, draw_from(scores[outside], uniforms(rows[outside])))
+    def _inside(self, hidden: Tensor, weight: Tensor, head: Tensor, powers: Tensor) -> Tensor:
+        """Whether a token of this weight is among the top-k and inside the top-p, by the weights of all tokens.
+
+        Args:
+            hidden: **Shape:** (rows, hidden_size).
+            weight: The weight of each row's token. **Shape:** (rows,).
+            head: The weights of the frequent tokens. **Shape:** (rows, head_size).
+            powers: What a tail's shares are multiplied by. **Shape:** (rows, tails).
+        """
+        tails = (self._shares(hidden, number) * powers[:, number, None] for number in range(len(self._bounds)))
+        weights = torch.cat([head, *tails], dim=-1)  # (rows, vocab_size)
+        above = weights > weight[:, None]
+        total = weights.sum(dim=-1)
+        inside = torch.ones_like(weight, dtype=torch.bool)
+        if 0 < self._top_k < weights.shape[1]:
+            inside = above.sum(dim=-1) < self._top_k
+            total = weights.topk(self._top_k, dim=-1).values.sum(dim=-1)
+        if self._top_p < 1.0:  # of what top-k leaves
+            inside &= (weights * above).sum(dim=-1) < self._top_p * total
+        return inside
 
     def _surely_inside(self, rows: Tensor, weight: Tensor, upper: Tensor, lower: Tensor) -> Tensor:
         """Whether a token of this weight is kept however the clusters share their weight out. **Shape:** (rows,)."""
         if not self._top_k and self._top_p == 1.0:
             return torch.ones_like(rows, dtype=torch.bool)
-        if self._top_k and self._top_p < 1.0:  # top-p of what top-k leaves: for the processors
+        if self._top_k and self._top_p < 1.0:  # top-p of what top-k leaves
             return torch.zeros_like(rows, dtype=torch.bool)
         head_size = self._layer.head_size
         upper = upper[rows]

@@ -150,7 +150,6 @@ class Sampler:
                 temperature=config.temperature,
                 top_k=config.top_k,
                 top_p=config.top_p,
-                processors=plain,
             )
 
     def _penalties(self) -> list[LogitsProcessor]:
