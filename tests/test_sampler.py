@@ -782,6 +782,9 @@ def test_a_batch_with_other_options_gives_what_each_gets_alone(
         ("banned_words", "展昭"),
         ("banned_words", [""]),
         ("word_bias", ["展昭"]),
+        ("word_bias", ""),
+        ("word_bias", {3: 1.0}),
+        ("word_bias", [("展昭", 1.0), ("展昭", 2.0)]),
         ("word_bias", {"展昭": "much"}),
     ],
 )

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -88,12 +88,15 @@ class SamplerConfig(Config):
             if not isinstance(word, str) or not word:
                 raise ConfigError(f"banned_words must hold strings that are not empty, got {word!r}")
         object.__setattr__(self, "banned_words", tuple(self.banned_words))
-        try:
-            biases = dict(self.word_bias)
-        except (TypeError, ValueError):
-            raise ConfigError(f"word_bias must map words to numbers, got {self.word_bias!r}") from None
+        pairs = self.word_bias.items() if isinstance(self.word_bias, Mapping) else self.word_bias
+        if isinstance(pairs, str) or not isinstance(pairs, Collection):
+            raise ConfigError(f"word_bias must map words to numbers, got {self.word_bias!r}")
+        if any(not isinstance(pair, (list, tuple)) or len(pair) != 2 for pair in pairs):
+            raise ConfigError(f"word_bias must map words to numbers, got {self.word_bias!r}")
+        biases = {word: bias for word, bias in pairs if isinstance(word, str)}
+        if len(biases) != len(pairs):
+            raise ConfigError(f"word_bias must map words, each once, to numbers, got {self.word_bias!r}")
         for word, bias in biases.items():
-            check_type("a word of word_bias", word, str)
             check_number(f"word_bias of {word!r}", bias, minimum=-1e6)
         object.__setattr__(self, "word_bias", tuple(biases.items()))  # fixed, as a config is
         check_integer("seed", self.seed, minimum=0, maximum=2**63 - 1)
