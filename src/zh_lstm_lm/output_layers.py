@@ -22,24 +22,27 @@ class _TargetLogProbs(torch.autograd.Function):
     """Log-probability of one class a row of a linear layer's softmax.
 
     What `cross_entropy` over `linear` gives, with fewer passes over the logits, which are most of the memory traffic of
-    training: neither a dense gradient of zeros and one -1 a row nor the sum of it is made, and the bias is added where
-    the rest is computed.
+    training: each is exponentiated once, and the probabilities take the place of the logits, since a second tensor of
+    such a size would be fresh pages of memory in every step.
     """
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
-        logits = torch.addmm(bias, hidden, weight.t())
-        log_probs = torch.log_softmax(logits, dim=-1)  # (rows, classes)
-        ctx.save_for_backward(hidden, weight, targets, log_probs)
-        return log_probs.gather(1, targets[:, None]).squeeze(1)
+        logits = torch.addmm(bias, hidden, weight.t())  # (rows, classes)
+        chosen = targets[:, None]
+        highest, of_chosen = logits.amax(1, keepdim=True), logits.gather(1, chosen)
+        probs = logits.sub_(highest).exp_()
+        total = probs.sum(1, keepdim=True)
+        ctx.save_for_backward(hidden, weight, targets, probs.div_(total))
+        return (of_chosen - highest - total.log()).squeeze(1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        hidden, weight, targets, log_probs = ctx.saved_tensors
-        logits = log_probs.exp().mul_(-gradient[:, None])  # the gradient of the logits: g · (one-hot − p)
-        logits.scatter_add_(1, targets[:, None], gradient[:, None])
-        return logits @ weight, logits.t() @ hidden, logits.sum(0), None
+        hidden, weight, targets, probs = ctx.saved_tensors
+        of_logits = probs * -gradient[:, None]  # g · (one-hot − p), (rows, classes)
+        of_logits.scatter_add_(1, targets[:, None], gradient[:, None])
+        return of_logits @ weight, of_logits.t() @ hidden, of_logits.sum(0), None
 
 
 def target_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
@@ -188,13 +191,17 @@ class AdaptiveSoftmax(OutputLayer):
         cluster = torch.bucketize(targets, bounds, right=True)  # (rows,), 0 for the head and for IGNORED
         entry = torch.where(cluster > 0, self.head_size - 1 + cluster, targets)
         result = target_log_probs(hidden, self.head.weight, self.head.bias, entry)
-        for number, (narrow, tail) in enumerate(self._clusters()):
-            rows = (cluster == number + 1).nonzero().squeeze(1)
-            if len(rows):
-                within = targets.index_select(0, rows) - self.cutoffs[number]
-                narrowed = narrow(hidden.index_select(0, rows))
-                result = result.index_add(0, rows, target_log_probs(narrowed, tail.weight, tail.bias, within))
-        return result
+        in_head, *sizes = torch.bincount(cluster, minlength=len(self.cutoffs)).tolist()
+        rows = cluster.argsort(stable=True)[in_head:]  # cluster by cluster; taken at once, so is their gradient
+        if not len(rows):
+            return result
+        parts = zip(hidden.index_select(0, rows).split(sizes), targets.index_select(0, rows).split(sizes), strict=True)
+        within = [
+            target_log_probs(narrow(states), tail.weight, tail.bias, tokens - start)
+            for (states, tokens), start, (narrow, tail) in zip(parts, self.cutoffs[:-1], self._clusters(), strict=True)
+            if len(tokens)
+        ]
+        return result.index_add(0, rows, torch.cat(within))
 
     def reset_parameters(self, generator: torch.Generator, counts: Tensor) -> None:
         """See `OutputLayer.reset_parameters`."""
@@ -214,18 +221,18 @@ def tail_width(hidden_size: int, number: int, div_value: float = DEFAULT_DIV_VAL
     return min(hidden_size, max(8, int(hidden_size * (1 / div_value) ** number)))
 
 
-_DOUBLING_BELOW = 16_000
+_WIDEST_TAIL = 16_000
 
 
 def default_cutoffs(vocab_size: int) -> tuple[int, ...]:
-    """The cutoffs of an adaptive softmax where none are given: 500, doubling to 16,000, then half as much again.
+    """The cutoffs of an adaptive softmax where none are given: 500, doubling to 16,000, then every 16,000.
 
     By Zipf's law a cluster from *c* to *rc* holds a share of the tokens that grows with log *r*, and each of them costs
     (*r* - 1) *c* scores. So many clusters cost far less than few wide ones, above all among the rarest words.
     """
     cutoffs = [min(500, max(1, vocab_size // 2))]
-    while (following := cutoffs[-1] * (2 if cutoffs[-1] < _DOUBLING_BELOW else 1.5)) < 0.7 * vocab_size:
-        cutoffs.append(int(following))
+    while (following := cutoffs[-1] + min(cutoffs[-1], _WIDEST_TAIL)) < 0.85 * vocab_size:
+        cutoffs.append(following)
     return tuple(cutoffs)
 
 
