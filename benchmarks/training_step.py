@@ -1,13 +1,16 @@
 """A training step taken apart: what each part costs, and how near it comes to the machine's matrix products.
 
-    python benchmarks/training_step.py [--rounds 15]
+    python benchmarks/training_step.py [CORPUS] [--rounds 15] [--profile]
 
-The ids are drawn from Zipf's law, so no corpus is needed. Printed are, for each configuration: the arithmetic of a
-step (counted from the shapes, 6 operations for each weight that a token touches) over its time, as a share of the rate
-of a large float32 matrix product that is timed in the same rounds; and what each part adds to the time of a step.
+The ids are drawn with the frequencies of the corpus's words, without one from Zipf's law. Printed are, for each
+configuration: the arithmetic of a step (counted from the shapes, 6 operations for each weight that a token touches) over
+its time, as a share of the rate of a large float32 matrix product that is timed in the same rounds; what each part adds
+to the time of a step; how the cost of a token grows with the vocabulary; and, with a corpus, how long an epoch over the
+cached corpus takes to start.
 """
 
 import argparse
+import contextlib
 import statistics
 import time
 from collections.abc import Callable
@@ -15,7 +18,16 @@ from typing import Any
 
 import torch
 
-from zh_lstm_lm import LSTMLanguageModel, ModelConfig, Vocabulary
+from zh_lstm_lm import (
+    Callback,
+    LSTMLanguageModel,
+    ModelConfig,
+    TokenStream,
+    Trainer,
+    TrainerConfig,
+    TrainerState,
+    Vocabulary,
+)
 from zh_lstm_lm.batches import TrainingWindows
 from zh_lstm_lm.optimization import Optimizer, clip_gradients, sparse_embedding
 from zh_lstm_lm.sizing import machine_rate, training_operations
@@ -24,8 +36,10 @@ BPTT_LEN = 35
 NUM_IDS = 400_000
 
 
-def zipf_vocabulary(size: int) -> Vocabulary:
-    """A vocabulary of so many tokens whose counts follow Zipf's law."""
+def vocabulary_of(size: int, train: TokenStream | None) -> Vocabulary:
+    """A vocabulary of so many tokens: the text's own, or one whose counts follow Zipf's law."""
+    if train is not None:
+        return Vocabulary.from_stream(train, max_size=size)
     words = [chr(0x4E00 + number % 20_000) + chr(0x4E00 + number // 20_000) for number in range(size - 258)]
     counts = [0, *(max(1, 10_000_000 // rank) for rank in range(1, size))]
     return Vocabulary([*words, *range(256)], tokenizer="characters", counts=counts)
@@ -92,10 +106,14 @@ class Step:
         float(clip_gradients(self.model.parameters(), 0.5))
         self.optimizer.step(1e-4)
 
-    def whole(self) -> None:
-        """The whole step, a new window included."""
+    def load(self) -> None:
+        """The next window."""
         self.number = (self.number + 1) % len(self.windows)
         self.batch = self.windows[self.number]
+
+    def whole(self) -> None:
+        """The whole step, a new window included."""
+        self.load()
         self.optimized()
 
     def scored(self) -> None:
@@ -130,6 +148,7 @@ def take_apart(title: str, step: Step, rounds: int) -> None:
         "+ clipping": step.clipped,
         "+ Adam": step.optimized,
         "+ data: the whole step": step.whole,
+        "the data alone": step.load,
         "evaluation": step.scored,
     }
     with sparse_embedding(step.model), sparse_embedding(step.plain):
@@ -138,37 +157,82 @@ def take_apart(title: str, step: Step, rounds: int) -> None:
     whole = seconds["+ data: the whole step"]
     print(f"\n{title}: {step.tokens / whole:,.0f} tokens/s; matrix products at {rate / 1e9:,.0f} GFLOP/s")
     for name, spent in list(seconds.items())[1:]:
+        if name == "the data alone":
+            print(f"  {name:<34} {spent / whole:>6.4f} of a step")
+            continue
         operations = step.lstm_operations if "LSTM" in name else step.operations
         share = operations / spent / rate if name != "evaluation" else operations / 3 / spent / rate
         print(f"  {name:<34} {spent / whole:>6.2f} of a step, at {share:.2f} of the rate of matrix products")
     print(f"  evaluation over training: {whole / seconds['evaluation']:.1f} times the tokens/s")
 
 
-def by_vocabulary(rounds: int) -> None:
+def by_vocabulary(rounds: int, train: TokenStream | None) -> None:
     """Prints how the cost of a token grows with the vocabulary."""
-    sizes = (20_000, 60_000, 125_000, 250_000)
-    steps = {f"{size:,}": Step(zipf_vocabulary(size), 32) for size in sizes}
-    seconds: dict[str, float] = {}
-    parts = {name: step.whole for name, step in steps.items()}
-    for step in steps.values():
-        step.model.embedding.sparse = not step.model.config.tie_weights
-    seconds = measure(parts, rounds)
+    steps = {f"{size:,}": Step(vocabulary_of(size, train), 32) for size in (20_000, 60_000, 125_000, 250_000)}
+    with contextlib.ExitStack() as stack:
+        for step in steps.values():
+            stack.enter_context(sparse_embedding(step.model))
+        seconds = measure({name: step.whole for name, step in steps.items()}, rounds)
     base = next(iter(seconds.values()))
     told = "  ".join(f"{name} {spent / base:.2f}" for name, spent in seconds.items())
     print(f"\ncost of a token by vocabulary, default sizes: {told}")
 
 
+def print_profile(step: Step) -> None:
+    """Prints the operators in which a step spends its time."""
+    with sparse_embedding(step.model):
+        step.whole()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            for _ in range(20):
+                step.whole()
+    events = sorted(profile.key_averages(), key=lambda event: -event.self_cpu_time_total)
+    total = sum(event.self_cpu_time_total for event in events)
+    for event in events[:16]:
+        share = event.self_cpu_time_total / total
+        print(f"  {event.key:<44} {share:>6.1%} of a step, {event.count / 20:.0f} calls")
+
+
+def epoch_start(path: str) -> float:
+    """Seconds from a cached corpus, with its vocabulary at hand, to the end of the first update."""
+
+    class FirstUpdate(Callback):
+        """Remembers when the first update ended."""
+
+        ended = 0.0
+
+        def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
+            """The run has one update only."""
+            self.ended = time.perf_counter()
+
+    train, _, _ = TokenStream.from_files(path).split(valid=0.05, test=0.05)
+    model = LSTMLanguageModel(Vocabulary.from_stream(train, min_freq=3, max_size=60_000))
+    start, first = time.perf_counter(), FirstUpdate()
+    train, _, _ = TokenStream.from_files(path).split(valid=0.05, test=0.05)
+    Trainer(model, train, None, TrainerConfig(max_steps=1), callbacks=[first], progress=False).fit()
+    return first.ended - start
+
+
 def main() -> None:
     """Measures all configurations."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", nargs="?")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--profile", action="store_true", help="print the operators of a step too")
     options = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32")
-    vocabulary = zipf_vocabulary(60_000)
-    take_apart("E 192, H 384, batch 32, window 35, V 60,000", Step(vocabulary, 32), options.rounds)
+    train = None
+    if options.corpus:
+        train = TokenStream.from_files(options.corpus).split(valid=0.05, test=0.05)[0]
+    vocabulary = vocabulary_of(60_000, train)
+    default = Step(vocabulary, 32)
+    take_apart("E 192, H 384, batch 32, window 35, V 60,000", default, options.rounds)
+    if options.profile:
+        print_profile(default)
     large = Step(vocabulary, 64, embedding_dim=256, hidden_size=512)
     take_apart("E 256, H 512, batch 64, window 35, V 60,000", large, options.rounds)
-    by_vocabulary(options.rounds)
+    by_vocabulary(options.rounds, train)
+    if options.corpus:
+        print(f"\nthe first update over the cached corpus ends after {epoch_start(options.corpus):.2f} s")
 
 
 if __name__ == "__main__":

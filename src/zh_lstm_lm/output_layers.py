@@ -192,14 +192,15 @@ class AdaptiveSoftmax(OutputLayer):
         entry = torch.where(cluster > 0, self.head_size - 1 + cluster, targets)
         result = target_log_probs(hidden, self.head.weight, self.head.bias, entry)
         in_head, *sizes = torch.bincount(cluster, minlength=len(self.cutoffs)).tolist()
-        rows = cluster.argsort(stable=True)[in_head:]  # cluster by cluster; taken at once, so is their gradient
+        rows = cluster.argsort(stable=True)[in_head:]  # tail by tail; taken at once, so that their gradient is too
         if not len(rows):
             return result
-        parts = zip(hidden.index_select(0, rows).split(sizes), targets.index_select(0, rows).split(sizes), strict=True)
+        states = torch.split(hidden.index_select(0, rows), sizes)
+        tokens = torch.split(targets.index_select(0, rows), sizes)
         within = [
-            target_log_probs(narrow(states), tail.weight, tail.bias, tokens - start)
-            for (states, tokens), start, (narrow, tail) in zip(parts, self.cutoffs[:-1], self._clusters(), strict=True)
-            if len(tokens)
+            target_log_probs(narrow(states[number]), tail.weight, tail.bias, tokens[number] - self.cutoffs[number])
+            for number, (narrow, tail) in enumerate(self._clusters())
+            if sizes[number]
         ]
         return result.index_add(0, rows, torch.cat(within))
 
