@@ -146,6 +146,22 @@ def test_target_log_probs_are_the_scores_of_the_targets(kind: str, targets: list
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_gradients_equal_those_of_pytorchs_loss_however_often_they_are_taken(kind: str) -> None:
+    layer, tied = make(kind)
+    hidden = torch.randn(len(BOUNDARIES), HIDDEN, generator=seeded(1), requires_grad=True)
+    targets = torch.tensor(BOUNDARIES)
+    wanted = [hidden, *layer.parameters()]
+    weights = torch.linspace(0.5, 2.0, len(BOUNDARIES))
+    expected = torch.autograd.grad(
+        -(weights * nn.functional.cross_entropy(layer.scores(hidden, tied), targets, reduction="none")).sum(), wanted
+    )
+    total = (weights * layer.target_log_probs(hidden, targets, tied)).sum()
+    for _ in range(2):
+        for gradient, other in zip(torch.autograd.grad(total, wanted, retain_graph=True), expected, strict=True):
+            assert torch.allclose(gradient, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_nothing_counted_is_nothing_lost(kind: str) -> None:
     layer, tied = make(kind)
     hidden = torch.randn(3, HIDDEN, generator=seeded(1))
