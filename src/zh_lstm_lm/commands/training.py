@@ -1,0 +1,122 @@
+"""Training a model."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zh_lstm_lm.commands.common import (
+    INTERRUPTED,
+    AddCommand,
+    add_reading,
+    chosen_tokenizer,
+    figures,
+    given,
+    read_stream,
+)
+
+if TYPE_CHECKING:
+    from zh_lstm_lm.model import ModelConfig
+    from zh_lstm_lm.token_stream import TokenStream
+    from zh_lstm_lm.vocabulary import Vocabulary
+
+__all__ = ["add_commands"]
+
+
+def add_commands(add: AddCommand) -> None:
+    """Adds the commands of this file."""
+    train = add("train", _train, "Train a model on novels and save it.")
+    train.add_argument("paths", nargs="+", help="folders, files or glob patterns of text")
+    train.add_argument("--output", required=True, metavar="MODEL", help="folder to save the model in")
+    train.add_argument(
+        "--from", dest="base", metavar="MODEL", help="go on from this saved model, on the text given here"
+    )
+    add_reading(train)
+    train.add_argument("--valid", type=float, default=0.05, help="share of every document held out for validation")
+    train.add_argument("--test", type=float, default=0.05, help="share of every document held out for the final test")
+    sizes = train.add_argument_group("vocabulary and model (not with --from)")
+    sizes.add_argument("--min-freq", type=int, default=3, help="leave out words that occur less often")
+    sizes.add_argument("--max-size", type=int, default=60_000, help="most entries of the vocabulary")
+    sizes.add_argument(
+        "--unknown", choices=["characters", "unk"], default="characters", help="what becomes of other words"
+    )
+    sizes.add_argument("--embedding-dim", type=int)
+    sizes.add_argument("--hidden-size", type=int)
+    sizes.add_argument("--num-layers", type=int)
+    sizes.add_argument("--dropout", type=float)
+    sizes.add_argument("--tie-weights", action="store_true", default=None)
+    sizes.add_argument("--softmax", dest="output_layer", choices=["auto", "full", "adaptive"])
+    training = train.add_argument_group("training")
+    training.add_argument("--max-epochs", "--epochs", type=int)
+    training.add_argument("--max-steps", "--steps", type=int)
+    training.add_argument(
+        "--max-minutes", "--minutes", type=float, help="with this alone, it also chooses the model's size"
+    )
+    training.add_argument("--batch-size", type=int)
+    training.add_argument("--bptt-len", type=int)
+    training.add_argument("--learning-rate", type=float)
+    training.add_argument("--max-grad-norm", type=float)
+    training.add_argument("--patience", type=int, help="stop after this many evaluations without a lower held-out loss")
+    training.add_argument("--seed", type=int, help="for the first weights and for dropout")
+    training.add_argument("--device", help="auto, cpu, cuda …")
+    training.add_argument("--run-dir", help="folder for checkpoints and history (MODEL.run beside the output)")
+    training.add_argument("--resume", action="store_true", help="go on from the run folder's last checkpoint")
+
+
+def _train(parsed: argparse.Namespace) -> int:
+    from zh_lstm_lm.evaluation import evaluate
+    from zh_lstm_lm.model import LSTMLanguageModel, ModelConfig
+    from zh_lstm_lm.storage import check_place
+    from zh_lstm_lm.trainer import Trainer, TrainerConfig
+    from zh_lstm_lm.vocabulary import Vocabulary
+
+    names = ("max_epochs", "max_steps", "max_minutes", "batch_size", "bptt_len", "learning_rate", "max_grad_norm")
+    run_dir = parsed.run_dir or f"{parsed.output.rstrip('/')}.run"
+    config = TrainerConfig(run_dir=run_dir, **given(parsed, *names, "patience", "seed", "device"))
+    sizes = given(
+        parsed, "embedding_dim", "hidden_size", "num_layers", "dropout", "tie_weights", "seed", output="output_layer"
+    )
+    checked = ModelConfig(**sizes)  # before the long work of reading
+    check_place(Path(parsed.output))
+    if parsed.base is None:
+        corpus = read_stream(parsed, chosen_tokenizer(parsed), parsed.normalize)
+        train, valid, test = corpus.split(valid=parsed.valid, test=parsed.test)
+        vocabulary = Vocabulary.from_stream(
+            train, min_freq=parsed.min_freq, max_size=parsed.max_size, unknown=parsed.unknown
+        )
+        model = LSTMLanguageModel(vocabulary, _sizes(parsed, checked, sizes, train, vocabulary))
+    else:
+        model = LSTMLanguageModel.from_pretrained(parsed.base)
+        corpus = read_stream(parsed, model.vocabulary.tokenizer, model.vocabulary.normalize)
+        train, valid, test = corpus.split(valid=parsed.valid, test=parsed.test)
+    print(
+        f"{corpus.num_documents} documents, {corpus.num_characters:,} characters, {len(corpus):,} tokens; "
+        f"vocabulary {len(model.vocabulary):,}; {model.num_parameters:,} weights (embedding "
+        f"{model.config.embedding_dim}, hidden {model.config.hidden_size}, {model.config.output} softmax)",
+        flush=True,
+    )
+    trainer = Trainer(model, train, valid, config, progress=not parsed.quiet)
+    trainer.fit(resume=parsed.resume)
+    model.save_pretrained(parsed.output)
+    if trainer.state.stop_reason == "interrupted":
+        print(f"interrupted; the model so far is in {parsed.output}, and --resume goes on", file=sys.stderr)
+        return INTERRUPTED
+    if len(test):
+        result = evaluate(model, test)
+        print(f"test  {figures(result)}")
+    print(f"saved in {parsed.output}")
+    return 0
+
+
+def _sizes(
+    parsed: argparse.Namespace,
+    checked: "ModelConfig",
+    sizes: dict[str, Any],
+    train: "TokenStream",
+    vocabulary: "Vocabulary",
+) -> "ModelConfig":
+    """The model's config: as asked, or chosen for the time there is where only minutes were given."""
+    only_minutes = parsed.max_minutes and not parsed.max_epochs and not parsed.max_steps
+    if not only_minutes or "embedding_dim" in sizes or "hidden_size" in sizes:
+        return checked
+    return type(checked).for_budget(train, vocabulary, minutes=parsed.max_minutes, **sizes)
