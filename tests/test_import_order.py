@@ -27,7 +27,7 @@ LAYERS = [  # a module imports only from rows below its own
     {"model"},
     {"model_folder", "sizing"},
     {"output_layers", "recurrent", "regularization"},
-    {"batches"},
+    {"batches", "rare_characters"},
     {"vocabulary"},
     {"coverage"},
     {"token_stream"},

@@ -23,6 +23,7 @@ from zh_lstm_lm.evaluation import EvaluationResult, evaluate_ids, evaluation_mod
 from zh_lstm_lm.interruption import catch_interruption
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.optimization import Optimizer, clip_gradients, learning_rate_at, sparse_embedding
+from zh_lstm_lm.rare_characters import spell_some_hapaxes
 from zh_lstm_lm.recurrent import LSTMState, detach_state
 from zh_lstm_lm.token_stream import TokenStream
 from zh_lstm_lm.training_state import History, TrainerState
@@ -226,7 +227,7 @@ class Trainer:
     def _prepare(self) -> None:
         """Encodes the texts and makes everything that a run consists of, in its first state."""
         config, vocabulary = self.config, self.model.vocabulary
-        self._train_ids = vocabulary.encode_stream(self.train)
+        self._train_ids = spell_some_hapaxes(vocabulary.encode_stream(self.train), vocabulary)
         self._valid_ids = vocabulary.encode_stream(self.valid) if self.valid else None
         if len(self.train) < _MIN_TOKENS:
             raise DataError(

@@ -235,6 +235,11 @@ class Vocabulary:
             )
         return self._tokens[place]
 
+    def is_character(self, token_id: int) -> bool:
+        """Whether an id stands for a single character, and is neither special nor a byte."""
+        token = self._tokens[token_id]
+        return token_id >= self._num_special and isinstance(token, str) and len(token) == 1
+
     @cached_property
     def _shown_names(self) -> dict[str, int]:
         names = {f"<0x{byte:02X}>": token_id for byte, token_id in self._byte_ids.items()}
@@ -293,8 +298,12 @@ class Vocabulary:
             if found is not None:
                 ids.append(found)
             else:
-                ids += (self._byte_ids[byte] for byte in character.encode("utf-8"))
+                ids += self.spell_in_bytes(character)
         return ids
+
+    def spell_in_bytes(self, text: str) -> list[int]:
+        """The ids of the bytes of a text in UTF-8, in a vocabulary that spells."""
+        return [self._byte_ids[byte] for byte in text.encode("utf-8")]
 
     def decode(self, ids: Iterable[SupportsIndex]) -> str:
         """Turns ids into text; ``<bos>`` is nothing, and bytes that are no UTF-8 show as U+FFFD.
