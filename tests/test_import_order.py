@@ -20,7 +20,7 @@ LAYERS = [  # a module imports only from rows below its own
     {"inspection", "integrations"},
     {"estimates", "studies", "report", "sample"},
     {"trainer", "sampler"},
-    {"callbacks"},
+    {"callbacks", "run_records", "time_budget", "trainer_config"},
     {"adaptive_sampling", "checkpoint", "evaluation", "optimization"},
     {"logits_processors", "written_text"},
     {"training_state"},

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from zh_lstm_lm.tokenizers.probe import TokenizerMismatchWarning as TokenizerMismatchWarning
     from zh_lstm_lm.tokenizers.registry import get_tokenizer as get_tokenizer
     from zh_lstm_lm.trainer import Trainer as Trainer
-    from zh_lstm_lm.trainer import TrainerConfig as TrainerConfig
+    from zh_lstm_lm.trainer_config import TrainerConfig as TrainerConfig
     from zh_lstm_lm.training_state import History as History
     from zh_lstm_lm.training_state import TrainerState as TrainerState
     from zh_lstm_lm.vocabulary import Vocabulary as Vocabulary
@@ -59,7 +59,7 @@ _HOMES = {
     "Tokenizer": "tokenizers.base",
     "TokenizerMismatchWarning": "tokenizers.probe",
     "Trainer": "trainer",
-    "TrainerConfig": "trainer",
+    "TrainerConfig": "trainer_config",
     "TrainerState": "training_state",
     "Vocabulary": "vocabulary",
     "VocabularyError": "errors",

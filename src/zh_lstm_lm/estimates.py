@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from zh_lstm_lm.callbacks import Callback
 from zh_lstm_lm.model import LSTMLanguageModel, ModelConfig
 from zh_lstm_lm.token_stream import TokenStream
-from zh_lstm_lm.trainer import Trainer, TrainerConfig
+from zh_lstm_lm.trainer import Trainer
+from zh_lstm_lm.trainer_config import TrainerConfig
 from zh_lstm_lm.training_state import TrainerState
 from zh_lstm_lm.vocabulary import Vocabulary
 

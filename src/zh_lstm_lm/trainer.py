@@ -2,118 +2,35 @@
 
 import logging
 import math
-import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from zh_lstm_lm._config import Config, check_choice, check_integer, check_number, check_type
-from zh_lstm_lm._version import __version__
+from zh_lstm_lm._config import check_type
 from zh_lstm_lm.batches import IGNORED, TrainingWindows
 from zh_lstm_lm.callbacks import Callback, EarlyStopping, ProgressCallback, notify
-from zh_lstm_lm.checkpoint import Checkpoint, RunFolder, fingerprint_of
+from zh_lstm_lm.checkpoint import Checkpoint, RunFolder
 from zh_lstm_lm.errors import ConfigError, DataError
-from zh_lstm_lm.evaluation import EvaluationResult, evaluate_ids, evaluation_mode
+from zh_lstm_lm.evaluation import evaluate_ids
 from zh_lstm_lm.interruption import catch_interruption
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.optimization import Optimizer, clip_gradients, learning_rate_at, sparse_embedding
 from zh_lstm_lm.rare_characters import spell_some_hapaxes
 from zh_lstm_lm.recurrent import LSTMState, detach_state
+from zh_lstm_lm.run_records import make_record, make_summary, run_description
+from zh_lstm_lm.time_budget import TimeBudget, estimate_evaluation
 from zh_lstm_lm.token_stream import TokenStream
+from zh_lstm_lm.trainer_config import TrainerConfig
 from zh_lstm_lm.training_state import History, TrainerState
 
-__all__ = ["Trainer", "TrainerConfig"]
+__all__ = ["Trainer"]
 
 logger = logging.getLogger(__name__)
 
-_DEFAULT_EPOCHS = 3
 _MIN_TOKENS = 10
-_WARMING_STEPS = 3  # updates that are slower than the rest
-_MEASURED_STEPS = 20  # timed before a time budget is turned into a number of updates
-
-
-@dataclass(frozen=True)
-class TrainerConfig(Config):
-    """How to train. Of the budgets, the first one reached ends the run; without any, it is 3 epochs.
-
-    Attributes:
-        max_epochs: Passes over the training text.
-        max_steps: Updates.
-        max_minutes: Wall time inside `fit`, evaluation and saving included, over all resumes.
-        batch_size: Lanes that are read side by side; None takes up to 32, fewer for a small text, so that an epoch
-            has about a hundred updates.
-        bptt_len: Tokens over which gradients flow back.
-        learning_rate: Highest learning rate of Adam.
-        schedule: ``"cosine"`` (falls to a hundredth over the run) or ``"constant"``.
-        warmup_steps: Updates over which the rate rises from zero; 0 for none.
-        betas: Adam's decay rates.
-        max_grad_norm: Norm that gradients are scaled down to when above it.
-        patience: Evaluations without a lower held-out loss after which the run stops; None never stops it.
-        seed: What dropout masks are drawn from.
-        run_dir: Folder for checkpoints, history and the best model; None writes nothing.
-        checkpoint_minutes: A checkpoint is written at least this often, besides every epoch's end.
-        keep_last: Checkpoints that are kept.
-        device: ``"auto"`` (a CUDA device if there is one), or a name such as ``"cpu"`` or ``"cuda:1"``.
-    """
-
-    max_epochs: int | None = None
-    max_steps: int | None = None
-    max_minutes: float | None = None
-    batch_size: int | None = None
-    bptt_len: int = 35
-    learning_rate: float = 3e-3
-    schedule: str = "cosine"
-    warmup_steps: int = 50
-    betas: tuple[float, float] = (0.9, 0.999)
-    max_grad_norm: float = 0.5
-    patience: int | None = None
-    seed: int = 0
-    run_dir: str | PathLike[str] | None = None
-    checkpoint_minutes: float = 10.0
-    keep_last: int = 2
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        for name in ("max_epochs", "max_steps", "batch_size", "patience"):
-            check_integer(name, getattr(self, name), minimum=1, optional=True)
-        check_number("max_minutes", self.max_minutes, exclusive=True, optional=True)
-        check_integer("bptt_len", self.bptt_len, minimum=1)
-        check_number("learning_rate", self.learning_rate, exclusive=True)
-        check_choice("schedule", self.schedule, ("cosine", "constant"))
-        check_integer("warmup_steps", self.warmup_steps, minimum=0)
-        if not isinstance(self.betas, (list, tuple)) or len(self.betas) != 2:
-            raise ConfigError(f"betas must be a pair of numbers from 0 to below 1, got {self.betas!r}")
-        for beta in self.betas:
-            check_number("betas", beta, maximum=0.999999)
-        object.__setattr__(self, "betas", tuple(self.betas))
-        check_number("max_grad_norm", self.max_grad_norm, exclusive=True)
-        check_integer("seed", self.seed, minimum=0, maximum=2**63 - 1)
-        check_type("run_dir", self.run_dir, str, PathLike, type(None))
-        check_number("checkpoint_minutes", self.checkpoint_minutes, exclusive=True)
-        check_integer("keep_last", self.keep_last, minimum=1)
-        check_type("device", self.device, str)
-
-    def choose_device(self) -> torch.device:
-        """The device to train on.
-
-        Raises:
-            ConfigError: There is no such device here.
-        """
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            raise ConfigError(
-                f"device {self.device!r} cannot be used here ({error}); device='auto' takes one that can"
-            ) from error
-        return torch.device(self.device)
 
 
 class Trainer:
@@ -199,7 +116,7 @@ class Trainer:
         if self._best is not None:
             self.model.load_state_dict(self._best)
         self.model.eval()
-        self.model.training_summary = self._summary()
+        self.model.training_summary = make_summary(state, self.train)
         notify(self._callbacks, "on_train_end", state, self.model)
         return state.history
 
@@ -241,27 +158,17 @@ class Trainer:
         self._generator = torch.Generator(self._device).manual_seed(config.seed)
         self._carried: LSTMState | None = None
         self._best: dict[str, Tensor] | None = None
-        self._measured = [0, 0.0]  # updates of this call after the first few, and their seconds
-        self._evaluation_seconds = 0.0
+        self._time = TimeBudget(config.max_minutes)
         self._last_saved = 0.0
         self._saved = (0, 0, False)  # update, records and end of the newest checkpoint
-        planned = self._step_budget() if config.max_minutes is None else None
+        planned = config.step_budget(len(self._windows)) if config.max_minutes is None else None
         self.state = TrainerState(steps_per_epoch=len(self._windows), planned_steps=planned)
-
-    def _step_budget(self) -> int | None:
-        """The updates that the budgets other than time allow; None if only time bounds the run."""
-        epochs = self.config.max_epochs
-        if epochs is None and self.config.max_steps is None and self.config.max_minutes is None:
-            epochs = _DEFAULT_EPOCHS
-        bounds = [bound for bound in (self.config.max_steps, epochs and epochs * len(self._windows)) if bound]
-        return min(bounds, default=None)
 
     def _done(self) -> bool:
         """Whether the run has ended, by its budget or by a callback."""
-        state, minutes = self.state, self.config.max_minutes
-        bound = state.planned_steps or self._step_budget()
-        late = minutes is not None and self._elapsed() + self._evaluation_seconds >= 60 * minutes
-        if (bound is not None and state.step >= bound) or (late and state.step > 0):
+        state = self.state
+        bound = state.planned_steps or self.config.step_budget(len(self._windows))
+        if (bound is not None and state.step >= bound) or (state.step > 0 and self._time.spent(self._elapsed())):
             state.request_stop("finished")
         return state.stop_reason is not None
 
@@ -300,36 +207,16 @@ class Trainer:
         state.seconds = self._elapsed()
 
     def _plan(self, seconds: float) -> None:
-        """Turns a time budget into a number of updates, recorded with the run, once enough of them were timed.
-
-        Args:
-            seconds: What the last update took, with its callbacks.
-        """
-        state, minutes = self.state, self.config.max_minutes
-        if minutes is None or state.planned_steps is not None:
+        """Turns a time budget into a number of updates, recorded with the run, once enough of them were timed."""
+        state, budget = self.state, self._time
+        if state.planned_steps is not None or not budget.time_update(seconds):
             return
-        self._measured = [self._measured[0] + 1, self._measured[1] + seconds * (self._measured[0] >= _WARMING_STEPS)]
-        timed = self._measured[0] - _WARMING_STEPS
-        if timed < _MEASURED_STEPS or not self._measured[1]:  # or a clock too coarse to tell yet
-            return
-        each = self._measured[1] / timed
-        evaluation = self._evaluation_seconds = self._evaluation_seconds or self._estimate_evaluation()
-        left = 60 * minutes - self._elapsed() - evaluation
-        planned = state.step + max(1, int(0.98 * left / (each + evaluation / len(self._windows))))
-        state.planned_steps = min(planned, self._step_budget() or planned)
-
-    def _estimate_evaluation(self) -> float:
-        """About how many seconds an evaluation will take, from that of one window."""
-        if self._valid_ids is None:
-            return 0.0
-        batch = self._windows[0]
-        inputs, targets = batch.inputs.to(self._device), batch.targets.to(self._device)
-        with evaluation_mode(self.model):
-            for _ in range(3):  # the first ones are slower
-                began = self._clock()
-                float(self.model.target_log_probs(inputs, targets)[0].sum())
-                seconds = self._clock() - began
-        return 1.3 * seconds * len(self._valid_ids) / inputs.numel()  # the last segments leave rows empty
+        if not budget.evaluation_seconds and self._valid_ids is not None:
+            budget.evaluation_seconds = estimate_evaluation(
+                self.model, self._windows[0], len(self._valid_ids), clock=self._clock
+            )
+        planned = state.step + budget.updates_left(self._elapsed(), steps_per_epoch=len(self._windows))
+        state.planned_steps = min(planned, self.config.step_budget(len(self._windows)) or planned)
 
     def _evaluation_is_due(self) -> bool:
         """Whether an epoch, or the run, has just ended."""
@@ -342,20 +229,10 @@ class Trainer:
         """Measures, records, and keeps the weights if they are the best so far; begins the next epoch if it is time."""
         state = self.state
         began = self._clock()
-        spells = self.model.vocabulary.characters_per_id is not None
-        training = EvaluationResult(-state.loss_sum, state.num_targets, state.num_characters if spells else None)
-        record: dict[str, Any] = {
-            "epoch": round(state.epoch, 4),
-            "step": state.step,
-            "learning_rate": state.learning_rate,
-            "gradient_norm": state.gradient_norm_sum / state.updates,
-            **_figures("train", training),
-        }
-        if self._valid_ids is not None:
-            record |= _figures("valid", evaluate_ids(self.model, self._valid_ids))
-        self._evaluation_seconds = self._clock() - began
-        record["tokens_per_second"] = round(state.num_targets / max(state.training_seconds, 1e-9), 1)
-        record["seconds"] = round(self._elapsed(), 3)
+        valid = evaluate_ids(self.model, self._valid_ids) if self._valid_ids is not None else None
+        self._time.evaluation_seconds = self._clock() - began
+        spells = self.model.vocabulary.unknown == "characters"
+        record = make_record(state, spells=spells, valid=valid, seconds=self._elapsed())
         state.history.append(record)
         if record.get("valid_loss", math.inf) < state.best_loss:
             state.best_loss = record["valid_loss"]
@@ -389,14 +266,15 @@ class Trainer:
         if self.config.run_dir is None:
             return self.state
         self._folder = folder = RunFolder(Path(self.config.run_dir), keep_last=self.config.keep_last)
+        description = run_description(self.config.to_dict(), self.model, self._train_ids, self._valid_ids)
         if not folder.holds_run():
-            folder.begin(self._description())
+            folder.begin(description)
             return self.state
         if not resume:
             raise ConfigError(
                 f"{folder.path}: holds a run already; go on with fit(resume=True), or give another run_dir"
             )
-        checkpoint, same_budget = folder.resume(self._description())
+        checkpoint, same_budget = folder.resume(description)
         planned = self.state.planned_steps
         self.state = state = checkpoint.state
         if not same_budget:
@@ -418,44 +296,3 @@ class Trainer:
         self._last_saved = state.seconds
         self._saved = (state.step, len(state.history), state.stop_reason is not None)
         return state
-
-    def _summary(self) -> dict[str, Any]:
-        """What a reader of the saved model wants to know of its training."""
-        records = self.state.history
-        best = min(records, key=lambda record: record.get("valid_loss", math.inf), default={})
-        figures = {name: best[name] for name in best if name.endswith(("perplexity", "bits_per_character"))}
-        return {
-            "documents": self.train.num_documents,
-            "characters": self.train.num_characters,
-            "clean": self.train.clean,
-            "epochs": round(self.state.epoch, 4),
-            "best_epoch": best.get("epoch"),
-            **{name: value and round(value, 4) for name, value in figures.items()},
-        }
-
-    def _description(self) -> dict[str, Any]:
-        """What makes this run the one it is."""
-        return {
-            "options": self.config.to_dict(),
-            "model": self.model.config.to_dict(),
-            "vocabulary": self.model.vocabulary.fingerprint(),
-            "train": fingerprint_of(self._train_ids),
-            "valid": fingerprint_of(self._valid_ids) if self._valid_ids is not None else None,
-            "environment": {
-                "zh_lstm_lm": __version__,
-                "torch": str(torch.__version__),
-                "python": platform.python_version(),
-                "threads": torch.get_num_threads(),
-                "device": str(self._device),
-            },
-        }
-
-
-def _figures(part: str, result: EvaluationResult) -> dict[str, Any]:
-    """The figures of a record; JSON has no infinity, so a perplexity beyond all floats is None."""
-    perplexity = result.perplexity if math.isfinite(result.perplexity) else None
-    return {
-        f"{part}_loss": result.loss,
-        f"{part}_perplexity": perplexity,
-        f"{part}_bits_per_character": result.bits_per_character,
-    }

@@ -67,7 +67,8 @@ def _train(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.evaluation import evaluate
     from zh_lstm_lm.model import LSTMLanguageModel, ModelConfig
     from zh_lstm_lm.storage import check_place
-    from zh_lstm_lm.trainer import Trainer, TrainerConfig
+    from zh_lstm_lm.trainer import Trainer
+    from zh_lstm_lm.trainer_config import TrainerConfig
     from zh_lstm_lm.vocabulary import Vocabulary
 
     names = ("max_epochs", "max_steps", "max_minutes", "batch_size", "bptt_len", "learning_rate", "max_grad_norm")
