@@ -1,3 +1,4 @@
+import itertools
 import json
 import logging
 import math
@@ -40,6 +41,7 @@ from zh_lstm_lm.recurrent import detach_state
 Parts = tuple[TokenStream, TokenStream]
 TIMING = ("seconds", "tokens_per_second")
 RECORD = {"epoch", "step", "learning_rate", "gradient_norm", "tokens_per_second", "seconds"}
+RECORD |= {"largest_gradient_norm", "clipped_share"}
 RECORD |= {f"train_{figure}" for figure in ("loss", "perplexity", "bits_per_character")}
 EPOCH = 7  # updates in an epoch of `parts` with the options of `make_config`
 VALID = {f"valid_{figure}" for figure in ("loss", "perplexity", "bits_per_character")}
@@ -227,6 +229,35 @@ def test_state_is_carried_through_an_epoch_and_zero_at_its_start(words: Vocabula
     assert second["train_loss"] == pytest.approx(expected, rel=1e-5)
     cold = make_trainer(make_model(words, dropout=0.0), parts, **options | {"batch_size": 8}).fit()
     assert abs(cold[0]["train_loss"] - expected) > 1e-4  # the oracle tells a lane that starts cold
+
+
+def test_windows_read_alone_begin_from_the_zero_state(words: Vocabulary, parts: Parts) -> None:
+    model = make_model(words, dropout=0.0)
+    ids = words.encode_stream(parts[0]).long()
+    losses: list[float] = []
+    with torch.no_grad():
+        for start in range(0, len(ids) - 1, 7):
+            logits = model(ids[None, start : start + 7])[0][0]
+            log_probs = torch.log_softmax(logits.double(), dim=-1)
+            following = ids[start + 1 : start + 8].tolist()
+            losses += [-float(log_probs[place, t]) for place, t in enumerate(following) if t != words.bos_id]
+    options: dict[str, Any] = {"batch_size": 1, "bptt_len": 7, "learning_rate": 1e-12, "max_epochs": 1}
+    alone = make_trainer(model, parts, **options, carry_state=False).fit()
+    assert alone[0]["train_loss"] == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+
+
+def test_records_tell_how_often_and_how_far_gradients_were_clipped(words: Vocabulary, parts: Parts) -> None:
+    class Norms(Callback):
+        def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
+            sums.append(state.gradient_norm_sum)
+
+    sums: list[float] = []
+    record = make_trainer(make_model(words), parts, Norms(), max_epochs=1, max_grad_norm=0.42).fit()[0]
+    norms = [after - before for before, after in itertools.pairwise([0.0, *sums])]
+    clipped = sum(norm > 0.42 for norm in norms)
+    assert 0 < clipped < len(norms), norms
+    assert record["clipped_share"] == clipped / len(norms)
+    assert record["largest_gradient_norm"] == pytest.approx(max(norms))
 
 
 def test_gradient_norm_and_rate_are_those_of_the_updates(words: Vocabulary, parts: Parts) -> None:
@@ -1075,6 +1106,7 @@ def test_what_is_no_list_of_callbacks_is_refused(words: Vocabulary, parts: Parts
         ("batch_size", 0),
         ("bptt_len", 0),
         ("bptt_len", None),
+        ("carry_state", 1),
         ("learning_rate", 0),
         ("learning_rate", -1e-3),
         ("learning_rate", math.inf),

@@ -93,16 +93,18 @@ def test_the_first_reason_to_stop_stays() -> None:
 
 def test_updates_are_summed_until_the_next_epoch() -> None:
     state = TrainerState(steps_per_epoch=2)
-    state.count_update(loss_sum=10.0, num_targets=4, num_characters=6, gradient_norm=0.5, seconds=2.0)
-    state.count_update(loss_sum=5.0, num_targets=1, num_characters=2, gradient_norm=1.0, seconds=1.0)
+    state.count_update(loss_sum=10.0, num_targets=4, num_characters=6, gradient_norm=2.0, clipped=True, seconds=2.0)
+    state.count_update(loss_sum=5.0, num_targets=1, num_characters=2, gradient_norm=1.0, clipped=False, seconds=1.0)
     assert (state.step, state.window, state.updates) == (2, 2, 2)
     assert (state.loss_sum, state.num_targets, state.num_characters) == (15.0, 5, 8)
-    assert (state.gradient_norm_sum, state.training_seconds) == (1.5, 3.0)
+    assert (state.gradient_norm_sum, state.training_seconds) == (3.0, 3.0)
+    assert (state.largest_gradient_norm, state.clipped_updates) == (2.0, 1)
 
     state.begin_epoch()
     assert (state.step, state.window, state.updates) == (2, 0, 0)
     assert (state.loss_sum, state.num_targets, state.num_characters) == (0.0, 0, 0)
     assert (state.gradient_norm_sum, state.training_seconds) == (0.0, 0.0)
+    assert (state.largest_gradient_norm, state.clipped_updates) == (0.0, 0)
 
 
 def test_a_new_state_stands_at_the_beginning() -> None:

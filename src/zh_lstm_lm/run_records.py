@@ -33,6 +33,8 @@ def make_record(state: TrainerState, *, spells: bool, valid: EvaluationResult | 
         "step": state.step,
         "learning_rate": state.learning_rate,
         "gradient_norm": state.gradient_norm_sum / state.updates,
+        "largest_gradient_norm": state.largest_gradient_norm,
+        "clipped_share": state.clipped_updates / state.updates,
         **_figures("train", train),
         **(_figures("valid", valid) if valid is not None else {}),
         "tokens_per_second": round(state.num_targets / max(state.training_seconds, 1e-9), 1),

@@ -194,7 +194,7 @@ class Trainer:
             planned_steps=state.planned_steps,
         )
         self._optimizer.step(state.learning_rate)
-        self._carried = detach_state(carried)
+        self._carried = detach_state(carried) if config.carry_state else None
         counted = batch.targets[batch.targets != IGNORED]
         characters = self.model.vocabulary.characters_per_id
         state.count_update(
@@ -202,6 +202,7 @@ class Trainer:
             num_targets=len(counted),
             num_characters=int(characters[counted].sum()) if characters is not None else 0,
             gradient_norm=norm,
+            clipped=norm > config.max_grad_norm,
             seconds=self._clock() - began,
         )
         state.seconds = self._elapsed()

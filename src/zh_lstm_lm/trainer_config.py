@@ -24,6 +24,7 @@ class TrainerConfig(Config):
         batch_size: Lanes that are read side by side; None takes up to 32, fewer for a small text, so that an epoch
             has about a hundred updates.
         bptt_len: Tokens over which gradients flow back.
+        carry_state: Whether a window goes on from the state after the one before it; if not, each begins from zero.
         learning_rate: Highest learning rate of Adam.
         schedule: ``"cosine"`` (falls to a hundredth over the run) or ``"constant"``.
         warmup_steps: Updates over which the rate rises from zero; 0 for none.
@@ -42,6 +43,7 @@ class TrainerConfig(Config):
     max_minutes: float | None = None
     batch_size: int | None = None
     bptt_len: int = 35
+    carry_state: bool = True
     learning_rate: float = 3e-3
     schedule: str = "cosine"
     warmup_steps: int = 50
@@ -59,6 +61,7 @@ class TrainerConfig(Config):
             check_integer(name, getattr(self, name), minimum=1, optional=True)
         check_number("max_minutes", self.max_minutes, exclusive=True, optional=True)
         check_integer("bptt_len", self.bptt_len, minimum=1)
+        check_type("carry_state", self.carry_state, bool)
         check_number("learning_rate", self.learning_rate, exclusive=True)
         check_choice("schedule", self.schedule, ("cosine", "constant"))
         check_integer("warmup_steps", self.warmup_steps, minimum=0)

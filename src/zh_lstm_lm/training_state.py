@@ -17,7 +17,8 @@ class History(list[dict[str, Any]]):
     """A record of plain values for every evaluation, in order; JSON lines on disk.
 
     Losses are in nats a token, ``train_perplexity`` and ``valid_perplexity`` are per token, ``…bits_per_character``
-    say their unit, ``seconds`` counts from the start of the run and ``tokens_per_second`` is of training alone.
+    say their unit, ``seconds`` counts from the start of the run and ``tokens_per_second`` is of training alone. Gradient norms are those
+    before clipping, ``clipped_share`` is that of the updates whose gradients were scaled down.
     """
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -57,6 +58,8 @@ class TrainerState:
         num_characters: Characters that they stand for.
         training_seconds: Time spent in updates this epoch.
         gradient_norm_sum: Gradient norms before clipping, summed over this epoch's updates.
+        largest_gradient_norm: The largest of them.
+        clipped_updates: Updates of this epoch whose gradients were scaled down.
         updates: Updates of this epoch so far.
         learning_rate: The rate of the last update.
         best_loss: Lowest held-out loss so far, in nats a token.
@@ -74,6 +77,8 @@ class TrainerState:
     num_characters: int = 0
     training_seconds: float = 0.0
     gradient_norm_sum: float = 0.0
+    largest_gradient_norm: float = 0.0
+    clipped_updates: int = 0
     updates: int = 0
     learning_rate: float = 0.0
     best_loss: float = math.inf
@@ -90,7 +95,14 @@ class TrainerState:
         self.stop_reason = self.stop_reason or reason
 
     def count_update(
-        self, *, loss_sum: float, num_targets: int, num_characters: int, gradient_norm: float, seconds: float
+        self,
+        *,
+        loss_sum: float,
+        num_targets: int,
+        num_characters: int,
+        gradient_norm: float,
+        clipped: bool,
+        seconds: float,
     ) -> None:
         """Adds one update to the epoch's sums."""
         self.step += 1
@@ -100,9 +112,11 @@ class TrainerState:
         self.num_targets += num_targets
         self.num_characters += num_characters
         self.gradient_norm_sum += gradient_norm
+        self.largest_gradient_norm = max(self.largest_gradient_norm, gradient_norm)
+        self.clipped_updates += clipped
         self.training_seconds += seconds
 
     def begin_epoch(self) -> None:
         """Sets the epoch's sums and position back."""
-        self.window = self.num_targets = self.num_characters = self.updates = 0
-        self.loss_sum = self.training_seconds = self.gradient_norm_sum = 0.0
+        self.window = self.num_targets = self.num_characters = self.updates = self.clipped_updates = 0
+        self.loss_sum = self.training_seconds = self.gradient_norm_sum = self.largest_gradient_norm = 0.0
