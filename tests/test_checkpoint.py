@@ -129,7 +129,7 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path: Path, keep_last: int) ->
     kept = sorted(path.name for path in folder.path.glob("checkpoint-*"))
     assert len(kept) == keep_last
     assert kept == [f"checkpoint-{step:08d}" for step in (4, 8, 12, 16)[-keep_last:]]
-    assert sorted(path.name for path in folder.path.iterdir()) == [*kept, "history.jsonl", "run.json"]
+    assert sorted(path.name for path in folder.path.iterdir()) == [*kept, "curve.jsonl", "history.jsonl", "run.json"]
 
 
 def test_copies_that_the_user_made_are_no_checkpoints(tmp_path: Path) -> None:

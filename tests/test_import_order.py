@@ -19,6 +19,7 @@ LAYERS = [  # a module imports only from rows below its own
     {"commands"},
     {"inspection", "integrations"},
     {"estimates", "studies", "report", "sample"},
+    {"epoch_samples"},
     {"trainer", "sampler"},
     {"callbacks", "run_records", "time_budget", "trainer_config"},
     {"adaptive_sampling", "checkpoint", "evaluation", "optimization"},

@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from zh_lstm_lm import DataError, History, TrainerState, ZhLstmLmError
+from zh_lstm_lm.training_state import LearningCurve
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 PLAIN = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), TEXT)
@@ -114,3 +115,48 @@ def test_a_new_state_stands_at_the_beginning() -> None:
     assert state.history == []
     state.history.append({"epoch": 1.0})
     assert TrainerState().history == []  # states share nothing
+
+
+@pytest.mark.parametrize("updates", [1, 7, 512, 513, 1_030, 5_000])
+def test_the_curve_keeps_every_sum_in_few_records(updates: int) -> None:
+    state = TrainerState()
+    for number in range(updates):
+        state.learning_rate = 1 / (number + 1)
+        state.count_update(
+            loss_sum=float(number), num_targets=2, num_characters=3, gradient_norm=number % 11, seconds=0.5
+        )
+    curve = state.curve
+    assert len(curve) <= 512
+    assert len(curve) == updates or len(curve) > 255
+    assert sum(record["updates"] for record in curve) == updates
+    assert sum(record["loss_sum"] for record in curve) == sum(range(updates))
+    assert sum(record["num_targets"] for record in curve) == 2 * updates
+    assert sum(record["num_characters"] for record in curve) == 3 * updates
+    assert sum(record["seconds"] for record in curve) == updates / 2
+    assert sum(record["gradient_norm_sum"] for record in curve) == sum(number % 11 for number in range(updates))
+    begin = 0
+    for record in curve:
+        span = range(begin, record["step"])
+        assert len(span) == record["updates"]
+        assert record["loss_sum"] == sum(span)
+        assert record["gradient_norm_max"] == max(number % 11 for number in span)
+        assert record["learning_rate"] == 1 / record["step"]
+        begin = record["step"]
+    assert len({record["updates"] for record in curve[:-1]}) <= 1, "all but the last stand for equally many updates"
+
+
+def test_a_curve_goes_on_where_it_was_saved(tmp_path: Path) -> None:
+    def update(step: int) -> dict[str, float]:
+        sums = {"num_targets": 2, "num_characters": 3, "loss_sum": 0.25 * step, "gradient_norm_sum": 1.5}
+        return {"step": step, "updates": 1, **sums, "gradient_norm_max": 1.5, "learning_rate": 0.1, "seconds": 0.5}
+
+    whole = LearningCurve()
+    for step in range(1, 1_101):
+        whole.add(update(step))
+    parts = LearningCurve()
+    for step in range(1, 1_101):
+        if step % 367 == 0:
+            parts.save(tmp_path / "curve.jsonl")
+            parts = LearningCurve(LearningCurve.load(tmp_path / "curve.jsonl"))
+        parts.add(update(step))
+    assert parts == whole

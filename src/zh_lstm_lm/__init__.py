@@ -13,6 +13,7 @@ from zh_lstm_lm._version import __version__ as __version__
 if TYPE_CHECKING:
     from zh_lstm_lm.callbacks import Callback as Callback
     from zh_lstm_lm.callbacks import EarlyStopping as EarlyStopping
+    from zh_lstm_lm.epoch_samples import EpochSamples as EpochSamples
     from zh_lstm_lm.errors import CheckpointError as CheckpointError
     from zh_lstm_lm.errors import ConfigError as ConfigError
     from zh_lstm_lm.errors import DataError as DataError
@@ -46,6 +47,7 @@ _HOMES = {
     "ConfigError": "errors",
     "DataError": "errors",
     "EarlyStopping": "callbacks",
+    "EpochSamples": "epoch_samples",
     "EvaluationResult": "evaluation",
     "History": "training_state",
     "LSTMLanguageModel": "model",

@@ -3,6 +3,7 @@
 - ``run.json``: what the run is: options, sizes, sums of vocabulary and text
 - ``checkpoint-00001234/``: model, optimizer, carried state and random state after 1,234 updates
 - ``history.jsonl``: a record for every evaluation
+- ``curve.jsonl``: a record for every few updates
 - ``best/``: the best model so far, a folder for `from_pretrained`
 """
 
@@ -30,7 +31,7 @@ from zh_lstm_lm.storage import (
     verify_manifest,
     write_json,
 )
-from zh_lstm_lm.training_state import History, TrainerState
+from zh_lstm_lm.training_state import History, LearningCurve, TrainerState
 
 __all__ = ["Checkpoint", "RunFolder", "fingerprint_of"]
 
@@ -161,6 +162,7 @@ class RunFolder:
                 (staged / f"{name}.safetensors").write_bytes(save_tensors(tensors))
             (staged / "trainer_state.json").write_bytes(to_json({"format": _FORMAT, **state}))
         checkpoint.state.history.save(self.path / "history.jsonl")
+        checkpoint.state.curve.save(self.path / "curve.jsonl")
         for old in self._checkpoints()[: -self.keep_last]:
             remove_directory(old)
 
@@ -176,7 +178,7 @@ def _load(folder: Path) -> Checkpoint:
     saved = read_json(folder / "trainer_state.json")
     if saved.pop("format") > _FORMAT:
         raise CheckpointError(f"{folder}: written by a newer version of zh-lstm-lm; update it")
-    saved["history"] = History(saved["history"])
+    saved["history"], saved["curve"] = History(saved["history"]), LearningCurve(saved.get("curve", ()))
     if saved["best_loss"] is None:
         saved["best_loss"] = math.inf
     tensors = (load_tensors(read_bytes(folder / f"{name}.safetensors")) for name in _TENSORS)

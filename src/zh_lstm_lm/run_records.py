@@ -1,5 +1,6 @@
 """What a run tells of itself: a record for each evaluation, what makes it the run it is, how its model was trained."""
 
+import hashlib
 import math
 import platform
 from collections.abc import Mapping
@@ -14,8 +15,9 @@ from zh_lstm_lm.evaluation import EvaluationResult
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.token_stream import TokenStream
 from zh_lstm_lm.training_state import TrainerState
+from zh_lstm_lm.vocabulary import Vocabulary
 
-__all__ = ["make_record", "make_summary", "run_description"]
+__all__ = ["describe_texts", "make_record", "make_summary", "run_description"]
 
 
 def make_record(state: TrainerState, *, spells: bool, valid: EvaluationResult | None, seconds: float) -> dict[str, Any]:
@@ -81,6 +83,27 @@ def run_description(
             "device": str(model.device),
         },
     }
+
+
+def describe_texts(vocabulary: Vocabulary, train: TokenStream, valid: TokenStream | None) -> dict[str, Any]:
+    """What a run reads and how, for whoever compares it with another.
+
+    Args:
+        vocabulary: The vocabulary of its model.
+        train: The training text.
+        valid: The held-out text; its SHA-256 sum is the same under every tokenizer and vocabulary.
+    """
+    texts: dict[str, Any] = {"tokenizer": vocabulary.tokenizer.fingerprint, "vocab_size": len(vocabulary)}
+    for name, stream in (("train", train), ("valid", valid)):
+        if stream is not None:
+            sizes = {"documents": stream.num_documents, "characters": stream.num_characters, "tokens": len(stream)}
+            texts[name] = {**sizes, "clean": stream.clean}
+    if valid is not None:
+        sha256 = hashlib.sha256()
+        for text in valid.texts():
+            sha256.update(text.encode("utf-8") + b"\0")
+        texts["valid"]["sha256"] = sha256.hexdigest()
+    return texts
 
 
 def _figures(part: str, result: EvaluationResult) -> dict[str, Any]:

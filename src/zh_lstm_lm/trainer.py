@@ -20,7 +20,7 @@ from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.optimization import Optimizer, clip_gradients, learning_rate_at, sparse_embedding
 from zh_lstm_lm.rare_characters import spell_some_hapaxes
 from zh_lstm_lm.recurrent import LSTMState, detach_state
-from zh_lstm_lm.run_records import make_record, make_summary, run_description
+from zh_lstm_lm.run_records import describe_texts, make_record, make_summary, run_description
 from zh_lstm_lm.time_budget import TimeBudget, estimate_evaluation
 from zh_lstm_lm.token_stream import TokenStream
 from zh_lstm_lm.trainer_config import TrainerConfig
@@ -268,6 +268,7 @@ class Trainer:
             return self.state
         self._folder = folder = RunFolder(Path(self.config.run_dir), keep_last=self.config.keep_last)
         description = run_description(self.config.to_dict(), self.model, self._train_ids, self._valid_ids)
+        description["text"] = describe_texts(self.model.vocabulary, self.train, self.valid)
         if not folder.holds_run():
             folder.begin(description)
             return self.state

@@ -10,7 +10,10 @@ from typing import Any
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.storage import atomic_write
 
-__all__ = ["History", "TrainerState"]
+__all__ = ["History", "LearningCurve", "TrainerState"]
+
+_MAX_RECORDS = 512  # even, so that each has another to join
+_SUMS = ("updates", "num_targets", "num_characters", "loss_sum", "gradient_norm_sum", "seconds")
 
 
 class History(list[dict[str, Any]]):
@@ -43,6 +46,31 @@ class History(list[dict[str, Any]]):
         return cls(records)
 
 
+class LearningCurve(History):
+    """Records of a few updates each, over the whole run; where there are more than 512, each two become one.
+
+    A record holds sums, so that joining two loses nothing but resolution: ``step`` after its last update, its number of
+    ``updates``, ``num_targets`` and ``num_characters``, ``loss_sum`` in nats, ``gradient_norm_sum`` and
+    ``gradient_norm_max`` before clipping, ``learning_rate`` of the last update, and ``seconds``.
+    """
+
+    def add(self, update: dict[str, Any]) -> None:
+        """Takes in the record of one update."""
+        span = self[0]["updates"] if self else 1
+        if not self or self[-1]["updates"] >= span:
+            if len(self) >= _MAX_RECORDS:
+                self[:] = map(_joined, self[::2], self[1::2])
+            self.append(update)
+        else:
+            self[-1] = _joined(self[-1], update)
+
+
+def _joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    sums = {name: first[name] + second[name] for name in _SUMS}
+    highest = max(first["gradient_norm_max"], second["gradient_norm_max"])
+    return {**second, **sums, "gradient_norm_max": highest}
+
+
 @dataclass
 class TrainerState:
     """Where a run stands; callbacks read it, and may ask it to stop.
@@ -64,6 +92,7 @@ class TrainerState:
         learning_rate: The rate of the last update.
         best_loss: Lowest held-out loss so far, in nats a token.
         history: The records so far.
+        curve: What a few updates at a time came to.
         stop_reason: Why the run ended, or None: ``"finished"``, ``"interrupted"``, or what a callback gave.
     """
 
@@ -83,6 +112,7 @@ class TrainerState:
     learning_rate: float = 0.0
     best_loss: float = math.inf
     history: History = field(default_factory=History)
+    curve: LearningCurve = field(default_factory=LearningCurve)
     stop_reason: str | None = None
 
     @property
@@ -104,7 +134,7 @@ class TrainerState:
         clipped: bool,
         seconds: float,
     ) -> None:
-        """Adds one update to the epoch's sums."""
+        """Adds one update, whose rate is `learning_rate`, to the epoch's sums and to the curve."""
         self.step += 1
         self.window += 1
         self.updates += 1
@@ -115,6 +145,19 @@ class TrainerState:
         self.largest_gradient_norm = max(self.largest_gradient_norm, gradient_norm)
         self.clipped_updates += clipped
         self.training_seconds += seconds
+        self.curve.add(
+            {
+                "step": self.step,
+                "updates": 1,
+                "num_targets": num_targets,
+                "num_characters": num_characters,
+                "loss_sum": loss_sum,
+                "gradient_norm_sum": gradient_norm,
+                "gradient_norm_max": gradient_norm,
+                "learning_rate": self.learning_rate,
+                "seconds": seconds,
+            }
+        )
 
     def begin_epoch(self) -> None:
         """Sets the epoch's sums and position back."""

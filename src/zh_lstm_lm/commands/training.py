@@ -60,10 +60,12 @@ def add_commands(add: AddCommand) -> None:
     training.add_argument("--seed", type=int, help="for the first weights and for dropout")
     training.add_argument("--device", help="auto, cpu, cuda …")
     training.add_argument("--run-dir", help="folder for checkpoints and history (MODEL.run beside the output)")
+    training.add_argument("--sample-prompt", metavar="TEXT", default="", help="how the passage of every epoch begins")
     training.add_argument("--resume", action="store_true", help="go on from the run folder's last checkpoint")
 
 
 def _train(parsed: argparse.Namespace) -> int:
+    from zh_lstm_lm.epoch_samples import EpochSamples
     from zh_lstm_lm.evaluation import evaluate
     from zh_lstm_lm.model import LSTMLanguageModel, ModelConfig
     from zh_lstm_lm.storage import check_place
@@ -78,6 +80,7 @@ def _train(parsed: argparse.Namespace) -> int:
         parsed, "embedding_dim", "hidden_size", "num_layers", "dropout", "tie_weights", "seed", output="output_layer"
     )
     checked = ModelConfig(**sizes)  # before the long work of reading
+    samples = EpochSamples(parsed.sample_prompt)
     check_place(Path(parsed.output))
     if parsed.base is None:
         corpus = read_stream(parsed, chosen_tokenizer(parsed), parsed.normalize)
@@ -96,7 +99,7 @@ def _train(parsed: argparse.Namespace) -> int:
         f"{model.config.embedding_dim}, hidden {model.config.hidden_size}, {model.config.output} softmax)",
         flush=True,
     )
-    trainer = Trainer(model, train, valid, config, progress=not parsed.quiet)
+    trainer = Trainer(model, train, valid, config, callbacks=[samples], progress=not parsed.quiet)
     trainer.fit(resume=parsed.resume)
     model.save_pretrained(parsed.output)
     if trainer.state.stop_reason == "interrupted":
