@@ -95,10 +95,10 @@ def describe_texts(vocabulary: Vocabulary, train: TokenStream, valid: TokenStrea
     """
     texts: dict[str, Any] = {"tokenizer": vocabulary.tokenizer.fingerprint, "vocab_size": len(vocabulary)}
     for name, stream in (("train", train), ("valid", valid)):
-        if stream is not None:
+        if stream:
             sizes = {"documents": stream.num_documents, "characters": stream.num_characters, "tokens": len(stream)}
             texts[name] = {**sizes, "clean": stream.clean}
-    if valid is not None:
+    if valid:
         sha256 = hashlib.sha256()
         for text in valid.texts():
             sha256.update(text.encode("utf-8") + b"\0")
