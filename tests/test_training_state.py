@@ -123,7 +123,12 @@ def test_the_curve_keeps_every_sum_in_few_records(updates: int) -> None:
     for number in range(updates):
         state.learning_rate = 1 / (number + 1)
         state.count_update(
-            loss_sum=float(number), num_targets=2, num_characters=3, gradient_norm=number % 11, seconds=0.5
+            loss_sum=float(number),
+            num_targets=2,
+            num_characters=3,
+            gradient_norm=number % 11,
+            clipped=number % 11 > 8,
+            seconds=0.5,
         )
     curve = state.curve
     assert len(curve) <= 512
@@ -134,6 +139,7 @@ def test_the_curve_keeps_every_sum_in_few_records(updates: int) -> None:
     assert sum(record["num_characters"] for record in curve) == 3 * updates
     assert sum(record["seconds"] for record in curve) == updates / 2
     assert sum(record["gradient_norm_sum"] for record in curve) == sum(number % 11 for number in range(updates))
+    assert sum(record["clipped_updates"] for record in curve) == sum(number % 11 > 8 for number in range(updates))
     begin = 0
     for record in curve:
         span = range(begin, record["step"])
@@ -148,7 +154,15 @@ def test_the_curve_keeps_every_sum_in_few_records(updates: int) -> None:
 def test_a_curve_goes_on_where_it_was_saved(tmp_path: Path) -> None:
     def update(step: int) -> dict[str, float]:
         sums = {"num_targets": 2, "num_characters": 3, "loss_sum": 0.25 * step, "gradient_norm_sum": 1.5}
-        return {"step": step, "updates": 1, **sums, "gradient_norm_max": 1.5, "learning_rate": 0.1, "seconds": 0.5}
+        return {
+            "step": step,
+            "updates": 1,
+            "clipped_updates": 0,
+            **sums,
+            "gradient_norm_max": 1.5,
+            "learning_rate": 0.1,
+            "seconds": 0.5,
+        }
 
     whole = LearningCurve()
     for step in range(1, 1_101):

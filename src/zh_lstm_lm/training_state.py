@@ -13,7 +13,7 @@ from zh_lstm_lm.storage import atomic_write
 __all__ = ["History", "LearningCurve", "TrainerState"]
 
 _MAX_RECORDS = 512  # even, so that each has another to join
-_SUMS = ("updates", "num_targets", "num_characters", "loss_sum", "gradient_norm_sum", "seconds")
+_SUMS = ("updates", "clipped_updates", "num_targets", "num_characters", "loss_sum", "gradient_norm_sum", "seconds")
 
 
 class History(list[dict[str, Any]]):
@@ -50,7 +50,7 @@ class LearningCurve(History):
     """Records of a few updates each, over the whole run; where there are more than 512, each two become one.
 
     A record holds sums, so that joining two loses nothing but resolution: ``step`` after its last update, its number of
-    ``updates``, ``num_targets`` and ``num_characters``, ``loss_sum`` in nats, ``gradient_norm_sum`` and
+    ``updates`` and ``clipped_updates``, ``num_targets`` and ``num_characters``, ``loss_sum`` in nats, ``gradient_norm_sum`` and
     ``gradient_norm_max`` before clipping, ``learning_rate`` of the last update, and ``seconds``.
     """
 
@@ -149,6 +149,7 @@ class TrainerState:
             {
                 "step": self.step,
                 "updates": 1,
+                "clipped_updates": int(clipped),
                 "num_targets": num_targets,
                 "num_characters": num_characters,
                 "loss_sum": loss_sum,
