@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, Vocabulary
-from zh_lstm_lm.optimization import Optimizer, clip_gradients, learning_rate_at, sparse_embedding
+from zh_lstm_lm.optimization import Optimizer, clip_gradients, learning_rate_at, settle_rows, sparse_embedding
 
 KINDS: dict[str, dict[str, Any]] = {
     "full": {"output": "full"},
@@ -53,6 +53,20 @@ def dense_gradients(model: nn.Module) -> dict[str, Tensor]:
         assert parameter.grad is not None, name
         gradients[name] = parameter.grad.to_dense() if parameter.grad.is_sparse else parameter.grad
     return gradients
+
+
+def test_settled_rows_are_the_same_gradient(vocabulary: Vocabulary) -> None:
+    model, batch = make(vocabulary, "full"), next(batches(vocabulary))
+    compute_gradients(model, batch)
+    gradient = model.embedding.weight.grad
+    assert gradient is not None
+    rows = torch.unique(torch.cat([batch[0].flatten(), torch.tensor([0, len(vocabulary) - 1])]))  # more than it has
+    settled = settle_rows(gradient, rows)
+    assert settled.is_coalesced()
+    assert torch.equal(settled._indices()[0], rows)
+    torch.testing.assert_close(settled.to_dense(), gradient.to_dense())
+    settled.coalesce()._values().mul_(2.0)  # clipping scales in place
+    torch.testing.assert_close(settled.to_dense(), 2.0 * gradient.to_dense())
 
 
 # --- clipping -----------------------------------------------------------------------------------------------------

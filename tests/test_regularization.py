@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from zh_lstm_lm.regularization import locked_dropout
+from zh_lstm_lm.regularization import LaneGenerator, locked_dropout
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -41,6 +41,26 @@ def test_the_mask_comes_from_the_generator_alone() -> None:
     assert not torch.equal(first, other)
     generator = seeded()
     assert not torch.equal(locked_dropout(values, 0.5, generator), locked_dropout(values, 0.5, generator))
+
+
+def test_masks_of_lanes_do_not_depend_on_their_division() -> None:
+    values = torch.ones(7, 3, 5)
+    whole = locked_dropout(values, 0.5, seeded())
+    parts = []
+    for first, last in ((0, 2), (2, 6), (6, 7)):
+        generator = LaneGenerator()
+        generator.manual_seed(0)
+        generator.first, generator.num_lanes = first, 7
+        parts.append(locked_dropout(values[first:last], 0.5, generator))
+    assert torch.equal(torch.cat(parts), whole)
+    assert torch.equal(generator.get_state(), drawn_once(7))
+
+
+def drawn_once(rows: int) -> torch.Tensor:
+    """The state of the generator after a mask for so many rows."""
+    generator = seeded()
+    locked_dropout(torch.ones(rows, 3, 5), 0.5, generator)
+    return generator.get_state()
 
 
 def test_without_a_generator_it_follows_the_global_seed() -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from zh_lstm_lm.errors import ConfigError as ConfigError
     from zh_lstm_lm.errors import DataError as DataError
     from zh_lstm_lm.errors import MissingDependencyError as MissingDependencyError
+    from zh_lstm_lm.errors import RankError as RankError
     from zh_lstm_lm.errors import VocabularyError as VocabularyError
     from zh_lstm_lm.errors import ZhLstmLmError as ZhLstmLmError
     from zh_lstm_lm.estimates import TrainingEstimate as TrainingEstimate
@@ -53,6 +54,7 @@ _HOMES = {
     "LSTMLanguageModel": "model",
     "MissingDependencyError": "errors",
     "ModelConfig": "model",
+    "RankError": "errors",
     "Sampler": "sampler",
     "SamplerConfig": "sampler",
     "Score": "evaluation",

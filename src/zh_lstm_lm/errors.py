@@ -5,6 +5,7 @@
     ├── DataError (ValueError)                a text, a file or a folder that cannot be read, used or written
     ├── VocabularyError (ValueError)          a token or an id that a vocabulary does not have, or may not take
     ├── CheckpointError (ValueError)          a saved folder that is missing, foreign, damaged, or cannot be written
+    ├── RankError (RuntimeError)              another process of a run of several has ended, or says nothing
     └── MissingDependencyError (ImportError)  an optional library that is not installed
 
 `except ZhLstmLmError` catches them all. A message names the thing, the value received, what was expected and the
@@ -16,6 +17,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "MissingDependencyError",
+    "RankError",
     "VocabularyError",
     "ZhLstmLmError",
 ]
@@ -39,6 +41,10 @@ class VocabularyError(ZhLstmLmError, ValueError):
 
 class CheckpointError(ZhLstmLmError, ValueError):
     """A saved model or run is missing, foreign, damaged, or cannot be written."""
+
+
+class RankError(ZhLstmLmError, RuntimeError):
+    """Another process of a run of several has ended or says nothing; without it the others cannot go on."""
 
 
 class MissingDependencyError(ZhLstmLmError, ImportError):

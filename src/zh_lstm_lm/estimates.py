@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import torch
+
 from zh_lstm_lm.callbacks import Callback
 from zh_lstm_lm.model import LSTMLanguageModel, ModelConfig
 from zh_lstm_lm.token_stream import TokenStream
@@ -58,6 +60,8 @@ class _Stopwatch(Callback):
         self.times: list[float] = []
 
     def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)  # an update ends when the device is through with it
         self.times.append(self._clock())
 
 

@@ -14,6 +14,7 @@ from zh_lstm_lm import sizing
 from zh_lstm_lm._config import Config, check_choice, check_integer, check_number, check_type
 from zh_lstm_lm.batches import IGNORED
 from zh_lstm_lm.errors import CheckpointError, ConfigError, DataError
+from zh_lstm_lm.memory import check_fits
 from zh_lstm_lm.model_folder import read_description, read_weights, write_model_folder
 from zh_lstm_lm.output_layers import DEFAULT_DIV_VALUE, AdaptiveSoftmax, FullSoftmax, OutputLayer, default_cutoffs
 from zh_lstm_lm.recurrent import LSTMLayer, LSTMState
@@ -156,6 +157,13 @@ class LSTMLanguageModel(nn.Module):
                     config.hidden_size, len(vocabulary), config.cutoffs, div_value=config.div_value
                 )
         if device.type != "meta":
+            weights = sum(parameter.nbytes for parameter in self.parameters())
+            check_fits(
+                f"{self.num_parameters:,} weights",
+                weights,
+                device,
+                smaller="hidden_size, embedding_dim or the vocabulary",
+            )
             self.to_empty(device=device)
             self.reset_parameters()
 
@@ -246,14 +254,18 @@ class LSTMLanguageModel(nn.Module):
         targets: Tensor,
         state: LSTMState | None = None,
         *,
+        num_targets: int | None = None,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, LSTMState]:
         """The training path: cross-entropy, without scores of the whole vocabulary where it can do without.
 
         Args:
             inputs: Token ids. **Shape:** (batch, time), int64.
-            targets: The ids that follow; -100 is not counted. **Shape:** (batch, time), int64.
+            targets: The ids that follow; -100 is not counted. On the CPU they may stay there, also where the model is
+                elsewhere. **Shape:** (batch, time), int64.
             state: What was read before; None for nothing.
+            num_targets: What the sum over the counted targets is divided by, where this is a part of a larger batch;
+                None for their number.
             generator: Where dropout masks are drawn from; None for PyTorch's global one.
 
         Returns:
@@ -261,7 +273,8 @@ class LSTMLanguageModel(nn.Module):
             **Shape:** (), and the state after the last input.
         """
         log_probs, state = self.target_log_probs(inputs, targets, state, generator=generator)
-        return -log_probs.sum() / (targets != IGNORED).sum().clamp(min=1), state
+        counted = (targets != IGNORED).sum().clamp(min=1) if num_targets is None else max(1, num_targets)
+        return -log_probs.sum() / counted, state
 
     def target_log_probs(
         self,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zh_lstm_lm.model import LSTMLanguageModel
 
-__all__ = ["Optimizer", "clip_gradients", "learning_rate_at", "sparse_embedding"]
+__all__ = ["Optimizer", "clip_gradients", "learning_rate_at", "settle_rows", "sparse_embedding"]
 
 
 @contextmanager
@@ -95,6 +95,20 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tenso
     norm = nn.utils.get_total_norm(values)
     torch._foreach_mul_(values, (max_norm / (norm + 1e-6)).clamp(max=1.0))
     return norm
+
+
+def settle_rows(gradient: Tensor, rows: Tensor) -> Tensor:
+    """A sparse gradient that has each of `rows` once: coalesced without asking the device which rows it has.
+
+    Args:
+        gradient: A sparse gradient. **Shape:** (num_rows, width).
+        rows: Rows of it, rising; those that it lacks become zero. **Shape:** (rows,), int64.
+    """
+    values = gradient._values().new_zeros(len(rows), gradient.shape[1])
+    values.index_add_(0, torch.searchsorted(rows, gradient._indices()[0]), gradient._values())
+    return torch.sparse_coo_tensor(
+        rows[None], values, gradient.shape, is_coalesced=True, check_invariants=False
+    )  # a check would wait for the device
 
 
 def learning_rate_at(step: int, *, peak: float, schedule: str, warmup_steps: int, planned_steps: int | None) -> float:

@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from zh_lstm_lm.batches import IGNORED
+from zh_lstm_lm.devices import autocast_dtype, on_device
 
 __all__ = ["DEFAULT_DIV_VALUE", "AdaptiveSoftmax", "FullSoftmax", "OutputLayer", "default_cutoffs", "tail_width"]
 
@@ -28,7 +29,9 @@ class _TargetLogProbs(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
-        logits = torch.addmm(bias, hidden, weight.t())  # (rows, classes)
+        logits = torch.addmm(bias.to(hidden.dtype), hidden, weight.t())  # (rows, classes)
+        if logits.dtype in (torch.bfloat16, torch.float16):
+            logits = logits.float()  # too few digits for sums
         chosen = targets[:, None]
         highest, of_chosen = logits.amax(1, keepdim=True), logits.gather(1, chosen)
         probs = logits.sub_(highest).exp_()
@@ -42,11 +45,15 @@ class _TargetLogProbs(torch.autograd.Function):
         hidden, weight, targets, probs = ctx.saved_tensors
         of_logits = probs * -gradient[:, None]  # g · (one-hot − p), (rows, classes)
         of_logits.scatter_add_(1, targets[:, None], gradient[:, None])
-        return of_logits @ weight, of_logits.t() @ hidden, of_logits.sum(0), None
+        of_bias = of_logits.sum(0)
+        of_logits = of_logits.to(hidden.dtype)
+        return of_logits @ weight, of_logits.t() @ hidden, of_bias, None
 
 
 def target_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
     """Log-probability of one class a row under a softmax over a linear layer; 0 where the target is `IGNORED`.
+
+    Inside `torch.autocast` the matrix products are in its type, all else in float32.
 
     Args:
         hidden: **Shape:** (rows, width).
@@ -57,6 +64,9 @@ def target_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tens
     Returns:
         In nats. **Shape:** (rows,).
     """
+    low = autocast_dtype(hidden.device)
+    if low is not None:
+        hidden, weight = hidden.to(low), weight.to(low)  # here, so that the gradient's products are in it too
     counted = targets != IGNORED
     log_probs: Tensor = _TargetLogProbs.apply(hidden, weight, bias, targets * counted)  # type: ignore[no-untyped-call]
     return log_probs * counted
@@ -85,7 +95,8 @@ class OutputLayer(nn.Module):
 
         Args:
             hidden: **Shape:** (rows, hidden_size).
-            targets: Token ids. **Shape:** (rows,).
+            targets: Token ids; on the CPU they may stay there, and then nothing waits for a device to find out where
+                they fall. **Shape:** (rows,).
             tied: The shared weight. **Shape:** (vocab_size, embedding_dim).
 
         Returns:
@@ -134,7 +145,7 @@ class FullSoftmax(OutputLayer):
     def target_log_probs(self, hidden: Tensor, targets: Tensor, tied: Tensor | None = None) -> Tensor:
         """See `OutputLayer.target_log_probs`."""
         hidden, weight = self._projected(hidden, tied)
-        return target_log_probs(hidden, weight, self.bias, targets)
+        return target_log_probs(hidden, weight, self.bias, on_device(targets, hidden.device))
 
     def reset_parameters(self, generator: torch.Generator, counts: Tensor) -> None:
         """See `OutputLayer.reset_parameters`."""
@@ -187,16 +198,18 @@ class AdaptiveSoftmax(OutputLayer):
 
     def target_log_probs(self, hidden: Tensor, targets: Tensor, tied: Tensor | None = None) -> Tensor:
         """See `OutputLayer.target_log_probs`."""
+        device = hidden.device
         bounds = torch.tensor(self.cutoffs[:-1], device=targets.device)
         cluster = torch.bucketize(targets, bounds, right=True)  # (rows,), 0 for the head and for IGNORED
         entry = torch.where(cluster > 0, self.head_size - 1 + cluster, targets)
-        result = target_log_probs(hidden, self.head.weight, self.head.bias, entry)
+        result = target_log_probs(hidden, self.head.weight, self.head.bias, on_device(entry, device))
         in_head, *sizes = torch.bincount(cluster, minlength=len(self.cutoffs)).tolist()
-        rows = cluster.argsort(stable=True)[in_head:]  # tail by tail; taken at once, so that their gradient is too
-        if not len(rows):
+        in_tails = cluster.argsort(stable=True)[in_head:]  # tail by tail; taken at once, so that their gradient is too
+        if not len(in_tails):
             return result
+        rows = on_device(in_tails, device)
         states = torch.split(hidden.index_select(0, rows), sizes)
-        tokens = torch.split(targets.index_select(0, rows), sizes)
+        tokens = torch.split(on_device(targets.index_select(0, in_tails), device), sizes)
         within = [
             target_log_probs(narrow(states[number]), tail.weight, tail.bias, tokens[number] - self.cutoffs[number])
             for number, (narrow, tail) in enumerate(self._clusters())

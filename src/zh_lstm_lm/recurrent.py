@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from zh_lstm_lm.devices import autocast_dtype
+
 __all__ = ["LSTMLayer", "LSTMState", "detach_state"]
 
 LSTMState: TypeAlias = tuple[Tensor, Tensor]
@@ -22,6 +24,9 @@ class LSTMLayer(nn.LSTM):
     @override
     def forward(self, inputs: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:  # type: ignore[override]
         """Reads inputs, **Shape:** (batch, time, input_size), from a state. See `torch.nn.LSTM`."""
+        if autocast_dtype(inputs.device) is not None:  # cuDNN's LSTM would be in float16, too narrow for its gradients
+            with torch.autocast(inputs.device.type, enabled=False):
+                return self.forward(inputs.to(state[0].dtype), state)
         if inputs.shape[1] != 1 or torch.is_grad_enabled() or inputs.device.type != "cpu":
             result: tuple[Tensor, LSTMState] = super().forward(inputs, state)
             return result

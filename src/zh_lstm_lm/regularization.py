@@ -3,7 +3,19 @@
 import torch
 from torch import Tensor
 
-__all__ = ["locked_dropout"]
+__all__ = ["LaneGenerator", "locked_dropout"]
+
+
+class LaneGenerator(torch.Generator):
+    """A generator for a part of the lanes, which draws for all of them, so that masks do not depend on the division.
+
+    Attributes:
+        first: The first lane of the part.
+        num_lanes: All lanes.
+    """
+
+    first = 0
+    num_lanes = 0
 
 
 def locked_dropout(values: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
@@ -20,5 +32,9 @@ def locked_dropout(values: Tensor, probability: float, generator: torch.Generato
     if probability == 0.0:
         return values
     keep = 1.0 - probability
-    mask = values.new_empty(values.shape[0], 1, values.shape[2]).bernoulli_(keep, generator=generator)
+    batch, _, features = values.shape
+    first, num_lanes = 0, batch
+    if isinstance(generator, LaneGenerator):
+        first, num_lanes = generator.first, generator.num_lanes
+    mask = values.new_empty(num_lanes, 1, features).bernoulli_(keep, generator=generator)[first : first + batch]
     return values * mask.div_(keep)  # (batch, time, features) * (batch, 1, features)

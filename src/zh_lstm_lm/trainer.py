@@ -13,9 +13,11 @@ from zh_lstm_lm._config import check_type
 from zh_lstm_lm.batches import IGNORED, TrainingWindows
 from zh_lstm_lm.callbacks import Callback, EarlyStopping, ProgressCallback, notify
 from zh_lstm_lm.checkpoint import Checkpoint, RunFolder
+from zh_lstm_lm.devices import autocast, choose_device, matrix_precision
 from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.evaluation import evaluate_ids
 from zh_lstm_lm.interruption import catch_interruption
+from zh_lstm_lm.memory import check_fits, scores_per_token, training_memory
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.optimization import Optimizer, clip_gradients, learning_rate_at, sparse_embedding
 from zh_lstm_lm.rare_characters import spell_some_hapaxes
@@ -123,7 +125,8 @@ class Trainer:
     def _train(self, state: TrainerState) -> None:
         """The loop: update after update, with an evaluation after every epoch and at the end."""
         self.model.train()
-        with sparse_embedding(self.model), catch_interruption() as interruption:
+        exact = matrix_precision(self._device, self.config.precision)
+        with sparse_embedding(self.model), exact, catch_interruption() as interruption:
             while True:
                 if self._evaluation_is_due():
                     self._evaluate()
@@ -152,7 +155,8 @@ class Trainer:
             )
         lanes = config.batch_size or max(1, min(32, len(self._train_ids) // (100 * config.bptt_len)))
         self._windows = TrainingWindows(self._train_ids, batch_size=lanes, bptt_len=config.bptt_len)
-        self._device = config.choose_device()
+        self._device = choose_device(config.device)
+        self._check_memory()
         self.model.to(self._device)
         self._optimizer = Optimizer(self.model, betas=config.betas)
         self._generator = torch.Generator(self._device).manual_seed(config.seed)
@@ -163,6 +167,20 @@ class Trainer:
         self._saved = (0, 0, False)  # update, records and end of the newest checkpoint
         planned = config.step_budget(len(self._windows)) if config.max_minutes is None else None
         self.state = TrainerState(steps_per_epoch=len(self._windows), planned_steps=planned)
+
+    def _check_memory(self) -> None:
+        """Refuses a run that cannot fit the device, before anything is allocated there."""
+        sizes, counts = self.model.config, torch.tensor(self.model.vocabulary.counts)
+        needed = training_memory(
+            num_parameters=self.model.num_parameters,
+            num_tokens=self._windows.batch_size * self._windows.bptt_len,
+            hidden_size=sizes.hidden_size,
+            num_layers=sizes.num_layers,
+            scores=scores_per_token(counts, sizes.cutoffs),
+            itemsize=self.model.embedding.weight.itemsize,
+        )
+        smaller = "batch_size, bptt_len, hidden_size or the vocabulary"
+        check_fits(f"training {self.model.num_parameters:,} weights", needed, self._device, smaller=smaller)
 
     def _done(self) -> bool:
         """Whether the run has ended, by its budget or by a callback."""
@@ -178,7 +196,8 @@ class Trainer:
         began = self._clock()
         batch = self._windows[state.window]
         inputs, targets = batch.inputs.to(self._device), batch.targets.to(self._device)
-        loss, carried = self.model.loss(inputs, targets, self._carried, generator=self._generator)
+        with autocast(self._device, config.precision):
+            loss, carried = self.model.loss(inputs, targets, self._carried, generator=self._generator)
         loss.backward()  # type: ignore[no-untyped-call]
         norm, mean = float(clip_gradients(self.model.parameters(), config.max_grad_norm)), loss.item()
         if not math.isfinite(norm + mean):

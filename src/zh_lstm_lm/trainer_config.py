@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from os import PathLike
 
-import torch
-
 from zh_lstm_lm._config import Config, check_choice, check_integer, check_number, check_type
+from zh_lstm_lm.devices import PRECISIONS
 from zh_lstm_lm.errors import ConfigError
 
 __all__ = ["TrainerConfig"]
@@ -36,6 +35,9 @@ class TrainerConfig(Config):
         checkpoint_minutes: A checkpoint is written at least this often, besides every epoch's end.
         keep_last: Checkpoints that are kept.
         device: ``"auto"`` (a CUDA device if there is one), or a name such as ``"cpu"`` or ``"cuda:1"``.
+        precision: What matrices are multiplied in: ``"float32"``, ``"tf32"`` (CUDA only) or ``"bfloat16"`` (the LSTM in
+            tf32 on CUDA, in float32 elsewhere). ``"auto"`` is tf32 on CUDA and float32 elsewhere. Weights, sums and
+            updates are float32 in all of them.
     """
 
     max_epochs: int | None = None
@@ -55,6 +57,7 @@ class TrainerConfig(Config):
     checkpoint_minutes: float = 10.0
     keep_last: int = 2
     device: str = "auto"
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("max_epochs", "max_steps", "batch_size", "patience"):
@@ -76,22 +79,7 @@ class TrainerConfig(Config):
         check_number("checkpoint_minutes", self.checkpoint_minutes, exclusive=True)
         check_integer("keep_last", self.keep_last, minimum=1)
         check_type("device", self.device, str)
-
-    def choose_device(self) -> torch.device:
-        """The device to train on.
-
-        Raises:
-            ConfigError: There is no such device here.
-        """
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            raise ConfigError(
-                f"device {self.device!r} cannot be used here ({error}); device='auto' takes one that can"
-            ) from error
-        return torch.device(self.device)
+        check_choice("precision", self.precision, PRECISIONS)
 
     def step_budget(self, steps_per_epoch: int) -> int | None:
         """The updates that the budgets other than time allow; None if only time bounds the run."""

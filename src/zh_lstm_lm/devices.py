@@ -1,0 +1,88 @@
+"""Where tensors are and how exactly they are multiplied: the device, copies that wait for nothing, precision."""
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import torch
+from torch import Tensor
+
+from zh_lstm_lm.errors import ConfigError
+
+__all__ = ["PRECISIONS", "autocast", "autocast_dtype", "choose_device", "matrix_precision", "on_device"]
+
+PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
+"""What matrices are multiplied in; sums, weights and their updates are always float32 (or what the model is in)."""
+
+
+def choose_device(name: str, *, local_rank: int | None = None) -> torch.device:
+    """The device of a name.
+
+    Args:
+        name: ``"auto"`` (a CUDA device if there is one), or a name such as ``"cpu"`` or ``"cuda:1"``.
+        local_rank: The number of this process among those on this machine, each of which has a CUDA device of its own;
+            None for one that is alone.
+
+    Raises:
+        ConfigError: There is no such device here.
+    """
+    wanted = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    try:
+        torch.empty(0, device=wanted)
+        device = torch.device(wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device {name!r} cannot be used here ({error}); device='auto' takes one that can") from error
+    if device.type != "cuda" or local_rank is None:
+        return device
+    if local_rank >= torch.cuda.device_count():
+        raise ConfigError(
+            f"process {local_rank + 1} of this machine has no CUDA device of its own, there are "
+            f"{torch.cuda.device_count()}; start as many processes as devices, or train with device='cpu'"
+        )
+    return torch.device("cuda", local_rank)
+
+
+def on_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device; a copy to CUDA goes through pinned memory, and nobody waits for it."""
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+@contextmanager
+def matrix_precision(device: torch.device, precision: str) -> Iterator[None]:
+    """Sets what CUDA multiplies float32 matrices in inside the block; the settings that were there come back.
+
+    ``"float32"`` is exact. ``"tf32"``, which is what ``"auto"`` means, keeps 10 bits of the mantissa and is many times
+    as fast. The LSTM stays with it under ``"bfloat16"`` too.
+
+    Raises:
+        ConfigError: The device has no such precision.
+    """
+    if device.type != "cuda":
+        if precision == "tf32":
+            raise ConfigError(f"precision 'tf32' is one of CUDA devices, got device {str(device)!r}; give 'float32'")
+        yield
+        return
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    try:
+        matmul.allow_tf32 = cudnn.allow_tf32 = precision != "float32"
+        with torch.cuda.device(device):
+            yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """The block in which a loss is computed: with ``"bfloat16"``, matrix products outside the LSTM are in bfloat16."""
+    if precision != "bfloat16":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """The type in which a surrounding `torch.autocast` wants matrices multiplied; None outside of one."""
+    if not torch.amp.is_autocast_available(device.type) or not torch.is_autocast_enabled(device.type):
+        return None
+    return torch.get_autocast_dtype(device.type)
