@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from zh_lstm_lm.sample import sample_novel as sample_novel
     from zh_lstm_lm.sampler import Sampler as Sampler
     from zh_lstm_lm.sampler import SamplerConfig as SamplerConfig
+    from zh_lstm_lm.studies.config import StudyConfig as StudyConfig
+    from zh_lstm_lm.studies.result import StudyResult as StudyResult
+    from zh_lstm_lm.studies.study import study as study
     from zh_lstm_lm.token_stream import TokenStream as TokenStream
     from zh_lstm_lm.tokenizers.base import Tokenizer as Tokenizer
     from zh_lstm_lm.tokenizers.probe import TokenizerMismatchWarning as TokenizerMismatchWarning
@@ -58,6 +61,8 @@ _HOMES = {
     "Sampler": "sampler",
     "SamplerConfig": "sampler",
     "Score": "evaluation",
+    "StudyConfig": "studies.config",
+    "StudyResult": "studies.result",
     "TokenStream": "token_stream",
     "TrainingEstimate": "estimates",
     "Tokenizer": "tokenizers.base",
@@ -73,6 +78,7 @@ _HOMES = {
     "get_tokenizer": "tokenizers.registry",
     "sample_novel": "sample",
     "score": "evaluation",
+    "study": "studies.study",
 }
 
 __all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605

@@ -1,0 +1,1 @@
+"""Studies: the same training under one condition after another, measured and judged."""

@@ -1,0 +1,181 @@
+"""Running a study: every setting with every seed, each kept as soon as it is measured."""
+
+import hashlib
+import logging
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zh_lstm_lm._config import check_choice, check_type
+from zh_lstm_lm._version import __version__
+from zh_lstm_lm.callbacks import Callback
+from zh_lstm_lm.devices import choose_device
+from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.model import ModelConfig
+from zh_lstm_lm.storage import check_place, remove_directory
+from zh_lstm_lm.studies.base import Study
+from zh_lstm_lm.studies.config import StudyConfig
+from zh_lstm_lm.studies.epochs import EpochsStudy
+from zh_lstm_lm.studies.progress import RunProgress, show_line
+from zh_lstm_lm.studies.result import STUDY_FILE, StudyResult
+from zh_lstm_lm.studies.seq_len import SeqLenStudy
+from zh_lstm_lm.studies.tables import line_of
+from zh_lstm_lm.studies.vocabularies import VocabularyStudy
+from zh_lstm_lm.token_stream import TokenStream
+from zh_lstm_lm.trainer_config import TrainerConfig
+
+__all__ = ["study"]
+
+logger = logging.getLogger(__name__)
+
+_IDENTITY = ("kind", "corpus", "equality", "seeds", "options")
+_KINDS: Mapping[str, type[Study]] = {"seq-len": SeqLenStudy, "epochs": EpochsStudy, "vocabulary": VocabularyStudy}
+
+
+def study(
+    kind: str,
+    corpus: TokenStream,
+    config: StudyConfig | None = None,
+    *,
+    model_config: ModelConfig | None = None,
+    trainer_config: TrainerConfig | None = None,
+    output: str | PathLike[str] | None = None,
+    progress: bool = True,
+) -> StudyResult:
+    """Trains one model after another, a setting changed between them, and measures each.
+
+    The corpus is split by the tail of every document: 5 % for validation, 5 % for the test.
+
+    Args:
+        kind: ``"seq-len"``: the length of the training windows; ``"epochs"``: training on, and more text;
+            ``"vocabulary"``: its size, spelling, words and characters, segmenters.
+        corpus: The text.
+        config: What is varied; None takes the defaults.
+        model_config: Sizes of the models; None takes small ones (embedding 64, hidden size 128, dropout 0.3).
+        trainer_config: How to train; None takes the defaults, in 16 lanes. Budgets, seed and `run_dir` are the
+            study's.
+        output: Folder for ``study.json``, which is written anew after each run; the same call goes on with what is
+            in it, also inside a run. None writes nothing.
+        progress: Whether to show progress and print a line for every run.
+
+    Returns:
+        The result; with `complete` unset if Ctrl-C ended it early.
+
+    Raises:
+        ConfigError: An option is out of range or does not fit the corpus, or `output` holds something else.
+        DataError: There is too little text.
+        CheckpointError: `output` cannot be written.
+    """
+    check_choice("kind", kind, _KINDS)
+    check_type("corpus", corpus, TokenStream)
+    check_type("config", config, StudyConfig, type(None))
+    check_type("model_config", model_config, ModelConfig, type(None))
+    check_type("trainer_config", trainer_config, TrainerConfig, type(None))
+    check_type("output", output, str, PathLike, type(None))
+    plan = _KINDS[kind](
+        corpus,
+        config or StudyConfig(),
+        model_config or ModelConfig(embedding_dim=64, hidden_size=128, dropout=0.3),
+        trainer_config or TrainerConfig(),
+    )
+    folder = Path(output) if output is not None else None
+    result = _open(folder, _describe(kind, plan, corpus))
+    cells = [(setting, seed) for seed in plan.config.seeds for setting in plan.settings]
+    for number, (setting, seed) in enumerate(cells, start=1):
+        key = {**setting, "seed": seed}
+        if any(key.items() <= row.items() for row in result.rows):
+            continue
+        name = "-".join(str(value) for value in key.values())
+        run_dir = folder / "runs" / name if folder is not None else None
+        callbacks: list[Callback] = [RunProgress()] if progress else []
+        row = plan.run(setting, seed, run_dir, callbacks)
+        if row is None:
+            return result
+        rows = [*result.rows, {**key, **row}]
+        complete = len(rows) == len(cells)
+        result = replace(result, rows=rows, complete=complete, claims=plan.claims(rows) if complete else [])
+        if folder is not None and run_dir is not None:
+            result.save(folder)
+            remove_directory(run_dir.parent)  # with anything that a crash may have left of the run before
+        if progress:
+            show_line(f"{number}/{len(cells)}  {line_of(kind, rows[-1])}")
+    return result
+
+
+def _describe(kind: str, plan: Study, corpus: TokenStream) -> StudyResult:
+    """The study with nothing done yet."""
+    sha256 = hashlib.sha256()
+    for text in corpus.texts():
+        sha256.update(text.encode("utf-8"))
+    free = ("max_epochs", "max_steps", "max_minutes", "run_dir", "checkpoint_minutes", "keep_last", "seed")
+    training = {name: value for name, value in plan.trainer_config.to_dict().items() if name not in free}
+    sizes = {name: value for name, value in plan.model_config.to_dict().items() if name != "seed"}
+    options = {name: value for name, value in plan.config.to_dict().items() if name not in ("seeds", "equality")}
+    return StudyResult(
+        kind=kind,
+        title=plan.title,
+        equality=plan.config.equality,
+        corpus={
+            "documents": corpus.num_documents,
+            "characters": corpus.num_characters,
+            "tokens": corpus.num_tokens,
+            **{f"{name}_tokens": part.num_tokens for name, part in plan.parts._asdict().items()},
+            "tokenizer": corpus.tokenizer.fingerprint,
+            "clean": corpus.clean,
+            "normalize": corpus.normalize,
+            "sha256": sha256.hexdigest(),
+        },
+        environment={
+            "zh_lstm_lm": __version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "device": str(choose_device(plan.trainer_config.device)),
+        },
+        options={**options, "model": sizes, "training": training},
+        seeds=list(plan.config.seeds),
+    )
+
+
+def _open(folder: Path | None, fresh: StudyResult) -> StudyResult:
+    """What the folder holds of this study; the fresh one, written into it, if it is new.
+
+    Raises:
+        ConfigError: It holds something else.
+    """
+    if folder is None:
+        return fresh
+    if not (folder / STUDY_FILE).exists():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError(f"{folder}: holds something that is no study; give the study a folder of its own")
+        check_place(folder)
+        folder.mkdir(exist_ok=True)
+        fresh.save(folder)
+        return fresh
+    begun = StudyResult.load(folder)
+    before, now = (_flat({name: getattr(result, name) for name in _IDENTITY}) for result in (begun, fresh))
+    for name, value in now.items():
+        if before.get(name) != value:
+            raise ConfigError(
+                f"{folder}: holds a study with {name}={before.get(name)!r}, got {value!r}; give the same again, or "
+                "another output"
+            )
+    if begun.environment != fresh.environment:
+        logger.warning("%s: begun in another environment; its times are not comparable", folder)
+    return begun
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested values under their innermost names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value) if isinstance(value, Mapping) else {name: value}
+    return flat
