@@ -1,12 +1,11 @@
 """Evaluation and scores against plain loops that follow the definition: segments of 4,096 after up to 256 of context."""
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
+from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from zh_lstm_lm import (
@@ -15,13 +14,13 @@ from zh_lstm_lm import (
     EvaluationResult,
     LSTMLanguageModel,
     ModelConfig,
-    Score,
     TokenStream,
     Vocabulary,
     ZhLstmLmError,
     evaluate,
     score,
 )
+from zh_lstm_lm.bootstrap import bootstrap
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +112,7 @@ def test_the_figures_follow_from_the_log_probability(tiny: LSTMLanguageModel, te
     assert result.bits_per_character == pytest.approx(-result.log_prob / math.log(2) / stream.num_characters)
     assert result.unknown_rate == 0.0
     assert result.clean == "none"
-    assert all(type(value) in (int, float, str) for value in (getattr(result, field.name) for field in fields(result)))
+    assert all(isinstance(getattr(result, field.name), (int, float, str, type(None))) for field in fields(result))
 
 
 def test_a_model_that_knows_nothing_has_the_vocabulary_size_as_perplexity(
@@ -230,44 +229,28 @@ def test_score_is_evaluate_of_the_same_single_document(tiny: LSTMLanguageModel, 
         assert scored.bits_per_character == pytest.approx(result.bits_per_character, rel=1e-5)
 
 
-def test_each_log_probability_is_that_of_its_token_after_those_before(
-    tiny: LSTMLanguageModel, texts: list[str]
+def test_error_bars_do_not_change_the_figures_and_are_those_of_the_paragraphs(
+    tiny: LSTMLanguageModel, stream: TokenStream
 ) -> None:
-    text = "".join(texts)
-    scored = score(tiny, text)
-    assert isinstance(scored, Score)
-    assert len(scored.tokens) > 128, "longer than two windows"
-    assert "".join(scored.tokens) == text
-    ids = tiny.vocabulary.encode(text)
-    state, before = None, tiny.vocabulary.bos_id
-    for token_id, token, log_prob in zip(ids, scored.tokens, scored.log_probs, strict=True):
-        with torch.no_grad():
-            scores, state = tiny(torch.tensor([[before]]), state)
-        assert log_prob == pytest.approx(scores[0, 0, token_id].item(), abs=1e-5)
-        assert token == tiny.vocabulary.id_to_token(token_id)
-        before = token_id
+    plain, barred = evaluate(tiny, stream), evaluate(tiny, stream, num_resamples=200, seed=3)
+    assert plain.error_bars is None
+    assert barred.error_bars is not None
+    assert replace(barred, error_bars=None) == plain
+    paragraphs = []
+    for text in stream.texts():  # documents are short: each is read from its start
+        scored = score(tiny, text)
+        ends = [place + 1 for place, token in enumerate(scored.tokens) if token == "\n"]
+        for start, stop in pairwise([0, *ends]):
+            characters = sum(end - begin for begin, end in scored.offsets[start:stop])
+            paragraphs.append([sum(scored.log_probs[start:stop]), stop - start, characters])
+    expected = bootstrap(torch.tensor(paragraphs, dtype=torch.float64), num_resamples=200, seed=3)
+    assert barred.error_bars.num_paragraphs == len(paragraphs) == 12
+    assert barred.error_bars.perplexity == pytest.approx(expected.perplexity, rel=1e-5)
+    assert barred.error_bars.bits_per_character == pytest.approx(expected.bits_per_character, rel=1e-5)
+    assert barred.error_bars.perplexity[0] < barred.perplexity < barred.error_bars.perplexity[1]
+    assert evaluate(tiny, stream, num_resamples=200, seed=4).error_bars != barred.error_bars
 
 
-def test_what_follows_does_not_change_the_score_of_what_stands_before(tiny: LSTMLanguageModel) -> None:
-    short, longer = score(tiny, "展昭道"), score(tiny, "展昭道：好大的雪")
-    assert longer.tokens[:3] == short.tokens
-    assert longer.log_probs[:3] == pytest.approx(short.log_probs, abs=1e-6)
-
-
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
-@given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
-@example(text="\n")
-@example(text="<bos><unk>😀\r\n")
-def test_any_text_can_be_scored(tiny: LSTMLanguageModel, text: str) -> None:
-    scored = score(tiny, text)
-    assert scored.num_characters == len(text)
-    assert scored.num_tokens == len(scored.tokens) == len(scored.log_probs)
-    assert all(-math.inf < value <= 0 for value in scored.log_probs)
-    assert scored.log_prob == pytest.approx(sum(scored.log_probs))
-    assert scored.bits_per_character == pytest.approx(-scored.log_prob / math.log(2) / len(text))
-
-
-def test_a_character_outside_the_vocabulary_is_scored_byte_by_byte(tiny: LSTMLanguageModel) -> None:
-    scored = score(tiny, "展龘")
-    assert scored.tokens == ("展", "<0xE9>", "<0xBE>", "<0x98>")
-    assert scored.num_characters == 2
+def test_error_bars_need_paragraphs_to_draw_from(tiny: LSTMLanguageModel) -> None:
+    with pytest.raises(DataError, match="two paragraphs"):
+        evaluate(tiny, TokenStream.from_texts(["展昭道"], tokenizer="characters"), num_resamples=10)

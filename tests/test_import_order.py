@@ -23,7 +23,7 @@ LAYERS = [  # a module imports only from rows below its own
     {"trainer", "sampler"},
     {"callbacks", "run_records", "time_budget", "trainer_config"},
     {"adaptive_sampling", "checkpoint", "evaluation", "optimization"},
-    {"logits_processors", "written_text"},
+    {"bootstrap", "logits_processors", "written_text"},
     {"training_state"},
     {"model"},
     {"memory", "model_folder", "sizing"},

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from zh_lstm_lm._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from zh_lstm_lm.bootstrap import ErrorBars as ErrorBars
     from zh_lstm_lm.callbacks import Callback as Callback
     from zh_lstm_lm.callbacks import EarlyStopping as EarlyStopping
     from zh_lstm_lm.epoch_samples import EpochSamples as EpochSamples
@@ -24,14 +25,17 @@ if TYPE_CHECKING:
     from zh_lstm_lm.estimates import TrainingEstimate as TrainingEstimate
     from zh_lstm_lm.estimates import estimate_training as estimate_training
     from zh_lstm_lm.evaluation import EvaluationResult as EvaluationResult
-    from zh_lstm_lm.evaluation import Score as Score
     from zh_lstm_lm.evaluation import evaluate as evaluate
-    from zh_lstm_lm.evaluation import score as score
     from zh_lstm_lm.model import LSTMLanguageModel as LSTMLanguageModel
     from zh_lstm_lm.model import ModelConfig as ModelConfig
     from zh_lstm_lm.sample import sample_novel as sample_novel
     from zh_lstm_lm.sampler import Sampler as Sampler
     from zh_lstm_lm.sampler import SamplerConfig as SamplerConfig
+    from zh_lstm_lm.scoring import Score as Score
+    from zh_lstm_lm.scoring import TextState as TextState
+    from zh_lstm_lm.scoring import WordScore as WordScore
+    from zh_lstm_lm.scoring import score as score
+    from zh_lstm_lm.scoring import score_batch as score_batch
     from zh_lstm_lm.studies.config import StudyConfig as StudyConfig
     from zh_lstm_lm.studies.result import StudyResult as StudyResult
     from zh_lstm_lm.studies.study import study as study
@@ -52,6 +56,7 @@ _HOMES = {
     "DataError": "errors",
     "EarlyStopping": "callbacks",
     "EpochSamples": "epoch_samples",
+    "ErrorBars": "bootstrap",
     "EvaluationResult": "evaluation",
     "History": "training_state",
     "LSTMLanguageModel": "model",
@@ -60,9 +65,10 @@ _HOMES = {
     "RankError": "errors",
     "Sampler": "sampler",
     "SamplerConfig": "sampler",
-    "Score": "evaluation",
     "StudyConfig": "studies.config",
     "StudyResult": "studies.result",
+    "Score": "scoring",
+    "TextState": "scoring",
     "TokenStream": "token_stream",
     "TrainingEstimate": "estimates",
     "Tokenizer": "tokenizers.base",
@@ -72,13 +78,15 @@ _HOMES = {
     "TrainerState": "training_state",
     "Vocabulary": "vocabulary",
     "VocabularyError": "errors",
+    "WordScore": "scoring",
     "ZhLstmLmError": "errors",
     "estimate_training": "estimates",
     "evaluate": "evaluation",
     "get_tokenizer": "tokenizers.registry",
     "sample_novel": "sample",
-    "score": "evaluation",
     "study": "studies.study",
+    "score": "scoring",
+    "score_batch": "scoring",
 }
 
 __all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605

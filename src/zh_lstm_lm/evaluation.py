@@ -1,7 +1,7 @@
 """How well a model predicts text: exact sums over fixed segments, in units that say what they are."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -9,22 +9,30 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm._config import check_integer, check_type
-from zh_lstm_lm.batches import IGNORED, evaluation_segments, segment_windows
+from zh_lstm_lm.batches import IGNORED, EvaluationSegment, evaluation_segments, segment_windows
+from zh_lstm_lm.bootstrap import ErrorBars, bootstrap
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.recurrent import LSTMState
-from zh_lstm_lm.text.normalization import normalize_text
 from zh_lstm_lm.token_stream import TokenStream
 from zh_lstm_lm.vocabulary import Vocabulary
 
-__all__ = ["EvaluationResult", "Score", "evaluate", "evaluate_ids", "evaluation_mode", "score"]
+__all__ = [
+    "EvaluationResult",
+    "ParagraphSums",
+    "count_characters",
+    "evaluate",
+    "evaluate_ids",
+    "evaluation_mode",
+    "read_segments",
+]
 
 _SEGMENT_LEN = 4096
 _CONTEXT_LEN = 256
 _MAX_SCORES = 1 << 23  # numbers in the scores of one window over the whole vocabulary
 _WINDOW_LEN = 64  # steps of many rows at once
+_WINDOW_TOKENS = 4096  # of few rows
 _SCORED_ROWS = 1024  # whose scores stay in the processor's cache
-_TEXT_WINDOW_LEN = 256  # of a single text
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,8 @@ class EvaluationResult:
         num_characters: Characters of the text, one more for each paragraph end; None with ``unknown="unk"``.
         unknown_rate: Share of the tokens that are ``<unk>``; 0 in a vocabulary that spells.
         clean: The name of the cleaning that the text went through; None if not known.
+        error_bars: How far perplexity and bits per character may lie from those of other text of the kind; None where
+            they were not asked for.
     """
 
     log_prob: float
@@ -44,6 +54,7 @@ class EvaluationResult:
     num_characters: int | None
     unknown_rate: float = 0.0
     clean: str | None = None
+    error_bars: ErrorBars | None = None
 
     @property
     def loss(self) -> float:
@@ -61,24 +72,6 @@ class EvaluationResult:
         return -self.log_prob / math.log(2) / self.num_characters if self.num_characters else None
 
 
-@dataclass(frozen=True)
-class Score(EvaluationResult):
-    """What a model makes of one text, token by token.
-
-    Attributes:
-        tokens: The tokens, spelled ones in their pieces.
-        log_probs: Log-probability of each token after those before it, in nats.
-    """
-
-    tokens: tuple[str, ...] = ()
-    log_probs: tuple[float, ...] = ()
-
-    @property
-    def surprisals(self) -> tuple[float, ...]:
-        """Surprisal of each token, in bits."""
-        return tuple(-log_prob / math.log(2) for log_prob in self.log_probs)
-
-
 @contextmanager
 def evaluation_mode(model: LSTMLanguageModel) -> Iterator[None]:
     """Puts a model into evaluation mode without gradients, and gives its mode back afterwards."""
@@ -93,7 +86,9 @@ def evaluation_mode(model: LSTMLanguageModel) -> Iterator[None]:
             model.train()
 
 
-def evaluate(model: LSTMLanguageModel, stream: TokenStream, *, batch_size: int = 64) -> EvaluationResult:
+def evaluate(
+    model: LSTMLanguageModel, stream: TokenStream, *, batch_size: int = 64, num_resamples: int = 0, seed: int = 0
+) -> EvaluationResult:
     """Measures a model on a text; every token is predicted exactly once.
 
     Each document is cut into segments of 4,096 tokens, each read after up to 256 uncounted tokens of context, so the
@@ -103,80 +98,125 @@ def evaluate(model: LSTMLanguageModel, stream: TokenStream, *, batch_size: int =
         model: The model; it is given back in its mode and on its device.
         stream: The text. It has to be cut by the model's tokenizer.
         batch_size: Segments read side by side.
+        num_resamples: Times that the paragraphs are drawn anew for `EvaluationResult.error_bars` (1,000 will do); 0
+            for no error bars.
+        seed: What they are drawn from.
 
     Raises:
-        DataError: There is nothing to measure.
-        ConfigError: `batch_size` is out of range.
+        DataError: There is nothing to measure, or too little for error bars.
+        ConfigError: An option is out of range.
     """
     check_type("model", model, LSTMLanguageModel)
     check_type("stream", stream, TokenStream)
     check_integer("batch_size", batch_size, minimum=1)
+    check_integer("num_resamples", num_resamples, minimum=0)
     ids = model.vocabulary.encode_stream(stream)
-    return evaluate_ids(model, ids, batch_size=batch_size, clean=stream.clean)
+    return evaluate_ids(model, ids, batch_size=batch_size, clean=stream.clean, num_resamples=num_resamples, seed=seed)
 
 
 def evaluate_ids(
-    model: LSTMLanguageModel, ids: Tensor, *, batch_size: int = 64, clean: str | None = None
+    model: LSTMLanguageModel,
+    ids: Tensor,
+    *,
+    batch_size: int = 64,
+    clean: str | None = None,
+    num_resamples: int = 0,
+    seed: int = 0,
 ) -> EvaluationResult:
     """Does the work of `evaluate` on ids, documents one behind the other. **Shape:** (number of ids,)."""
     segments = evaluation_segments(ids, segment_len=_SEGMENT_LEN, context_len=_CONTEXT_LEN)
     if not segments:
         raise DataError("there is nothing to evaluate: the text has no token")
     segments.sort(key=lambda segment: segment.start - segment.stop)  # long ones first, so that few rows are filled up
-    chunk = max(1, min(_SCORED_ROWS, _MAX_SCORES // len(model.vocabulary)))
-    total = 0.0
+    sums = ParagraphSums(model.vocabulary, ids)
     with evaluation_mode(model):
         for start in range(0, len(segments), batch_size):
-            rows = segments[start : start + batch_size]
-            state: LSTMState | None = None
-            for inputs, targets in segment_windows(ids, rows, window_len=_WINDOW_LEN):
-                if state is not None:  # of the segments that reach into this window
-                    state = state[0][:, : len(inputs)], state[1][:, : len(inputs)]
-                hidden, state = model.hidden_states(inputs.to(model.device), state)
-                counted = targets != IGNORED
-                states, following = hidden[counted], targets[counted].to(model.device)
-                for place in range(0, len(states), chunk):
-                    log_probs = model.log_probs_after(states[place : place + chunk], following[place : place + chunk])
-                    total += float(log_probs.double().sum())
+            for places, log_probs, _ in read_segments(model, ids, segments[start : start + batch_size]):
+                sums.add(places, log_probs)
     measured = ids[ids != model.vocabulary.bos_id]
-    return EvaluationResult(total, len(measured), *_characters(model.vocabulary, measured), clean)
-
-
-def score(model: LSTMLanguageModel, text: str) -> Score:
-    """Scores one text, read from the start of a document; no paragraph end is added.
-
-    It goes through the model's normalisation (see `TokenStream.from_files`) and is otherwise taken as it stands.
-
-    Args:
-        model: The model; it is given back in its mode and on its device.
-        text: The text.
-
-    Raises:
-        DataError: The text is empty, not a string, or holds a lone surrogate.
-    """
-    check_type("model", model, LSTMLanguageModel)
-    vocabulary = model.vocabulary
-    ids = vocabulary.encode(normalize_text(text, vocabulary.normalize))
-    if not ids:
-        raise DataError("there is nothing to score: the text is empty")
-    places = torch.tensor([[vocabulary.bos_id, *ids]])
-    log_probs: list[float] = []
-    state: LSTMState | None = None
-    with evaluation_mode(model):
-        for start in range(0, len(ids), _TEXT_WINDOW_LEN):
-            window = places[:, start : start + _TEXT_WINDOW_LEN + 1].to(model.device)
-            values, state = model.target_log_probs(window[:, :-1], window[:, 1:], state)
-            log_probs += values[0].tolist()
-    return Score(
-        math.fsum(log_probs),
-        len(ids),
-        *_characters(vocabulary, torch.tensor(ids)),
-        tokens=tuple(map(vocabulary.id_to_token, ids)),
-        log_probs=tuple(log_probs),
+    return EvaluationResult(
+        sums.log_prob,
+        len(measured),
+        *count_characters(model.vocabulary, measured),
+        clean,
+        sums.error_bars(num_resamples, seed),
     )
 
 
-def _characters(vocabulary: Vocabulary, ids: Tensor) -> tuple[int | None, float]:
+def read_segments(
+    model: LSTMLanguageModel, ids: Tensor, segments: Sequence[EvaluationSegment], state: LSTMState | None = None
+) -> Iterator[tuple[Tensor, Tensor, LSTMState]]:
+    """Reads segments side by side, window by window; the caller has put the model into evaluation mode.
+
+    Args:
+        model: The model.
+        ids: What the segments lie in. **Shape:** (number of ids,).
+        segments: The rows, the longest first.
+        state: What all of them come after; None for nothing.
+
+    Yields:
+        For each window the places of its counted ids, **Shape:** (counted,), the log-probability of each in nats
+        (float64, on the CPU), **Shape:** (counted,), and the state after the window of the rows that reach into it.
+    """
+    chunk = max(1, min(_SCORED_ROWS, _MAX_SCORES // len(model.vocabulary)))
+    starts = torch.tensor([segment.start for segment in segments])[:, None]
+    first = 1
+    if state is not None:
+        state = state[0].repeat(1, len(segments), 1), state[1].repeat(1, len(segments), 1)
+    window_len = max(_WINDOW_LEN, _WINDOW_TOKENS // len(segments))
+    for inputs, targets in segment_windows(ids, segments, window_len=window_len):
+        rows, steps = inputs.shape
+        if state is not None:  # of the segments that reach into this window
+            state = state[0][:, :rows].contiguous(), state[1][:, :rows].contiguous()
+        hidden, state = model.hidden_states(inputs.to(model.device), state)
+        counted = targets != IGNORED
+        states, following = hidden[counted.to(model.device)], targets[counted].to(model.device)
+        log_probs = [
+            model.log_probs_after(states[place : place + chunk], following[place : place + chunk]).double().cpu()
+            for place in range(0, len(states), chunk)
+        ]
+        places = (starts[:rows] + torch.arange(first, first + steps))[counted]
+        first += steps
+        yield places, torch.cat([*log_probs, torch.empty(0, dtype=torch.float64)]), state
+
+
+class ParagraphSums:
+    """Log-probability, tokens and characters of each paragraph of a text, summed up while it is read.
+
+    Args:
+        vocabulary: The vocabulary of the ids.
+        ids: The text. **Shape:** (number of ids,).
+    """
+
+    def __init__(self, vocabulary: Vocabulary, ids: Tensor) -> None:
+        self._ids = ids
+        self._ends = (ids == vocabulary.paragraph_end_id).nonzero().squeeze(1)
+        self._characters = vocabulary.characters_per_id
+        self._sums = torch.zeros(len(self._ends) + 1, 3, dtype=torch.float64)
+
+    def add(self, places: Tensor, log_probs: Tensor) -> None:
+        """Adds the log-probabilities of the ids at some places. **Shape:** (places,), twice."""
+        characters = torch.zeros_like(log_probs)
+        if self._characters is not None:
+            characters += self._characters[self._ids[places].long()]
+        values = torch.stack([log_probs, torch.ones_like(log_probs), characters], dim=1)
+        self._sums.index_add_(0, torch.searchsorted(self._ends, places), values)
+
+    @property
+    def log_prob(self) -> float:
+        """Log-probability of all, in nats."""
+        return float(self._sums[:, 0].sum())
+
+    def error_bars(self, num_resamples: int, seed: int) -> ErrorBars | None:
+        """The error bars; None for no resamples."""
+        if not num_resamples:
+            return None
+        return bootstrap(
+            self._sums, num_resamples=num_resamples, seed=seed, has_characters=self._characters is not None
+        )
+
+
+def count_characters(vocabulary: Vocabulary, ids: Tensor) -> tuple[int | None, float]:
     """The number of characters that ids stand for, and the share of unknown tokens among them."""
     if vocabulary.characters_per_id is None:
         return None, float(ids.eq(vocabulary.unk_id or -1).double().mean())

@@ -274,18 +274,24 @@ class Vocabulary:
         Raises:
             DataError: The text is not a string, or holds a lone surrogate.
         """
+        return [token_id for _, ids in self.encode_words(text) for token_id in ids]
+
+    def encode_words(self, text: str) -> Iterator[tuple[str, list[int]]]:
+        """Yields each word of a text with its ids; those of a word outside the vocabulary are its pieces.
+
+        Raises:
+            DataError: The text is not a string, or holds a lone surrogate.
+        """
         if not isinstance(text, str):
             raise DataError(f"text must be a string, got {text!r}")
         _check_encodable(text)
-        ids: list[int] = []
         for number, paragraph in enumerate(text.split(PARAGRAPH_END)):
             if number:
-                ids.append(self.paragraph_end_id)
-            for token in self.tokenizer.tokenize(paragraph) if paragraph else ():
-                ids += self._spell(token)
-        return ids
+                yield PARAGRAPH_END, [self.paragraph_end_id]
+            for word in self.tokenizer.tokenize(paragraph) if paragraph else ():
+                yield word, self.spell(word)
 
-    def _spell(self, token: str) -> list[int]:
+    def spell(self, token: str) -> list[int]:
         """The ids of one token: its own, or those of its characters and bytes."""
         found = self._ids.get(token)
         if found is not None:
@@ -468,7 +474,7 @@ class _SpellingTable:
     """For each token of a stream's lexicon the ids that spell it, as flat tensors."""
 
     def __init__(self, vocabulary: Vocabulary, lexicon: Sequence[str]) -> None:
-        spellings = [vocabulary._spell(token) for token in lexicon]
+        spellings = [vocabulary.spell(token) for token in lexicon]
         self._lengths = torch.tensor([len(ids) for ids in spellings])
         self._starts = self._lengths.cumsum(0) - self._lengths
         self._ids = torch.tensor([token_id for ids in spellings for token_id in ids], dtype=torch.int32)

@@ -31,7 +31,7 @@ def _evaluate(parsed: argparse.Namespace) -> int:
 
 
 def _score(parsed: argparse.Namespace) -> int:
-    from zh_lstm_lm.evaluation import score
+    from zh_lstm_lm.scoring import score
 
     text = standard_input() if parsed.text == "-" else parsed.text
     result = score(load_model(parsed.model), text)

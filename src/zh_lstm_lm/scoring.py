@@ -1,0 +1,307 @@
+"""How likely single texts are, word by word."""
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+
+from zh_lstm_lm._config import check_integer, check_type
+from zh_lstm_lm.batches import EvaluationSegment
+from zh_lstm_lm.bootstrap import ErrorBars
+from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.evaluation import EvaluationResult, ParagraphSums, count_characters, evaluation_mode, read_segments
+from zh_lstm_lm.model import LSTMLanguageModel
+from zh_lstm_lm.recurrent import LSTMState
+from zh_lstm_lm.text.alignment import align_text
+from zh_lstm_lm.vocabulary import Vocabulary
+
+__all__ = ["Score", "TextState", "WordScore", "read_rows", "score", "score_batch"]
+
+
+class TextState(NamedTuple):
+    """A text as far as it was read.
+
+    Attributes:
+        last_id: The id that was read last.
+        before: The LSTM's state before it; None where it was the first.
+    """
+
+    last_id: int
+    before: LSTMState | None
+
+
+@dataclass(frozen=True)
+class WordScore:
+    """A word of a scored text.
+
+    Attributes:
+        text: The word as it was given; empty for the end.
+        start: Its first character in the text as it was given.
+        stop: One behind its last character.
+        kind: ``"word"``; ``"characters"`` or ``"bytes"`` for a word outside the vocabulary that was spelled in
+            characters, or in bytes where a character is outside, too; ``"unknown"`` with ``unknown="unk"``;
+            ``"end"`` for the paragraph end that `score` was asked to add.
+        tokens: The word itself, or its pieces.
+        log_probs: Log-probability of each of them, in nats.
+    """
+
+    text: str
+    start: int
+    stop: int
+    kind: str
+    tokens: tuple[str, ...]
+    log_probs: tuple[float, ...]
+
+    @property
+    def surprisal(self) -> float:
+        """Surprisal of the whole word, in bits."""
+        return _bits(math.fsum(self.log_probs))
+
+
+@dataclass(frozen=True)
+class Score(EvaluationResult):
+    """What a model makes of one text, token by token.
+
+    Attributes:
+        text: The text as it was given.
+        tokens: The tokens, spelled ones in their pieces.
+        log_probs: Log-probability of each token after those before it, in nats.
+        offsets: Start and stop of each token in `text`, as in Hugging Face's tokenizers. A byte has those of its
+            character. Where normalisation makes several tokens of one character, each has those of that one.
+        word_sizes: How many tokens each word has.
+        word_kinds: What each word is to the vocabulary; see `WordScore.kind`.
+        state: What `score` goes on from; None from `score_batch`.
+    """
+
+    text: str = ""
+    tokens: tuple[str, ...] = ()
+    log_probs: tuple[float, ...] = ()
+    offsets: tuple[tuple[int, int], ...] = ()
+    word_sizes: tuple[int, ...] = ()
+    word_kinds: tuple[str, ...] = ()
+    state: TextState | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def surprisals(self) -> tuple[float, ...]:
+        """Surprisal of each token, in bits."""
+        return tuple(map(_bits, self.log_probs))
+
+    @property
+    def words(self) -> tuple[WordScore, ...]:
+        """The words, each with its pieces and its surprisal."""
+        return tuple(self._words())
+
+    def _words(self) -> Iterator[WordScore]:
+        first = 0
+        for size, kind in zip(self.word_sizes, self.word_kinds, strict=True):
+            pieces = slice(first, first + size)
+            tokens, (start, stop) = self.tokens[pieces], (self.offsets[first][0], self.offsets[first + size - 1][1])
+            first += size
+            yield WordScore(self.text[start:stop], start, stop, kind, tokens, self.log_probs[pieces])
+
+    @property
+    def character_surprisals(self) -> tuple[float, ...]:
+        """Surprisal of each character of `text`, in bits: that of a token is shared equally by its characters.
+
+        Their sum is the surprisal of the text, less that of an end that was added.
+        """
+        bits = [0.0] * len(self.text)
+        for surprisal, (start, stop) in zip(self.surprisals, self.offsets, strict=True):
+            for place in range(start, stop):
+                bits[place] += surprisal / (stop - start)
+        return tuple(bits)
+
+
+def score(
+    model: LSTMLanguageModel,
+    text: str,
+    *,
+    end: bool = False,
+    state: TextState | None = None,
+    num_resamples: int = 0,
+    seed: int = 0,
+) -> Score:
+    """Scores one text.
+
+    It goes through the model's normalisation (see `TokenStream.from_files`) and is otherwise taken as it stands.
+
+    Args:
+        model: The model; it is given back in its mode and on its device.
+        text: The text.
+        end: Whether the paragraph end that follows is scored, too.
+        state: What the text comes after: `Score.state` of the part before it. Parts that are cut at word ends have the
+            scores that they have in the whole. None for the start of a document.
+        num_resamples: Times that paragraphs are drawn anew for `Score.error_bars`; 0 for no error bars.
+        seed: What they are drawn from.
+
+    Raises:
+        DataError: The text is empty, not a string, or holds a lone surrogate, or has too few paragraphs for error bars.
+        ConfigError: An option is out of range or of the wrong type.
+    """
+    check_type("model", model, LSTMLanguageModel)
+    check_type("state", state, TextState, type(None))
+    check_integer("num_resamples", num_resamples, minimum=0)
+    cut = _cut(model.vocabulary, text, end=end)
+    start = state or TextState(model.vocabulary.bos_id, None)
+    ids = torch.tensor([start.last_id, *cut.ids])
+    sums = ParagraphSums(model.vocabulary, ids)
+    log_probs: list[float] = []
+    after = start.before
+    with evaluation_mode(model):
+        for places, values, state_after in read_segments(model, ids, [EvaluationSegment(0, 1, len(ids))], after):
+            log_probs += values.tolist()
+            sums.add(places, values)
+            after = state_after
+    assert after is not None
+    after = after[0].clone(), after[1].clone()  # so that it can be used where gradients are taken
+    return _score_of(
+        model.vocabulary,
+        cut,
+        log_probs,
+        error_bars=sums.error_bars(num_resamples, seed),
+        state=TextState(cut.ids[-1], after),
+    )
+
+
+def score_batch(
+    model: LSTMLanguageModel,
+    texts: Iterable[str],
+    *,
+    end: bool = False,
+    state: TextState | None = None,
+    batch_size: int = 256,
+) -> list[Score]:
+    """Scores many texts side by side, which is many times faster than one after the other.
+
+    Texts of like length are read together, so that memory depends on `batch_size` and not on their number or length.
+
+    Args:
+        model: The model; it is given back in its mode and on its device.
+        texts: The texts.
+        end: Whether the paragraph end that follows each is scored, too.
+        state: What each of them comes after; None for the start of a document.
+        batch_size: Texts read side by side.
+
+    Returns:
+        The scores in the order of the texts; each is that of `score`, to rounding.
+
+    Raises:
+        DataError: A text is empty, not a string, or holds a lone surrogate.
+        ConfigError: An option is out of range or of the wrong type.
+    """
+    check_type("model", model, LSTMLanguageModel)
+    check_type("state", state, TextState, type(None))
+    check_integer("batch_size", batch_size, minimum=1)
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        raise DataError(f"texts must be a list of strings, got {texts!r:.40}; give [text]")
+    cuts = []
+    for number, text in enumerate(texts):
+        try:
+            cuts.append(_cut(model.vocabulary, text, end=end))
+        except DataError as error:
+            raise DataError(f"texts[{number}]: {error}") from error
+    scored = read_rows(model, [cut.ids for cut in cuts], state, batch_size=batch_size)
+    return [_score_of(model.vocabulary, cut, values) for cut, values in zip(cuts, scored, strict=True)]
+
+
+def read_rows(
+    model: LSTMLanguageModel, rows: Sequence[Sequence[int]], state: TextState | None = None, *, batch_size: int = 256
+) -> list[list[float]]:
+    """Log-probability of each id of some rows, in nats.
+
+    Args:
+        model: The model.
+        rows: Ids, each row on its own.
+        state: What each row comes after; None for the start of a document.
+        batch_size: Rows read side by side.
+    """
+    first, before = state or TextState(model.vocabulary.bos_id, None)
+    order = sorted((number for number in range(len(rows)) if rows[number]), key=lambda number: -len(rows[number]))
+    log_probs: list[list[float]] = [[] for _ in rows]
+    with evaluation_mode(model):
+        for begin in range(0, len(order), batch_size):
+            numbers = order[begin : begin + batch_size]
+            ids = torch.tensor([token_id for number in numbers for token_id in (first, *rows[number])])
+            stops = list(itertools.accumulate(len(rows[number]) + 1 for number in numbers))
+            segments = [EvaluationSegment(start, start + 1, stop) for start, stop in itertools.pairwise([0, *stops])]
+            values = torch.zeros(len(ids), dtype=torch.float64)
+            for places, read, _ in read_segments(model, ids, segments, before):
+                values[places] = read
+            for number, segment in zip(numbers, segments, strict=True):
+                log_probs[number] = values[segment.first_target : segment.stop].tolist()
+    return log_probs
+
+
+class _CutText(NamedTuple):
+    """A text as the model reads it; the attributes are those of `Score`."""
+
+    text: str
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+    word_sizes: list[int]
+    word_kinds: list[str]
+
+
+def _cut(vocabulary: Vocabulary, text: str, *, end: bool) -> _CutText:
+    """Turns a text into ids, and keeps where each comes from."""
+    check_type("end", end, bool)
+    aligned = align_text(text, vocabulary.normalize)
+    cut = _CutText(text, [], [], [], [])
+    byte_ids = {*vocabulary.byte_ids}
+    position = 0
+    for word, ids in vocabulary.encode_words(aligned.text):
+        cut.ids.extend(ids)
+        cut.word_sizes.append(len(ids))
+        cut.word_kinds.append(_kind(ids, byte_ids, vocabulary.unk_id))
+        pieces = [word] if len(ids) == 1 else word  # the word itself, or its characters in one id or several bytes
+        for piece in pieces:
+            span = aligned.span(position, position + len(piece))
+            cut.offsets.extend([span] * (1 if len(ids) == 1 else len(vocabulary.spell(piece))))
+            position += len(piece)
+    if end:
+        cut.ids.append(vocabulary.paragraph_end_id)
+        cut.word_sizes.append(1)
+        cut.word_kinds.append("end")
+        cut.offsets.append((len(text), len(text)))
+    if not cut.ids:
+        raise DataError("there is nothing to score: the text is empty")
+    return cut
+
+
+def _kind(ids: list[int], byte_ids: set[int], unk_id: int | None) -> str:
+    """What a word is to the vocabulary; see `WordScore.kind`."""
+    if not byte_ids.isdisjoint(ids):
+        return "bytes"
+    if len(ids) > 1:
+        return "characters"
+    return "unknown" if ids[0] == unk_id else "word"
+
+
+def _score_of(
+    vocabulary: Vocabulary,
+    cut: _CutText,
+    log_probs: list[float],
+    *,
+    error_bars: ErrorBars | None = None,
+    state: TextState | None = None,
+) -> Score:
+    return Score(
+        math.fsum(log_probs),
+        len(log_probs),
+        *count_characters(vocabulary, torch.tensor(cut.ids)),
+        error_bars=error_bars,
+        text=cut.text,
+        tokens=tuple(map(vocabulary.id_to_token, cut.ids)),
+        log_probs=tuple(log_probs),
+        offsets=tuple(cut.offsets),
+        word_sizes=tuple(cut.word_sizes),
+        word_kinds=tuple(cut.word_kinds),
+        state=state,
+    )
+
+
+def _bits(log_prob: float) -> float:
+    return -log_prob / math.log(2)
