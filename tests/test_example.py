@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "jinyong.py"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    if not EXAMPLE.is_file():
+def run(*arguments: str, example: str = "jinyong.py") -> "subprocess.CompletedProcess[str]":
+    if not (EXAMPLES / example).is_file():
         pytest.skip("the examples are not beside the tests")
-    command = [sys.executable, "-X", "utf8", str(EXAMPLE), *arguments]
+    command = [sys.executable, "-X", "utf8", str(EXAMPLES / example), *arguments]
     return subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
 
 
@@ -45,3 +45,17 @@ def test_missing_folder_is_told_in_a_line() -> None:
     done = run("--corpus", "no-such-folder")
     assert done.returncode != 0
     assert done.stderr.strip() == "jinyong.py: no-such-folder: no such file or folder"
+
+
+def test_study_of_window_lengths_goes_from_a_folder_to_claims(tmp_path: Path, texts: list[str]) -> None:
+    (tmp_path / "novel.txt").write_text("".join(texts) * 12, encoding="utf-8")
+    options = ["--corpus", str(tmp_path / "novel.txt"), "--lengths", "4", "16", "--seeds", "0", "1", "--budget", "1"]
+    done = run(*options, "--output", str(tmp_path / "study"), example="seq_length_study.py")
+    assert done.returncode == 0, done.stderr
+    assert "4/4  bptt_len 16, seed 1:" in done.stdout
+    assert "Longer windows take more memory. holds: " in done.stdout
+    assert "tokens back" in done.stdout
+    assert (tmp_path / "study" / "study.json").is_file()
+    refused = run(*options[:-1], "2", "--output", str(tmp_path / "study"), example="seq_length_study.py")
+    assert refused.returncode != 0
+    assert refused.stderr.strip().startswith(f"seq_length_study.py: {tmp_path / 'study'}: holds a study with budget=1")

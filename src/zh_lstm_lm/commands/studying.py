@@ -11,7 +11,18 @@ if TYPE_CHECKING:
 
 __all__ = ["add_commands"]
 
-_VARIED = ("lengths", "equality", "budget", "seeds", "min_freq", "max_size", "prompt")
+_VARIED = (
+    "lengths",
+    "shares",
+    "max_sizes",
+    "tokenizers",
+    "equality",
+    "budget",
+    "seeds",
+    "min_freq",
+    "max_size",
+    "prompt",
+)
 _SIZES = ("embedding_dim", "hidden_size", "num_layers", "dropout")
 _TRAINING = ("batch_size", "bptt_len", "learning_rate", "max_grad_norm", "device")
 
@@ -24,7 +35,14 @@ def add_commands(add: AddCommand) -> None:
     study.add_argument("--output", required=True, metavar="FOLDER", help="where the study is kept; it goes on there")
     add_reading(study)
     varied = study.add_argument_group("what is varied, and what stays equal")
-    varied.add_argument("--lengths", type=int, nargs="+", help="window lengths in tokens (5 10 20 35 70 140)")
+    varied.add_argument("--lengths", type=int, nargs="+", help="windows in tokens, for seq-len (5 10 20 35 70 140)")
+    varied.add_argument("--shares", type=float, nargs="+", help="shares of the text, for epochs (0.125 0.25 0.5 1)")
+    varied.add_argument(
+        "--max-sizes", type=int, nargs="+", help="sizes of the vocabulary (a quarter, a half, the whole)"
+    )
+    varied.add_argument(
+        "--tokenizers", nargs="+", help="for vocabulary, beside --tokenizer (jieba characters, rjieba if installed)"
+    )
     varied.add_argument("--equality", help="what all settings get the same of: tokens (the default), updates, minutes")
     varied.add_argument("--budget", type=_number, help="how much: passes over the text, updates, or minutes")
     varied.add_argument("--seeds", type=int, nargs="+", help="every setting is trained with each (0 1 2)")

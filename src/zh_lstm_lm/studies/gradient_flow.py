@@ -31,7 +31,8 @@ def gradient_by_distance(
     was_training = model.training
     model.eval()
     try:
-        with torch.enable_grad():
+        # cuDNN has no backward pass in evaluation mode
+        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
             state = model.init_state(len(places))
             states = []
             for token_ids in torch.split(windows[:, :-1], 1, dim=1):
