@@ -21,10 +21,9 @@ from pathlib import Path
 
 from zh_lstm_lm import TokenStream
 from zh_lstm_lm.errors import MissingDependencyError
-from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
 from zh_lstm_lm.tokenizers.token_merging import merge_tokens
-from zh_lstm_lm.tokenizers.workers import tokenize_chunks
+from zh_lstm_lm.tokenizers.workers import number_chunks
 
 OURS = "from zh_lstm_lm.tokenizers.registry import get_tokenizer as get; get('jieba').tokenize('话说展爷大喜')"
 PLAIN = "import jieba; jieba.setLogLevel(60); list(jieba.Tokenizer().cut('话说展爷大喜'))"
@@ -98,13 +97,33 @@ def print_speed(lines: list[str]) -> None:
 
 
 def print_workers(lines: list[str]) -> None:
-    """Speed of two processes over one."""
-    tokenizer: LosslessTokenizer = get_tokenizer("jieba")
-    tokenizer.tokenize("".join(lines[:100]))
+    """Processor seconds of one process and of two with their parent, and what two idle cores make of them at most.
+
+    Wall time says nothing on a machine that is shared; processor seconds do. Two cores cannot be faster than half of all
+    seconds, nor than the parent's own.
+    """
     chunks = ["\n".join(lines[start : start + 400]) for start in range(0, len(lines), 400)]
-    one = seconds(lambda: list(tokenize_chunks(tokenizer, chunks, workers=1)))
-    two = seconds(lambda: list(tokenize_chunks(tokenizer, chunks, workers=2)))
-    print(f"\ntwo workers over one, jieba, {sum(map(len, lines)):,} characters: {one / two:.2f}")
+    print(f"\ntwo workers over one, jieba, {sum(map(len, lines)):,} characters, a new dictionary each")
+    print(f"{'one (s)':>10}{'parent (s)':>12}{'children (s)':>14}{'parent, share':>15}{'at most':>9}{'wall':>7}")
+    for _ in range(3):
+        found, seconds_of, walls = [], [], []
+        for workers in (1, 2):
+            lexicon: dict[str, int] = {}
+            before, began = os.times(), time.perf_counter()
+            numbers = list(number_chunks(get_tokenizer("jieba"), chunks, lexicon, workers=workers))
+            after = os.times()
+            walls.append(time.perf_counter() - began)
+            found.append((numbers, lexicon))
+            spent = [end - start for start, end in zip(before, after, strict=True)]
+            seconds_of.append((spent[0] + spent[1], spent[2] + spent[3]))
+        assert found[0] == found[1], "the tokens differ"
+        (one, _), (parent, children) = seconds_of
+        bound = one / max(parent, (parent + children) / 2)
+        print(
+            f"{one:10.2f}{parent:12.2f}{children:14.2f}{parent / (parent + children):15.1%}{bound:9.2f}"
+            f"{walls[0] / walls[1]:7.2f}",
+            flush=True,
+        )
 
 
 def print_start_up() -> None:

@@ -18,7 +18,7 @@ from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 from zh_lstm_lm.tokenizers.registry import get_tokenizer, restore_tokenizer
 from zh_lstm_lm.tokenizers.surface_pieces import cut_at_offsets
-from zh_lstm_lm.tokenizers.workers import tokenize_chunks
+from zh_lstm_lm.tokenizers.workers import number_chunks
 
 QUICK = settings(max_examples=80, deadline=None, derandomize=True, database=None)
 TEXTS = ["话说展昭大喜，与白玉堂二人推门进了酒店。", "白玉堂笑道：好大的雪！", "展昭 拔剑在手，道：请。"] * 20
@@ -141,7 +141,9 @@ def test_it_can_be_copied_and_pickled(trained: Callable[[str], LosslessTokenizer
 def test_workers_get_the_content_of_the_file(trained: Callable[[str], LosslessTokenizer], kind: str) -> None:
     tokenizer = trained(kind)
 
-    assert list(tokenize_chunks(tokenizer, TEXTS[:3], workers=2)) == [tokenizer.tokenize(text) for text in TEXTS[:3]]
+    words: dict[str, int] = {}
+    for text, numbers in zip(TEXTS, number_chunks(tokenizer, TEXTS[:3], words, workers=2), strict=False):
+        assert [list(words)[number] for number in numbers] == tokenizer.tokenize(text)
 
 
 @pytest.mark.parametrize(("name", "module"), [("hf", "tokenizers"), ("sentencepiece", "sentencepiece")])

@@ -17,7 +17,7 @@ from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Vocabulary
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.tokenizers.registry import get_tokenizer, restore_tokenizer
 from zh_lstm_lm.tokenizers.user_dictionary import read_user_dictionary
-from zh_lstm_lm.tokenizers.workers import tokenize_chunks
+from zh_lstm_lm.tokenizers.workers import number_chunks
 
 TEXT = "令狐冲使出流云十三式，东方不败在铁笛崖上冷笑。"
 WORDS = {"流云十三式": None, "铁笛崖": 30, "东方不败": 5, "使出流云": 2}
@@ -202,10 +202,10 @@ def test_workers_get_a_dictionary_of_any_size() -> None:
     tokenizer = get_tokenizer("jieba", user_dictionary={**many, **WORDS})
     assert len(json.dumps(tokenizer.options)) > 200_000
 
-    assert list(tokenize_chunks(tokenizer, [TEXT, "甲子一派的人"], workers=2)) == [
-        tokenizer.tokenize(TEXT),
-        tokenizer.tokenize("甲子一派的人"),
-    ]
+    words: dict[str, int] = {}
+    first, second = number_chunks(tokenizer, [TEXT, "甲子一派的人"], words, workers=2)
+    assert [list(words)[number] for number in first] == tokenizer.tokenize(TEXT)
+    assert [list(words)[number] for number in second] == tokenizer.tokenize("甲子一派的人")
     assert tokenizer.tokenize("甲子一派的人")[0] == "甲子一派"
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 from zh_lstm_lm.tokenizers.character_tokenizer import CharacterTokenizer
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
-from zh_lstm_lm.tokenizers.workers import available_cores, tokenize_chunks, tokenize_paragraphs
+from zh_lstm_lm.tokenizers.workers import available_cores, number_chunks, tokenize_paragraphs
 
 CHUNKS = [
     "雪\n夜",
@@ -34,6 +34,14 @@ CHUNKS = [
 def by_hand(text: str) -> list[str]:
     """The characters of a text; a newline is one of them."""
     return list(text)
+
+
+def tokens_of(tokenizer: LosslessTokenizer, chunks: Iterable[str], *, workers: int) -> Iterator[list[str]]:
+    """Yields the tokens of each chunk, by way of their numbers."""
+    lexicon: dict[str, int] = {}
+    for numbers in number_chunks(tokenizer, chunks, lexicon, workers=workers):
+        words = list(lexicon)
+        yield [words[number] for number in numbers]
 
 
 def write_novels(folder: Path) -> None:
@@ -78,11 +86,11 @@ def test_paragraph_ends_are_tokens_between_paragraphs() -> None:
 def test_tokens_come_back_in_order_from_any_number_of_workers(workers: int) -> None:
     tokenizer = get_tokenizer("characters")
 
-    assert list(tokenize_chunks(tokenizer, iter(CHUNKS), workers=workers)) == [by_hand(chunk) for chunk in CHUNKS]
+    assert list(tokens_of(tokenizer, iter(CHUNKS), workers=workers)) == [by_hand(chunk) for chunk in CHUNKS]
 
 
 def test_no_chunks_give_no_tokens() -> None:
-    assert list(tokenize_chunks(get_tokenizer("characters"), [], workers=2)) == []
+    assert list(tokens_of(get_tokenizer("characters"), [], workers=2)) == []
 
 
 def test_several_workers_give_the_same_stream_as_one(tmp_path: Path) -> None:
@@ -99,7 +107,7 @@ def test_several_workers_give_the_same_stream_as_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hmm", [True, False])
 def test_options_reach_the_workers(hmm: bool) -> None:
-    (tokens,) = tokenize_chunks(get_tokenizer("jieba", hmm=hmm), ["李小福是创新办主任"], workers=2)
+    (tokens,) = tokens_of(get_tokenizer("jieba", hmm=hmm), ["李小福是创新办主任"], workers=2)
 
     assert "".join(tokens) == "李小福是创新办主任"
     assert ("李小福" in tokens) == hmm
@@ -126,12 +134,13 @@ def test_workers_import_nothing_from_the_folder_they_start_in(tmp_path: Path) ->
     script = (
         "import os\n"
         "from zh_lstm_lm.tokenizers.registry import get_tokenizer\n"
-        "from zh_lstm_lm.tokenizers.workers import tokenize_chunks\n"
+        "from zh_lstm_lm.tokenizers.workers import number_chunks\n"
         f"os.chdir({str(here)!r})\n"
-        "print(*tokenize_chunks(get_tokenizer('characters'), ['好雪', '夜'], workers=2))\n"
+        "words = {}\n"
+        "print(*map(list, number_chunks(get_tokenizer('characters'), ['好雪', '雪夜'], words, workers=2)), *words)\n"
     )
 
-    assert run_script(script, tmp_path, from_stdin=False) == "['好', '雪'] ['夜']\n"
+    assert run_script(script, tmp_path, from_stdin=False) == "[0, 1] [1, 2] 好 雪 夜\n"
 
 
 def test_an_object_of_the_user_s_works_in_this_process_with_any_number_of_workers(tmp_path: Path) -> None:
@@ -160,7 +169,7 @@ def test_a_worker_that_ends_early_is_told(capfd: pytest.CaptureFixture[str]) -> 
     broken = LosslessTokenizer(CharacterTokenizer(), name="characters", options={"none": "such"})
 
     with pytest.raises(DataError, match=r"ended early.*exit status 1\b.*workers=1"):
-        list(tokenize_chunks(broken, ["雪", "夜"], workers=2))
+        list(tokens_of(broken, ["雪", "夜"], workers=2))
     assert "none" in capfd.readouterr().err  # the worker's own words
 
 
@@ -170,11 +179,11 @@ def test_what_goes_wrong_with_the_texts_reaches_the_caller() -> None:
         raise DataError("the disk is gone")
 
     with pytest.raises(DataError, match="the disk is gone"):
-        list(tokenize_chunks(get_tokenizer("characters"), chunks(), workers=2))
+        list(tokens_of(get_tokenizer("characters"), chunks(), workers=2))
 
 
 def test_segmentation_may_be_left_half_way() -> None:
-    tokens = tokenize_chunks(get_tokenizer("characters"), iter(CHUNKS), workers=2)
+    tokens = tokens_of(get_tokenizer("characters"), iter(CHUNKS), workers=2)
 
     assert next(tokens) == by_hand(CHUNKS[0])
     tokens.close()  # type: ignore[attr-defined]
@@ -204,14 +213,22 @@ needs_proc = pytest.mark.skipif(not (PROC / "self" / "stat").exists(), reason="p
 ENDLESS = (
     "import sys\n"
     "from zh_lstm_lm.tokenizers.registry import get_tokenizer\n"
-    "from zh_lstm_lm.tokenizers.workers import tokenize_chunks\n"
+    "from zh_lstm_lm.tokenizers.workers import number_chunks\n"
     "def chunks():\n"
     "    while True:\n"
     "        yield '好大的雪' * 2000\n"
-    "for number, _ in enumerate(tokenize_chunks(get_tokenizer('characters'), chunks(), workers=3)):\n"
+    "for number, _ in enumerate(number_chunks(get_tokenizer('characters'), chunks(), {}, workers=3)):\n"
     "    if number == 5:\n"
     "        print('running', flush=True)\n"
 )
+
+
+SIGNALS = {
+    "group": signal.SIGINT,
+    "parent": signal.SIGINT,
+    "terminated": signal.SIGTERM,
+    "killed": getattr(signal, "SIGKILL", signal.SIGTERM),
+}
 
 
 def children_of(process_id: int) -> list[int]:
@@ -242,7 +259,7 @@ def gone_soon(processes: list[int]) -> bool:
 
 
 @needs_proc
-@pytest.mark.parametrize("way", ["group", "parent", "killed"])
+@pytest.mark.parametrize("way", ["group", "parent", "terminated", "killed"])
 def test_no_worker_outlives_its_parent(way: str) -> None:
     source = {"PYTHONPATH": str(Path(zh_lstm_lm.__file__).parents[1])}
     with subprocess.Popen(
@@ -259,11 +276,11 @@ def test_no_worker_outlives_its_parent(way: str) -> None:
         if way == "group":
             os.killpg(parent.pid, signal.SIGINT)
         else:
-            parent.send_signal(signal.SIGINT if way == "parent" else signal.SIGKILL)
+            parent.send_signal(SIGNALS[way])
         _, complaints = parent.communicate(timeout=30)
 
-    assert parent.returncode == -(signal.SIGKILL if way == "killed" else signal.SIGINT)
-    assert complaints.count(b"Traceback") == (way != "killed"), complaints  # the parent's own KeyboardInterrupt
+    assert parent.returncode == -SIGNALS[way]
+    assert complaints.count(b"Traceback") == (SIGNALS[way] == signal.SIGINT), complaints  # the parent's own
     assert gone_soon(workers)
 
 
@@ -274,7 +291,7 @@ def test_a_killed_worker_is_told_and_leaves_no_other_behind() -> None:
             yield "好大的雪" * 2000
 
     before = set(children_of(os.getpid()))
-    tokens = tokenize_chunks(get_tokenizer("characters"), chunks(), workers=3)
+    tokens = tokens_of(get_tokenizer("characters"), chunks(), workers=3)
     next(tokens)
     workers = sorted(set(children_of(os.getpid())) - before)
     assert len(workers) == 3

@@ -13,7 +13,7 @@ from zh_lstm_lm.text.documents import Document, ReadingOptions
 from zh_lstm_lm.text.files import TextFile, hash_files
 from zh_lstm_lm.text.normalization import normalize_text
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
-from zh_lstm_lm.tokenizers.workers import tokenize_chunks
+from zh_lstm_lm.tokenizers.workers import number_chunks
 
 __all__ = ["PARAGRAPH_END", "SEGMENTATION_FORMAT", "DocumentSpan", "cache_key", "document_of", "number_tokens"]
 
@@ -102,8 +102,7 @@ def number_tokens(
                 yield chunk
 
     position = 0
-    for order, tokens in enumerate(tokenize_chunks(tokenizer, chunks(), workers=workers)):
-        numbers = array("i", [lexicon.setdefault(token, len(lexicon)) for token in tokens])
+    for order, numbers in enumerate(number_chunks(tokenizer, chunks(), lexicon, workers=workers)):
         numbers.append(0)
         write(numbers)
         name, first = owners[order]

@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 _FILES = frozenset({"tokens.bin", "lexicon.utf8", "stream.json"})
 _DEFAULT_NORMALIZATION = "nfc+width"
+_CHUNK_TOKENS = 1 << 20  # looked at at once: the tokens may be more than the memory holds
 _PARALLEL_BYTES = 4_000_000  # under this, starting processes costs more than it saves
 
 
@@ -239,21 +240,35 @@ class TokenStream:
         )
 
     def _cut_tails(self, valid: float, test: float) -> tuple[list[DocumentSpan], ...]:
-        train_share, known_share = round(1 - valid - test, 12), round(1 - test, 12)
+        shares = round(1 - valid - test, 12), round(1 - test, 12)  # of the characters, paragraph ends left out
         parts: tuple[list[DocumentSpan], ...] = ([], [], [])
         for span in self.documents:
-            numbers = self._tokens[span.start : span.stop]
-            characters = self._lengths[numbers.long()].masked_fill_(numbers == 0, 0).cumsum(0)
-            ends = (numbers == 0).nonzero().squeeze(1)  # (paragraphs,)
-            seen, total = characters[ends].double(), float(characters[-1])
-            cuts = [span.start]
-            for share in (train_share, known_share):
-                paragraphs = len(ends) if share == 1 else int((seen < share * total).sum())
-                cuts.append(span.start + int(ends[paragraphs - 1]) + 1 if paragraphs else span.start)
-            cuts.append(span.stop)
+            cuts = [span.start, span.start, span.start, span.stop]
+            total = sum(int(characters.sum()) for _, characters in self._paragraph_ends(span))
+            seen = 0
+            for stops, characters in self._paragraph_ends(span):
+                before = (characters.cumsum(0) + seen).double()
+                for number, share in enumerate(shares, 1):
+                    paragraphs = len(stops) if share == 1 else int((before < share * total).sum())
+                    cuts[number] = int(stops[paragraphs - 1]) if paragraphs else cuts[number]
+                seen += int(characters.sum())
             for part, (start, stop) in zip(parts, itertools.pairwise(cuts), strict=True):
                 part.append(replace(span, start=start, stop=stop))
         return parts
+
+    def _paragraph_ends(self, span: DocumentSpan) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields, a chunk at a time, where each paragraph stops, and its characters.
+
+        **Shape:** (paragraphs that end in the chunk,), int64, both.
+        """
+        rest = 0
+        for start in range(span.start, span.stop, _CHUNK_TOKENS):
+            numbers = self._tokens[start : min(start + _CHUNK_TOKENS, span.stop)]
+            characters = self._lengths[numbers.long()].masked_fill_(numbers == 0, 0).cumsum(0)
+            ends = (numbers == 0).nonzero().squeeze(1)
+            of_each = characters[ends].diff(prepend=torch.tensor([-rest]))
+            rest = int(characters[-1]) - int(characters[ends[-1]]) if len(ends) else rest + int(characters[-1])
+            yield start + ends + 1, of_each
 
     def _cut_documents(self, valid: float, test: float) -> tuple[list[DocumentSpan], ...]:
         rest = list(self.documents)
@@ -272,7 +287,7 @@ class TokenStream:
             counts += torch.bincount(numbers, minlength=len(self.lexicon))
         return counts
 
-    def numbers(self, *, chunk_size: int = 1 << 20) -> Iterator[Tensor]:
+    def numbers(self, *, chunk_size: int = _CHUNK_TOKENS) -> Iterator[Tensor]:
         """Yields the lexicon numbers in order, never across documents. **Shape:** (at most `chunk_size`,), int32."""
         for span in self.documents:
             for start in range(span.start, span.stop, chunk_size):
@@ -284,7 +299,7 @@ class TokenStream:
         return torch.tensor([len(token) for token in self.lexicon])
 
     def _characters(self, spans: Iterable[DocumentSpan]) -> int:
-        return int(sum(self._lengths[self._tokens[span.start : span.stop].long()].sum() for span in spans))
+        return sum(int(self._lengths[numbers.long()].sum()) for numbers in self._part(spans).numbers())
 
     @property
     def num_tokens(self) -> int:

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.text.detection import check_language, detect
+from zh_lstm_lm.text.detection import big5_supplement, check_language, detect
 
 __all__ = ["MAX_FAULT_RATE", "DecodedText", "DecodingFault", "check_encoding", "decode", "normalize_line_ends"]
 
@@ -99,12 +99,9 @@ def decode(
     if marked is not None:
         decoded = _decode_as(data, marked, 1.0, name, (offset, line))
     else:
-        text = _decode_strictly(data, "utf-8")
-        codec, confidence = detect(data, name, valid_utf_8=text is not None)
-        if codec == "utf-8" and text is not None:
-            decoded = DecodedText(text, codec, (), confidence)
-        else:
-            decoded = _decode_as(data, codec, confidence, name, (offset, line))
+        codec, confidence = detect(data, name)
+        codec = big5_supplement(data) if codec == "big5hkscs" else codec
+        decoded = _decode_as(data, codec, confidence, name, (offset, line))
     check_language(decoded.text, name, decoded.encoding)
     return decoded
 

@@ -7,6 +7,9 @@ over a sample, the logarithms give each hypothesis a likelihood, and Bayes' rule
 that the bytes are no text, all 256 being equally likely. So one measure covers long texts and short ones, tells Big5
 from GB18030 (as which it decodes to rare and private-use characters), finds UTF-16 that happens to be valid UTF-8, and
 refuses what is in a foreign encoding or no text at all. Where evidence is scarce, no hypothesis gets most of the belief.
+
+Most files are plain enough that nothing needs to be weighed: a few hundred bytes are valid UTF-8 with many different
+characters, or what they decode to is made of `COMMON_CHARACTERS`, which text in a wrong encoding never is.
 """
 
 import codecs
@@ -14,14 +17,14 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from math import exp, inf, log
 
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.text.common_characters import COMMON_CHARACTERS, COMMON_HANGUL
 
-__all__ = ["MAX_FOREIGN_SHARE", "MIN_CONFIDENCE", "check_language", "detect"]
+__all__ = ["MAX_FOREIGN_SHARE", "MIN_CONFIDENCE", "big5_supplement", "check_language", "detect"]
 
 MIN_CONFIDENCE = 0.995
 """Belief (0 to 1) an encoding must have to be taken.
@@ -67,6 +70,7 @@ _BINARY_FORMATS = {
     b"SQLite format 3\0": "an SQLite database",
 }
 """How files begin that may hold stretches of plain text, and what they are."""
+_BINARY_STARTS = tuple(_BINARY_FORMATS)
 
 _TYPOGRAPHIC_SIGNS = frozenset("·–—‘’“”…«»○●□■─━")  # with those that stand for lost characters, and rules
 # From which character on which kind begins, where the sets above do not say; "" is left to the Unicode category
@@ -142,43 +146,53 @@ _LOG_PRIORS = {"Chinese": 0.0, "Japanese": -5.0, "Korean": -5.0, "Western": -5.0
 _LOG_PRIOR_NO_TEXT = -5.0
 
 _HEAD_BYTES, _WINDOW_BYTES, _WINDOWS = 1_536, 512, 3
+_GLANCES = ((128, 48), (1_024, 384))  # bytes of the head and of a window, first as few as mostly do
+_PLAIN_UTF_8 = 16  # different characters beyond ASCII; one in GB18030 is valid UTF-8 by accident in one case of seven
+# Different common characters, and their share of all different ones beyond ASCII. In a wrong encoding, the share is 0.06.
+_PLAIN_CHINESE, _PLAIN_SHARE = 16, 0.4
 _MAX_NUL_SHARE = 0.3  # outside of blocks; arrays of small numbers have more
 _LETTERS_SAMPLED = 2_000
+_ASCII = frozenset(map(chr, range(0x80)))
 _PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\n\r\f"
 _SURELY_ASCII_BYTES = 16  # of eight Chinese characters in UTF-16, hardly ever are all bytes printable ASCII
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
-_NUL_BLOCKS = re.compile(rb"(?:\0\0){2,}")  # an even number, so that UTF-16 stays in step
+_NUL_BLOCKS = re.compile(rb"\0\0\0\0(?:\0\0)*")  # an even number, so that UTF-16 stays in step
+_FOREIGN_LETTER = re.compile("[\u3040-\u30ff\uac00-\ud7a3]")
 _NEVER_INSIDE = re.compile(rb"[\0-\x2f]")  # in none of the encodings but UTF-16 a later byte of a character
 
 
-def detect(data: bytes, name: str, *, valid_utf_8: bool) -> tuple[str, float]:
+def detect(data: bytes, name: str) -> tuple[str, float]:
     """Finds the encoding of a text without byte order mark.
 
     Args:
         data: The whole file.
         name: What to call it in an error.
-        valid_utf_8: Whether all of it is valid UTF-8.
 
     Returns:
-        Python's name of the encoding, and the share of belief that it is right (0 to 1).
+        Python's name of the encoding, and the share of belief that it is right (0 to 1). Big5 is ``"big5hkscs"``,
+        whatever its supplement (`big5_supplement`).
 
     Raises:
         DataError: No encoding is believed by `MIN_CONFIDENCE`, or a foreign one is, or that the bytes are no text.
     """
-    what = next((what for start, what in _BINARY_FORMATS.items() if data.startswith(start)), None)
-    if what is not None:
+    if data.startswith(_BINARY_STARTS):
+        what = next(what for start, what in _BINARY_FORMATS.items() if data.startswith(start))
         raise DataError(f"{name}: seems to be {what}, no plain text; convert it to text first, or {_anyhow('gb18030')}")
-    sound = _NUL_BLOCKS.sub(b"", data) if b"\0" in data else data
-    if not sound.strip(b"\0"):
+    sound = _NUL_BLOCKS.sub(b"", data) if b"\0\0\0\0" in data else data
+    if not sound[:_HEAD_BYTES].strip(b"\0") and not sound.strip(b"\0"):
         return "utf-8", 1.0  # nothing to judge by, and the same in all
     if len(sound) >= _SURELY_ASCII_BYTES and sound.isascii() and not sound[:_HEAD_BYTES].translate(None, _PRINTABLE):
         return "utf-8", 1.0
+    for sizes in _GLANCES:
+        plain = _glance(sound, *sizes)
+        if plain is not None:
+            return plain, 1.0
     # Bytes of another encoding pass as UTF-8 by accident only if they are few, or UTF-16 of characters like "N-"
-    by_accident = not valid_utf_8 or len(sound) <= _HEAD_BYTES
+    by_accident = len(sound) <= _HEAD_BYTES or not _is_utf_8(data)
     beliefs = _beliefs(sound, (*_READ, *_FOREIGN) if by_accident else _UNICODE)
     best, confidence = max(beliefs.items(), key=lambda item: item[1])
-    if best in _BIG5:  # two supplements of one encoding, which seldom differ: all the text chooses between them
-        best, confidence = _big5_supplement(data), sum(beliefs.get(codec, 0.0) for codec in _BIG5)
+    if best in _BIG5:
+        best, confidence = _BIG5[0], sum(beliefs.get(codec, 0.0) for codec in _BIG5)
     confidence = min(confidence, 1.0)
     if best in _READ and confidence >= MIN_CONFIDENCE:
         return best, confidence
@@ -193,13 +207,37 @@ def detect(data: bytes, name: str, *, valid_utf_8: bool) -> tuple[str, float]:
     raise DataError(f"{name}: seems to be {seems} ({told}); {_anyhow(best if best in _FOREIGN else 'gb18030')}")
 
 
+def _glance(data: bytes, head: int, window: int) -> str | None:
+    """The encoding of a text of which that is plain at first sight; None if it is not."""
+    windows = list(_windows(data, head, window))
+    try:
+        if len(set(_read(data, windows, "utf-8", errors="strict")) - _ASCII) >= _PLAIN_UTF_8:
+            return "utf-8"
+    except UnicodeDecodeError:
+        pass
+    for codec in ("gb18030", "utf-16-le", "utf-16-be", "big5hkscs"):
+        different = set(_read(data, windows, codec)) - _ASCII
+        common = len(different & COMMON_CHARACTERS)
+        if common >= _PLAIN_CHINESE and common >= _PLAIN_SHARE * len(different):
+            return codec
+    return None
+
+
+def _is_utf_8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _beliefs(data: bytes, encodings: Iterable[str]) -> dict[str, float]:
     """The share of belief that each of the encodings has, or that the bytes are no text."""
-    windows = list(_windows(data))
+    windows = list(_windows(data, _HEAD_BYTES, _WINDOW_BYTES))
     likelihoods = {"no text": _LOG_PRIOR_NO_TEXT - log(256) * sum(end - start for start, end in windows)}
     readings: set[str] = set()
     for codec in encodings:
-        text = "\n".join(_read_window(data, start, end, codec) for start, end in windows)
+        text = _read(data, windows, codec)
         if text not in readings:  # encodings that agree do not compete
             readings.add(text)
             likelihoods[codec] = max(_log_likelihoods(text))
@@ -217,7 +255,10 @@ def check_language(text: str, name: str, encoding: str) -> None:
     """
     if text.isascii():
         return
-    kinds = Counter(map(_kind, filter(str.isalpha, text[:: 1 + len(text) // _LETTERS_SAMPLED])))
+    sample = text[:: 1 + len(text) // _LETTERS_SAMPLED]
+    if not _FOREIGN_LETTER.search(sample):
+        return
+    kinds = Counter(map(_kind, filter(str.isalpha, sample)))
     letters = max(1, kinds.total())
     for language, number in (
         ("Japanese", kinds["kana"]),
@@ -235,30 +276,39 @@ def _anyhow(codec: str) -> str:
     return f"to read it anyhow, name the encoding, as in encoding={codec!r}"
 
 
-def _windows(data: bytes) -> Iterator[tuple[int, int]]:
+def _windows(data: bytes, head: int, window: int) -> Iterator[tuple[int, int]]:
     """Yields the start and end of stretches to judge by: the head, the first byte beyond ASCII, and some in between.
 
     A stretch begins where a character does in any encoding (in UTF-16, here or one byte further), so that it is in step
     even in the middle of a line.
+
+    Args:
+        data: The whole file.
+        head: Bytes of the first stretch.
+        window: Bytes of each of the others.
     """
-    yield 0, min(_HEAD_BYTES, len(data))
-    if len(data) <= _HEAD_BYTES:
+    yield 0, min(head, len(data))
+    if len(data) <= head:
         return
-    beyond_ascii = _BEYOND_ASCII.search(data, _HEAD_BYTES) if data[:_HEAD_BYTES].isascii() else None
+    beyond_ascii = _BEYOND_ASCII.search(data, head) if data[:head].isascii() else None
     if beyond_ascii:
-        yield beyond_ascii.start(), min(beyond_ascii.start() + _WINDOW_BYTES, len(data))
+        yield beyond_ascii.start(), min(beyond_ascii.start() + window, len(data))
     for number in range(1, _WINDOWS + 1):
-        place = _HEAD_BYTES + (len(data) - _HEAD_BYTES) * number // (_WINDOWS + 1)
+        place = head + (len(data) - head) * number // (_WINDOWS + 1)
         step = _NEVER_INSIDE.search(data, place, place + _WINDOW_BYTES)
         if step:
-            yield step.start(), min(step.start() + _WINDOW_BYTES, len(data))
+            yield step.start(), min(step.start() + window, len(data))
 
 
-def _read_window(data: bytes, start: int, end: int, codec: str) -> str:
-    if codec.startswith("utf-16"):
-        start += start % 2
-    decoder = codecs.getincrementaldecoder(codec)(errors="replace")
-    return decoder.decode(data[start:end], final=end == len(data))
+def _read(data: bytes, windows: Sequence[tuple[int, int]], codec: str, *, errors: str = "replace") -> str:
+    """Decodes stretches one by one; a character that the end of one cuts is left out, but at the end of the file."""
+    decoder = codecs.getincrementaldecoder(codec)(errors)
+    texts = []
+    for start, end in windows:
+        begin = start + start % 2 if codec.startswith("utf-16") else start
+        texts.append(decoder.decode(data[begin:end], end == len(data)))
+        decoder.reset()
+    return "\n".join(texts)
 
 
 def _log_likelihoods(text: str) -> list[float]:
@@ -286,9 +336,15 @@ def _kind(character: str) -> str:
     return "other letter" if category[0] in "LM" else "control" if category in ("Cc", "Cn", "Cs") else "other"
 
 
-def _big5_supplement(data: bytes) -> str:
-    """Which of the two supplements of Big5 gives the likelier Chinese; the lines decide in which they differ."""
-    lines = [data.decode(codec, errors="replace").split("\n") for codec in _BIG5]
+def big5_supplement(data: bytes) -> str:
+    """Which of the two supplements of Big5 gives the likelier Chinese; the lines decide in which they differ.
+
+    They seldom do, so that it takes all of a text.
+    """
+    readings = [data.decode(codec, errors="replace") for codec in _BIG5]
+    if readings[0] == readings[1]:
+        return _BIG5[0]
+    lines = [reading.split("\n") for reading in readings]
     differing = [pair for pair in zip(*lines, strict=True) if pair[0] != pair[1]]
     likelihoods = [_log_likelihoods("\n".join(column))[0] for column in zip(*differing, strict=True)]
-    return _BIG5[likelihoods.index(max(likelihoods))] if differing else _BIG5[0]
+    return _BIG5[likelihoods.index(max(likelihoods))]

@@ -33,4 +33,4 @@ def is_heading(text: str) -> bool:
 
     A sentence that begins like one (第二回他又来了。) is none, because of its end.
     """
-    return len(text) <= _MAX_LENGTH and _HEADING.match(text) is not None and not text.endswith(_SENTENCE_ENDS)
+    return len(text) <= _MAX_LENGTH and not text.endswith(_SENTENCE_ENDS) and _HEADING.match(text) is not None

@@ -111,6 +111,8 @@ def _find_wrapping(paragraphs: _Paragraphs) -> _Wrapping | None:
     opened = prose = 0
     cuts: list[str] = []
     ends: list[str] = []
+    if sum(_is_open(line.text) and 2 * len(line.text) >= _MIN_WIDTH for line in paragraphs.lines) < _MIN_OPEN_LINES:
+        return None  # most files, without a closer look
     for (line, following), opens in zip(pairwise(paragraphs.lines), paragraphs.opens[1:], strict=True):
         if not _is_prose(line.text) or is_heading(following.text):
             continue

@@ -1,8 +1,9 @@
 """Segmentation in several processes, with the same tokens in the same order as in one.
 
 The workers are plain child processes fed by pipes: nothing is pickled, the caller's script is not imported again (it
-needs no ``__main__`` guard), and every system starts them alike. A chunk goes out as UTF-8; what comes back is only
-the length of each token, since tokens concatenate to their text.
+needs no ``__main__`` guard), and every system starts them alike. A chunk goes out as UTF-8. Each worker numbers its
+tokens as it meets them; what comes back are the tokens that are new to it, and the number of each token in the chunk.
+So all that is left to the parent is to look the new ones up in the lexicon of the whole.
 """
 
 import contextlib
@@ -16,15 +17,15 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from queue import SimpleQueue
 from typing import IO
 
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 from zh_lstm_lm.tokenizers.registry import restore_tokenizer
 
-__all__ = ["available_cores", "tokenize_chunks", "tokenize_paragraphs"]
+__all__ = ["available_cores", "number_chunks", "tokenize_paragraphs"]
 
 _HEADER = struct.Struct("<Q")
 
@@ -46,12 +47,15 @@ def tokenize_paragraphs(tokenizer: LosslessTokenizer, text: str) -> list[str]:
     return tokens
 
 
-def tokenize_chunks(tokenizer: LosslessTokenizer, chunks: Iterable[str], *, workers: int) -> Iterator[list[str]]:
-    """Yields `tokenize_paragraphs` of each chunk, in order.
+def number_chunks(
+    tokenizer: LosslessTokenizer, chunks: Iterable[str], lexicon: dict[str, int], *, workers: int
+) -> "Iterator[array[int]]":
+    """Yields the numbers of the tokens of each chunk, in order.
 
     Args:
         tokenizer: The tokenizer; more than one process needs one that was made by name.
         chunks: Texts, each of whole paragraphs.
+        lexicon: Token to number; a new token gets the next number, in the order of first appearance.
         workers: Number of processes; 1 does the work in this one.
 
     Raises:
@@ -59,56 +63,80 @@ def tokenize_chunks(tokenizer: LosslessTokenizer, chunks: Iterable[str], *, work
     """
     if workers <= 1 or tokenizer.name is None or not sys.executable:
         for chunk in chunks:
-            yield tokenize_paragraphs(tokenizer, chunk)
+            yield _number(tokenizer, chunk, lexicon)
         return
-    idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
     greeting = json.dumps([tokenizer.name, tokenizer.options]).encode("utf-8")
+    waiting: deque[tuple[_Worker, Future[tuple[list[str], array[int]]]]] = deque()
+    pool: list[_Worker] = []
 
-    def greet(process: "subprocess.Popen[bytes]") -> None:
-        assert process.stdin is not None
-        with contextlib.suppress(OSError):  # it ended: its first chunk will tell
-            _send(process.stdin, greeting)
-        idle.put(process)
+    def next_numbers() -> "array[int]":
+        worker, answer = waiting.popleft()
+        new, numbers = answer.result()
+        worker.known.extend(lexicon.setdefault(token, len(lexicon)) for token in new)
+        return array("i", map(worker.known.__getitem__, numbers))
 
-    def run(chunk: str) -> list[str]:
-        process = idle.get()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            _send(process.stdin, chunk.encode("utf-8"))
-            lengths = array("I", _receive(process.stdout))
-        except (OSError, EOFError) as error:
-            process.kill()
-            raise DataError(
-                f"a worker process that segments text ended early (exit status {process.wait()}); use workers=1"
-            ) from error
-        finally:
-            idle.put(process)
-        tokens, start = [], 0
-        for length in lengths:
-            tokens.append(chunk[start : start + length])
-            start += length
-        return tokens
-
-    waiting: deque[Future[list[str]]] = deque()
-    processes: list[subprocess.Popen[bytes]] = []
-    threads = ThreadPoolExecutor(workers)
     try:
-        for _ in range(workers):
-            processes.append(_start_worker())
-            threads.submit(greet, processes[-1])
-        for chunk in chunks:
-            waiting.append(threads.submit(run, chunk))
+        pool.extend(_Worker(greeting) for _ in range(workers))
+        for order, chunk in enumerate(chunks):
+            worker = pool[order % workers]
+            waiting.append((worker, worker.submit(chunk)))
             if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
+                yield next_numbers()
         while waiting:
-            yield waiting.popleft().result()
+            yield next_numbers()
     finally:
-        for process in processes:
-            process.kill()
-        threads.shutdown(cancel_futures=True)
-        for process in processes:
-            process.communicate()
+        for worker in pool:
+            worker.kill()
+        for worker in pool:
+            worker.wait()
+
+
+def _number(tokenizer: LosslessTokenizer, text: str, lexicon: dict[str, int]) -> "array[int]":
+    return array("i", [lexicon.setdefault(token, len(lexicon)) for token in tokenize_paragraphs(tokenizer, text)])
+
+
+class _Worker:
+    """A child process, and the thread that feeds it one chunk after the other.
+
+    Attributes:
+        known: Of each token by the child's number, the number in the lexicon of the whole.
+    """
+
+    def __init__(self, greeting: bytes) -> None:
+        self.known = array("i")
+        self._process = _start_worker()
+        self._thread = ThreadPoolExecutor(1)
+        self._thread.submit(self._greet, greeting)
+
+    def submit(self, chunk: str) -> "Future[tuple[list[str], array[int]]]":
+        """Sends a chunk when those before are done; gives the tokens that are new, and all by the child's number."""
+        return self._thread.submit(self._ask, chunk)
+
+    def kill(self) -> None:
+        """Ends the child."""
+        self._process.kill()
+
+    def wait(self) -> None:
+        """Waits until child and thread have ended."""
+        self._thread.shutdown(cancel_futures=True)
+        self._process.communicate()
+
+    def _greet(self, greeting: bytes) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # it ended: its first chunk will tell
+            _send(self._process.stdin, greeting)
+
+    def _ask(self, chunk: str) -> "tuple[list[str], array[int]]":
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            _send(self._process.stdin, chunk.encode("utf-8"))
+            return json.loads(_receive(self._process.stdout)), array("i", _receive(self._process.stdout))
+        except (OSError, EOFError) as error:
+            self.kill()
+            raise DataError(
+                f"a worker process that segments text ended early (exit status {self._process.wait()}); use workers=1"
+            ) from error
 
 
 def _start_worker() -> "subprocess.Popen[bytes]":
@@ -130,9 +158,13 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # for systems without sessions
     try:
         tokenizer = restore_tokenizer(*json.loads(_receive(sys.stdin.buffer)))
+        lexicon: dict[str, int] = {}
         while True:
-            text = _receive(sys.stdin.buffer).decode("utf-8")
-            _send(sys.stdout.buffer, array("I", map(len, tokenize_paragraphs(tokenizer, text))).tobytes())
+            known = len(lexicon)
+            numbers = _number(tokenizer, _receive(sys.stdin.buffer).decode("utf-8"), lexicon)
+            new = [*islice(reversed(lexicon), len(lexicon) - known)][::-1]
+            _send(sys.stdout.buffer, json.dumps(new).encode("utf-8"))
+            _send(sys.stdout.buffer, numbers.tobytes())
     except EOFError:
         return
     except BrokenPipeError:
