@@ -121,12 +121,12 @@ def test_state_may_be_reset_at_every_window(seq_len: tuple[StudyResult, Path], c
 
 def test_table_has_a_line_for_each_setting(seq_len: tuple[StudyResult, Path]) -> None:
     result, _ = seq_len
-    heading, first, second = result.table().splitlines()
+    heading, _, first, second = result.table().splitlines()
     assert "test bits/character" in heading
     bits = [row["test_bits_per_character"] for row in result.rows if row["bptt_len"] == 4]
     assert f"{sum(bits) / 2:.3f} ± " in first
-    assert first.split()[0] == "4"
-    assert second.split()[0] == "16"
+    assert first.split()[1] == "4"
+    assert second.split()[1] == "16"
     assert str(result).count("\n") >= 2 + len(result.claims)
 
 
@@ -204,6 +204,7 @@ def test_lengths_that_do_not_fit_the_corpus_are_refused(corpus: TokenStream) -> 
         ({"seeds": (0,)}, "one run has no spread"),
         ({"seeds": (0, 0)}, "seeds"),
         ({"seeds": 3}, "seeds"),
+        ({"seeds": ([0], 1)}, "seed"),
         ({"seeds": (0, -1)}, "seed"),
         ({"lengths": (5,)}, "lengths"),
         ({"lengths": (0, 5)}, "length"),
@@ -266,7 +267,7 @@ def test_vocabularies_differ_in_size_spelling_and_tokens(corpus: TokenStream) ->
     assert small["characters_per_token"] < large["characters_per_token"] < words["characters_per_token"]
     assert closed["test_bits_per_character"] is None
     assert closed["unknown_rate"] >= 0.0
-    assert "-" in result.table().splitlines()[3].split()
+    assert "-" in result.table().splitlines()[4].split()
     train = corpus.split()[0]
     ids = Vocabulary.from_stream(train, min_freq=2, max_size=300).encode_stream(train)
     ratio = small["microseconds_per_character"] / small["microseconds_per_token"]
@@ -274,12 +275,21 @@ def test_vocabularies_differ_in_size_spelling_and_tokens(corpus: TokenStream) ->
 
 
 def test_command_prints_the_table_and_the_claims(
-    tmp_path: Path, texts: list[str], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, texts: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "novel.txt").write_text("".join(texts) * 12, encoding="utf-8")
     command = ["study", "seq-len", str(tmp_path / "novel.txt"), "--output", str(tmp_path / "out"), "--clean", "none"]
     command += ["--tokenizer", "characters", "--embedding-dim", "8", "--hidden-size", "8", "--batch-size", "4"]
     command += ["--seeds", "0", "1", "--budget", "1", "--lengths", "4", "16"]
+
+    class Interrupting(Callback):
+        def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
+            state.request_stop("interrupted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(importlib.import_module("zh_lstm_lm.studies.study"), "RunProgress", Interrupting)
+        assert main(command) == 130
+    assert "0 runs are in" in capsys.readouterr().err
     assert main(command) == 0
     shown = capsys.readouterr().out
     result = StudyResult.load(tmp_path / "out")

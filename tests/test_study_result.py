@@ -43,12 +43,15 @@ def test_result_comes_back_from_its_folder(tmp_path: Path) -> None:
 
 
 def test_table_shows_mean_and_deviation_or_that_there_is_none() -> None:
-    heading, spelled, closed = (line.split("  ") for line in made_up().table().splitlines())
-    assert [cell.strip() for cell in spelled if cell.strip()] == [
+    lines = made_up().table().splitlines()
+    heading, rule, spelled, closed = ([cell.strip() for cell in line.strip("| ").split("|")] for line in lines)
+    assert len(set(map(len, lines))) == 1, "the columns stand below each other"
+    assert {cell.strip("-") for cell in rule} == {":"}
+    assert spelled == [
         *("jieba", "characters", "None", "1,000", "1.50", "0.0%", "1,234", "100.0", "6.050 ± 0.071", "0.250")
     ]
-    assert [cell.strip() for cell in closed if cell.strip()][-2] == "-"
-    assert [cell.strip() for cell in heading if cell.strip()][-2] == "test bits/character"
+    assert closed[-2] == "-"
+    assert heading[-2] == "test bits/character"
     assert str(made_up()).splitlines()[-1].startswith("holds")
 
 

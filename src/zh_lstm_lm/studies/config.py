@@ -69,6 +69,10 @@ class StudyConfig(Config):
     def _check_list(self, name: str, *, at_least: int) -> None:
         """Raises ConfigError unless the option is a list of so many different things; makes a tuple of it."""
         values = getattr(self, name)
-        if not isinstance(values, (list, tuple)) or len(set(values)) != len(values) or len(values) < at_least:
+        if (
+            not isinstance(values, (list, tuple))
+            or len(set(map(repr, values))) != len(values)
+            or len(values) < at_least
+        ):
             raise ConfigError(f"{name} must be a list of at least {at_least} different ones, got {values!r}")
         object.__setattr__(self, name, tuple(values))

@@ -194,7 +194,7 @@ class StudyResult:
     claims: list[Claim] = field(default_factory=list)
 
     def table(self) -> str:
-        """A line for each setting: mean ± standard deviation over its seeds."""
+        """A line for each setting, in Markdown: mean ± standard deviation over its seeds."""
         return format_table(self.kind, self.rows)
 
     def __str__(self) -> str:

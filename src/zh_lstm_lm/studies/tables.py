@@ -63,7 +63,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
 
 
 def format_table(kind: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """The table of a study, in columns of equal width.
+    """The table of a study, in Markdown and in columns of equal width.
 
     Args:
         kind: The kind of study.
@@ -77,7 +77,9 @@ def format_table(kind: str, rows: Sequence[Mapping[str, Any]]) -> str:
             cells.append(format(spread_of(values), column.form) if values else "-")
         lines.append([*map(str, setting), *cells])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    lines.insert(1, [f"{'-' * (width - 1)}:" for width in widths])
+    padded = ([cell.rjust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in padded)
 
 
 def line_of(kind: str, row: Mapping[str, Any]) -> str:
