@@ -32,7 +32,7 @@ LAYERS = [  # a module imports only from rows below its own
     {"memory", "model_folder", "sizing"},
     {"output_layers", "recurrent", "regularization"},
     {"batches", "devices", "rare_characters"},
-    {"novelty"},
+    {"memorization"},
     {"vocabulary"},
     {"coverage"},
     {"token_stream"},

@@ -26,8 +26,14 @@ if TYPE_CHECKING:
     from zh_lstm_lm.estimates import estimate_training as estimate_training
     from zh_lstm_lm.evaluation import EvaluationResult as EvaluationResult
     from zh_lstm_lm.evaluation import evaluate as evaluate
+    from zh_lstm_lm.memorization import CopiedPassage as CopiedPassage
+    from zh_lstm_lm.memorization import Novelty as Novelty
+    from zh_lstm_lm.memorization import novelty as novelty
     from zh_lstm_lm.model import LSTMLanguageModel as LSTMLanguageModel
     from zh_lstm_lm.model import ModelConfig as ModelConfig
+    from zh_lstm_lm.rescoring import RescoredCandidate as RescoredCandidate
+    from zh_lstm_lm.rescoring import rescore as rescore
+    from zh_lstm_lm.rescoring import rescore_batch as rescore_batch
     from zh_lstm_lm.sample import sample_novel as sample_novel
     from zh_lstm_lm.sampler import Sampler as Sampler
     from zh_lstm_lm.sampler import SamplerConfig as SamplerConfig
@@ -39,6 +45,8 @@ if TYPE_CHECKING:
     from zh_lstm_lm.studies.config import StudyConfig as StudyConfig
     from zh_lstm_lm.studies.result import StudyResult as StudyResult
     from zh_lstm_lm.studies.study import study as study
+    from zh_lstm_lm.suggestion import Suggestion as Suggestion
+    from zh_lstm_lm.suggestion import suggest as suggest
     from zh_lstm_lm.token_stream import TokenStream as TokenStream
     from zh_lstm_lm.tokenizers.base import Tokenizer as Tokenizer
     from zh_lstm_lm.tokenizers.probe import TokenizerMismatchWarning as TokenizerMismatchWarning
@@ -50,6 +58,14 @@ if TYPE_CHECKING:
     from zh_lstm_lm.vocabulary import Vocabulary as Vocabulary
 
 _HOMES = {
+    "CopiedPassage": "memorization",
+    "Novelty": "memorization",
+    "RescoredCandidate": "rescoring",
+    "Suggestion": "suggestion",
+    "novelty": "memorization",
+    "rescore": "rescoring",
+    "rescore_batch": "rescoring",
+    "suggest": "suggestion",
     "Callback": "callbacks",
     "CheckpointError": "errors",
     "ConfigError": "errors",
