@@ -1,5 +1,7 @@
 """Copied passages and new n-grams against plain search through the texts."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ class Pairs:
     def tokenize(self, text: str) -> list[str]:
         return [text[place : place + 2] for place in range(0, len(text), 2)]
 
-    def detokenize(self, tokens: list[str]) -> str:
+    def detokenize(self, tokens: Sequence[str]) -> str:
         return "".join(tokens)
 
 
