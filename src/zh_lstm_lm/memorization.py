@@ -134,7 +134,7 @@ class _NGrams:
         self._tables = []
         for n in range(1, self.top + 1):
             keys = self.names[-1][: len(items) - n + 1] * _BASE + items[n - 1 :]
-            table, names = keys.unique(return_inverse=True)
+            table, names = torch.unique(keys, return_inverse=True)
             self._tables.append(table)
             self.names.append(names)
         self._found = [torch.zeros(len(table), dtype=torch.bool) for table in self._tables]
@@ -167,7 +167,7 @@ class _NGrams:
         while len(places) and int(own.bincount()[names].sum()) > _MAX_PAIRS:  # too many pairs: look at longer ones
             if len(own) <= size:
                 break
-            table, longer = (own[:-size] * _BASE + own[size:]).unique(return_inverse=True)
+            table, longer = torch.unique(own[:-size] * _BASE + own[size:], return_inverse=True)
             after = torch.searchsorted(places, places + size).clamp(max=len(places) - 1)
             joined = places[after] == places + size
             kept, kept_names = _look_up(table, places[joined], names[joined] * _BASE + names[after[joined]])
