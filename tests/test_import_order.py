@@ -30,7 +30,7 @@ LAYERS = [  # a module imports only from rows below its own
     {"training_state"},
     {"model"},
     {"memory", "model_folder", "sizing"},
-    {"output_layers", "recurrent", "regularization"},
+    {"output_layers", "recurrent", "regularization", "tensor_files"},
     {"batches", "devices", "rare_characters"},
     {"memorization"},
     {"vocabulary"},
@@ -40,7 +40,17 @@ LAYERS = [  # a module imports only from rows below its own
     {"tokenizers"},
     {"text"},
 ]
-OPEN_TO_ALL = {"errors", "storage", "_optional", "_config", "_version", "_scratch", "interruption"}
+OPEN_TO_ALL = {
+    "errors",
+    "storage",
+    "strict_json",
+    "folder_lock",
+    "_optional",
+    "_config",
+    "_version",
+    "_scratch",
+    "interruption",
+}
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
 DEPENDENCIES = {"torch", "jieba", "typing_extensions", "safetensors"}
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -27,6 +28,7 @@ from zh_lstm_lm import (
     History,
     LSTMLanguageModel,
     ModelConfig,
+    NonFiniteError,
     Sampler,
     TokenStream,
     Trainer,
@@ -148,7 +150,7 @@ def timed_trainer(
     clock, model = Clock(0.0, start=start), make_model(words)
 
     def take_time(embedding: torch.nn.Module, inputs: tuple[Tensor], _: Tensor) -> None:
-        clock.now += UPDATE_SECONDS * inputs[0].numel() / (2 * 8) * (1.0 if embedding.training else 0.33)
+        clock.now += UPDATE_SECONDS * inputs[0].numel() / (2 * 8) * (0.33 if torch.is_inference_mode_enabled() else 1.0)
 
     model.embedding.register_forward_hook(take_time)
     config = make_config(**{"max_epochs": None, "max_minutes": BUDGET_SECONDS / 60, **options})
@@ -325,6 +327,7 @@ def test_rate_rises_and_falls_over_the_run(words: Vocabulary, parts: Parts) -> N
     assert rates[-1] < 0.05
 
 
+EPOCH_OF_ONE_LANE = 13  # updates
 OVERFITTING: dict[str, Any] = {"max_epochs": 6, "learning_rate": 0.03, "schedule": "constant", "batch_size": 1}
 
 
@@ -475,10 +478,13 @@ def test_time_is_summed_over_resumes_and_the_plan_kept(
         assert first.state.planned_steps is None
 
 
-def test_interrupted_time_budget_gives_the_same_weights(words: Vocabulary, parts: Parts, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [3, 10, 30])
+def test_interrupted_time_budget_gives_the_same_weights(
+    words: Vocabulary, parts: Parts, tmp_path: Path, stop: int
+) -> None:
     whole, _ = timed_trainer(words, parts)
     history = whole.fit()
-    timed_trainer(words, parts, StopAt(30), run_dir=tmp_path / "run")[0].fit()
+    timed_trainer(words, parts, StopAt(stop), run_dir=tmp_path / "run")[0].fit()
     resumed, _ = timed_trainer(words, parts, run_dir=tmp_path / "run")
     assert untimed(resumed.fit(resume=True)) == untimed(history)
     assert same(weights(resumed.model), weights(whole.model))
@@ -723,14 +729,32 @@ def test_damaged_newest_checkpoint_is_passed_over(
     assert same(weights(model), weights(expected))
 
 
-def test_damaged_best_model_is_not_taken_for_good(words: Vocabulary, parts: Parts, tmp_path: Path) -> None:
-    make_trainer(make_model(words), parts, run_dir=tmp_path / "run").fit()
-    file = tmp_path / "run" / "best" / "model.safetensors"
+def flip_a_bit(file: Path) -> None:
     data = bytearray(file.read_bytes())
     data[-2] ^= 64
     file.write_bytes(data)
-    with pytest.raises(CheckpointError, match="best"):
-        make_trainer(make_model(words), parts, run_dir=tmp_path / "run").fit(resume=True)
+
+
+def test_damaged_best_model_is_mended_from_its_checkpoint(words: Vocabulary, parts: Parts, tmp_path: Path) -> None:
+    run, expected = tmp_path / "run", make_model(words, dropout=0.0)
+    trainer = make_trainer(expected, parts, **OVERFITTING, run_dir=run, keep_last=1)
+    trainer.fit()
+    best = run / f"checkpoint-{trainer.state.best_step:08d}"
+    assert trainer.state.best_step != trainer.state.step
+    flip_a_bit(run / "best" / "model.safetensors")
+    model = make_model(words, dropout=0.0)
+    make_trainer(model, parts, **OVERFITTING, run_dir=run, keep_last=1).fit(resume=True)
+    assert same(weights(model), weights(expected))
+    assert same(weights(LSTMLanguageModel.from_pretrained(run / "best")), weights(expected))
+
+    flip_a_bit(best / "model.safetensors")  # now the folder stands in for the checkpoint
+    model = make_model(words, dropout=0.0)
+    make_trainer(model, parts, **OVERFITTING, run_dir=run, keep_last=1).fit(resume=True)
+    assert same(weights(model), weights(expected))
+
+    flip_a_bit(run / "best" / "model.safetensors")
+    with pytest.raises(CheckpointError, match=best.name):
+        make_trainer(make_model(words, dropout=0.0), parts, **OVERFITTING, run_dir=run, keep_last=1).fit(resume=True)
 
 
 class Killed(BaseException):
@@ -786,7 +810,9 @@ def test_run_folder_holds_history_checkpoints_and_best_model(words: Vocabulary, 
     assert same(weights(best), weights(model))
     lowest = min(record["valid_loss"] for record in history)
     assert evaluate(best, parts[1]).loss == pytest.approx(lowest, rel=1e-12)
-    assert len(sorted(run.glob("checkpoint-*"))) == 2
+    lowest_step = min(history, key=lambda record: record["valid_loss"])["step"]
+    steps = sorted(int(path.name.split("-")[1]) for path in run.glob("checkpoint-*"))
+    assert steps == sorted({lowest_step, *(EPOCH_OF_ONE_LANE * epoch for epoch in (5, 6))})
     assert json.loads((run / "run.json").read_text(encoding="utf-8"))["options"]["learning_rate"] == 0.03
     suffixes = {file.suffix for file in run.rglob("*") if file.is_file()}
     assert suffixes == {".json", ".jsonl", ".safetensors", ".md"}
@@ -804,9 +830,10 @@ def test_run_folder_may_be_a_string_or_a_path(
 
 @pytest.mark.parametrize("keep_last", [1, 3])
 def test_checkpoints_rotate(words: Vocabulary, parts: Parts, tmp_path: Path, keep_last: int) -> None:
-    make_trainer(make_model(words), parts, max_epochs=5, keep_last=keep_last, run_dir=tmp_path / "run").fit()
-    kept = sorted(int(path.name.split("-")[1]) for path in (tmp_path / "run").glob("checkpoint-*"))
-    assert kept == [EPOCH * epoch for epoch in range(1, 6)][-keep_last:]
+    trainer = make_trainer(make_model(words), parts, max_epochs=5, keep_last=keep_last, run_dir=tmp_path / "run")
+    trainer.fit()
+    kept = {int(path.name.split("-")[1]) for path in (tmp_path / "run").glob("checkpoint-*")}
+    assert kept == {*[EPOCH * epoch for epoch in range(1, 6)][-keep_last:], trainer.state.best_step}
 
 
 def test_checkpoints_are_written_inside_a_long_epoch(words: Vocabulary, parts: Parts, tmp_path: Path) -> None:
@@ -853,8 +880,12 @@ def test_run_folder_that_cannot_be_written_is_an_error(
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_disk_that_fills_up_loses_no_finished_epoch(
-    words: Vocabulary, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_disk_that_fills_up_ends_no_run_and_loses_no_finished_epoch(
+    words: Vocabulary,
+    parts: Parts,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     class FillUp(Callback):
         def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
@@ -866,8 +897,12 @@ def test_disk_that_fills_up_loses_no_finished_epoch(
 
     expected = make_model(words)
     history = make_trainer(expected, parts).fit()
-    with pytest.raises(CheckpointError, match="No space left on device"):
-        make_trainer(make_model(words), parts, FillUp(), run_dir=tmp_path / "run").fit()
+    last = make_model(words)
+    with caplog.at_level(logging.WARNING, logger="zh_lstm_lm"):
+        assert untimed(make_trainer(last, parts, FillUp(), run_dir=tmp_path / "run").fit()) == untimed(history)
+    assert len(caplog.messages) == 1
+    assert "No space left on device" in caplog.messages[0]
+    assert same(weights(last), weights(expected))
     monkeypatch.undo()
     model = make_model(words)
     watcher = Watcher()
@@ -912,6 +947,81 @@ def test_old_handler_comes_back_after_an_error(words: Vocabulary, parts: Parts) 
         make_trainer(model, parts).fit()
     assert signal.getsignal(signal.SIGINT) is before
     assert not model.embedding.sparse
+
+
+class InterruptEvaluation(Callback):
+    """Asks to stop inside the n-th evaluation, at one of its windows."""
+
+    def __init__(self, model: LSTMLanguageModel, window: int, signum: int) -> None:
+        self.window, self.signum, self.seen = window, signum, 0
+        model.embedding.register_forward_hook(self.count)
+
+    def count(self, *details: object) -> None:
+        self.seen += torch.is_inference_mode_enabled()
+        if self.seen == self.window and torch.is_inference_mode_enabled():
+            signal.raise_signal(self.signum)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("window", [1, 3])
+def test_interrupt_inside_an_evaluation_saves_before_it(
+    words: Vocabulary, parts: Parts, tmp_path: Path, signum: int, window: int
+) -> None:
+    long = TokenStream.from_texts(["".join(parts[1].texts()) * 20], tokenizer="characters")  # several windows
+
+    def trainer(model: LSTMLanguageModel, *callbacks: Callback) -> Trainer:
+        config = make_config(run_dir=tmp_path / "run")
+        return Trainer(model, parts[0], long, config, callbacks=callbacks, progress=False)
+
+    expected = make_model(words)
+    history = Trainer(expected, parts[0], long, make_config(), progress=False).fit()
+    before = signal.getsignal(signum)
+    model = make_model(words)
+    first = trainer(model, InterruptEvaluation(model, window, signum))
+    first.fit()
+    assert (first.state.step, first.state.stop_reason, first.state.history) == (EPOCH, "interrupted", [])
+    assert signal.getsignal(signum) is before
+    model = make_model(words)
+    assert untimed(trainer(model).fit(resume=True)) == untimed(history)
+    assert same(weights(model), weights(expected))
+
+
+def test_callback_that_samples_does_not_hold_an_interrupt_up(words: Vocabulary, parts: Parts, tmp_path: Path) -> None:
+    class Sample(Callback):
+        def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
+            if state.step == 5:
+                signal.raise_signal(signal.SIGTERM)
+                Sampler(model).generate("展昭", max_new_tokens=10**9)
+
+    expected = make_model(words)
+    make_trainer(expected, parts).fit()
+    trainer = make_trainer(make_model(words), parts, Sample(), run_dir=tmp_path / "run")
+    trainer.fit()
+    assert (trainer.state.step, trainer.state.stop_reason) == (5, "interrupted")
+    model = make_model(words)
+    make_trainer(model, parts, run_dir=tmp_path / "run").fit(resume=True)
+    assert same(weights(model), weights(expected))
+
+
+def test_second_trainer_in_a_run_folder_is_refused(words: Vocabulary, parts: Parts, tmp_path: Path) -> None:
+    class Intruder(Callback):
+        def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
+            with pytest.raises(CheckpointError, match=rf"process {os.getpid()} .* is at work in it"):
+                make_trainer(make_model(words), parts, run_dir=tmp_path / "run").fit(resume=True)
+
+    make_trainer(make_model(words), parts, Intruder(), max_steps=2, run_dir=tmp_path / "run").fit()
+    assert not (tmp_path / "run" / "lock").exists()
+
+
+def test_too_little_room_is_told_before_the_first_update(
+    words: Vocabulary, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    watcher = Watcher()
+    with pytest.raises(CheckpointError, match=r"MB for checkpoints and 0 MB are free"):
+        make_trainer(make_model(words), parts, watcher, run_dir=tmp_path / "run").fit()
+    assert watcher.after_updates == []
 
 
 SCRIPT = """
@@ -1028,10 +1138,14 @@ def test_huge_learning_rate_is_an_error_that_names_it(words: Vocabulary, parts: 
 
 
 class Poison(Callback):
-    """Makes the weights infinite once."""
+    """Makes the weights infinite after one of the updates, a number of times."""
+
+    def __init__(self, step: int = 12, times: int = 1) -> None:
+        self.step, self.times = step, times
 
     def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
-        if state.step == 12:
+        if state.step == self.step and self.times:
+            self.times -= 1
             with torch.no_grad():
                 model.embedding.weight.fill_(math.inf)
 
@@ -1052,6 +1166,63 @@ def test_advice_of_the_error_can_be_followed(words: Vocabulary, parts: Parts, tm
     trainer = make_trainer(make_model(words), parts, run_dir=tmp_path / "run", learning_rate=1e-3)
     assert [record["epoch"] for record in trainer.fit(resume=True)] == [1.0, 2.0]
     assert trainer.state.learning_rate <= 1e-3
+
+
+@pytest.mark.parametrize("step", [12, EPOCH, 2 * EPOCH])
+def test_weights_that_are_not_finite_are_never_saved(
+    words: Vocabulary, parts: Parts, tmp_path: Path, step: int
+) -> None:
+    """At an epoch's end the evaluation notices, inside one the next update or the checkpoint."""
+    with pytest.raises(NonFiniteError, match=r"loss is nan|not finite"):
+        make_trainer(make_model(words), parts, Poison(step), run_dir=tmp_path / "run", checkpoint_minutes=1e-9).fit()
+    for file in (tmp_path / "run").rglob("*.safetensors"):
+        assert all(tensor.isfinite().all() for tensor in safetensors.torch.load(file.read_bytes()).values())
+    model, expected = make_model(words), make_model(words)
+    make_trainer(model, parts, run_dir=tmp_path / "run", checkpoint_minutes=1e-9).fit(resume=True)
+    make_trainer(expected, parts).fit()
+    assert same(weights(model), weights(expected))
+
+
+@pytest.mark.parametrize("step", [3, 12, EPOCH])
+def test_run_goes_back_and_on_with_half_the_rate(words: Vocabulary, parts: Parts, tmp_path: Path, step: int) -> None:
+    class Rates(Callback):
+        def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
+            rates.append((state.step, state.learning_rate))
+
+    rates: list[tuple[int, float]] = []
+    options: dict[str, Any] = {"run_dir": tmp_path / "run", "max_rollbacks": 2, "schedule": "constant"}
+    model = make_model(words)
+    trainer = make_trainer(model, parts, Poison(step, times=2), Rates(), **options, learning_rate=0.01)
+    history = trainer.fit()
+    assert [record["epoch"] for record in history] == [1.0, 2.0]
+    assert trainer.state.rollbacks == 2
+    back = EPOCH if step > EPOCH else 0
+    tries = [(number, rate) for rate in (0.01, 0.005) for number in range(back + 1, step + 1)]
+    assert [rate for rate in rates if rate[0] > back][: len(tries)] == tries
+    assert rates[-1] == (2 * EPOCH, 0.0025)
+    resumed = make_model(words)
+    assert make_trainer(resumed, parts, **options, learning_rate=0.01).fit(resume=True) == history
+    assert same(weights(resumed), weights(model))
+
+
+def test_run_goes_back_only_so_often(words: Vocabulary, parts: Parts, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"run_dir": tmp_path / "run", "max_rollbacks": 2}
+    with pytest.raises(NonFiniteError, match="update 13"):
+        make_trainer(make_model(words), parts, Poison(12, times=3), **options).fit()
+    with pytest.raises(ConfigError, match="max_rollbacks=1 needs run_dir"):
+        TrainerConfig(max_rollbacks=1)
+
+
+def test_failed_run_leaves_no_gradient_behind(words: Vocabulary, parts: Parts) -> None:
+    model = make_model(words)
+    before = weights(model)
+    with pytest.raises(NonFiniteError):
+        make_trainer(model, parts, Poison(1)).fit()
+    model.load_state_dict(before)
+    expected = make_model(words)
+    for each in (model, expected):
+        make_trainer(each, parts).fit()
+    assert same(weights(model), weights(expected))
 
 
 def test_perplexity_that_overflows_is_saved(words: Vocabulary, parts: Parts, tmp_path: Path) -> None:

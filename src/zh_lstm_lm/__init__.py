@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from zh_lstm_lm.errors import ConfigError as ConfigError
     from zh_lstm_lm.errors import DataError as DataError
     from zh_lstm_lm.errors import MissingDependencyError as MissingDependencyError
+    from zh_lstm_lm.errors import NonFiniteError as NonFiniteError
     from zh_lstm_lm.errors import RankError as RankError
     from zh_lstm_lm.errors import VocabularyError as VocabularyError
     from zh_lstm_lm.errors import ZhLstmLmError as ZhLstmLmError
@@ -78,6 +79,7 @@ _HOMES = {
     "LSTMLanguageModel": "model",
     "MissingDependencyError": "errors",
     "ModelConfig": "model",
+    "NonFiniteError": "errors",
     "RankError": "errors",
     "Sampler": "sampler",
     "SamplerConfig": "sampler",

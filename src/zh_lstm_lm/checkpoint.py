@@ -7,31 +7,38 @@
 - ``best/``: the best model so far, a folder for `from_pretrained`
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import logging
 import math
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from zh_lstm_lm.errors import CheckpointError
+from zh_lstm_lm.errors import CheckpointError, DataError, NonFiniteError
+from zh_lstm_lm.folder_lock import lock_folder
+from zh_lstm_lm.model import LSTMLanguageModel
+from zh_lstm_lm.model_folder import read_weights, write_model_folder
 from zh_lstm_lm.storage import (
+    NewerFormatError,
     atomic_directory,
-    read_bytes,
+    clear_litter,
     read_json,
+    read_versioned,
     remove_directory,
-    to_json,
     verify_manifest,
+    versioned,
     write_json,
 )
-from zh_lstm_lm.training_state import History, LearningCurve, TrainerState
+from zh_lstm_lm.strict_json import to_json
+from zh_lstm_lm.tensor_files import check_kinds, kinds_of, read_kinds, read_tensors, write_tensors
+from zh_lstm_lm.training_state import TrainerState
 
 __all__ = ["Checkpoint", "RunFolder", "fingerprint_of"]
 
@@ -41,14 +48,10 @@ _FORMAT = 1
 _TENSORS = ("model", "optimizer", "carried")
 _FILES = frozenset({*(f"{name}.safetensors" for name in _TENSORS), "trainer_state.json"})
 _BUDGET = {"max_epochs", "max_steps", "max_minutes"}
-_FREE = {
-    *_BUDGET,
-    "run_dir",
-    "device",
-    "checkpoint_minutes",
-    "keep_last",
-    "learning_rate",
-}  # may differ in a resumed run
+_FREE = {*_BUDGET, "run_dir", "device", "checkpoint_minutes", "keep_last", "learning_rate", "max_rollbacks", "patience"}
+"""Options that may differ in a resumed run."""
+
+_IDENTITY = ("options", "environment", "model", "vocabulary", "train", "valid")
 _NAME = re.compile(r"checkpoint-\d{8,}")
 
 
@@ -80,16 +83,18 @@ class RunFolder:
         self.path = path
         self.keep_last = keep_last
         self.best = path / "best"
+        self._exported_step: int | None = None
 
     def holds_run(self) -> bool:
         """Whether there is a checkpoint in it."""
         return bool(self._checkpoints())
 
-    def begin(self, description: dict[str, Any]) -> None:
-        """Makes the folder and writes down what the run is.
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Makes the folder, keeps other trainers out of it, and clears away what a crash has left half done.
 
         Raises:
-            CheckpointError: It cannot be written.
+            CheckpointError: It cannot be made, or another trainer is at work in it.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -97,32 +102,65 @@ class RunFolder:
             raise CheckpointError(
                 f"{self.path}: cannot be made a run folder ({error.strerror}); give another run_dir"
             ) from error
-        write_json(self.path / "run.json", {"format": _FORMAT, **description})
+        with lock_folder(self.path):
+            clear_litter(self.path)
+            yield
 
-    def resume(self, description: Mapping[str, Any]) -> tuple[Checkpoint, bool]:
-        """Loads the newest checkpoint that is whole.
+    def begin(self, description: dict[str, Any]) -> None:
+        """Writes down what the run is.
+
+        Raises:
+            CheckpointError: It cannot be written.
+        """
+        write_json(self.path / "run.json", versioned(_FORMAT, description))
+
+    def check_space(self, model_bytes: int) -> None:
+        """Makes sure that the disk has room for all the checkpoints that will lie here side by side.
+
+        Args:
+            model_bytes: Size of the weights; Adam's two means of them are as large each.
+
+        Raises:
+            CheckpointError: It has not; the message tells how much is needed and how much is free.
+        """
+        there = len(self._checkpoints())
+        missing = max(1, self.keep_last + 2 - there)  # the best one, and the one that is being written
+        needed = missing * 3 * model_bytes + (2 - self.best.is_dir()) * model_bytes
+        free = shutil.disk_usage(self.path).free
+        if free < needed:
+            raise CheckpointError(
+                f"{self.path}: the run needs {needed / 1e6:,.0f} MB for checkpoints and {free / 1e6:,.0f} MB are free; "
+                f"free some, lower keep_last (now {self.keep_last}), or give a run_dir on another disk"
+            )
+
+    def check_same(self, description: Mapping[str, Any]) -> bool:
+        """Holds the run in the folder against what it is now; what may differ and does is warned of.
 
         Args:
             description: What the run is now.
 
         Returns:
-            The checkpoint, and whether the budgets are what they were.
+            Whether the budgets are what they were.
 
         Raises:
-            CheckpointError: The run in the folder is another one, or has no whole checkpoint.
+            CheckpointError: The run in the folder is another one.
         """
-        begun = read_json(self.path / "run.json")
+        begun = read_versioned(self.path / "run.json", _FORMAT, required=_IDENTITY, optional=description)
         try:
             before, now = begun["options"], description["options"]
-            for key in ("model", "vocabulary", "train", "valid"):
+            for key in _IDENTITY[2:]:
                 if begun[key] != description[key]:
                     raise CheckpointError(
                         f"{self.path}: its run was begun with another {key}; give the same again, or another run_dir"
                     )
             for name in now.keys() - _FREE:
-                if before.get(name) != now[name]:
+                if name not in before:
+                    logger.warning(
+                        "%s: begun before there was the option %s, goes on with %r", self.path, name, now[name]
+                    )
+                elif before[name] != now[name]:
                     raise CheckpointError(
-                        f"{self.path}: its run was begun with {name}={before.get(name)!r}, got {now[name]!r}; "
+                        f"{self.path}: its run was begun with {name}={before[name]!r}, got {now[name]!r}; "
                         "give the same again, or another run_dir"
                     )
             for name, value in description["environment"].items():
@@ -134,55 +172,139 @@ class RunFolder:
             if before.get("learning_rate") != now.get("learning_rate"):
                 rates = before.get("learning_rate"), now.get("learning_rate")
                 logger.warning("%s: begun with learning_rate=%s, goes on with %s", self.path, *rates)
-            same_budget = all(before.get(name) == now[name] for name in _BUDGET)
+            return all(before.get(name) == now[name] for name in _BUDGET)
         except (KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{self.path / 'run.json'}: not a description of a run ({error!r})") from error
-        return self._newest(), same_budget
 
-    def _newest(self) -> Checkpoint:
+    def newest(self, like: Checkpoint) -> Checkpoint:
+        """Loads the newest checkpoint that is whole; newer ones that are not are passed over with a warning.
+
+        Args:
+            like: What a checkpoint of this run looks like; only shapes and types matter.
+
+        Raises:
+            CheckpointError: There is none, or a newer version of the library wrote it.
+        """
         for folder in reversed(self._checkpoints()):
             try:
-                return _load(folder)
-            except (CheckpointError, SafetensorError, KeyError, TypeError, AttributeError) as error:
+                return _load(folder, like)
+            except NewerFormatError:
+                raise
+            except CheckpointError as error:
                 logger.warning("%s: passed over, not a whole checkpoint (%s)", folder, error)
         raise CheckpointError(f"{self.path}: no whole checkpoint to resume from; start anew in another run_dir")
 
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Commits a checkpoint and the history, then removes all but the newest `keep_last` checkpoints.
+    def best_weights(self, step: int, like: Checkpoint) -> Mapping[str, Tensor]:
+        """The weights after the update with the lowest held-out loss, from its checkpoint or from ``best``.
+
+        Args:
+            step: The update.
+            like: As in `newest`.
 
         Raises:
+            CheckpointError: Neither is whole.
+        """
+        try:
+            return _load(self._checkpoint(step), like).model
+        except CheckpointError as error:
+            if self.exported_step() != step:
+                raise
+            logger.warning("%s; the best weights are taken from %s", error, self.best)
+            return read_weights(self.best, like.model)
+
+    def export(self, model: LSTMLanguageModel, weights: Mapping[str, Tensor], training: Mapping[str, Any]) -> None:
+        """Writes ``best``, a folder for `from_pretrained`.
+
+        Args:
+            model: The model, for its config and vocabulary.
+            weights: Its best weights by name.
+            training: How it was trained; ``best_step`` tells the update.
+
+        Raises:
+            CheckpointError: It cannot be written.
+        """
+        options, vocabulary = model.config.to_dict(), model.vocabulary
+        write_model_folder(self.best, options=options, training=training, vocabulary=vocabulary, tensors=weights)
+        self._exported_step = training["best_step"]
+
+    def exported_step(self) -> int | None:
+        """The update whose weights lie in ``best``; None if there is no whole model in it."""
+        if self._exported_step is None:
+            with contextlib.suppress(CheckpointError, KeyError, TypeError):
+                verify_manifest(self.best)
+                step = read_json(self.best / "config.json")["training"]["best_step"]
+                self._exported_step = step if isinstance(step, int) else None
+        return self._exported_step
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Commits a checkpoint and the history, then removes all but the best and the newest `keep_last` checkpoints.
+
+        Raises:
+            NonFiniteError: A value of it is not a finite number; nothing is written.
             CheckpointError: It cannot be written; older checkpoints stay.
         """
+        for part in _TENSORS:
+            for name, tensor in getattr(checkpoint, part).items():
+                if tensor.is_floating_point() and not tensor.isfinite().all():
+                    raise NonFiniteError(
+                        f"after update {checkpoint.state.step}: {name} holds values that are not finite; no checkpoint "
+                        "is written; resume from the last one with a lower learning_rate"
+                    )
         state = dataclasses.asdict(checkpoint.state)
         if math.isinf(state["best_loss"]):  # JSON has no infinity
             state["best_loss"] = None
-        with atomic_directory(self.path / f"checkpoint-{checkpoint.state.step:08d}", owned=_FILES) as staged:
-            for name in _TENSORS:
-                tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in getattr(checkpoint, name).items()}
-                (staged / f"{name}.safetensors").write_bytes(save_tensors(tensors))
-            (staged / "trainer_state.json").write_bytes(to_json({"format": _FORMAT, **state}))
+        place = self._checkpoint(checkpoint.state.step)
+        with atomic_directory(place, owned=_FILES) as staged:
+            for part in _TENSORS:
+                write_tensors(staged / f"{part}.safetensors", getattr(checkpoint, part))
+            (staged / "trainer_state.json").write_bytes(to_json(versioned(_FORMAT, state)))
         checkpoint.state.history.save(self.path / "history.jsonl")
         checkpoint.state.curve.save(self.path / "curve.jsonl")
-        for old in self._checkpoints()[: -self.keep_last]:
-            remove_directory(old)
+        older = [folder for folder in self._checkpoints() if folder <= place]  # a damaged newer one is no reason
+        best = checkpoint.state.best_step
+        for folder in older[: -self.keep_last]:
+            if best is None or folder != self._checkpoint(best):
+                remove_directory(folder)
+
+    def _checkpoint(self, step: int) -> Path:
+        return self.path / f"checkpoint-{step:08d}"
 
     def _checkpoints(self) -> list[Path]:
         """The checkpoint folders, oldest first."""
-        return sorted(
-            folder for folder in self.path.glob("checkpoint-*") if _NAME.fullmatch(folder.name) and folder.is_dir()
-        )
+        found = (folder for folder in self.path.glob("checkpoint-*") if _NAME.fullmatch(folder.name))
+        return sorted((folder for folder in found if folder.is_dir()), key=_step_of)
 
 
-def _load(folder: Path) -> Checkpoint:
+def _step_of(folder: Path) -> int:
+    return int(folder.name.removeprefix("checkpoint-"))
+
+
+def _load(folder: Path, like: Checkpoint) -> Checkpoint:
+    """Reads one checkpoint, once the headers of its files were held against what is expected.
+
+    Raises:
+        NewerFormatError: A newer version wrote it.
+        CheckpointError: It is not whole, foreign, or of another model.
+    """
+    path = folder / "trainer_state.json"
+    saved = read_versioned(path, _FORMAT, required=("step", "history"), optional=TrainerState.names())
+    kinds = {part: read_kinds(folder / f"{part}.safetensors") for part in _TENSORS}
+    check_kinds(folder, kinds["model"], kinds_of(like.model))
+    for key, kind in kinds["optimizer"].items():
+        weight = like.model.get(key.rpartition("/")[0])
+        if weight is None or kind.shape not in ((), weight.shape):
+            raise CheckpointError(f"{folder}: the optimizer's {key:.200}, {kind}, belongs to no weight")
+    expected = kinds_of(like.carried)
+    if kinds["carried"].keys() == {"generator"}:  # as at the start of an epoch
+        expected = {"generator": expected["generator"]}
+    expected["generator"] = kinds["carried"].get("generator", expected["generator"])  # devices differ in it
+    check_kinds(folder, kinds["carried"], expected)
     verify_manifest(folder)
-    saved = read_json(folder / "trainer_state.json")
-    if saved.pop("format") > _FORMAT:
-        raise CheckpointError(f"{folder}: written by a newer version of zh-lstm-lm; update it")
-    saved["history"], saved["curve"] = History(saved["history"]), LearningCurve(saved.get("curve", ()))
-    if saved["best_loss"] is None:
-        saved["best_loss"] = math.inf
-    tensors = (load_tensors(read_bytes(folder / f"{name}.safetensors")) for name in _TENSORS)
-    return Checkpoint(TrainerState(**saved), *tensors)
+    tensors = (read_tensors(folder / f"{part}.safetensors") for part in _TENSORS)
+    try:
+        return Checkpoint(TrainerState.from_dict(saved), *tensors)
+    except DataError as error:
+        raise CheckpointError(f"{path}: {error}; the file is damaged or foreign") from error
 
 
 def fingerprint_of(tensor: Tensor) -> str:

@@ -3,6 +3,7 @@
     ZhLstmLmError
     ├── ConfigError (ValueError)              an option: unknown name, wrong type, out of range, contradiction
     ├── DataError (ValueError)                a text, a file or a folder that cannot be read, used or written
+    │   └── NonFiniteError                    a loss, gradient or weight that is no finite number
     ├── VocabularyError (ValueError)          a token or an id that a vocabulary does not have, or may not take
     ├── CheckpointError (ValueError)          a saved folder that is missing, foreign, damaged, or cannot be written
     ├── RankError (RuntimeError)              another process of a run of several has ended, or says nothing
@@ -17,6 +18,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "MissingDependencyError",
+    "NonFiniteError",
     "RankError",
     "VocabularyError",
     "ZhLstmLmError",
@@ -33,6 +35,10 @@ class ConfigError(ZhLstmLmError, ValueError):
 
 class DataError(ZhLstmLmError, ValueError):
     """A text, file or folder cannot be read, cannot be used, or cannot be written."""
+
+
+class NonFiniteError(DataError):
+    """A loss, a gradient or a weight is infinite or not a number: training has diverged."""
 
 
 class VocabularyError(ZhLstmLmError, ValueError):

@@ -92,6 +92,7 @@ def estimate_training(
         max_epochs=None,
         max_minutes=None,
         patience=None,
+        max_rollbacks=0,
         run_dir=None,
     )
     stopwatch = _Stopwatch(clock)

@@ -12,6 +12,7 @@ from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.batches import IGNORED, EvaluationSegment, evaluation_segments, segment_windows
 from zh_lstm_lm.bootstrap import ErrorBars, bootstrap
 from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.interruption import check_interruption
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.recurrent import LSTMState
 from zh_lstm_lm.token_stream import TokenStream
@@ -74,16 +75,13 @@ class EvaluationResult:
 
 @contextmanager
 def evaluation_mode(model: LSTMLanguageModel) -> Iterator[None]:
-    """Puts a model into evaluation mode without gradients, and gives its mode back afterwards."""
-    was_training = model.training
-    if was_training:  # setting the mode walks through all modules, which a single step of generation would notice
-        model.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        if was_training:
-            model.train()
+    """Computes without gradients and without dropout, whatever the model's mode.
+
+    The model is not touched, so that threads can share it: inference mode is a matter of each thread's own, and a model
+    drops nothing in it.
+    """
+    with torch.inference_mode():
+        yield
 
 
 def evaluate(
@@ -165,6 +163,7 @@ def read_segments(
         state = state[0].repeat(1, len(segments), 1), state[1].repeat(1, len(segments), 1)
     window_len = max(_WINDOW_LEN, _WINDOW_TOKENS // len(segments))
     for inputs, targets in segment_windows(ids, segments, window_len=window_len):
+        check_interruption()
         rows, steps = inputs.shape
         if state is not None:  # of the segments that reach into this window
             state = state[0][:, :rows].contiguous(), state[1][:, :rows].contiguous()

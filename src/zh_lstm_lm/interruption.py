@@ -1,4 +1,4 @@
-"""Ctrl-C as a flag that long work looks at between two steps, so that it can save and return."""
+"""SIGINT (Ctrl-C) and SIGTERM as a flag that long work looks at between two steps, so that it can save and return."""
 
 import signal
 import threading
@@ -6,38 +6,69 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["Interruption", "catch_interruption"]
+__all__ = ["Interruption", "catch_interruption", "check_interruption"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Whether the user has asked to stop.
+    """Whether the process was asked to stop; it is the handler of its signals itself.
 
     Attributes:
-        requested: True from the first Ctrl-C on.
+        requested: True from the first signal on.
+        insisted: True from the second one on, which raises KeyboardInterrupt at once.
+        signum: The first signal's number; None before it.
     """
 
-    requested = False
+    def __init__(self) -> None:
+        self.requested = self.insisted = False
+        self.signum: int | None = None
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        """Takes a signal."""
+        if self.requested:
+            self.insisted = True
+            raise KeyboardInterrupt
+        self.requested, self.signum = True, signum
 
 
 @contextmanager
 def catch_interruption() -> Iterator[Interruption]:
-    """Turns the first SIGINT inside the block into a flag; a second one raises KeyboardInterrupt at once.
+    """Turns the first SIGINT or SIGTERM inside the block into a flag; a second one raises KeyboardInterrupt at once.
 
-    The handler that was there comes back at the end. Outside the main thread, where Python has no signals, the flag
-    is never set.
+    The handlers that were there come back at the end; a signal that was ignored stays so. If the block is left by
+    KeyboardInterrupt because of a SIGTERM, that is raised again for the old handler, which by default ends the process.
+    Outside the main thread, where Python has no signals, the flag is never set.
     """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield interruption
         return
-
-    def handle(signum: int, frame: FrameType | None) -> None:
-        if interruption.requested:
-            raise KeyboardInterrupt
-        interruption.requested = True
-
-    before = signal.signal(signal.SIGINT, handle)
+    before = {signum: signal.getsignal(signum) for signum in _SIGNALS}
+    caught = [signum for signum in _SIGNALS if before[signum] not in (signal.SIG_IGN, None)]
+    for signum in caught:
+        signal.signal(signum, interruption)
+    abandoned = False
     try:
         yield interruption
+    except KeyboardInterrupt:
+        abandoned = interruption.signum == signal.SIGTERM
+        raise
     finally:
-        signal.signal(signal.SIGINT, before)
+        for signum in caught:
+            signal.signal(signum, before[signum])
+        if abandoned:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def check_interruption() -> None:
+    """Raises KeyboardInterrupt if a `catch_interruption` block around this call has caught a signal.
+
+    Work that has nothing to save itself calls this between two steps, so that what is around it can save at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for signum in _SIGNALS:
+        handler = signal.getsignal(signum)
+        if isinstance(handler, Interruption) and handler.requested:
+            raise KeyboardInterrupt

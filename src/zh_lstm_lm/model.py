@@ -26,6 +26,7 @@ from zh_lstm_lm.vocabulary import Vocabulary
 __all__ = ["LSTMLanguageModel", "ModelConfig"]
 
 _FULL_SOFTMAX_LIMIT = 4000
+_MOST_PARTS = 1000  # layers, or clusters of the output layer: a saved config must not fill the memory with them
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,9 @@ class ModelConfig(Config):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("embedding_dim", "hidden_size", "num_layers"):
+        for name in ("embedding_dim", "hidden_size"):
             check_integer(name, getattr(self, name), minimum=1, maximum=1 << 20)
+        check_integer("num_layers", self.num_layers, minimum=1, maximum=_MOST_PARTS)
         check_number("dropout", self.dropout, maximum=0.99)
         check_choice("output", self.output, ("auto", "full", "adaptive"))
         check_number("div_value", self.div_value, minimum=1.0, maximum=1e6)
@@ -67,6 +69,8 @@ class ModelConfig(Config):
         if self.cutoffs is not None:
             if not isinstance(self.cutoffs, (list, tuple)) or not self.cutoffs:
                 raise ConfigError(f"cutoffs must be a tuple of rising integers or None, got {self.cutoffs!r}")
+            if len(self.cutoffs) > _MOST_PARTS:
+                raise ConfigError(f"cutoffs must be at most {_MOST_PARTS}, got {len(self.cutoffs):,}")
             for cutoff in self.cutoffs:
                 check_integer("a cutoff", cutoff, minimum=1)
             if list(self.cutoffs) != sorted(set(self.cutoffs)):
@@ -236,7 +240,7 @@ class LSTMLanguageModel(nn.Module):
         """
         if inputs.dim() != 2:
             raise DataError(f"inputs must have the shape (batch, time), got {tuple(inputs.shape)}")
-        dropout = self.config.dropout if self.training else 0.0
+        dropout = self.config.dropout if self.training and not torch.is_inference_mode_enabled() else 0.0
         h, c = self.init_state(inputs.shape[0]) if state is None else state
         hidden = locked_dropout(self.embedding(inputs), dropout, generator)  # (batch, time, embedding_dim)
         states = []
@@ -346,7 +350,9 @@ class LSTMLanguageModel(nn.Module):
         """
         check_type("path", path, str, PathLike)
         folder = Path(path)
-        options, training, vocabulary = read_description(folder, tokenizer=tokenizer)
+        options, training, vocabulary = read_description(
+            folder, option_names=ModelConfig.option_names(), tokenizer=tokenizer
+        )
         try:
             with torch.device("meta"):
                 model = cls(vocabulary, ModelConfig.from_dict(options))

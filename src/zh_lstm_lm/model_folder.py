@@ -1,32 +1,29 @@
 """A saved model's folder: sizes and vocabulary as JSON, weights as safetensors, a README, and a manifest of sums."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from zh_lstm_lm.errors import CheckpointError, ConfigError, VocabularyError
 from zh_lstm_lm.storage import (
     MANIFEST,
     atomic_directory,
-    read_bytes,
-    read_json,
+    read_versioned,
     recover_directory,
-    to_json,
     verify_manifest,
+    versioned,
 )
+from zh_lstm_lm.strict_json import to_json
+from zh_lstm_lm.tensor_files import check_kinds, kinds_of, read_kinds, read_tensors, write_tensors
 from zh_lstm_lm.tokenizers.base import Tokenizer
 from zh_lstm_lm.vocabulary import Vocabulary
 
 __all__ = ["MODEL_FILES", "read_description", "read_weights", "write_model_folder"]
 
 MODEL_FILES = frozenset({"config.json", "model.safetensors", "vocabulary.json", "README.md", "generation_config.json"})
-_LOADED = ("config.json", "model.safetensors", "vocabulary.json")
+_WEIGHTS = "model.safetensors"
 _MODEL_TYPE = "zh-lstm-lm"
 _FORMAT = 1
 
@@ -51,22 +48,22 @@ def write_model_folder(
     Raises:
         CheckpointError: It cannot be written.
     """
-    config = {"model_type": _MODEL_TYPE, "format": _FORMAT, "vocab_size": len(vocabulary), "training": training}
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    config = {"model_type": _MODEL_TYPE, "vocab_size": len(vocabulary), "training": training, **options}
     with atomic_directory(folder, owned=MODEL_FILES) as staged:
-        (staged / "config.json").write_bytes(to_json({**config, **options}))
-        (staged / "vocabulary.json").write_bytes(to_json({"format": _FORMAT, **vocabulary.to_dict()}))
-        (staged / "model.safetensors").write_bytes(save_tensors(plain, metadata={"format": "pt"}))
-        (staged / "README.md").write_text(_model_card({**options, **training}, vocabulary, plain), encoding="utf-8")
+        (staged / "config.json").write_bytes(to_json(versioned(_FORMAT, config)))
+        (staged / "vocabulary.json").write_bytes(to_json(versioned(_FORMAT, vocabulary.to_dict())))
+        write_tensors(staged / _WEIGHTS, tensors)
+        (staged / "README.md").write_text(_model_card({**options, **training}, vocabulary, tensors), encoding="utf-8")
 
 
 def read_description(
-    folder: Path, *, tokenizer: str | Tokenizer | None = None
+    folder: Path, *, option_names: Collection[str], tokenizer: str | Tokenizer | None = None
 ) -> tuple[dict[str, Any], dict[str, Any], Vocabulary]:
     """Reads everything but the weights.
 
     Args:
         folder: A folder that `write_model_folder` wrote.
+        option_names: The options that a config may have.
         tokenizer: The tokenizer, where it is not to be the saved one.
 
     Returns:
@@ -84,16 +81,21 @@ def read_description(
     if not complete:
         what = "not a saved model (there is no config.json in it)" if there else "no such folder"
         raise CheckpointError(f"{folder}: {what}; give the folder that save_pretrained or 'train --output' wrote")
-    options = _read_object(folder / "config.json", max_bytes=1 << 20)
-    if options.pop("model_type", None) != _MODEL_TYPE:
+    if (folder / MANIFEST).exists():  # a folder that was put together by hand may have none
+        verify_manifest(folder, only=("config.json", "vocabulary.json"))
+    options = read_versioned(
+        folder / "config.json",
+        _FORMAT,
+        required=("model_type", "vocab_size"),
+        optional=("training", *option_names),
+        max_bytes=1 << 20,
+    )
+    if options.pop("model_type") != _MODEL_TYPE:
         raise CheckpointError(
             f"{folder / 'config.json'}: not a model of this library (model_type is not {_MODEL_TYPE!r})"
         )
-    if (folder / MANIFEST).exists():  # a folder that was put together by hand may have none
-        verify_manifest(folder, only=_LOADED)
-    training = options.pop("training", {})
-    vocab_size = options.pop("vocab_size", None)
-    saved = _read_object(folder / "vocabulary.json")
+    training, vocab_size = options.pop("training", {}), options.pop("vocab_size")
+    saved = read_versioned(folder / "vocabulary.json", _FORMAT, required=Vocabulary.SAVED)
     try:
         vocabulary = Vocabulary.from_dict(saved, tokenizer=tokenizer)
     except (VocabularyError, ConfigError) as error:
@@ -102,47 +104,27 @@ def read_description(
         raise CheckpointError(f"{folder / 'vocabulary.json'}: {error}; the file is damaged or foreign") from error
     if len(vocabulary) != vocab_size:
         raise CheckpointError(
-            f"{folder}: config.json tells of {vocab_size} tokens, vocabulary.json holds {len(vocabulary)}; "
+            f"{folder}: config.json tells of {vocab_size!r:.40} tokens, vocabulary.json holds {len(vocabulary)}; "
             "the files are of different models"
         )
     return options, training if isinstance(training, dict) else {}, vocabulary
 
 
 def read_weights(folder: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Reads the weights and holds them against what the config asks for.
+    """Reads the weights, once the file's header was held against what the config asks for.
 
     Args:
         folder: The model's folder.
-        expected: Tensors of the right shapes by name, on the meta device.
+        expected: Tensors of the right shapes and types by name, on any device.
 
     Raises:
         CheckpointError: The file is missing or damaged, or a tensor is missing, extra, or of another shape or type.
     """
-    path = folder / "model.safetensors"
-    try:
-        tensors = load_tensors(read_bytes(path))
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: truncated or damaged ({error}); get it again or restore a copy") from error
-    for name in sorted(expected.keys() | tensors.keys()):
-        wanted = tuple(expected[name].shape) if name in expected else None
-        found = tuple(tensors[name].shape) if name in tensors else None
-        if wanted != found:
-            raise CheckpointError(f"{path}: {name} has the shape {found}, by config.json it should be {wanted}")
-        if tensors[name].dtype != torch.float32:
-            raise CheckpointError(f"{path}: {name} is {tensors[name].dtype}, expected torch.float32")
-    return tensors
-
-
-def _read_object(path: Path, **limits: int) -> dict[str, Any]:
-    """Reads a file's JSON object and checks its format number."""
-    saved = read_json(path, **limits)
-    if not isinstance(saved, dict) or not isinstance(saved.get("format"), int):
-        raise CheckpointError(f"{path}: not a file of this library (it has no format number)")
-    if saved.pop("format") > _FORMAT:
-        raise CheckpointError(
-            f"{path}: written by a newer version of zh-lstm-lm; update with pip install -U zh-lstm-lm"
-        )
-    return saved
+    path = folder / _WEIGHTS
+    check_kinds(path, read_kinds(path), kinds_of(expected))
+    if (folder / MANIFEST).exists():
+        verify_manifest(folder, only=(_WEIGHTS,))
+    return read_tensors(path)
 
 
 def _model_card(facts: Mapping[str, Any], vocabulary: Vocabulary, tensors: Mapping[str, Tensor]) -> str:

@@ -54,6 +54,7 @@ def make_summary(state: TrainerState, train: TokenStream) -> dict[str, Any]:
         "clean": train.clean,
         "epochs": round(state.epoch, 4),
         "best_epoch": best.get("epoch"),
+        "best_step": state.best_step,
         **{name: value and round(value, 4) for name, value in figures.items()},
     }
 

@@ -17,6 +17,7 @@ from zh_lstm_lm._config import Config, check_integer, check_number, check_type
 from zh_lstm_lm.adaptive_sampling import AdaptiveSampler, draw_from
 from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.evaluation import evaluation_mode
+from zh_lstm_lm.interruption import catch_interruption, check_interruption
 from zh_lstm_lm.logits_processors import LogitsProcessor
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.output_layers import AdaptiveSoftmax
@@ -278,6 +279,7 @@ class Sampler:
         state = self._read_prompts(active)
         last = torch.tensor([text.ids[-1] for text in active], device=self.model.device)
         while active:
+            check_interruption()
             with evaluation_mode(self.model):
                 hidden, state = self.model.hidden_states(last[:, None], state)
                 last = self._draw(active, hidden[:, 0])
@@ -348,6 +350,7 @@ class Sampler:
         """Writes a text into a UTF-8 file as it is made.
 
         Until it is complete, it grows in ``PATH.part`` beside its place; a file that was at `path` stays until then.
+        Ctrl-C and SIGTERM come between two words, and leave there what was written.
 
         Args and errors as in `generate`, and:
 
@@ -373,7 +376,7 @@ class Sampler:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
                 raise IsADirectoryError(None, "it is a folder")
-            with part.open("w", encoding="utf-8", newline="\n") as file:
+            with catch_interruption(), part.open("w", encoding="utf-8", newline="\n") as file:
                 for piece in pieces:
                     file.write(piece)
                     if "\n" in piece:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.interruption import check_interruption
 from zh_lstm_lm.text.decoding import normalize_line_ends
 from zh_lstm_lm.text.documents import Document, ReadingOptions
 from zh_lstm_lm.text.files import TextFile, hash_files
@@ -90,6 +91,7 @@ def number_tokens(
 
     Raises:
         DataError: There is not one token.
+        KeyboardInterrupt: A signal was caught by a block around the call.
     """
     lexicon: dict[str, int] = {PARAGRAPH_END: 0}
     spans: list[DocumentSpan] = []
@@ -103,6 +105,7 @@ def number_tokens(
 
     position = 0
     for order, numbers in enumerate(number_chunks(tokenizer, chunks(), lexicon, workers=workers)):
+        check_interruption()
         numbers.append(0)
         write(numbers)
         name, first = owners[order]

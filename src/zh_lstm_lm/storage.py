@@ -5,39 +5,56 @@ the old one or the new one and never half of either. A saved folder ends with a 
 """
 
 import contextlib
+import glob
 import hashlib
-import json
 import os
+import re
 import shutil
 import sys
 import tempfile
+import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from zh_lstm_lm._version import __version__
 from zh_lstm_lm.errors import CheckpointError
+from zh_lstm_lm.strict_json import parse_json, to_json
 
 __all__ = [
     "MANIFEST",
+    "NewerFormatError",
     "atomic_directory",
     "atomic_write",
     "check_place",
+    "check_regular",
     "clear_cache",
+    "clear_litter",
     "digest",
     "read_bytes",
     "read_json",
+    "read_versioned",
     "recover_directory",
     "remove_directory",
     "user_cache_dir",
     "verify_manifest",
+    "versioned",
     "write_json",
 ]
 
 MANIFEST = "manifest.json"
+_MAX_BYTES = 1 << 36
 _MAX_JSON_BYTES = 1 << 28
+_OLD_SECONDS = 86_400.0
+_VERSION_KEY = "zh_lstm_lm_version"
 _CHUNK = 1 << 20
+_LITTER = re.compile(r"\..+\.[0-9a-f]{32}\.(staged|removed|tmp)")
 _CACHED = ("streams", "dictionaries", "scratch")
+
+
+class NewerFormatError(CheckpointError):
+    """A saved file is of a format that only a newer version reads; it is not damaged."""
 
 
 def user_cache_dir() -> Path:
@@ -104,52 +121,103 @@ def write_json(path: Path, value: Any) -> None:
     atomic_write(path, to_json(value))
 
 
-def to_json(value: Any) -> bytes:
-    """Strict JSON in UTF-8, indented; a list of plain values stays on one line."""
-    return (json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode("utf-8")
+def check_regular(path: Path) -> None:
+    """Makes sure that a path is a regular file inside its folder.
+
+    Raises:
+        CheckpointError: It is missing, something else than a file, or a symbolic link out of its folder.
+    """
+    try:
+        if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
+            raise CheckpointError(f"{path}: a symbolic link out of its folder is not followed; copy the file itself")
+        regular = path.is_file()
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # a link that leads to itself is a RuntimeError in older Pythons
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    if not regular:
+        raise CheckpointError(f"{path}: no such file; the folder is incomplete or holds something else")
 
 
-def read_bytes(path: Path, *, max_bytes: int = 1 << 34) -> bytes:
+def read_bytes(path: Path, *, max_bytes: int = _MAX_BYTES) -> bytes:
     """Reads a regular file of a saved folder.
 
     Raises:
         CheckpointError: It is missing, not a regular file, or larger than `max_bytes`.
     """
+    check_regular(path)
     try:
-        if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
-            raise CheckpointError(f"{path}: a symbolic link out of its folder is not followed; copy the file itself")
-        if not path.is_file():
-            raise CheckpointError(f"{path}: no such file; the folder is incomplete or holds something else")
-        if path.stat().st_size > max_bytes:
-            raise CheckpointError(
-                f"{path}: {path.stat().st_size:,} bytes, more than the {max_bytes:,} expected at most"
-            )
-        return path.read_bytes()
-    except (OSError, RuntimeError) as error:  # a link that leads to itself is a RuntimeError in older Pythons
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > max_bytes:
+                raise CheckpointError(f"{path}: {size:,} bytes, more than the {max_bytes:,} expected at most")
+            return file.read(size)
+    except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error})") from error
 
 
 def read_json(path: Path, *, max_bytes: int = _MAX_JSON_BYTES) -> Any:
-    """Reads strict JSON: no NaN, no key twice, bounded in size and depth.
+    """Reads strict JSON; see `parse_json`.
 
     Raises:
         CheckpointError: The file is missing, too large, or not such JSON.
     """
-    data = read_bytes(path, max_bytes=max_bytes)
+    return parse_json(read_bytes(path, max_bytes=max_bytes), name=str(path))
 
-    def refuse_constant(name: str) -> NoReturn:
-        raise ValueError(f"{name} is not JSON")
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = dict(pairs)
-        if len(keys) != len(pairs):
-            raise ValueError("a key stands twice")
-        return keys
+def versioned(format_number: int, values: Mapping[str, Any]) -> dict[str, Any]:
+    """An object of a saved file, with its format and the version of this library that wrote it."""
+    return {"format": format_number, _VERSION_KEY: __version__, **values}
 
-    try:
-        return json.loads(data.decode("utf-8"), parse_constant=refuse_constant, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error}); the file is damaged or foreign") from error
+
+def read_versioned(
+    path: Path,
+    format_number: int,
+    *,
+    required: Collection[str],
+    optional: Collection[str] = (),
+    max_bytes: int = _MAX_JSON_BYTES,
+) -> dict[str, Any]:
+    """Reads an object that `versioned` made.
+
+    Args:
+        path: The file.
+        format_number: The newest format that is known.
+        required: The keys that it has.
+        optional: The keys that it may have.
+        max_bytes: Its largest size.
+
+    Returns:
+        The values, without format and version.
+
+    Raises:
+        NewerFormatError: It is of a newer format; the message tells which version reads it.
+        CheckpointError: It is missing, foreign or damaged.
+    """
+    values = read_json(path, max_bytes=max_bytes)
+    written = values.pop("format", None) if isinstance(values, dict) else None
+    if type(written) is not int or written < 1:
+        raise CheckpointError(f"{path}: not a file of this library (it has no format number)")
+    version = values.pop(_VERSION_KEY, "")
+    if written > format_number:
+        known = isinstance(version, str) and re.fullmatch(r"[0-9A-Za-z.+]{1,40}", version)
+        raise NewerFormatError(
+            f"{path}: its format is {written}, and zh-lstm-lm {__version__} reads up to {format_number}; it was written "
+            f"by a newer version{f', {version}' if known else ''}: pip install -U "
+            f"'zh-lstm-lm{f'>={version}' if known else ''}'"
+        )
+    unknown = values.keys() - {*required, *optional}
+    missing = set(required) - values.keys()
+    if unknown or missing:
+        told = [
+            f"{word} {', '.join(map(repr, sorted(keys)))}"
+            for word, keys in (("unknown", unknown), ("no", missing))
+            if keys
+        ]
+        raise CheckpointError(f"{path}: {' and '.join(told):.300}; the file is damaged or foreign")
+    return values
 
 
 @contextlib.contextmanager
@@ -175,6 +243,7 @@ def atomic_directory(path: Path, *, owned: frozenset[str], replace: bool = True)
     try:
         recover_directory(path, owned=owned)
         check_place(path)
+        clear_litter(path.parent, of=path.name, seconds=_OLD_SECONDS)
         staged.mkdir()
         yield staged
         names = sorted(file.name for file in staged.iterdir())
@@ -184,9 +253,7 @@ def atomic_directory(path: Path, *, owned: frozenset[str], replace: bool = True)
         _flush_directory(staged)
         if path.exists() and not replace:
             return
-        if path.exists():
-            os.rename(path, _previous(path))
-        os.rename(staged, path)
+        _put_in_place(staged, path)
         _flush_directory(path.parent)
         recover_directory(path, owned=owned)
     except OSError as error:
@@ -221,6 +288,20 @@ def remove_directory(path: Path) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
+def clear_litter(folder: Path, *, of: str = "", seconds: float = 0.0) -> None:
+    """Removes what crashes have left half written or half removed.
+
+    Args:
+        folder: The folder that it lies in.
+        of: The file or folder that was being written; empty for any.
+        seconds: How old it must be, where others may be writing now; 0 for any age.
+    """
+    with contextlib.suppress(OSError):
+        for path in list(folder.glob(f".{glob.escape(of)}*")):
+            if _LITTER.fullmatch(path.name) and time.time() - path.stat().st_mtime >= seconds:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def clear_cache(folder: Path) -> None:
     """Removes everything that this library keeps in a cache folder, and nothing else.
 
@@ -249,15 +330,35 @@ def verify_manifest(path: Path, *, only: Iterable[str] | None = None) -> Mapping
         CheckpointError: There is no manifest, or a file is missing, truncated or changed.
     """
     manifest = read_json(path / MANIFEST, max_bytes=1 << 20)
-    if not isinstance(manifest, dict) or not all(isinstance(entry, dict) for entry in manifest.values()):
+    if not isinstance(manifest, dict) or not all(
+        isinstance(entry, dict) and entry.keys() == {"bytes", "sha256"} for entry in manifest.values()
+    ):
         raise CheckpointError(f"{path / MANIFEST}: not a manifest of files")
     for name in manifest if only is None else only:
         if Path(name).name != name:
-            raise CheckpointError(f"{path / MANIFEST}: {name!r} is not a plain file name")
+            raise CheckpointError(f"{path / MANIFEST}: {name!r:.200} is not a plain file name")
         file, entry = path / name, manifest.get(name, {})
-        if not file.is_file() or file.stat().st_size != entry.get("bytes") or digest(file) != entry.get("sha256"):
-            raise CheckpointError(f"{file}: missing, truncated or changed since it was saved")
+        check_regular(file)
+        try:
+            same = file.stat().st_size == entry.get("bytes") and digest(file) == entry.get("sha256")
+        except OSError as error:
+            raise CheckpointError(f"{file}: cannot be read ({error})") from error
+        if not same:
+            raise CheckpointError(f"{file}: truncated or changed since it was saved; get it again or restore a copy")
     return manifest
+
+
+def _put_in_place(staged: Path, path: Path) -> None:
+    """Renames a folder to its place, and what is there aside."""
+    while True:
+        if path.exists():
+            os.rename(path, _previous(path))
+        try:
+            os.rename(staged, path)
+            return
+        except OSError:
+            if not path.exists():
+                raise  # else a reader took us for crashed between the two renames, and has put the old one back
 
 
 def _previous(path: Path) -> Path:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from zh_lstm_lm.batches import Batch
 from zh_lstm_lm.evaluation import evaluation_mode
 from zh_lstm_lm.model import LSTMLanguageModel
+from zh_lstm_lm.training_state import TrainerState
 
 __all__ = ["TimeBudget", "estimate_evaluation"]
 
@@ -13,38 +14,35 @@ _MEASURED_STEPS = 20
 
 
 class TimeBudget:
-    """How long a run may take, and how many updates that is.
+    """How long a run may take, and how many updates that is; what was timed is part of the run's state.
 
     Args:
         minutes: Wall time of the whole run; None sets no bound.
 
-    Attributes:
-        evaluation_seconds: What an evaluation takes; 0 while it is not known.
     """
 
     def __init__(self, minutes: float | None) -> None:
-        self.evaluation_seconds = 0.0
         self._seconds = None if minutes is None else 60 * minutes
-        self._updates = 0
-        self._timed = 0.0  # seconds of the updates after the first few
 
-    def spent(self, elapsed: float) -> bool:
+    def spent(self, state: TrainerState, elapsed: float) -> bool:
         """Whether the time that has gone by leaves no more than the last evaluation needs."""
-        return self._seconds is not None and elapsed + self.evaluation_seconds >= self._seconds
+        return self._seconds is not None and elapsed + state.evaluation_seconds >= self._seconds
 
-    def time_update(self, seconds: float) -> bool:
+    def time_update(self, state: TrainerState, seconds: float) -> bool:
         """Counts one update with its callbacks; returns whether enough of them were timed to plan with."""
         if self._seconds is None:
             return False
-        self._timed += seconds * (self._updates >= _WARMING_STEPS)
-        self._updates += 1
-        return self._updates >= _WARMING_STEPS + _MEASURED_STEPS and self._timed > 0  # or the clock is too coarse yet
+        state.timed_seconds += seconds * (state.timed_updates >= _WARMING_STEPS)
+        state.timed_updates += 1
+        enough = state.timed_updates >= _WARMING_STEPS + _MEASURED_STEPS
+        return enough and state.timed_seconds > 0  # or the clock is too coarse yet
 
-    def updates_left(self, elapsed: float, *, steps_per_epoch: int) -> int:
+    def updates_left(self, state: TrainerState, elapsed: float) -> int:
         """The updates for which there is time, at least one, with an evaluation every epoch and at the end."""
         assert self._seconds is not None
-        each = self._timed / (self._updates - _WARMING_STEPS) + self.evaluation_seconds / steps_per_epoch
-        return max(1, int(0.98 * (self._seconds - elapsed - self.evaluation_seconds) / each))
+        each = state.timed_seconds / (state.timed_updates - _WARMING_STEPS)
+        each += state.evaluation_seconds / state.steps_per_epoch
+        return max(1, int(0.98 * (self._seconds - elapsed - state.evaluation_seconds) / each))
 
 
 def estimate_evaluation(model: LSTMLanguageModel, window: Batch, num_ids: int, *, clock: Callable[[], float]) -> float:

@@ -19,19 +19,21 @@ from torch import Tensor
 
 from zh_lstm_lm._config import check_choice, check_integer, check_number, check_type
 from zh_lstm_lm.errors import CheckpointError, DataError
+from zh_lstm_lm.interruption import catch_interruption
 from zh_lstm_lm.segmentation import SEGMENTATION_FORMAT, DocumentSpan, cache_key, document_of, number_tokens
 from zh_lstm_lm.storage import (
     atomic_directory,
     read_bytes,
-    read_json,
+    read_versioned,
     remove_directory,
-    to_json,
     user_cache_dir,
     verify_manifest,
+    versioned,
 )
+from zh_lstm_lm.strict_json import to_json
 from zh_lstm_lm.text.cleaning import check_cleaning
 from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents
-from zh_lstm_lm.text.files import Paths, find_files
+from zh_lstm_lm.text.files import Paths, TextFile, find_files
 from zh_lstm_lm.text.normalization import check_normalization
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
@@ -42,6 +44,7 @@ __all__ = ["TokenStream"]
 logger = logging.getLogger(__name__)
 
 _FILES = frozenset({"tokens.bin", "lexicon.utf8", "stream.json"})
+_MAX_LEXICON_BYTES = 1 << 32
 _DEFAULT_NORMALIZATION = "nfc+width"
 _CHUNK_TOKENS = 1 << 20  # looked at at once: the tokens may be more than the memory holds
 _PARALLEL_BYTES = 4_000_000  # under this, starting processes costs more than it saves
@@ -128,6 +131,18 @@ class TokenStream:
         options = ReadingOptions(encoding, clean, normalize)
         segmenter = get_tokenizer(tokenizer)
         files = find_files(paths)
+        with catch_interruption():  # which ends between two chunks of text, and leaves nothing half done
+            return cls._from_files(files, segmenter, options, cache_dir, workers)
+
+    @classmethod
+    def _from_files(
+        cls,
+        files: list[TextFile],
+        segmenter: LosslessTokenizer,
+        options: ReadingOptions,
+        cache_dir: str | PathLike[str] | None,
+        workers: int | None,
+    ) -> "TokenStream":
         if segmenter.fingerprint is None:
             return cls._segment(read_documents(files, options), segmenter, options, workers or 1)
         directory = Path(cache_dir or user_cache_dir()) / "streams" / cache_key(files, segmenter.fingerprint, options)
@@ -185,14 +200,14 @@ class TokenStream:
             return None
         try:
             verify_manifest(directory)
-            description = read_json(directory / "stream.json")
-            lexicon = ["\n", *read_bytes(directory / "lexicon.utf8").decode("utf-8").split("\n")]
-            spans = [DocumentSpan(str(name), int(start), int(stop)) for name, start, stop in description["documents"]]
+            description = read_versioned(directory / "stream.json", SEGMENTATION_FORMAT, required=("documents",))
+            words = read_bytes(directory / "lexicon.utf8", max_bytes=_MAX_LEXICON_BYTES).decode("utf-8")
+            lexicon = ["\n", *(words.split("\n") if words else ())]
+            spans = [DocumentSpan(str(name), start, stop) for name, start, stop in description["documents"]]
             size = (directory / "tokens.bin").stat().st_size // 4
-            if description["format"] != SEGMENTATION_FORMAT or spans[-1].stop != size:
-                raise ValueError("its parts do not fit")
             tokens = torch.from_file(str(directory / "tokens.bin"), shared=False, size=size, dtype=torch.int32)
-        except (CheckpointError, OSError, RuntimeError, ValueError, TypeError, KeyError, IndexError) as error:
+            _check_stored(tokens, lexicon, spans)
+        except (CheckpointError, OSError, RuntimeError, ValueError, TypeError) as error:
             logger.warning("%s: a damaged cache is made again (%s)", directory, error)
             with contextlib.suppress(OSError):
                 remove_directory(directory)
@@ -336,6 +351,22 @@ class TokenStream:
         )
 
 
+def _check_stored(tokens: Tensor, lexicon: list[str], spans: list[DocumentSpan]) -> None:
+    """Makes sure that the parts of a stream fit, whoever wrote them; raises ValueError."""
+    position = 0
+    for span in spans:
+        if type(span.stop) is not int or span.start != position or not position < span.stop <= len(tokens):
+            raise ValueError("its documents do not follow one another")
+        if tokens[span.stop - 1]:
+            raise ValueError("a document does not end with a paragraph end")
+        position = span.stop
+    least, most = tokens.aminmax()
+    if position != len(tokens) or least < 0 or most >= len(lexicon):
+        raise ValueError("its numbers are not those of its lexicon")
+    if "" in lexicon or len(set(lexicon)) != len(lexicon):
+        raise ValueError("a token of its lexicon is empty or stands twice")
+
+
 def _store(directory: Path, documents: Iterable[Document], tokenizer: LosslessTokenizer, workers: int) -> None:
     """Segments documents into a folder of the cache; one that another process made meanwhile is left alone."""
     with atomic_directory(directory, owned=_FILES, replace=False) as staged:
@@ -344,8 +375,5 @@ def _store(directory: Path, documents: Iterable[Document], tokenizer: LosslessTo
                 documents, tokenizer, workers=workers, write=lambda numbers: file.write(numbers.tobytes())
             )
         (staged / "lexicon.utf8").write_bytes("\n".join(lexicon[1:]).encode("utf-8"))
-        (staged / "stream.json").write_bytes(
-            to_json(
-                {"format": SEGMENTATION_FORMAT, "documents": [[span.name, span.start, span.stop] for span in spans]}
-            )
-        )
+        documents = [[span.name, span.start, span.stop] for span in spans]
+        (staged / "stream.json").write_bytes(to_json(versioned(SEGMENTATION_FORMAT, {"documents": documents})))

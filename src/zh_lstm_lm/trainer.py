@@ -1,5 +1,6 @@
 """Training over truncated windows with a carried state."""
 
+import contextlib
 import logging
 import math
 import time
@@ -14,7 +15,7 @@ from zh_lstm_lm.batches import IGNORED, TrainingWindows
 from zh_lstm_lm.callbacks import Callback, EarlyStopping, ProgressCallback, notify
 from zh_lstm_lm.checkpoint import Checkpoint, RunFolder
 from zh_lstm_lm.devices import autocast, choose_device, matrix_precision
-from zh_lstm_lm.errors import ConfigError, DataError
+from zh_lstm_lm.errors import CheckpointError, ConfigError, DataError, NonFiniteError
 from zh_lstm_lm.evaluation import evaluate_ids
 from zh_lstm_lm.interruption import catch_interruption
 from zh_lstm_lm.memory import check_fits, scores_per_token, training_memory
@@ -91,8 +92,9 @@ class Trainer:
     def fit(self, *, resume: bool = False) -> History:
         """Trains until a budget is reached, and leaves the model with its best weights by held-out loss.
 
-        The state is zero at the start of an epoch and carried, detached, from window to window. Ctrl-C ends the run
-        after the current update with a checkpoint written.
+        The state is zero at the start of an epoch and carried, detached, from window to window. Ctrl-C or SIGTERM ends
+        the run after the current update with a checkpoint written; a second one ends it at once. A checkpoint that
+        cannot be written is warned of, and training goes on.
 
         Args:
             resume: Whether to go on from `run_dir` if it holds a checkpoint; a finished run is only loaded.
@@ -102,43 +104,55 @@ class Trainer:
 
         Raises:
             ConfigError: `run_dir` holds a run and `resume` is not set.
-            CheckpointError: The run in `run_dir` is another one, or it cannot be written.
-            DataError: There is too little text, or the loss is no longer a number.
+            CheckpointError: The run in `run_dir` is another one, another process trains in it, or it cannot be written.
+            DataError: There is too little text.
+            NonFiniteError: The loss or a gradient is no longer a finite number, more than `max_rollbacks` times.
         """
         began = self._clock()
         self._prepare()
-        state = self._restore(resume)
-        self._began = began - state.seconds
-        notify(self._callbacks, "on_train_begin", state, self.model)
-        try:
-            self._train(state)
-        except BaseException as error:
-            notify(self._callbacks, "on_exception", state, self.model, error)
-            raise
+        folder = self._folder
+        with folder.locked() if folder is not None else contextlib.nullcontext():
+            self._restore(resume)
+            self._began = began - self.state.seconds
+            if folder is not None and not self._done():
+                folder.check_space(sum(tensor.nbytes for tensor in self.model.state_dict().values()))
+            notify(self._callbacks, "on_train_begin", self.state, self.model)
+            try:
+                self._train()
+            except BaseException as error:
+                notify(self._callbacks, "on_exception", self.state, self.model, error)
+                raise
         if self._best is not None:
             self.model.load_state_dict(self._best)
         self.model.eval()
-        self.model.training_summary = make_summary(state, self.train)
-        notify(self._callbacks, "on_train_end", state, self.model)
-        return state.history
+        self.model.training_summary = make_summary(self.state, self.train)
+        notify(self._callbacks, "on_train_end", self.state, self.model)
+        return self.state.history
 
-    def _train(self, state: TrainerState) -> None:
+    def _train(self) -> None:
         """The loop: update after update, with an evaluation after every epoch and at the end."""
         self.model.train()
         exact = matrix_precision(self._device, self.config.precision)
         with sparse_embedding(self.model), exact, catch_interruption() as interruption:
             while True:
-                if self._evaluation_is_due():
-                    self._evaluate()
-                self._save_if_due()
-                if self._done():
-                    break
-                started = self._clock()
-                self._update()
-                notify(self._callbacks, "on_step_end", state, self.model)
-                self._plan(self._clock() - started)
-                if interruption.requested and not self._done():
-                    state.request_stop("interrupted")
+                try:
+                    if self._evaluation_is_due():
+                        self._evaluate()
+                    if interruption.requested and not self._done():
+                        self.state.request_stop("interrupted")
+                    self._save_if_due()
+                    if self._done():
+                        break
+                    started = self._clock()
+                    self._update()
+                    notify(self._callbacks, "on_step_end", self.state, self.model)
+                    self._plan(self._clock() - started)
+                except NonFiniteError as error:
+                    self._roll_back(error)
+                except KeyboardInterrupt:  # long work inside has looked at the flag
+                    if interruption.insisted or not interruption.requested:
+                        raise
+                    self.state.stop_reason = "interrupted"  # even if it was finished: the last evaluation is missing
 
     def _elapsed(self) -> float:
         """Seconds spent in `fit`, over all resumes."""
@@ -164,7 +178,10 @@ class Trainer:
         self._best: dict[str, Tensor] | None = None
         self._time = TimeBudget(config.max_minutes)
         self._last_saved = 0.0
-        self._saved = (0, 0, False)  # update, records and end of the newest checkpoint
+        self._saved: tuple[int, int, bool] | None = (0, 0, False)  # update, records and end of the newest checkpoint
+        self._folder = (
+            RunFolder(Path(config.run_dir), keep_last=config.keep_last) if config.run_dir is not None else None
+        )
         planned = config.step_budget(len(self._windows)) if config.max_minutes is None else None
         self.state = TrainerState(steps_per_epoch=len(self._windows), planned_steps=planned)
 
@@ -186,7 +203,7 @@ class Trainer:
         """Whether the run has ended, by its budget or by a callback."""
         state = self.state
         bound = state.planned_steps or self.config.step_budget(len(self._windows))
-        if (bound is not None and state.step >= bound) or (state.step > 0 and self._time.spent(self._elapsed())):
+        if (bound is not None and state.step >= bound) or (state.step > 0 and self._time.spent(state, self._elapsed())):
             state.request_stop("finished")
         return state.stop_reason is not None
 
@@ -201,13 +218,13 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         norm, mean = float(clip_gradients(self.model.parameters(), config.max_grad_norm)), loss.item()
         if not math.isfinite(norm + mean):
-            raise DataError(
-                f"update {state.step + 1}: the loss is {mean} and the gradient norm {norm}; lower learning_rate "
-                f"(now {config.learning_rate:g}) and resume: the last checkpoint is from before"
+            self.model.zero_grad(set_to_none=True)
+            raise NonFiniteError(
+                f"update {state.step + 1}: the loss is {mean} and the gradient norm {norm}; {self._advice()}"
             )
         state.learning_rate = learning_rate_at(
             state.step,
-            peak=config.learning_rate,
+            peak=config.learning_rate / 2**state.rollbacks,
             schedule=config.schedule,
             warmup_steps=config.warmup_steps,
             planned_steps=state.planned_steps,
@@ -228,37 +245,38 @@ class Trainer:
 
     def _plan(self, seconds: float) -> None:
         """Turns a time budget into a number of updates, recorded with the run, once enough of them were timed."""
-        state, budget = self.state, self._time
-        if state.planned_steps is not None or not budget.time_update(seconds):
+        state = self.state
+        if state.planned_steps is not None or not self._time.time_update(state, seconds):
             return
-        if not budget.evaluation_seconds and self._valid_ids is not None:
-            budget.evaluation_seconds = estimate_evaluation(
+        if not state.evaluation_seconds and self._valid_ids is not None:
+            state.evaluation_seconds = estimate_evaluation(
                 self.model, self._windows[0], len(self._valid_ids), clock=self._clock
             )
-        planned = state.step + budget.updates_left(self._elapsed(), steps_per_epoch=len(self._windows))
+        planned = state.step + self._time.updates_left(state, self._elapsed())
         state.planned_steps = min(planned, self.config.step_budget(len(self._windows)) or planned)
 
     def _evaluation_is_due(self) -> bool:
-        """Whether an epoch, or the run, has just ended."""
+        """Whether an epoch, or the run, has just ended; one that is interrupted is left to whoever goes on."""
         state = self.state
         if not state.updates or (state.history and state.history[-1]["step"] == state.step):
             return False
-        return state.window == len(self._windows) or (self._done() and state.stop_reason != "interrupted")
+        ended = state.window == len(self._windows) or self._done()
+        return ended and state.stop_reason != "interrupted"
 
     def _evaluate(self) -> None:
         """Measures, records, and keeps the weights if they are the best so far; begins the next epoch if it is time."""
         state = self.state
         began = self._clock()
         valid = evaluate_ids(self.model, self._valid_ids) if self._valid_ids is not None else None
-        self._time.evaluation_seconds = self._clock() - began
+        if valid is not None and not math.isfinite(valid.loss):
+            raise NonFiniteError(f"after update {state.step}: the held-out loss is {valid.loss}; {self._advice()}")
+        state.evaluation_seconds = self._clock() - began
         spells = self.model.vocabulary.unknown == "characters"
         record = make_record(state, spells=spells, valid=valid, seconds=self._elapsed())
         state.history.append(record)
         if record.get("valid_loss", math.inf) < state.best_loss:
             state.best_loss = record["valid_loss"]
             self._best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-            if self._folder is not None:
-                self.model.save_pretrained(self._folder.best)
         if state.window == len(self._windows):
             state.begin_epoch()
             self._carried = None
@@ -266,42 +284,66 @@ class Trainer:
 
     def _save_if_due(self) -> None:
         """Writes a checkpoint at the end of an epoch, of the run, and every few minutes."""
-        state = self.state
-        if self._folder is None:
-            return
         late = self._elapsed() - self._last_saved >= 60 * self.config.checkpoint_minutes
-        now = (state.step, len(state.history), self._done())
-        if (late or state.window == 0 or self._done()) and now != self._saved:
+        done = self._done()
+        now = (self.state.step, len(self.state.history), done)
+        if self._folder is not None and (late or self.state.window == 0 or done) and now != self._saved:
             self._saved = now
-            state.seconds = self._elapsed()
-            carried = {"generator": self._generator.get_state()}
-            if self._carried is not None:
-                carried |= {"h": self._carried[0], "c": self._carried[1]}
-            self._folder.save(Checkpoint(state, self.model.state_dict(), self._optimizer.state_tensors(), carried))
+            self._save(self._folder)
             self._last_saved = self._elapsed()
 
-    def _restore(self, resume: bool) -> TrainerState:
-        """Opens the run folder, and goes back to its newest checkpoint if it holds one."""
-        self._folder = None
-        if self.config.run_dir is None:
-            return self.state
-        self._folder = folder = RunFolder(Path(self.config.run_dir), keep_last=self.config.keep_last)
+    def _save(self, folder: RunFolder) -> None:
+        """Commits a checkpoint, then the best model; a disk that is full does not end the run."""
+        state = self.state
+        state.seconds = self._elapsed()
+        try:
+            folder.save(self._snapshot())
+            self._export_best(folder)
+        except CheckpointError as error:
+            logger.warning("%s; training goes on, and the next checkpoint is tried for as planned", error)
+
+    def _snapshot(self) -> Checkpoint:
+        """Everything that a checkpoint holds, as it is now."""
+        h, c = self._carried or self.model.init_state(self._windows.batch_size)
+        carried = {"h": h, "c": c, "generator": self._generator.get_state()}
+        return Checkpoint(self.state, self.model.state_dict(), self._optimizer.state_tensors(), carried)
+
+    def _export_best(self, folder: RunFolder) -> None:
+        """Writes the best weights as a model's folder, unless they lie there already."""
+        if self._best is not None and folder.exported_step() != self.state.best_step:
+            folder.export(self.model, self._best, make_summary(self.state, self.train))
+
+    def _restore(self, resume: bool) -> None:
+        """Begins a run in the run folder, or goes back to the newest checkpoint that is there."""
+        folder = self._folder
+        if folder is None:
+            return
         description = run_description(self.config.to_dict(), self.model, self._train_ids, self._valid_ids)
         description["text"] = describe_texts(self.model.vocabulary, self.train, self.valid)
         if not folder.holds_run():
             folder.begin(description)
-            return self.state
+            if self.config.max_rollbacks:
+                self._saved = None  # there has to be a checkpoint to go back to
+            return
         if not resume:
             raise ConfigError(
                 f"{folder.path}: holds a run already; go on with fit(resume=True), or give another run_dir"
             )
-        checkpoint, same_budget = folder.resume(description)
+        same_budget = folder.check_same(description)
         planned = self.state.planned_steps
-        self.state = state = checkpoint.state
+        self._load(folder)
+        state = self.state
         if not same_budget:
             state.planned_steps = planned
         if not same_budget or state.stop_reason == "interrupted":
             state.stop_reason = None
+        self._export_best(folder)
+
+    def _load(self, folder: RunFolder) -> None:
+        """Goes back to the newest checkpoint that is whole."""
+        like = self._snapshot()
+        checkpoint = folder.newest(like)
+        self.state = state = checkpoint.state
         self.model.load_state_dict(checkpoint.model)
         self._optimizer.load_state_tensors(checkpoint.optimizer)
         try:
@@ -309,11 +351,30 @@ class Trainer:
         except RuntimeError:  # the generators of two kinds of device have states of their own
             logger.warning("%s: goes on on another kind of device, with other dropout masks", folder.path)
             self._generator.manual_seed(self.config.seed + state.step)
-        if "h" in checkpoint.carried:
-            self._carried = checkpoint.carried["h"].to(self._device), checkpoint.carried["c"].to(self._device)
-        if math.isfinite(state.best_loss):
-            best = LSTMLanguageModel.from_pretrained(folder.best, tokenizer=self.model.vocabulary.tokenizer)
-            self._best = best.state_dict()
+        carried = checkpoint.carried
+        self._carried = (carried["h"].to(self._device), carried["c"].to(self._device)) if "h" in carried else None
+        self._best = None
+        if state.best_step is not None:
+            self._best = folder.best_weights(state.best_step, like)
         self._last_saved = state.seconds
         self._saved = (state.step, len(state.history), state.stop_reason is not None)
-        return state
+
+    def _roll_back(self, error: NonFiniteError) -> None:
+        """Goes back to the newest checkpoint, and on with half the rate, if that may still be done."""
+        rollbacks = self.state.rollbacks + 1
+        if rollbacks > self.config.max_rollbacks:
+            raise error
+        assert self._folder is not None
+        self._load(self._folder)
+        self.state.rollbacks = rollbacks
+        logger.warning(
+            "%s; back to update %d, and on with 1/%d of the rate (%d of max_rollbacks=%d)",
+            error, self.state.step, 2**rollbacks, rollbacks, self.config.max_rollbacks,
+        )  # fmt: skip
+
+    def _advice(self) -> str:
+        """What to do when training has diverged."""
+        return (
+            f"lower learning_rate (now {self.config.learning_rate:g}) and resume: the last checkpoint is from before; "
+            "or let the run go back by itself, with max_rollbacks"
+        )

@@ -29,11 +29,13 @@ class TrainerConfig(Config):
         warmup_steps: Updates over which the rate rises from zero; 0 for none.
         betas: Adam's decay rates.
         max_grad_norm: Norm that gradients are scaled down to when above it.
+        max_rollbacks: Times that a run goes back to its newest checkpoint, and on with half the rate, when the loss or a
+            gradient is no longer a finite number; 0 ends it with an error.
         patience: Evaluations without a lower held-out loss after which the run stops; None never stops it.
         seed: What dropout masks are drawn from.
         run_dir: Folder for checkpoints, history and the best model; None writes nothing.
         checkpoint_minutes: A checkpoint is written at least this often, besides every epoch's end.
-        keep_last: Checkpoints that are kept.
+        keep_last: Checkpoints that are kept, besides the best one.
         device: ``"auto"`` (a CUDA device if there is one), or a name such as ``"cpu"`` or ``"cuda:1"``.
         precision: What matrices are multiplied in: ``"float32"``, ``"tf32"`` (CUDA only) or ``"bfloat16"`` (the LSTM in
             tf32 on CUDA, in float32 elsewhere). ``"auto"`` is tf32 on CUDA and float32 elsewhere. Weights, sums and
@@ -51,6 +53,7 @@ class TrainerConfig(Config):
     warmup_steps: int = 50
     betas: tuple[float, float] = (0.9, 0.999)
     max_grad_norm: float = 0.5
+    max_rollbacks: int = 0
     patience: int | None = None
     seed: int = 0
     run_dir: str | PathLike[str] | None = None
@@ -74,8 +77,13 @@ class TrainerConfig(Config):
             check_number("betas", beta, maximum=0.999999)
         object.__setattr__(self, "betas", tuple(self.betas))
         check_number("max_grad_norm", self.max_grad_norm, exclusive=True)
+        check_integer("max_rollbacks", self.max_rollbacks, minimum=0)
         check_integer("seed", self.seed, minimum=0, maximum=2**63 - 1)
         check_type("run_dir", self.run_dir, str, PathLike, type(None))
+        if self.max_rollbacks and self.run_dir is None:
+            raise ConfigError(
+                f"max_rollbacks={self.max_rollbacks} needs run_dir: what a run goes back to is a checkpoint in it"
+            )
         check_number("checkpoint_minutes", self.checkpoint_minutes, exclusive=True)
         check_integer("keep_last", self.keep_last, minimum=1)
         check_type("device", self.device, str)

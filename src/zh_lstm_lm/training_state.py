@@ -2,18 +2,22 @@
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.storage import atomic_write
+from zh_lstm_lm.errors import CheckpointError, DataError
+from zh_lstm_lm.storage import atomic_write, read_bytes
+from zh_lstm_lm.strict_json import parse_json
 
 __all__ = ["History", "LearningCurve", "TrainerState"]
 
 _MAX_RECORDS = 512  # even, so that each has another to join
 _SUMS = ("updates", "clipped_updates", "num_targets", "num_characters", "loss_sum", "gradient_norm_sum", "seconds")
+
+
+_MAX_HISTORY_BYTES = 1 << 28
 
 
 class History(list[dict[str, Any]]):
@@ -37,11 +41,11 @@ class History(list[dict[str, Any]]):
             DataError: There is no such file, or it holds something else.
         """
         try:
-            lines = Path(path).read_text(encoding="utf-8").split("\n")
-            records = [json.loads(line) for line in lines if line]
+            lines = read_bytes(Path(path), max_bytes=_MAX_HISTORY_BYTES).split(b"\n")
+            records = [parse_json(line, name=f"line {number}") for number, line in enumerate(lines, 1) if line]
             if not all(isinstance(record, dict) for record in records):
-                raise ValueError("a line is not an object")
-        except (OSError, ValueError, RecursionError) as error:
+                raise CheckpointError("a line is not an object")
+        except CheckpointError as error:
             raise DataError(f"{path}: not a history of training ({error}); give a run's history.jsonl") from error
         return cls(records)
 
@@ -81,6 +85,10 @@ class TrainerState:
         steps_per_epoch: Windows of an epoch.
         planned_steps: Updates after which the run ends; None while a time budget is not yet planned.
         seconds: Time spent in `fit`, over all resumes.
+        timed_updates: Updates that were timed while a time budget was not yet planned.
+        timed_seconds: What they took, without the first few.
+        evaluation_seconds: What the last evaluation took; 0 while it is not known.
+        rollbacks: Times that the run went back after a loss that was no number; each halved the rate.
         loss_sum: Training loss summed over this epoch's targets, in nats.
         num_targets: Targets of this epoch so far.
         num_characters: Characters that they stand for.
@@ -101,6 +109,10 @@ class TrainerState:
     steps_per_epoch: int = 0
     planned_steps: int | None = None
     seconds: float = 0.0
+    timed_updates: int = 0
+    timed_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    rollbacks: int = 0
     loss_sum: float = 0.0
     num_targets: int = 0
     num_characters: int = 0
@@ -114,6 +126,42 @@ class TrainerState:
     history: History = field(default_factory=History)
     curve: LearningCurve = field(default_factory=LearningCurve)
     stop_reason: str | None = None
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The names of all fields."""
+        return [field.name for field in fields(cls)]
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TrainerState":
+        """Builds the state from plain values by name; what is missing is as at the start of a run.
+
+        Raises:
+            DataError: A name is not known, or a value is of a wrong type or out of range.
+        """
+        values = dict(values)
+        if values.get("best_loss") is None:  # JSON has no infinity
+            values["best_loss"] = math.inf
+        kinds = get_type_hints(cls)
+        for name, value in values.items():
+            kind = kinds.get(name)
+            if kind in (History, LearningCurve):
+                check = _is_record if kind is History else _is_curve_record
+                fits = isinstance(value, list) and all(map(check, value))
+                values[name] = kind(value) if fits else None
+            else:
+                number = kind is float and isinstance(value, int)
+                fits = kind is not None and (number or isinstance(value, kind)) and not isinstance(value, bool)
+                fits = fits and not (isinstance(value, (int, float)) and value < 0)
+            if not fits:
+                raise DataError(f"{name}={value!r:.80} is no value of a run's state")
+        return cls(**values)
+
+    @property
+    def best_step(self) -> int | None:
+        """The update after which the held-out loss was lowest; None while there is none."""
+        best = min(self.history, key=lambda record: record.get("valid_loss", math.inf), default={})
+        return best["step"] if "valid_loss" in best else None
 
     @property
     def epoch(self) -> float:
@@ -164,3 +212,14 @@ class TrainerState:
         """Sets the epoch's sums and position back."""
         self.window = self.num_targets = self.num_characters = self.updates = self.clipped_updates = 0
         self.loss_sum = self.training_seconds = self.gradient_norm_sum = self.largest_gradient_norm = 0.0
+
+
+def _is_record(value: object) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("step"), int):
+        return False
+    return isinstance(value.get("valid_loss", 0.0), (int, float))
+
+
+def _is_curve_record(value: object) -> bool:
+    needed = ("step", "learning_rate", "gradient_norm_max", *_SUMS)
+    return isinstance(value, dict) and all(isinstance(value.get(name), (int, float)) for name in needed)

@@ -45,6 +45,9 @@ class Vocabulary:
         '展昭笑道：好！'
     """
 
+    SAVED = ("unknown", "normalize", "tokenizer", "tokens", "counts")
+    """The keys of `to_dict`."""
+
     def __init__(
         self,
         tokens: Iterable["str | int"] = (),
@@ -87,7 +90,7 @@ class Vocabulary:
             raise VocabularyError(f"a vocabulary that spells needs all 256 bytes, got {len(self._byte_ids)}")
         self.counts: list[int] = list(counts) if counts is not None else [0] * len(self._tokens)
         if len(self.counts) != len(self._tokens) or not all(
-            isinstance(count, int) and count >= 0 for count in self.counts
+            isinstance(count, int) and 0 <= count < 1 << 63 for count in self.counts
         ):
             raise VocabularyError(
                 f"expected an integer count for each of {len(self._tokens)} tokens, got {counts!r:.60}"

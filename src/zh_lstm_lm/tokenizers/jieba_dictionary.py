@@ -8,6 +8,7 @@ second, where jieba's own start-up takes most of one.
 
 import contextlib
 import hashlib
+import itertools
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,12 +17,13 @@ from typing import Any
 from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.storage import (
     atomic_directory,
-    read_json,
+    read_versioned,
     remove_directory,
-    to_json,
     user_cache_dir,
     verify_manifest,
+    versioned,
 )
+from zh_lstm_lm.strict_json import to_json
 
 __all__ = ["JiebaDictionary"]
 
@@ -79,10 +81,10 @@ def _index_of(data: bytes) -> dict[str, Any]:
         if folder.is_dir():
             try:
                 verify_manifest(folder)
-                index = read_json(folder / _INDEX)
-                if isinstance(index, dict) and len(index["characters"]) == len(index["starts"]) > 0:
-                    return {"total": int(index["total"]), **index}
-            except (CheckpointError, ValueError, TypeError, KeyError):
+                index = read_versioned(folder / _INDEX, _FORMAT, required=("total", "characters", "starts"))
+                if _fits(index, data):
+                    return index
+            except (CheckpointError, TypeError):
                 pass
             with contextlib.suppress(OSError):
                 remove_directory(folder)
@@ -93,8 +95,23 @@ def _index_of(data: bytes) -> dict[str, Any]:
         contextlib.suppress(CheckpointError),
         atomic_directory(folder, owned=frozenset({_INDEX}), replace=False) as staged,
     ):
-        (staged / _INDEX).write_bytes(to_json(index))
+        (staged / _INDEX).write_bytes(to_json(versioned(_FORMAT, index)))
     return index
+
+
+def _fits(index: dict[str, Any], data: bytes) -> bool:
+    """Whether every run of an index begins where a line of the dictionary with its character does."""
+    starts, characters = index["starts"], index["characters"]
+    if type(index["total"]) is not int or index["total"] <= 0 or not isinstance(characters, str):
+        return False
+    if not 0 < len(starts) == len(characters):
+        return False
+    if starts[0] != 0 or not all(before < after for before, after in itertools.pairwise(starts)):
+        return False
+    return all(
+        data.startswith(character.encode("utf-8", "replace"), start) and (not start or data[start - 1] == 10)
+        for character, start in zip(characters, starts, strict=True)
+    )
 
 
 def _make_index(data: bytes) -> dict[str, Any]:

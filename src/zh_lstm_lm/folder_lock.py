@@ -1,0 +1,70 @@
+"""One process at a time in a folder."""
+
+import contextlib
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from zh_lstm_lm.errors import CheckpointError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+__all__ = ["lock_folder"]
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Holds a folder for the block, in a file ``lock`` that names the holder.
+
+    The system takes the lock away from a process that ends, however it ends, so no lock is ever stale.
+
+    Raises:
+        CheckpointError: Somebody else holds it, or the file cannot be written.
+    """
+    path = folder / "lock"
+    try:
+        descriptor = _open_lock(path)
+        if descriptor is None:
+            with contextlib.suppress(OSError):
+                holder = path.read_text(encoding="utf-8", errors="replace").strip()
+            raise CheckpointError(
+                f"{folder}: {holder[:200] or 'another process'} is at work in it; wait until it has ended, or give "
+                "another folder"
+            )
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be written ({error.strerror}); check the folder's permissions"
+        ) from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows does not remove an open file
+            path.unlink()
+        os.close(descriptor)
+
+
+def _open_lock(path: Path) -> int | None:
+    """Opens and locks a file; None if somebody else has locked it."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if sys.platform == "win32":
+                os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # what is locked there cannot be read
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            else:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:  # its holder has just given it up
+            pass
+        except (BlockingIOError, PermissionError):
+            os.close(descriptor)
+            return None
+        os.close(descriptor)
