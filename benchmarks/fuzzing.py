@@ -130,7 +130,7 @@ class Readers:
 
     def config(self, chance: random.Random) -> None:
         """Options of the three config classes."""
-        kind = chance.choice([ModelConfig, TrainerConfig, SamplerConfig])
+        kind: Any = chance.choice([ModelConfig, TrainerConfig, SamplerConfig])
         config = kind.from_dict(damaged_value(kind().to_dict(), chance))
         if isinstance(config, ModelConfig):
             config.resolve(300)

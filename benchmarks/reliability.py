@@ -223,7 +223,7 @@ class Killer:
 
     def _end(self, where: str, path: object) -> None:
         place = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) and sys.platform == "linux" else str(path)
-        name = re.sub(r"\d{8}", "N", re.sub(r"[0-9a-f]{32}", "…", Path(place).name))
+        name = re.sub(r"\d{8}", "N", re.sub(r"[0-9a-f]{32}", "…", re.sub(r"^\d+$", "folder", Path(place).name)))
         os.write(self._report, f"{where} {name}\n".encode())
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -453,8 +453,9 @@ def damage(times: int, seed: int) -> None:
                 broken = data[: chance.randrange(len(data.rstrip()))]
             else:
                 place_of_bit = chance.randrange(end if end > 0 else len(data))
-                broken = bytearray(data)
-                broken[place_of_bit] ^= 1 << chance.randrange(8)
+                flipped = bytearray(data)
+                flipped[place_of_bit] ^= 1 << chance.randrange(8)
+                broken = bytes(flipped)
             file.write_bytes(broken)
             try:
                 load()

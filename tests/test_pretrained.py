@@ -381,6 +381,7 @@ def test_garbage_behind_a_file_is_refused(either: Path, name: str) -> None:
     refused(either, name)
 
 
+@pytest.mark.filterwarnings("ignore::zh_lstm_lm.TokenizerMismatchWarning")
 @pytest.mark.parametrize("name", FILES)
 def test_flipped_bits_give_a_checkpoint_error_or_a_model_that_works(loose: Path, name: str) -> None:
     data = (loose / name).read_bytes()

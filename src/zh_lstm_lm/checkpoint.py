@@ -260,7 +260,9 @@ class RunFolder:
             (staged / "trainer_state.json").write_bytes(to_json(versioned(_FORMAT, state)))
         checkpoint.state.history.save(self.path / "history.jsonl")
         checkpoint.state.curve.save(self.path / "curve.jsonl")
-        older = [folder for folder in self._checkpoints() if folder <= place]  # a damaged newer one is no reason
+        older = [
+            folder for folder in self._checkpoints() if _step_of(folder) <= checkpoint.state.step
+        ]  # a damaged newer one is no reason
         best = checkpoint.state.best_step
         for folder in older[: -self.keep_last]:
             if best is None or folder != self._checkpoint(best):
@@ -289,7 +291,7 @@ def _load(folder: Path, like: Checkpoint) -> Checkpoint:
     path = folder / "trainer_state.json"
     saved = read_versioned(path, _FORMAT, required=("step", "history"), optional=TrainerState.names())
     kinds = {part: read_kinds(folder / f"{part}.safetensors") for part in _TENSORS}
-    check_kinds(folder, kinds["model"], kinds_of(like.model))
+    check_kinds(folder, kinds["model"], kinds_of(like.model), by="the model")
     for key, kind in kinds["optimizer"].items():
         weight = like.model.get(key.rpartition("/")[0])
         if weight is None or kind.shape not in ((), weight.shape):
@@ -298,7 +300,7 @@ def _load(folder: Path, like: Checkpoint) -> Checkpoint:
     if kinds["carried"].keys() == {"generator"}:  # as at the start of an epoch
         expected = {"generator": expected["generator"]}
     expected["generator"] = kinds["carried"].get("generator", expected["generator"])  # devices differ in it
-    check_kinds(folder, kinds["carried"], expected)
+    check_kinds(folder, kinds["carried"], expected, by="the run's options")
     verify_manifest(folder)
     tensors = (read_tensors(folder / f"{part}.safetensors") for part in _TENSORS)
     try:

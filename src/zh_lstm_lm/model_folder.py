@@ -121,7 +121,7 @@ def read_weights(folder: Path, expected: Mapping[str, Tensor]) -> dict[str, Tens
         CheckpointError: The file is missing or damaged, or a tensor is missing, extra, or of another shape or type.
     """
     path = folder / _WEIGHTS
-    check_kinds(path, read_kinds(path), kinds_of(expected))
+    check_kinds(path, read_kinds(path), kinds_of(expected), by="config.json")
     if (folder / MANIFEST).exists():
         verify_manifest(folder, only=(_WEIGHTS,))
     return read_tensors(path)

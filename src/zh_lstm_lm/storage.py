@@ -196,7 +196,7 @@ def read_versioned(
         NewerFormatError: It is of a newer format; the message tells which version reads it.
         CheckpointError: It is missing, foreign or damaged.
     """
-    values = read_json(path, max_bytes=max_bytes)
+    values: dict[str, Any] = read_json(path, max_bytes=max_bytes)
     written = values.pop("format", None) if isinstance(values, dict) else None
     if type(written) is not int or written < 1:
         raise CheckpointError(f"{path}: not a file of this library (it has no format number)")

@@ -89,8 +89,14 @@ def read_kinds(path: Path) -> dict[str, TensorKind]:
     return kinds
 
 
-def check_kinds(path: Path, found: Mapping[str, TensorKind], expected: Mapping[str, TensorKind]) -> None:
+def check_kinds(path: Path, found: Mapping[str, TensorKind], expected: Mapping[str, TensorKind], *, by: str) -> None:
     """Holds the kinds of a file's tensors against those that there should be.
+
+    Args:
+        path: The file.
+        found: What its header tells.
+        expected: What there should be.
+        by: What says so.
 
     Raises:
         CheckpointError: One is missing, extra, or of another shape or type.
@@ -98,7 +104,7 @@ def check_kinds(path: Path, found: Mapping[str, TensorKind], expected: Mapping[s
     for name in sorted(expected.keys() | found.keys()):
         if found.get(name) != expected.get(name):
             raise CheckpointError(
-                f"{path}: {name:.200} is {found.get(name, 'missing')}, by the model's config it should be "
+                f"{path}: {name:.200} is {found.get(name, 'missing')}, by {by} it should be "
                 f"{expected.get(name, 'missing')}"
             )
 

@@ -375,5 +375,5 @@ def _store(directory: Path, documents: Iterable[Document], tokenizer: LosslessTo
                 documents, tokenizer, workers=workers, write=lambda numbers: file.write(numbers.tobytes())
             )
         (staged / "lexicon.utf8").write_bytes("\n".join(lexicon[1:]).encode("utf-8"))
-        documents = [[span.name, span.start, span.stop] for span in spans]
-        (staged / "stream.json").write_bytes(to_json(versioned(SEGMENTATION_FORMAT, {"documents": documents})))
+        stored = {"documents": [[span.name, span.start, span.stop] for span in spans]}
+        (staged / "stream.json").write_bytes(to_json(versioned(SEGMENTATION_FORMAT, stored)))

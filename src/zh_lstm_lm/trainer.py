@@ -355,7 +355,7 @@ class Trainer:
         self._carried = (carried["h"].to(self._device), carried["c"].to(self._device)) if "h" in carried else None
         self._best = None
         if state.best_step is not None:
-            self._best = folder.best_weights(state.best_step, like)
+            self._best = dict(folder.best_weights(state.best_step, like))
         self._last_saved = state.seconds
         self._saved = (state.step, len(state.history), state.stop_reason is not None)
 
