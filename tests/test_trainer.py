@@ -965,8 +965,9 @@ class InterruptEvaluation(Callback):
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("window", [1, 3])
 def test_interrupt_inside_an_evaluation_saves_before_it(
-    words: Vocabulary, parts: Parts, tmp_path: Path, signum: int, window: int
+    words: Vocabulary, parts: Parts, tmp_path: Path, signum: int, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("zh_lstm_lm.evaluation._WINDOW_TOKENS", 64)
     long = TokenStream.from_texts(["".join(parts[1].texts()) * 20], tokenizer="characters")  # several windows
 
     def trainer(model: LSTMLanguageModel, *callbacks: Callback) -> Trainer:
