@@ -46,3 +46,4 @@ def test_context_used_is_the_first_that_is_near_enough() -> None:
     assert context_used([1, 2, 4, 8], [6.0, 5.5, 5.009, 5.0]) == 4
     assert context_used([1, 2, 4, 8], [6.0, 5.5, 5.02, 5.0]) == 8
     assert context_used([1, 2], [5.0, 5.0]) == 1
+    assert context_used([1, 2, 4], [5.5, 5.0, 5.1]) == 2, "more than that only confuses it"

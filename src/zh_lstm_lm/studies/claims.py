@@ -85,9 +85,9 @@ def judge_seq_len(rows: Rows) -> list[Claim]:
             context.sign,
             between(context, ",.0f", "tokens of context that are used", "实际利用的上文词数"),
             Text(
-                en="the fewest last tokens with which the loss is within 0.01 nats of that with all, the longest windows "
+                en="the fewest last tokens with which the loss is within 0.01 nats of the lowest, the longest windows "
                 "against the shortest",
-                zh="损失与看到全部上文时相差不超过 0.01 奈特所需的最少词数，最长窗口与最短窗口相比",
+                zh="损失比最低值高出不超过 0.01 奈特所需的最少词数，最长窗口与最短窗口相比",
             ),
         ),
         _judge_too_long(groups),

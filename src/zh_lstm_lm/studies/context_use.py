@@ -59,8 +59,9 @@ def loss_by_context(
 
 
 def context_used(context_tokens: Sequence[int], losses: Sequence[float], *, tolerance: float = 0.01) -> int:
-    """The fewest tokens at which the loss is within `tolerance` nats of that with the most tokens."""
-    return next(seen for seen, loss in zip(context_tokens, losses, strict=True) if abs(loss - losses[-1]) <= tolerance)
+    """The fewest tokens with which the loss is within `tolerance` nats of the lowest."""
+    enough = min(losses) + tolerance
+    return next(seen for seen, loss in zip(context_tokens, losses, strict=True) if loss <= enough)
 
 
 def _losses(model: LSTMLanguageModel, windows: Tensor, *, last_only: bool) -> Tensor:

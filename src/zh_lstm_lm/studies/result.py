@@ -112,7 +112,7 @@ class SeqLenRow(Row, total=False):
         loss_by_position: Loss on the test part after 1, 2, 3 … tokens read since the state was zero.
         context_tokens: How many tokens may be seen before each predicted one.
         loss_by_context: Loss on the test part when only so many are seen; the same places for each.
-        context_used_tokens: The fewest of `context_tokens` at which the loss is within 0.01 nats of the last one's
+        context_used_tokens: The fewest of `context_tokens` with which the loss is within 0.01 nats of the lowest
             (after Khandelwal et al., 2018, who take 1 % of perplexity).
     """
 
