@@ -22,6 +22,7 @@ from zh_lstm_lm import (
     TrainerState,
     Vocabulary,
     evaluate,
+    novelty,
     study,
 )
 from zh_lstm_lm.callbacks import Callback
@@ -241,13 +242,17 @@ def test_epochs_write_after_each_and_shares_get_equal_tokens(corpus: TokenStream
         assert row.keys() == get_type_hints(EpochsRow).keys()
         assert len(row["passage_by_epoch"]) == len(row["epoch"]) == len(row["valid_perplexity_by_epoch"])
         assert row["best_epoch"] in row["epoch"]
+        train = corpus.split()[0] if row["train_share"] == 1 else corpus.split()[0].split(valid=0.5, test=0.0)[0]
+        written = novelty(row["passage_by_epoch"][-1], train)
+        assert row["novelty_by_epoch"][-1] == written.new_words[2]
+        assert row["longest_copy_by_epoch"][-1] == written.longest_copy
     half, whole = result.rows[:2]
     assert whole["epoch"] == [1.0, 2.0]
     assert whole["passage_by_epoch"][0] != whole["passage_by_epoch"][1]
     assert half["train_tokens"] == pytest.approx(whole["train_tokens"] / 2, rel=0.1)
     assert half["updates"] == whole["updates"]
     assert half["tokens_read"] == pytest.approx(whole["tokens_read"], rel=0.1)
-    assert {claim["name"] for claim in result.claims} == {"perplexity", "overfitting", "more_text"}
+    assert {claim["name"] for claim in result.claims} == {"perplexity", "overfitting", "novelty", "more_text"}
 
 
 def test_vocabularies_differ_in_size_spelling_and_tokens(corpus: TokenStream) -> None:

@@ -193,6 +193,7 @@ def judge_epochs(rows: Rows) -> list[Claim]:
     overfits = {share: _overfits(group, curve) for share, group in groups.items()}
     told = {share: f"{d.first:.3f} → {d.second:.3f}" for share, d in overfits.items()}
     text = compare(smallest, whole, "test_bits_per_character")
+    novelty = Difference(*(spread_of(row["novelty_by_epoch"][place] for row in whole) for place in (0, -1)))
     return [
         _judge_sign(
             "perplexity",
@@ -219,6 +220,19 @@ def judge_epochs(rows: Rows) -> list[Claim]:
                 en=f"the last epoch is worse than the best one, for each share of the text; {_SETTLED['en']}",
                 zh=f"对每个文本比例，最后一轮都差于最好的一轮；{_SETTLED['zh']}",
             ),
+        ),
+        _judge_sign(
+            "novelty",
+            Text(
+                en="The longer the training, the less new is what the model writes.", zh="训练越久，写出的文字越不新。"
+            ),
+            -novelty.sign,
+            Text(
+                en=f"3-grams of words that the training text does not have: {novelty.first:.1%} after the first epoch, "
+                f"{novelty.second:.1%} after the last",
+                zh=f"训练文本中没有的三词组所占比例：第一轮后 {novelty.first:.1%}，最后一轮后 {novelty.second:.1%}",
+            ),
+            Text(en="the whole text, the last epoch against the first", zh="全部文本，最后一轮与第一轮相比"),
         ),
         _judge_sign(
             "more_text",

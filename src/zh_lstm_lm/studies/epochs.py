@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from zh_lstm_lm.callbacks import Callback
 from zh_lstm_lm.epoch_samples import EpochSamples
+from zh_lstm_lm.memorization import novelty
 from zh_lstm_lm.model import ModelConfig
 from zh_lstm_lm.studies.base import Study
 from zh_lstm_lm.studies.cells import PASSAGE, Parts, train_cell
@@ -20,6 +21,8 @@ from zh_lstm_lm.trainer_config import TrainerConfig
 from zh_lstm_lm.vocabulary import Vocabulary
 
 __all__ = ["EpochsStudy"]
+
+_WORDS = 3  # in an n-gram that counts as new; longer ones nearly all are
 
 
 class EpochsStudy(Study):
@@ -60,13 +63,17 @@ class EpochsStudy(Study):
         )
         if trained is None:
             return None
+        passages = [record["sample"] for record in trained.history]
+        found = [novelty(passage, train, max_n=_WORDS) for passage in passages]
         best = min(trained.history, key=lambda record: record["valid_loss"])
         return {
             **trained.row,
             "train_tokens": len(vocabulary.encode_stream(train)),
             "vocabulary_size": len(vocabulary),
             "best_epoch": best["epoch"],
-            "passage_by_epoch": [record["sample"] for record in trained.history],
+            "passage_by_epoch": passages,
+            "novelty_by_epoch": [passage.new_words[-1] for passage in found],
+            "longest_copy_by_epoch": [passage.longest_copy for passage in found],
         }
 
     @override

@@ -134,6 +134,8 @@ class EpochsRow(Row, total=False):
         vocabulary_size: Entries of its vocabulary.
         best_epoch: The epoch after which the loss on the validation part was lowest.
         passage_by_epoch: Text written after each epoch, with the seed 0.
+        novelty_by_epoch: Share of each passage's 3-grams of words that the training text does not have.
+        longest_copy_by_epoch: Characters of the longest piece of each passage that stands in the training text too.
     """
 
     train_share: float
@@ -141,6 +143,8 @@ class EpochsRow(Row, total=False):
     vocabulary_size: int
     best_epoch: float
     passage_by_epoch: list[str]
+    novelty_by_epoch: list[float]
+    longest_copy_by_epoch: list[int]
 
 
 class VocabularyRow(Row, total=False):
