@@ -97,18 +97,20 @@ def test_evaluate_prints_what_the_library_measures(
     assert f"{expected.num_tokens:,} tokens" in shown
 
 
-def test_score_prints_every_token(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_score_prints_every_word(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["score", str(trained), "展昭𠮷"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split("\t")[0] for line in lines[1:-1]] == ["展", "昭", "<0xF0>", "<0xA0>", "<0xAE>", "<0xB7>"]
-    assert lines[-1].startswith("# 3 characters")
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["line", "word", "bits", "kind", "start", "stop", "tokens"]
+    assert [line[1] for line in lines[1:-1]] == ["展", "昭", "𠮷"]
+    assert lines[3][3:] == ["bytes", "2", "3", "<0xF0> <0xA0> <0xAE> <0xB7>"]
+    assert lines[-1][0].startswith("# 3 characters")
 
 
 def test_score_reads_standard_input_in_any_encoding(trained: Path) -> None:
     command = [sys.executable, "-m", "zh_lstm_lm", "score", str(trained), "-"]
     text = "展昭道：“好大的雪！”白玉堂笑道：“雪大，酒才好喝。”二人推门进了酒店。"
     done = subprocess.run(command, input=text.encode("gb18030"), capture_output=True, check=True)
-    assert "展\t" in done.stdout.decode("utf-8", errors="replace") or b"\\u5c55" in done.stdout
+    assert "\t展\t" in done.stdout.decode("utf-8", errors="replace") or b"\\u5c55" in done.stdout
 
 
 def test_generate_prints_and_writes_the_same_text(

@@ -3,7 +3,10 @@
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+from zh_lstm_lm.errors import DataError
 
 if TYPE_CHECKING:
     from zh_lstm_lm.model import LSTMLanguageModel
@@ -19,6 +22,7 @@ __all__ = [
     "load_model",
     "option",
     "read_stream",
+    "read_text",
     "standard_input",
 ]
 
@@ -101,3 +105,16 @@ def standard_input() -> str:
 
     buffer: IO[bytes] = sys.stdin.buffer
     return normalize_line_ends(decode(buffer.read(), name="standard input").text)
+
+
+def read_text(path: str) -> str:
+    """A text file, or with - standard input, whatever its encoding."""
+    if path == "-":
+        return standard_input()
+    from zh_lstm_lm.text.decoding import decode, normalize_line_ends
+
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    return normalize_line_ends(decode(data, name=path).text)
