@@ -4,6 +4,7 @@
     python benchmarks/reliability.py kill --times 1000
     python benchmarks/reliability.py full-disk --times 500
     python benchmarks/reliability.py damage --times 10000
+    python benchmarks/reliability.py determinism --times 20
     python benchmarks/reliability.py threads --times 8 --seconds 120
     python benchmarks/reliability.py memory --times 10000
 
@@ -14,6 +15,7 @@ tiny, so that a try takes a few hundredths of a second. Kills and full disks nee
 import argparse
 import collections
 import contextlib
+import hashlib
 import logging
 import os
 import random
@@ -21,6 +23,7 @@ import re
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -485,6 +488,26 @@ def load_newest(folder: Path) -> None:
 # ---- load
 
 
+def fingerprint() -> str:
+    """A sum of what a seed gives: ids, losses, weights and text."""
+    trainer = Trainer(make_model(), TRAIN, VALID, TrainerConfig(max_epochs=2, batch_size=2, bptt_len=8), progress=False)
+    losses = [record["valid_loss"] for record in trainer.fit()]
+    text = Sampler(trainer.model, SamplerConfig(seed=1)).generate("展昭", max_new_tokens=30)
+    values = [tensor.numpy().tobytes() for tensor in trainer.model.state_dict().values()]
+    return hashlib.sha256(repr((WORDS.to_dict(), losses, text, values)).encode()).hexdigest()
+
+
+def determinism(times: int, seed: int) -> None:
+    """Equal runs in this process, and in others with other hash seeds."""
+    sums = {fingerprint() for _ in range(times)}
+    for number in range(4):
+        command = [sys.executable, __file__, "fingerprint", "--times", "1"]
+        environment = os.environ | {"PYTHONHASHSEED": str(seed + number)}
+        sums.add(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip())
+    assert len(sums) == 1, f"{len(sums)} different outcomes"
+    print(f"determinism: {times} runs in one process and 4 in others, each with a hash seed of its own: one outcome")
+
+
 def resident_memory() -> float:
     """What this process holds in memory now, in MB."""
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
@@ -536,10 +559,20 @@ def memory(times: int, seed: int) -> None:
     assert grown < 10, "memory leaks"
 
 
+KINDS_OF_CHECK: dict[str, Callable[[int, int], None]] = {
+    "resume": resume,
+    "kill": kill,
+    "full-disk": full_disk,
+    "damage": damage,
+    "determinism": determinism,
+    "memory": memory,
+}
+
+
 def main() -> None:
     """Runs what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["resume", "kill", "full-disk", "damage", "threads", "memory"])
+    parser.add_argument("what", choices=[*KINDS_OF_CHECK, "threads", "fingerprint"])
     parser.add_argument("--times", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=120.0, help="how long threads work")
@@ -548,9 +581,10 @@ def main() -> None:
     logging.getLogger("zh_lstm_lm").setLevel(logging.ERROR)
     if parsed.what == "threads":
         threads(parsed.times, parsed.seed, parsed.seconds)
+    elif parsed.what == "fingerprint":
+        print(fingerprint())
     else:
-        kinds = {"resume": resume, "kill": kill, "full-disk": full_disk, "damage": damage, "memory": memory}
-        kinds[parsed.what](parsed.times, parsed.seed)
+        KINDS_OF_CHECK[parsed.what](parsed.times, parsed.seed)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from types import FrameType
 
 import pytest
 
-from zh_lstm_lm.interruption import catch_interruption
+from zh_lstm_lm.interruption import catch_interruption, check_interruption
 
 
 def interrupt() -> None:
@@ -98,3 +98,61 @@ def test_outside_the_main_thread_it_is_never_set() -> None:
     thread.start()
     thread.join()
     assert seen == [True, False]
+
+
+def test_work_without_a_block_around_it_is_never_stopped() -> None:
+    check_interruption()
+    with catch_interruption():
+        check_interruption()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_work_inside_a_block_stops_when_it_looks(signum: int) -> None:
+    received: list[int] = []
+    outer = signal.signal(signum, lambda number, frame: received.append(number))
+    try:
+        with pytest.raises(KeyboardInterrupt), catch_interruption() as interruption:  # noqa: PT012
+            signal.raise_signal(signum)
+            assert interruption.requested
+            assert not interruption.insisted
+            check_interruption()
+        # A process that is to end still learns of it from the old handler; Ctrl-C is told by the exception.
+        assert received == ([signum] if signum == signal.SIGTERM else [])
+    finally:
+        signal.signal(signum, outer)
+
+
+def test_both_signals_count_together() -> None:
+    with pytest.raises(KeyboardInterrupt), catch_interruption() as interruption:  # noqa: PT012
+        before = signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        signal.raise_signal(signal.SIGINT)
+        assert before is interruption
+        signal.raise_signal(signal.SIGTERM)
+    assert interruption.insisted
+
+
+def test_signal_that_is_ignored_stays_so() -> None:
+    """As in a process that a shell has put into the background."""
+    outer = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with catch_interruption() as interruption:
+            signal.raise_signal(signal.SIGINT)
+            assert not interruption.requested
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, outer)
+
+
+def test_other_threads_are_not_stopped() -> None:
+    seen: list[str] = []
+
+    def work() -> None:
+        check_interruption()
+        seen.append("went on")
+
+    with catch_interruption():
+        interrupt()
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert seen == ["went on"]
