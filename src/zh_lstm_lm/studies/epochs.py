@@ -13,8 +13,8 @@ from zh_lstm_lm.memorization import novelty
 from zh_lstm_lm.model import ModelConfig
 from zh_lstm_lm.studies.base import Study
 from zh_lstm_lm.studies.cells import PASSAGE, Parts, train_cell
-from zh_lstm_lm.studies.claims import judge_epochs
 from zh_lstm_lm.studies.config import StudyConfig
+from zh_lstm_lm.studies.epochs_claims import judge_epochs
 from zh_lstm_lm.studies.result import Claim
 from zh_lstm_lm.token_stream import TokenStream
 from zh_lstm_lm.trainer_config import TrainerConfig

@@ -12,11 +12,11 @@ from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.model import ModelConfig
 from zh_lstm_lm.studies.base import Study
 from zh_lstm_lm.studies.cells import train_cell
-from zh_lstm_lm.studies.claims import judge_seq_len
 from zh_lstm_lm.studies.config import StudyConfig
 from zh_lstm_lm.studies.context_use import context_used, loss_by_context, loss_by_position
 from zh_lstm_lm.studies.gradient_flow import gradient_by_distance
 from zh_lstm_lm.studies.result import Claim
+from zh_lstm_lm.studies.seq_len_claims import judge_seq_len
 from zh_lstm_lm.token_stream import TokenStream
 from zh_lstm_lm.trainer_config import TrainerConfig
 from zh_lstm_lm.vocabulary import Vocabulary

@@ -50,10 +50,14 @@ class Difference:
         return self.second.mean - self.first.mean
 
     @property
+    def bound(self) -> float:
+        """Three standard errors of the difference: what it has to exceed to be settled."""
+        return _STANDARD_ERRORS * math.sqrt(sum(side.deviation**2 / side.count for side in (self.first, self.second)))
+
+    @property
     def sign(self) -> int:
         """1 if the second is larger, -1 if it is smaller, 0 where the spread over the seeds does not settle it."""
-        error = math.sqrt(sum(side.deviation**2 / side.count for side in (self.first, self.second)))
-        if abs(self.value) <= _STANDARD_ERRORS * error:
+        if abs(self.value) <= self.bound:
             return 0
         return 1 if self.value > 0 else -1
 

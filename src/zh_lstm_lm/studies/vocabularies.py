@@ -12,9 +12,9 @@ from zh_lstm_lm.errors import MissingDependencyError
 from zh_lstm_lm.model import ModelConfig
 from zh_lstm_lm.studies.base import Study
 from zh_lstm_lm.studies.cells import Parts, train_cell
-from zh_lstm_lm.studies.claims import judge_vocabulary
 from zh_lstm_lm.studies.config import StudyConfig
 from zh_lstm_lm.studies.result import Claim
+from zh_lstm_lm.studies.vocabulary_claims import judge_vocabulary
 from zh_lstm_lm.token_stream import TokenStream
 from zh_lstm_lm.trainer_config import TrainerConfig
 from zh_lstm_lm.vocabulary import Vocabulary

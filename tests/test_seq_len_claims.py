@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from zh_lstm_lm.studies.claims import judge_epochs, judge_seq_len, judge_vocabulary
 from zh_lstm_lm.studies.result import Claim
+from zh_lstm_lm.studies.seq_len_claims import judge_seq_len
 
 NOISE = {0: -0.01, 1: 0.0, 2: 0.01}  # what the seeds differ by
 
@@ -65,6 +65,14 @@ def test_ends_are_compared_beyond_their_spread(name: str, field: str, better: in
     assert noisy[name]["verdict"] == "depends"
 
 
+def test_a_smaller_gap_of_a_worse_model_settles_nothing() -> None:
+    gap = {"gap_bits_per_character": lambda length, seed: 2.0 - length / 100 + NOISE[seed]}
+    worse = seq_len(**gap, test_bits_per_character=lambda length, seed: 6.0 + length / 100 + NOISE[seed])
+    assert worse["generalisation"]["verdict"] == "depends"
+    better = seq_len(**gap, test_bits_per_character=lambda length, seed: 6.0 - length / 100 + NOISE[seed])
+    assert better["generalisation"]["verdict"] == "holds"
+
+
 def test_figures_are_those_of_the_rows() -> None:
     figure = seq_len()["memory"]["figure"]
     assert "15.0 with windows of 5" in figure["en"]
@@ -102,85 +110,3 @@ def test_gradients_explode_where_the_largest_stands_out() -> None:
 def test_too_long_hurts_where_the_longest_is_worse_than_the_best(bits: dict[int, float], verdict: str) -> None:
     claims = seq_len(test_bits_per_character=lambda length, seed: bits[length] + NOISE[seed])
     assert claims["too_long"]["verdict"] == verdict
-
-
-def epochs(curves: dict[float, list[float]], novelty: float = 0.4) -> dict[str, Claim]:
-    rows = [
-        {
-            "train_share": share,
-            "seed": seed,
-            "valid_bits_per_character_by_epoch": [bits + NOISE[seed] for bits in curve],
-            "test_bits_per_character": min(curve) + NOISE[seed],
-            "novelty_by_epoch": [new + NOISE[seed] for new in (0.8, novelty)],
-        }
-        for share, curve in curves.items()
-        for seed in NOISE
-    ]
-    return {claim["name"]: claim for claim in judge_epochs(rows)}
-
-
-def test_epochs_are_judged_by_their_curves() -> None:
-    plain = epochs({0.5: [7.0, 6.5, 6.8], 1.0: [6.8, 6.2, 6.3]})
-    assert [claim["verdict"] for claim in plain.values()] == ["holds"] * 4
-    rising = epochs({0.5: [6.0, 6.5], 1.0: [6.4, 6.8]})
-    assert rising["perplexity"]["verdict"] == "does not hold"
-    assert rising["more_text"]["verdict"] == "does not hold"
-    mixed = epochs({0.5: [7.0, 6.5, 6.8], 1.0: [6.8, 6.5, 6.5]}, novelty=0.8)
-    assert mixed["overfitting"]["verdict"] == "depends"
-    assert mixed["more_text"]["verdict"] == "depends"
-    assert mixed["novelty"]["verdict"] == "depends"
-    assert epochs({0.5: [7.0, 6.5], 1.0: [6.8, 6.5]}, novelty=0.9)["novelty"]["verdict"] == "does not hold"
-
-
-def vocabulary_row(
-    tokenizer: str, unknown: str, size: int, seed: int, bits: float | None, **more: Any
-) -> dict[str, Any]:
-    return {
-        "tokenizer": tokenizer,
-        "unknown": unknown,
-        "vocabulary_size": size,
-        "seed": seed,
-        "test_bits_per_character": None if bits is None else bits + NOISE[seed],
-        "microseconds_per_character": size / 10 + seed,
-        "test_perplexity": 100.0 + seed,
-        "unknown_rate": 0.0,
-        **more,
-    }
-
-
-def vocabularies(*settings: Any) -> dict[str, Claim]:
-    rows = [
-        vocabulary_row(tokenizer, unknown, size, seed, bits)
-        for tokenizer, unknown, size, bits in settings
-        for seed in NOISE
-    ]
-    for row in rows:
-        if row["unknown"] == "unk":
-            row |= {"test_perplexity": 60.0 + row["seed"], "unknown_rate": 0.08}
-    return {claim["name"]: claim for claim in judge_vocabulary(rows)}
-
-
-def test_vocabularies_are_judged_by_what_there_is() -> None:
-    claims = vocabularies(
-        ("jieba", "characters", 1000, 6.5),
-        ("jieba", "characters", 4000, 6.0),
-        ("jieba", "unk", 4000, None),
-        ("rjieba", "characters", 4000, 6.0),
-        ("characters", "characters", 2000, 6.2),
-    )
-    assert {name: claim["verdict"] for name, claim in claims.items()} == dict.fromkeys(
-        ("size", "speed", "words", "segmenters", "unknown_words"), "holds"
-    )
-    assert "8.0% of the tokens" in claims["unknown_words"]["figure"]["en"]
-    other = vocabularies(
-        ("jieba", "characters", 1000, 6.0),
-        ("jieba", "characters", 4000, 6.0),
-        ("rjieba", "characters", 4000, 6.2),
-        ("characters", "characters", 2000, 5.8),
-    )
-    assert {name: claim["verdict"] for name, claim in other.items()} == {
-        "size": "depends",
-        "speed": "holds",
-        "words": "does not hold",
-        "segmenters": "does not hold",
-    }
