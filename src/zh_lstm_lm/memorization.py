@@ -67,7 +67,9 @@ class Novelty:
         lines = [f"{self.num_characters:,} characters, {self.num_words:,} words; longest copy {self.longest_copy}"]
         for name, shares in (("characters", self.new_characters), ("words", self.new_words)):
             lines.append(f"new n-grams of {name:<11}" + "".join(f"{n:>4}:{s:7.2%}" for n, s in enumerate(shares, 1)))
-        lines += [f"{len(p.text):>6}  {p.document}, {p.position:,}: {p.text!r}" for p in self.passages]
+        for passage in self.passages:
+            shown = passage.text if len(passage.text) <= 60 else passage.text[:40] + "…" + passage.text[-19:]
+            lines.append(f"{len(passage.text):>6}  {passage.document}, {passage.position:,}: {shown!r}")
         return "\n".join(lines)
 
 
@@ -78,7 +80,7 @@ def novelty(text: str, stream: TokenStream, *, max_n: int = 8, num_passages: int
         text: The text; it goes through the stream's normalisation and tokenizer.
         stream: The training part.
         max_n: Longest n-grams that are counted, and shortest passages that are told.
-        num_passages: Most passages to tell. A passage within a longer one is not told. Text that repeats itself
+        num_passages: Most passages to tell, each once, and none that lies within a longer one. Text that repeats itself
             millions of times in both may be told by a part of the passage.
 
     Raises:
@@ -104,19 +106,21 @@ def novelty(text: str, stream: TokenStream, *, max_n: int = 8, num_passages: int
         matches.append(of_characters.matches(block.characters) + torch.tensor([0, 0, reached]))
         reached += len(block.characters)
     found = _not_contained(torch.cat(matches))
-    longest = found[found[:, 1].argsort(descending=True, stable=True)][:num_passages].tolist()
-    passages = []
-    for start, length, place in longest:
+    passages: dict[str, CopiedPassage] = {}
+    for start, length, place in found[found[:, 1].argsort(descending=True, stable=True)].tolist():
+        if len(passages) == num_passages:
+            break
         begin, name = max(document for document in documents if document[0] <= place)
         span = aligned.span(start, start + length)
-        passages.append(CopiedPassage(text[slice(*span)], *span, name, place - begin))
+        copied = aligned.text[start : start + length]
+        passages.setdefault(copied, CopiedPassage(text[slice(*span)], *span, name, place - begin))
     return Novelty(
         len(aligned.text),
         len(words),
         of_characters.new_shares(),
         of_words.new_shares(),
         int(found[:, 1].max()) if len(found) else of_characters.longest_found(),
-        tuple(passages),
+        tuple(passages.values()),
     )
 
 
