@@ -1,6 +1,7 @@
 """Draws that leave clusters out follow the distribution that the processors give over the full scores."""
 
 import math
+import random
 
 import pytest
 import torch
@@ -30,6 +31,7 @@ def draw(
     temperature: float = 1.0,
     top_k: int = 0,
     top_p: float = 1.0,
+    min_p: float = 0.0,
     seed: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Counts of many draws, and the expected probabilities. **Shape:** (SIZE,), twice."""
@@ -37,19 +39,21 @@ def draw(
         logits_processors.temperature(temperature),
         logits_processors.top_k(top_k),
         logits_processors.top_p(top_p),
+        logits_processors.min_p(min_p),
     ]
-    sampler = AdaptiveSampler(layer, allowed, temperature=temperature, top_k=top_k, top_p=top_p)
+    sampler = AdaptiveSampler(layer, allowed, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
     generator = torch.Generator().manual_seed(seed)
     hidden = torch.randn(1, HIDDEN, generator=generator)
+    numbers = random.Random(seed)
     with torch.inference_mode():
         drawn = sampler.draw(
             hidden.expand(DRAWS, HIDDEN),
-            lambda rows: torch.rand(len(rows), dtype=torch.float64, generator=generator),
+            lambda rows: [numbers.random() for _ in rows],
         )
         scores = layer.scores(hidden).masked_fill(~allowed, -torch.inf)
         for process in processors:
             scores = process(torch.zeros(1, 1), scores)
-    return torch.bincount(drawn, minlength=SIZE), scores[0].double().softmax(0)
+    return torch.bincount(torch.tensor(drawn), minlength=SIZE), scores[0].double().softmax(0)
 
 
 def chi_square(counts: Tensor, expected: Tensor) -> float:
@@ -63,7 +67,10 @@ def chi_square(counts: Tensor, expected: Tensor) -> float:
     return (statistic - degrees) / math.sqrt(max(1, 2 * degrees))
 
 
-@pytest.mark.parametrize("top", [{}, {"top_k": 1}, {"top_k": 4}, {"top_k": 30}, {"top_p": 0.3}, {"top_p": 0.9}])
+@pytest.mark.parametrize(
+    "top",
+    [{}, {"top_k": 1}, {"top_k": 4}, {"top_k": 30}, {"top_p": 0.3}, {"top_p": 0.9}, {"min_p": 0.1}, {"min_p": 0.6}],
+)
 @pytest.mark.parametrize("temperature", [0.1, 0.8, 1.0, 1.7])
 def test_draws_follow_the_processors(layer: AdaptiveSoftmax, temperature: float, top: dict[str, float]) -> None:
     counts, expected = draw(layer, torch.ones(SIZE, dtype=torch.bool), temperature=temperature, **top)  # type: ignore[arg-type]
@@ -72,7 +79,7 @@ def test_draws_follow_the_processors(layer: AdaptiveSoftmax, temperature: float,
     assert chi_square(counts, expected) < 5
 
 
-@pytest.mark.parametrize("top", [{}, {"top_k": 4, "top_p": 0.9}, {"top_p": 0.8}])
+@pytest.mark.parametrize("top", [{}, {"top_k": 4, "top_p": 0.9}, {"top_p": 0.8}, {"min_p": 0.2}])
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_what_is_not_allowed_is_never_drawn(layer: AdaptiveSoftmax, temperature: float, top: dict[str, float]) -> None:
     allowed = torch.rand(SIZE, generator=torch.Generator().manual_seed(5)) < 0.5
@@ -103,21 +110,15 @@ def test_what_a_row_draws_depends_on_no_other_row(layer: AdaptiveSoftmax) -> Non
     sampler = AdaptiveSampler(layer, torch.ones(SIZE, dtype=torch.bool), temperature=1.0, top_k=0, top_p=0.7)
     hidden = torch.randn(50, HIDDEN, generator=torch.Generator().manual_seed(2))
 
-    def numbers(first: int) -> list[torch.Generator]:
-        return [torch.Generator().manual_seed(first + row) for row in range(50)]
+    def numbers(first: int) -> list[random.Random]:
+        return [random.Random(first + row) for row in range(50)]
 
-    def drawn(rows: Tensor, generators: list[torch.Generator]) -> Tensor:
+    def drawn(rows: list[int], generators: list[random.Random]) -> list[int]:
         with torch.inference_mode():
-            return sampler.draw(
-                hidden[rows],
-                lambda asked: torch.cat(
-                    [torch.rand(1, dtype=torch.float64, generator=generators[int(rows[row])]) for row in asked]
-                ),
-            )
+            return sampler.draw(hidden[rows], lambda asked: [generators[rows[row]].random() for row in asked])
 
-    together = drawn(torch.arange(50), numbers(7))
-    alone = torch.cat([drawn(torch.tensor([row]), numbers(7)) for row in range(50)])
-    assert torch.equal(together, alone)
+    together = drawn(list(range(50)), numbers(7))
+    assert together == [drawn([row], numbers(7))[0] for row in range(50)]
 
 
 def test_draw_from_inverts_the_distribution_function() -> None:

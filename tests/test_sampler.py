@@ -668,9 +668,9 @@ def test_a_batch_gives_each_prompt_the_text_that_it_gets_alone(word_model: LSTML
 def test_texts_of_a_batch_end_each_by_itself(model: LSTMLanguageModel) -> None:
     sampler = Sampler(model, SamplerConfig(temperature=1.0, top_p=1.0))
 
-    texts = sampler.generate_batch(PROMPTS, max_characters=25, stop="\n")
+    texts = sampler.generate_batch(PROMPTS, max_characters=60, stop="\n")
 
-    assert texts == [sampler.generate(prompt, max_characters=25, stop="\n") for prompt in PROMPTS]
+    assert texts == [sampler.generate(prompt, max_characters=60, stop="\n") for prompt in PROMPTS]
     assert len({len(text) for text in texts}) > 1
     assert all(len(text) == 25 or text.endswith("\n") for text in texts)
 

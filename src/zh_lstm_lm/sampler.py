@@ -1,9 +1,9 @@
 """Writing text with a model: the prompt is read once, then one token at a time, carrying the state."""
 
 import contextlib
-import hashlib
 import math
 import os
+import random
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -145,7 +145,8 @@ class Sampler:
             logits_processors.eta_cutoff(config.eta_cutoff),
         ]
         self._processors = [*penalties, *plain, *cutoffs] if config.temperature > 0 else penalties
-        neutral = not (penalties or config.min_p or config.epsilon_cutoff or config.eta_cutoff or config.typical_p < 1)
+        both = config.min_p and (config.top_k or config.top_p < 1)
+        neutral = not (penalties or both or config.epsilon_cutoff or config.eta_cutoff or config.typical_p < 1)
         self._adaptive: AdaptiveSampler | None = None
         if isinstance(model.output, AdaptiveSoftmax) and config.temperature > 0 and neutral:
             self._adaptive = AdaptiveSampler(
@@ -154,6 +155,7 @@ class Sampler:
                 temperature=config.temperature,
                 top_k=config.top_k,
                 top_p=config.top_p,
+                min_p=config.min_p,
             )
 
     def _penalties(self) -> list[LogitsProcessor]:
@@ -277,18 +279,18 @@ class Sampler:
         if not active:
             return
         state = self._read_prompts(active)
-        last = torch.tensor([text.ids[-1] for text in active], device=self.model.device)
         while active:
             check_interruption()
+            last = torch.tensor([text.ids[-1:] for text in active], device=self.model.device)  # (texts, 1)
             with evaluation_mode(self.model):
-                hidden, state = self.model.hidden_states(last[:, None], state)
-                last = self._draw(active, hidden[:, 0])
-            for text, token_id in zip(active, last.tolist(), strict=True):
+                hidden, state = self.model.hidden_states(last, state)
+                drawn = self._draw(active, hidden[:, 0])
+            for text, token_id in zip(active, drawn, strict=True):
                 text.add(token_id, self.model.vocabulary.id_to_token(token_id))
             yield
             if any(text.finished for text in active):
-                going = torch.tensor([not text.finished for text in active], device=last.device)
-                state, last = (state[0][:, going], state[1][:, going]), last[going]
+                going = torch.tensor([not text.finished for text in active], device=self.model.device)
+                state = state[0][:, going], state[1][:, going]
                 active = [text for text in active if not text.finished]
 
     def _read_prompts(self, texts: Sequence[WrittenText]) -> LSTMState:
@@ -304,11 +306,11 @@ class Sampler:
             states = [known[tuple(text.ids[:-1])] for text in texts]
             return torch.cat([h for h, _ in states], dim=1), torch.cat([c for _, c in states], dim=1)
 
-    def _draw(self, texts: Sequence[WrittenText], hidden: Tensor) -> Tensor:
-        """Draws the next id of each text. **Shape:** (texts, hidden_size) to (texts,)."""
+    def _draw(self, texts: Sequence[WrittenText], hidden: Tensor) -> list[int]:
+        """Draws the next id of each text after its state. **Shape:** (texts, hidden_size)."""
 
-        def uniforms(rows: Tensor) -> Tensor:
-            return torch.cat([texts[row].random() for row in rows.tolist()])
+        def uniforms(rows: list[int]) -> list[float]:
+            return [texts[row].random() for row in rows]
 
         if self._adaptive is not None and all(text.room is None or text.room >= self._longest for text in texts):
             return self._adaptive.draw(hidden, uniforms)
@@ -321,11 +323,12 @@ class Sampler:
         nothing_left = (logits == -math.inf).all(dim=-1, keepdim=True)  # the best word stays
         logits = torch.where(nothing_left, allowed_logits, logits)
         if self.config.temperature == 0:
-            return logits.argmax(dim=-1)
+            return logits.argmax(dim=-1).tolist()
         if nothing_left.any():
             best = torch.full_like(logits, -math.inf).scatter(-1, logits.argmax(dim=-1, keepdim=True), 0.0)
             logits = torch.where(nothing_left, best, logits)
-        return draw_from(logits, uniforms(torch.arange(len(texts))))
+        numbers = torch.tensor(uniforms(list(range(len(texts)))), dtype=torch.float64, device=logits.device)
+        return draw_from(logits, numbers).tolist()
 
     def _history(self, texts: Sequence[WrittenText]) -> Tensor:
         """The ids so far, shorter texts filled up with ``<bos>`` on the left. **Shape:** (texts, longest)."""
@@ -333,10 +336,9 @@ class Sampler:
         bos = [self.model.vocabulary.bos_id]
         return torch.tensor([bos * (longest - len(text.ids)) + text.ids for text in texts], device=self.model.device)
 
-    def _generator(self, sample: int) -> torch.Generator:
-        """A generator of its own for each sample of a seed."""
-        mixed = hashlib.sha256(f"{self.config.seed} {sample}".encode()).digest()
-        return torch.Generator(self.model.device).manual_seed(int.from_bytes(mixed[:7], "big"))
+    def _generator(self, sample: int) -> random.Random:
+        """A generator of its own for each sample of a seed; a number of it costs a hundredth of one of PyTorch's."""
+        return random.Random(f"{self.config.seed} {sample}")
 
     def write(
         self,

@@ -1,9 +1,7 @@
 """A text while it is written: what it holds, what may still come, and when it is finished."""
 
+import random
 from collections.abc import Iterable, Sequence
-
-import torch
-from torch import Tensor
 
 from zh_lstm_lm._config import check_integer
 from zh_lstm_lm.errors import ConfigError
@@ -40,7 +38,7 @@ class WrittenText:
         finished: Whether a limit is reached.
     """
 
-    def __init__(self, prompt: str, ids: list[int], limits: Limits, generator: torch.Generator) -> None:
+    def __init__(self, prompt: str, ids: list[int], limits: Limits, generator: random.Random) -> None:
         if limits.max_characters is not None and len(prompt) > limits.max_characters:
             raise ConfigError(
                 f"max_characters counts the prompt: it must be at least {len(prompt)} here, got {limits.max_characters}"
@@ -68,10 +66,9 @@ class WrittenText:
         self._tail = tail[-self._limits.kept :] if self._limits.kept else ""
         self.finished = stopped or not self._left or self.room == 0
 
-    def random(self) -> Tensor:
-        """The next random number in [0, 1). **Shape:** (1,), float64."""
-        device = self._generator.device
-        return torch.rand(1, dtype=torch.float64, device=device, generator=self._generator)
+    def random(self) -> float:
+        """The next random number in [0, 1)."""
+        return self._generator.random()
 
 
 def _stop_strings(stop: str | Sequence[str] | None) -> list[str]:
