@@ -7,6 +7,7 @@
     python benchmarks/reliability.py determinism --times 20
     python benchmarks/reliability.py threads --times 8 --seconds 120
     python benchmarks/reliability.py memory --times 10000
+    python benchmarks/reliability.py refusal --times 20
 
 Each prints what it found, and ends with an error where a promise is broken. All is drawn from `--seed`; the models are
 tiny, so that a try takes a few hundredths of a second. Kills and full disks need a system with `fork`.
@@ -559,6 +560,38 @@ def memory(times: int, seed: int) -> None:
     assert grown < 10, "memory leaks"
 
 
+def refusal(times: int, seed: int) -> None:
+    """A vocabulary of 10^12 tokens, in the config and in the header of the weights, is refused before it costs anything."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "model"
+        make_model(seed=seed).save_pretrained(folder)
+        (folder / "manifest.json").unlink()
+        config, weights_file = folder / "config.json", folder / "model.safetensors"
+        whole, data = config.read_bytes(), weights_file.read_bytes()
+        size = f'"vocab_size": {len(WORDS)}'.encode()
+        rows = f'"shape":[{len(WORDS)},'.encode()
+        header = data[8 : 8 + int.from_bytes(data[:8], "little")]
+        larger = header.replace(rows, b'"shape":[1000000000000,')
+        assert size in whole
+        assert rows in header
+        hostile = {
+            "the config": (whole.replace(size, b'"vocab_size": 1000000000000'), data),
+            "the header": (whole, len(larger).to_bytes(8, "little") + larger + data[8 + len(header) :]),
+        }
+        for where, (told, tensors) in hostile.items():
+            config.write_bytes(told)
+            weights_file.write_bytes(tensors)
+            memory_before, slowest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0.0
+            for _ in range(times):
+                began = time.process_time()
+                with contextlib.suppress(CheckpointError):
+                    LSTMLanguageModel.from_pretrained(folder)
+                    raise AssertionError("it was loaded")
+                slowest = max(slowest, time.process_time() - began)
+            grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory_before) / 1024
+            print(f"refusal: 10^12 tokens in {where}: at most {1000 * slowest:.0f} ms of the processor, {grown:.1f} MB")
+
+
 KINDS_OF_CHECK: dict[str, Callable[[int, int], None]] = {
     "resume": resume,
     "kill": kill,
@@ -566,6 +599,7 @@ KINDS_OF_CHECK: dict[str, Callable[[int, int], None]] = {
     "damage": damage,
     "determinism": determinism,
     "memory": memory,
+    "refusal": refusal,
 }
 
 

@@ -259,6 +259,12 @@ def rewrite(path: Path, name: str, data: bytes) -> None:
         ("trainer_state.json", b'{"format": 1, "step": 8, "history": [{"step": 4, "valid_loss": "low"}]}'),
         ("trainer_state.json", b'{"format": 1, "step": -8, "history": []}'),
         ("trainer_state.json", b'{"format": 1, "step": true, "history": []}'),
+        ("trainer_state.json", b'{"format": 1, "step": 8, "history": [], "steps_per_epoch": 5}'),
+        ("trainer_state.json", b'{"format": 1, "step": 8, "history": [], "steps_per_epoch": 4, "window": 5}'),
+        (
+            "trainer_state.json",
+            b'{"format": 1, "step": 8, "history": [], "steps_per_epoch": 4, "curve": [{"step": 1}]}',
+        ),
         ("model.safetensors", b"PK\x03\x04 not tensors"),
     ],
 )
@@ -388,10 +394,7 @@ def test_best_checkpoint_is_kept_however_old(tmp_path: Path) -> None:
 
 def test_damaged_newer_checkpoint_costs_no_whole_one(tmp_path: Path) -> None:
     """Having gone back behind a damaged checkpoint, rotation must not take that one for the newest."""
-    folder = folder_of_run(tmp_path, steps=(4, 20), keep_last=1)
-    folder.save(checkpoint_at(4))
-    folder.save(checkpoint_at(20))
-    folder = folder_of_run(tmp_path / "other", steps=(4, 20), keep_last=2)
+    folder = folder_of_run(tmp_path, steps=(4, 20), keep_last=2)
     (newest(folder) / "model.safetensors").write_bytes(b"")
     folder.keep_last = 1
     folder.save(checkpoint_at(8))
@@ -420,6 +423,32 @@ def test_lock_of_a_crashed_trainer_is_taken_over(tmp_path: Path) -> None:
     (tmp_path / "run" / ".notes").write_text("mine")
     with RunFolder(tmp_path / "run", keep_last=1).locked():
         assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [".notes", "lock"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_links_in_a_run_folder_are_not_followed(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "novel.txt").write_text("my novel", encoding="utf-8")
+    folder = folder_of_run(tmp_path, steps=(4, 8), keep_last=1)
+    (folder.path / "checkpoint-00000001").symlink_to(mine)
+    folder.save(checkpoint_at(12))
+    assert (mine / "novel.txt").read_text(encoding="utf-8") == "my novel"
+    (folder.path / "lock").symlink_to(mine / "novel.txt")
+    with pytest.raises(CheckpointError, match="lock: cannot be written"), folder.locked():
+        pass
+    assert (mine / "novel.txt").read_text(encoding="utf-8") == "my novel"
+
+
+def test_name_of_the_holder_is_only_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.node", lambda: "a\x1b[2Jb")
+    folder = RunFolder(tmp_path / "run", keep_last=1)
+    with (
+        folder.locked(),
+        pytest.raises(CheckpointError, match=rf"process {os.getpid()} on a\[2Jb is at work"),
+        RunFolder(tmp_path / "run", keep_last=1).locked(),
+    ):
+        pass
 
 
 def test_room_on_the_disk_is_asked_for_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,14 +75,18 @@ def test_the_old_handler_comes_back_after_an_error() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_blocks_can_be_nested() -> None:
+def test_blocks_inside_one_another_have_one_flag() -> None:
+    """What is asked of the inner one is asked of the outer one too, which has more to save."""
     with catch_interruption() as outer:
         with catch_interruption() as inner:
             interrupt()
             assert inner.requested
-            assert not outer.requested
-        interrupt()
         assert outer.requested
+        assert signal.getsignal(signal.SIGINT) is outer
+        with pytest.raises(KeyboardInterrupt):
+            check_interruption()
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
 
 
 def test_outside_the_main_thread_it_is_never_set() -> None:

@@ -987,12 +987,17 @@ def test_interrupt_inside_an_evaluation_saves_before_it(
     assert same(weights(model), weights(expected))
 
 
-def test_callback_that_samples_does_not_hold_an_interrupt_up(words: Vocabulary, parts: Parts, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["generate", "write"])
+def test_callback_that_samples_does_not_hold_an_interrupt_up(
+    words: Vocabulary, parts: Parts, tmp_path: Path, way: str
+) -> None:
     class Sample(Callback):
         def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
             if state.step == 5:
                 signal.raise_signal(signal.SIGTERM)
-                Sampler(model).generate("展昭", max_new_tokens=10**9)
+                if way == "generate":
+                    Sampler(model).generate("展昭", max_new_tokens=10**9)
+                Sampler(model).write(tmp_path / "text.txt", max_new_tokens=10**9)
 
     expected = make_model(words)
     make_trainer(expected, parts).fit()

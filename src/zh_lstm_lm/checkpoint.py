@@ -260,12 +260,10 @@ class RunFolder:
             (staged / "trainer_state.json").write_bytes(to_json(versioned(_FORMAT, state)))
         checkpoint.state.history.save(self.path / "history.jsonl")
         checkpoint.state.curve.save(self.path / "curve.jsonl")
-        older = [
-            folder for folder in self._checkpoints() if _step_of(folder) <= checkpoint.state.step
-        ]  # a damaged newer one is no reason
-        best = checkpoint.state.best_step
+        step, best = checkpoint.state.step, checkpoint.state.best_step
+        older = [folder for folder in self._checkpoints() if _step_of(folder) <= step]  # newer ones are damaged
         for folder in older[: -self.keep_last]:
-            if best is None or folder != self._checkpoint(best):
+            if _step_of(folder) != best:
                 remove_directory(folder)
 
     def _checkpoint(self, step: int) -> Path:
@@ -274,7 +272,7 @@ class RunFolder:
     def _checkpoints(self) -> list[Path]:
         """The checkpoint folders, oldest first."""
         found = (folder for folder in self.path.glob("checkpoint-*") if _NAME.fullmatch(folder.name))
-        return sorted((folder for folder in found if folder.is_dir()), key=_step_of)
+        return sorted((folder for folder in found if folder.is_dir() and not folder.is_symlink()), key=_step_of)
 
 
 def _step_of(folder: Path) -> int:
@@ -304,9 +302,14 @@ def _load(folder: Path, like: Checkpoint) -> Checkpoint:
     verify_manifest(folder)
     tensors = (read_tensors(folder / f"{part}.safetensors") for part in _TENSORS)
     try:
-        return Checkpoint(TrainerState.from_dict(saved), *tensors)
+        state = TrainerState.from_dict(saved)
     except DataError as error:
         raise CheckpointError(f"{path}: {error}; the file is damaged or foreign") from error
+    if state.steps_per_epoch != like.state.steps_per_epoch or state.window > state.steps_per_epoch:
+        raise CheckpointError(
+            f"{path}: window {state.window} of {state.steps_per_epoch}, the run has {like.state.steps_per_epoch}"
+        )
+    return Checkpoint(state, *tensors)
 
 
 def fingerprint_of(tensor: Tensor) -> str:

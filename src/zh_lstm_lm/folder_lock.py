@@ -29,20 +29,18 @@ def lock_folder(folder: Path) -> Iterator[None]:
     path = folder / "lock"
     try:
         descriptor = _open_lock(path)
-        if descriptor is None:
-            with contextlib.suppress(OSError):
-                holder = path.read_text(encoding="utf-8", errors="replace").strip()
-            raise CheckpointError(
-                f"{folder}: {holder[:200] or 'another process'} is at work in it; wait until it has ended, or give "
-                "another folder"
-            )
-        os.truncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
     except OSError as error:
         raise CheckpointError(
-            f"{path}: cannot be written ({error.strerror}); check the folder's permissions"
+            f"{path}: cannot be written ({error.strerror}); check the folder and its permissions"
         ) from error
+    if descriptor is None:
+        raise CheckpointError(
+            f"{folder}: {_holder(path)} is at work in it; wait until it has ended, or give another folder"
+        )
     try:
+        with contextlib.suppress(OSError):  # a lock without a name is a lock
+            os.truncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
         yield
     finally:
         with contextlib.suppress(OSError):  # Windows does not remove an open file
@@ -50,10 +48,17 @@ def lock_folder(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _holder(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        written = path.read_bytes()[:200].decode("utf-8", "replace")
+        return "".join(filter(str.isprintable, written)) or "another process"
+    return "another process"
+
+
 def _open_lock(path: Path) -> int | None:
     """Opens and locks a file; None if somebody else has locked it."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
             if sys.platform == "win32":
                 os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # what is locked there cannot be read

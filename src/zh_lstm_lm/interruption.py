@@ -38,12 +38,14 @@ def catch_interruption() -> Iterator[Interruption]:
 
     The handlers that were there come back at the end; a signal that was ignored stays so. If the block is left by
     KeyboardInterrupt because of a SIGTERM, that is raised again for the old handler, which by default ends the process.
-    Outside the main thread, where Python has no signals, the flag is never set.
+    A block inside another one has the other's flag. Outside the main thread, where Python has no signals, the flag is
+    never set.
     """
-    interruption = Interruption()
-    if threading.current_thread() is not threading.main_thread():
-        yield interruption
+    around = _block_around()
+    if around is not None or threading.current_thread() is not threading.main_thread():
+        yield around or Interruption()
         return
+    interruption = Interruption()
     before = {signum: signal.getsignal(signum) for signum in _SIGNALS}
     caught = [signum for signum in _SIGNALS if before[signum] not in (signal.SIG_IGN, None)]
     for signum in caught:
@@ -66,9 +68,16 @@ def check_interruption() -> None:
 
     Work that has nothing to save itself calls this between two steps, so that what is around it can save at once.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return
-    for signum in _SIGNALS:
-        handler = signal.getsignal(signum)
-        if isinstance(handler, Interruption) and handler.requested:
-            raise KeyboardInterrupt
+    around = _block_around()
+    if around is not None and around.requested:
+        raise KeyboardInterrupt
+
+
+def _block_around() -> Interruption | None:
+    """The flag of a block around the caller; there is none in other threads than the main one."""
+    if threading.current_thread() is threading.main_thread():
+        for signum in _SIGNALS:
+            handler = signal.getsignal(signum)
+            if isinstance(handler, Interruption):
+                return handler
+    return None

@@ -131,11 +131,7 @@ def check_regular(path: Path) -> None:
         if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
             raise CheckpointError(f"{path}: a symbolic link out of its folder is not followed; copy the file itself")
         regular = path.is_file()
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:  # a link that leads to itself is a RuntimeError in older Pythons
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a link to itself, in older Pythons
         raise CheckpointError(f"{path}: cannot be read ({error})") from error
     if not regular:
         raise CheckpointError(f"{path}: no such file; the folder is incomplete or holds something else")
