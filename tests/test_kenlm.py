@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from zh_lstm_lm import ConfigError, LSTMLanguageModel, ModelConfig, Vocabulary, score
+from zh_lstm_lm import ConfigError, DataError, LSTMLanguageModel, ModelConfig, Vocabulary, score
 from zh_lstm_lm.integrations import kenlm as adapter
 
 WORDS = ["展昭", "大喜", "。"]
-SENTENCES = ["展昭 大喜 。", "展昭 白玉堂 。", "。 。", "白玉堂", "", "大喜  展昭\t。"]
+SENTENCES = ["展昭 大喜 。", "展昭 白玉堂 。", "。 。", "白玉堂", "", "大喜  展昭\t。", "展昭\u3000大喜"]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,8 @@ def test_scores_are_those_of_kenlm(real: Any, lstm: LSTMLanguageModel, sentence:
     found = list(ours.full_scores(sentence, bos=bos, eos=eos))
     assert [oov for _, _, oov in found] == [oov for _, _, oov in expected]
     assert [log_prob for log_prob, _, _ in found] == pytest.approx([p for p, _, _ in expected], abs=1e-4)
-    if "白玉堂" not in sentence:  # an n-gram model forgets at an unknown word
+    assert ours.score(sentence.encode()) == ours.score(sentence)
+    if not any(oov for _, _, oov in found):  # an n-gram model forgets at an unknown word
         assert [length for _, length, _ in found] == [length for _, length, _ in expected]
 
 
@@ -185,5 +186,11 @@ def test_what_a_spelling_detector_calls_runs(model: LSTMLanguageModel, tmp_path:
 def test_what_is_no_sentence_is_refused(model: LSTMLanguageModel) -> None:
     with pytest.raises(ConfigError, match="sentence"):
         adapter.Model(model).score(["展", "昭"])  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="surrogate"):
+        adapter.Model(_any_model()).score("展 \ud800")
+    with pytest.raises(DataError, match="surrogate"):
+        adapter.Model(_any_model(), resegment=True).score("展 \ud800")
+    with pytest.raises(DataError, match="UTF-8"):
+        adapter.Model(_any_model()).score(b"\xb5")
     with pytest.raises(ConfigError, match="order"):
         adapter.Model(model, order=1)

@@ -13,12 +13,16 @@ from zh_lstm_lm import (
     DataError,
     LSTMLanguageModel,
     ModelConfig,
+    NonFiniteError,
     Score,
     TokenStream,
     Vocabulary,
+    rescore,
     score,
     score_batch,
+    suggest,
 )
+from zh_lstm_lm.integrations.kenlm import Model
 from zh_lstm_lm.text.normalization import normalize_text
 
 SETTINGS = settings(max_examples=60, deadline=None, derandomize=True, database=None)
@@ -241,3 +245,18 @@ def test_error_bars_of_a_score(tiny: LSTMLanguageModel, texts: list[str]) -> Non
     assert low < (scored.bits_per_character or 0.0) < high
     with pytest.raises(DataError, match="two paragraphs"):
         score(tiny, "展昭", num_resamples=100)
+
+
+def test_a_damaged_model_is_told(vocabulary: Vocabulary) -> None:
+    model = model_of(vocabulary)
+    with torch.no_grad():
+        model.embedding.weight.fill_(math.nan)
+    for call in (
+        lambda: score(model, "展昭"),
+        lambda: score_batch(model, ["展昭"]),
+        lambda: rescore(model, ["展昭", "展兆"]),
+        lambda: suggest(model, "展昭", "道"),
+        lambda: Model(model).score("展 昭"),
+    ):
+        with pytest.raises(NonFiniteError, match="damaged"):
+            call()

@@ -11,14 +11,14 @@ import torch
 from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.batches import EvaluationSegment
 from zh_lstm_lm.bootstrap import ErrorBars
-from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.errors import DataError, NonFiniteError
 from zh_lstm_lm.evaluation import EvaluationResult, ParagraphSums, count_characters, evaluation_mode, read_segments
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.recurrent import LSTMState
 from zh_lstm_lm.text.alignment import align_text
 from zh_lstm_lm.vocabulary import Vocabulary
 
-__all__ = ["Score", "TextState", "WordScore", "read_rows", "score", "score_batch"]
+__all__ = ["Score", "TextState", "WordScore", "check_log_probs", "read_rows", "score", "score_batch"]
 
 
 class TextState(NamedTuple):
@@ -139,6 +139,7 @@ def score(
 
     Raises:
         DataError: The text is empty, not a string, or holds a lone surrogate, or has too few paragraphs for error bars.
+        NonFiniteError: The model's scores are not numbers.
         ConfigError: An option is out of range or of the wrong type.
     """
     check_type("model", model, LSTMLanguageModel)
@@ -160,7 +161,7 @@ def score(
     return _score_of(
         model.vocabulary,
         cut,
-        log_probs,
+        check_log_probs(log_probs),
         error_bars=sums.error_bars(num_resamples, seed),
         state=TextState(cut.ids[-1], after),
     )
@@ -190,6 +191,7 @@ def score_batch(
 
     Raises:
         DataError: A text is empty, not a string, or holds a lone surrogate.
+        NonFiniteError: The model's scores are not numbers.
         ConfigError: An option is out of range or of the wrong type.
     """
     check_type("model", model, LSTMLanguageModel)
@@ -231,7 +233,18 @@ def read_rows(
             for places, read, _ in read_segments(model, ids, segments, before):
                 values[places] = read
             for number, segment in zip(numbers, segments, strict=True):
-                log_probs[number] = values[segment.first_target : segment.stop].tolist()
+                log_probs[number] = check_log_probs(values[segment.first_target : segment.stop].tolist())
+    return log_probs
+
+
+def check_log_probs(log_probs: list[float]) -> list[float]:
+    """Returns log-probabilities if all are numbers.
+
+    Raises:
+        NonFiniteError: One is not.
+    """
+    if any(map(math.isnan, log_probs)):
+        raise NonFiniteError("the model's scores are not numbers: its weights are damaged; load another copy of it")
     return log_probs
 
 

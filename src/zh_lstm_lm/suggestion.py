@@ -7,7 +7,7 @@ import torch
 from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.evaluation import evaluation_mode
 from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.scoring import TextState, read_rows, score
+from zh_lstm_lm.scoring import TextState, check_log_probs, read_rows, score
 from zh_lstm_lm.text.normalization import normalize_text
 
 __all__ = ["Suggestion", "suggest"]
@@ -64,6 +64,7 @@ def suggest(
     never = {vocabulary.bos_id, *vocabulary.byte_ids, *filter(None, [vocabulary.unk_id])}
     open_ids = [number for number, token in enumerate(vocabulary) if number not in never and not token.isspace()]
     best = log_probs[open_ids].topk(min(max(k, num_candidates), len(open_ids)))
+    check_log_probs(best.values.tolist())
     ids = [open_ids[place] for place in best.indices.tolist()]
     totals = best.values
     if following:

@@ -312,6 +312,7 @@ class Vocabulary:
 
     def spell_in_bytes(self, text: str) -> list[int]:
         """The ids of the bytes of a text in UTF-8, in a vocabulary that spells."""
+        _check_encodable(text)
         return [self._byte_ids[byte] for byte in text.encode("utf-8")]
 
     def decode(self, ids: Iterable[SupportsIndex]) -> str:

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import torch
 
 from zh_lstm_lm._config import check_integer
-from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.evaluation import evaluation_mode
 from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.scoring import TextState
+from zh_lstm_lm.scoring import TextState, check_log_probs
 from zh_lstm_lm.text.normalization import normalize_text
 
 __all__ = ["FullScoreReturn", "LanguageModel", "Model", "State"]
@@ -100,36 +100,35 @@ class Model:
     def __contains__(self, word: str) -> bool:
         return word in ("<s>", "</s>") or self._normalized(word) in self._model.vocabulary
 
-    def score(self, sentence: str, bos: bool = True, eos: bool = True) -> float:
+    def score(self, sentence: str | bytes, bos: bool = True, eos: bool = True) -> float:
         """Decimal logarithm of a sentence's probability.
 
         Args:
-            sentence: Tokens, separated by spaces.
+            sentence: Tokens, separated by ASCII white space; bytes are UTF-8, as in KenLM.
             bos: Whether it stands at the start of a document; else nothing is known of what stands before.
             eos: Whether the paragraph end that follows is scored, too.
         """
         return math.fsum(token.log_prob for token in self._full_scores(sentence, bos, eos))
 
-    def perplexity(self, sentence: str) -> float:
+    def perplexity(self, sentence: str | bytes) -> float:
         """Perplexity per token, the paragraph end counted."""
-        exponent = -self.score(sentence) / (len(sentence.split()) + 1)
+        exponent = -self.score(sentence) / (len(_split(sentence)) + 1)
         return 10.0**exponent if exponent < 300 else math.inf
 
-    def full_scores(self, sentence: str, bos: bool = True, eos: bool = True) -> Iterator[FullScoreReturn]:
+    def full_scores(self, sentence: str | bytes, bos: bool = True, eos: bool = True) -> Iterator[FullScoreReturn]:
         """Yields log-probability, n-gram length and OOV flag of each token. Args as in `score`."""
         yield from self._full_scores(sentence, bos, eos)
 
-    def _full_scores(self, sentence: str, bos: bool, eos: bool) -> Iterator[FullScoreReturn]:
-        if not isinstance(sentence, str):
-            raise ConfigError(f"sentence must be a string of tokens separated by spaces, got {sentence!r:.60}")
-        tokens = [*sentence.split(), *["</s>"] * eos]
+    def _full_scores(self, sentence: str | bytes, bos: bool, eos: bool) -> Iterator[FullScoreReturn]:
+        given = _split(sentence)
+        tokens = [*given, *["</s>"] * eos]
         state = State()
         if bos:
             self.BeginSentenceWrite(state)
         words = [(token, self._ids(token)) for token in tokens]
         if self.resegment:
-            text = self._normalized("".join(sentence.split()))
-            words = [*self._model.vocabulary.encode_words(text), *words[len(sentence.split()) :]]
+            text = self._normalized("".join(given))
+            words = [*self._model.vocabulary.encode_words(text), *words[len(given) :]]
         log_probs = iter(self._advance(state, [token_id for _, ids in words for token_id in ids]))
         of_words = [math.fsum(next(log_probs) for _ in ids) / math.log(10) for _, ids in words]
         if self.resegment:  # each character has its share of its word, and each token those of its characters
@@ -180,7 +179,19 @@ class Model:
                 values, before = self._model.target_log_probs(window[:, :-1], window[:, 1:], before)
                 log_probs += values[0].tolist()
         state._read = TextState(ids[-1], before)
-        return log_probs
+        return check_log_probs(log_probs)
 
 
 LanguageModel = Model
+
+
+def _split(sentence: str | bytes) -> list[str]:
+    """The tokens; U+3000 and other white space of Unicode belongs to them."""
+    if isinstance(sentence, str):
+        sentence = sentence.encode("utf-8", errors="surrogatepass")
+    if not isinstance(sentence, bytes):
+        raise ConfigError(f"sentence must be a string of tokens separated by spaces, got {sentence!r:.60}")
+    try:
+        return [token.decode("utf-8", errors="surrogatepass") for token in sentence.split()]
+    except UnicodeDecodeError as error:
+        raise DataError(f"sentence must be UTF-8, got {sentence!r:.60}") from error
