@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from zh_lstm_lm.bootstrap import ErrorBars as ErrorBars
     from zh_lstm_lm.callbacks import Callback as Callback
     from zh_lstm_lm.callbacks import EarlyStopping as EarlyStopping
+    from zh_lstm_lm.co_writing import CoWriter as CoWriter
     from zh_lstm_lm.epoch_samples import EpochSamples as EpochSamples
     from zh_lstm_lm.errors import CheckpointError as CheckpointError
     from zh_lstm_lm.errors import ConfigError as ConfigError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from zh_lstm_lm.estimates import estimate_training as estimate_training
     from zh_lstm_lm.evaluation import EvaluationResult as EvaluationResult
     from zh_lstm_lm.evaluation import evaluate as evaluate
+    from zh_lstm_lm.generation import GenerationResult as GenerationResult
+    from zh_lstm_lm.generation import GenerationState as GenerationState
     from zh_lstm_lm.memorization import CopiedPassage as CopiedPassage
     from zh_lstm_lm.memorization import Novelty as Novelty
     from zh_lstm_lm.memorization import novelty as novelty
@@ -37,12 +40,13 @@ if TYPE_CHECKING:
     from zh_lstm_lm.rescoring import rescore_batch as rescore_batch
     from zh_lstm_lm.sample import sample_novel as sample_novel
     from zh_lstm_lm.sampler import Sampler as Sampler
-    from zh_lstm_lm.sampler import SamplerConfig as SamplerConfig
+    from zh_lstm_lm.sampler_config import SamplerConfig as SamplerConfig
     from zh_lstm_lm.scoring import Score as Score
     from zh_lstm_lm.scoring import TextState as TextState
     from zh_lstm_lm.scoring import WordScore as WordScore
     from zh_lstm_lm.scoring import score as score
     from zh_lstm_lm.scoring import score_batch as score_batch
+    from zh_lstm_lm.stopping import LimitOptions as LimitOptions
     from zh_lstm_lm.studies.config import StudyConfig as StudyConfig
     from zh_lstm_lm.studies.result import StudyResult as StudyResult
     from zh_lstm_lm.studies.study import study as study
@@ -69,20 +73,24 @@ _HOMES = {
     "suggest": "suggestion",
     "Callback": "callbacks",
     "CheckpointError": "errors",
+    "CoWriter": "co_writing",
     "ConfigError": "errors",
     "DataError": "errors",
     "EarlyStopping": "callbacks",
     "EpochSamples": "epoch_samples",
     "ErrorBars": "bootstrap",
     "EvaluationResult": "evaluation",
+    "GenerationResult": "generation",
+    "GenerationState": "generation",
     "History": "training_state",
     "LSTMLanguageModel": "model",
     "MissingDependencyError": "errors",
+    "LimitOptions": "stopping",
     "ModelConfig": "model",
     "NonFiniteError": "errors",
     "RankError": "errors",
     "Sampler": "sampler",
-    "SamplerConfig": "sampler",
+    "SamplerConfig": "sampler_config",
     "StudyConfig": "studies.config",
     "StudyResult": "studies.result",
     "Score": "scoring",

@@ -6,7 +6,8 @@ from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.callbacks import Callback
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.sampler import Sampler, SamplerConfig
+from zh_lstm_lm.sampler import Sampler
+from zh_lstm_lm.sampler_config import SamplerConfig
 from zh_lstm_lm.training_state import TrainerState
 
 __all__ = ["EpochSamples"]

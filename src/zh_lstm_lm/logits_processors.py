@@ -169,10 +169,17 @@ def occurrence_penalties(frequency: float, presence: float, *, window: int | Non
     return process
 
 
-def no_repeat_ngrams(size: int) -> LogitsProcessor:
-    """Bans every token that would complete an n-gram of this size for the second time; 0 bans none."""
+def no_repeat_ngrams(size: int, *, window: int | None = None) -> LogitsProcessor:
+    """Bans every token that would complete an n-gram of this size for the second time.
+
+    Args:
+        size: 0 bans none.
+        window: Latest tokens that count; None counts all.
+    """
 
     def process(ids: Tensor, logits: Tensor) -> Tensor:
+        if window is not None:
+            ids = ids[..., max(0, ids.shape[-1] - window) :]
         if size == 0 or ids.shape[-1] < size:
             return logits
         ngrams = ids.unfold(-1, size, 1)  # (..., ngrams, size)

@@ -15,7 +15,7 @@ from zh_lstm_lm._config import Config, check_choice, check_integer, check_number
 from zh_lstm_lm.batches import IGNORED
 from zh_lstm_lm.errors import CheckpointError, ConfigError, DataError
 from zh_lstm_lm.memory import check_fits
-from zh_lstm_lm.model_folder import read_description, read_weights, write_model_folder
+from zh_lstm_lm.model_folder import read_description, read_generation_config, read_weights, write_model_folder
 from zh_lstm_lm.output_layers import DEFAULT_DIV_VALUE, AdaptiveSoftmax, FullSoftmax, OutputLayer, default_cutoffs
 from zh_lstm_lm.recurrent import LSTMLayer, LSTMState
 from zh_lstm_lm.regularization import locked_dropout
@@ -122,6 +122,8 @@ class LSTMLanguageModel(nn.Module):
         vocabulary: The vocabulary, fixed.
         config: Sizes, with everything settled.
         training_summary: Plain values that say how the model was trained; they are saved with it.
+        generation_config: The model's own defaults for sampling, as plain values (`SamplerConfig.to_dict`); they are
+            saved with it, and empty where it has none.
 
     Example:
         >>> model = LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=8, hidden_size=16))  # doctest: +SKIP
@@ -144,6 +146,7 @@ class LSTMLanguageModel(nn.Module):
         self.vocabulary = vocabulary.frozen_copy()
         self.config = config = (config or ModelConfig()).resolve(len(vocabulary))
         self.training_summary: dict[str, Any] = {}
+        self.generation_config: dict[str, Any] = {}
         device = torch.get_default_device()
         with torch.device("meta"):  # nothing is drawn or allocated yet
             self.embedding = nn.Embedding(len(vocabulary), config.embedding_dim)
@@ -331,6 +334,7 @@ class LSTMLanguageModel(nn.Module):
             training=self.training_summary,
             vocabulary=self.vocabulary,
             tensors=self.state_dict(),
+            generation_config=self.generation_config,
         )
 
     @classmethod
@@ -360,4 +364,5 @@ class LSTMLanguageModel(nn.Module):
             raise CheckpointError(f"{folder / 'config.json'}: {error}; the file is damaged or foreign") from error
         model.load_state_dict(read_weights(folder, model.state_dict()), assign=True)
         model.training_summary = training
+        model.generation_config = read_generation_config(folder)
         return model.eval()

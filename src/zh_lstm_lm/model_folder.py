@@ -10,6 +10,7 @@ from zh_lstm_lm.errors import CheckpointError, ConfigError, VocabularyError
 from zh_lstm_lm.storage import (
     MANIFEST,
     atomic_directory,
+    read_json,
     read_versioned,
     recover_directory,
     verify_manifest,
@@ -20,7 +21,7 @@ from zh_lstm_lm.tensor_files import check_kinds, kinds_of, read_kinds, read_tens
 from zh_lstm_lm.tokenizers.base import Tokenizer
 from zh_lstm_lm.vocabulary import Vocabulary
 
-__all__ = ["MODEL_FILES", "read_description", "read_weights", "write_model_folder"]
+__all__ = ["MODEL_FILES", "read_description", "read_generation_config", "read_weights", "write_model_folder"]
 
 MODEL_FILES = frozenset({"config.json", "model.safetensors", "vocabulary.json", "README.md", "generation_config.json"})
 _WEIGHTS = "model.safetensors"
@@ -35,6 +36,7 @@ def write_model_folder(
     training: Mapping[str, Any],
     vocabulary: Vocabulary,
     tensors: Mapping[str, Tensor],
+    generation_config: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes a model's folder, whole or not at all; files in it that are not a model's stay.
 
@@ -44,6 +46,7 @@ def write_model_folder(
         training: Plain values that say how it was trained.
         vocabulary: Its vocabulary.
         tensors: Its weights by name.
+        generation_config: Its own defaults for sampling, where it has them.
 
     Raises:
         CheckpointError: It cannot be written.
@@ -53,6 +56,8 @@ def write_model_folder(
         (staged / "config.json").write_bytes(to_json(versioned(_FORMAT, config)))
         (staged / "vocabulary.json").write_bytes(to_json(versioned(_FORMAT, vocabulary.to_dict())))
         write_tensors(staged / _WEIGHTS, tensors)
+        if generation_config:
+            (staged / "generation_config.json").write_bytes(to_json(dict(generation_config)))
         (staged / "README.md").write_text(_model_card({**options, **training}, vocabulary, tensors), encoding="utf-8")
 
 
@@ -108,6 +113,21 @@ def read_description(
             "the files are of different models"
         )
     return options, training if isinstance(training, dict) else {}, vocabulary
+
+
+def read_generation_config(folder: Path) -> dict[str, Any]:
+    """A model's own defaults for sampling; empty where it has none.
+
+    Raises:
+        CheckpointError: The file is damaged.
+    """
+    path = folder / "generation_config.json"
+    if not path.exists():
+        return {}
+    saved = read_json(path, max_bytes=1 << 20)
+    if not isinstance(saved, dict):
+        raise CheckpointError(f"{path}: not an object with options of sampling; the file is damaged or foreign")
+    return saved
 
 
 def read_weights(folder: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:

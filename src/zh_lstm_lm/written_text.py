@@ -1,81 +1,182 @@
 """A text while it is written: what it holds, what may still come, and when it is finished."""
 
+import copy
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
-from zh_lstm_lm._config import check_integer
-from zh_lstm_lm.errors import ConfigError
+import torch
 
-__all__ = ["Limits", "WrittenText"]
+from zh_lstm_lm.generation import GenerationState
+from zh_lstm_lm.punctuation import PunctuationRules, ends_sentences
+from zh_lstm_lm.recurrent import LSTMState
+from zh_lstm_lm.stopping import FinishReason, Limits
 
-_DEFAULT_NEW_TOKENS = 200
+__all__ = ["WrittenText"]
 
-
-class Limits:
-    """When a text is finished, checked."""
-
-    def __init__(
-        self, max_new_tokens: int | None, max_characters: int | None, stop: str | Sequence[str] | None
-    ) -> None:
-        check_integer("max_new_tokens", max_new_tokens, minimum=0, optional=True)
-        check_integer("max_characters", max_characters, minimum=1, optional=True)
-        if max_new_tokens is None:
-            max_new_tokens = _DEFAULT_NEW_TOKENS if max_characters is None else max_characters
-        self.max_new_tokens = max_new_tokens
-        self.max_characters = max_characters
-        self.stops = _stop_strings(stop)
-        self.kept = max(map(len, self.stops), default=1) - 1  # characters in which a stop string may have begun
+_TAIL = 1000
+_COUNTED = ("left", "written", "sentences", "paragraphs", "room")
 
 
 class WrittenText:
-    """A text that is being written.
+    """A text that is being written. What it keeps does not grow with it, unless `window` is None.
 
     Attributes:
-        prompt: What it began with.
-        ids: The ids of the prompt and of what was drawn.
-        pieces: The words that were drawn.
+        ids: The latest ids of the prompt and of what was drawn.
+        unread: Ids of the prompt that the model has not read yet, without the last one.
+        lstm_state: What the model has read; None for nothing.
         room: Characters that may still come; None for no limit.
-        finished: Whether a limit is reached.
+        opened: The quotes and brackets that are open.
+        closing: The limit that will have ended the text when all pairs are closed, if one is reached.
+        finish_reason: The limit that has ended the text, if one has.
     """
 
-    def __init__(self, prompt: str, ids: list[int], limits: Limits, generator: random.Random) -> None:
-        if limits.max_characters is not None and len(prompt) > limits.max_characters:
-            raise ConfigError(
-                f"max_characters counts the prompt: it must be at least {len(prompt)} here, got {limits.max_characters}"
-            )
-        self.prompt = prompt
-        self.ids = ids
-        self.pieces: list[str] = []
-        self.room = limits.max_characters - len(prompt) if limits.max_characters is not None else None
-        self._limits = limits
-        self._generator = generator
-        self._left = limits.max_new_tokens
-        self._tail = prompt[-limits.kept :] if limits.kept else ""
-        self.finished = not self._left or self.room == 0
+    def __init__(
+        self,
+        prompt: str,
+        ids: Sequence[int],
+        limits: Limits,
+        generator: random.Random,
+        *,
+        rules: PunctuationRules,
+        window: int | None = None,
+        clock: Callable[[], float],
+        state: GenerationState | None = None,
+    ) -> None:
+        """Sets a text up.
+
+        Args:
+            prompt: What it begins with.
+            ids: The prompt's ids, after ``<bos>`` or after the last id of `state`.
+            limits: When it is finished.
+            generator: Where its random numbers come from.
+            rules: What marks may come.
+            window: How many of the latest ids to keep; None keeps all.
+            clock: Tells the time, in seconds.
+            state: What the prompt follows; None for the start of a document.
+        """
+        self.room = limits.room_after(prompt)
+        self._limits, self._rules, self._generator = limits, rules, generator
+        self._window, self._clock = window, clock
+        before = state.ids[:-1] if state is not None else ()
+        self.unread = list(ids[:-1])
+        self.ids = [*before, *ids]
+        self._forget()
+        self.lstm_state: LSTMState | None = state.lstm_state if state is not None else None
+        self._kept = max(_TAIL, max(map(len, limits.stops), default=0))
+        self._tail = ((state.tail if state is not None else "") + prompt)[-self._kept :]
+        self.opened = rules.read(prompt, state.opened if state is not None else "")
+        self.left, self.written, self.sentences, self.paragraphs = limits.max_new_tokens, 0, 0, 0
+        self._began = clock()
+        self.closing: FinishReason | None = None
+        self.finish_reason: FinishReason | None = None
+        self._check_room()
+
+    def begin(self) -> None:
+        """Starts the time."""
+        self._began = self._clock()
+
+    def must_close(self) -> int | None:
+        """The id of the closing mark that has to come now, where there is one: the text is about to end."""
+        if self.opened and (self.closing or self._marks_after() <= len(self.opened)):
+            return self._rules.closing_id(self.opened)
+        return None
+
+    @property
+    def room_for_word(self) -> int | None:
+        """Characters that the next word may have; None for any number."""
+        return None if self.room is None else max(1, self.room - len(self.opened))
+
+    def forbids(self, token_id: int) -> bool:
+        """Whether the rules of punctuation are against a token that would fit."""
+        token = self._rules.concerned.get(token_id)
+        if token is None:
+            return False
+        first = not self._tail or self._tail[-1] == "\n"
+        return not self._rules.allow(token, self.opened, first=first, room=self._marks_after(token))
+
+    def forbidden_ids(self) -> list[int]:
+        """All tokens that the rules of punctuation are against."""
+        return [token_id for token_id in self._rules.concerned if self.forbids(token_id)]
 
     def add(self, token_id: int, piece: str) -> None:
         """Takes a word that was drawn."""
         self.ids.append(token_id)
-        self.pieces.append(piece)
-        self._left -= 1
+        self._forget()
+        self.left -= 1
+        self.written += 1
         if self.room is not None:
             self.room -= len(piece)
+        sentences = ends_sentences(piece, self._tail)
+        paragraphs = piece.count("\n")
+        self.sentences += sentences
+        self.paragraphs += paragraphs
+        self.opened = self._rules.read(piece, self.opened)
         before, tail = len(self._tail), self._tail + piece
-        # one that ends in what was just written; it may have begun in the prompt
-        stopped = any(tail.find(string, max(0, before - len(string) + 1)) >= 0 for string in self._limits.stops)
-        self._tail = tail[-self._limits.kept :] if self._limits.kept else ""
-        self.finished = stopped or not self._left or self.room == 0
+        self._tail = tail[-self._kept :]
+        if self.written >= self._limits.min_new_tokens:
+            self._check_limits(tail, before, sentences=sentences, paragraphs=paragraphs)
+        if self.finish_reason is None:
+            self._check_room()
 
     def random(self) -> float:
         """The next random number in [0, 1)."""
         return self._generator.random()
 
+    def fork(self) -> "WrittenText":
+        """A text of its own that begins with this one; the random numbers are shared."""
+        other = copy.copy(self)
+        other.ids = list(self.ids)
+        return other
 
-def _stop_strings(stop: str | Sequence[str] | None) -> list[str]:
-    if not isinstance(stop, (str, Iterable, type(None))):
-        raise ConfigError(f"stop must be a string or a list of strings, got {stop!r}")
-    strings = [stop] if isinstance(stop, str) else list(stop or ())
-    for string in strings:
-        if not isinstance(string, str) or not string:
-            raise ConfigError(f"stop must be a string or a list of strings that are not empty, got {stop!r}")
-    return strings
+    def state(self) -> GenerationState:
+        """Where it stands; the model must have read all but the last id."""
+        assert self.lstm_state is not None
+        h, c = self.lstm_state
+        return GenerationState(
+            (h.clone(), c.clone()),
+            tuple(self.ids),
+            self._tail,
+            self.opened,
+            torch.tensor(self._generator.getstate()[1]),
+        )
+
+    def counts(self) -> dict[str, int | None]:
+        """How far the limits are used up."""
+        return {name: getattr(self, name) for name in _COUNTED}
+
+    def restore_counts(self, counts: dict[str, int | None]) -> None:
+        """Takes over what `counts` told."""
+        for name in _COUNTED:
+            setattr(self, name, counts[name])
+
+    def _marks_after(self, word: str = "") -> int:
+        """How many marks there will be room to close after a word; without one, how many there is room for now."""
+        tokens = self.left - bool(word)
+        return tokens if self.room is None else min(tokens, self.room - len(word))
+
+    def _forget(self) -> None:
+        """Drops ids that nothing looks at any more, now and then."""
+        if self._window is not None and len(self.ids) > 2 * self._window + 256:
+            del self.ids[: -max(self._window, 1)]
+
+    def _check_limits(self, tail: str, before: int, *, sentences: int, paragraphs: int) -> None:
+        limits = self._limits
+        # a string that ends in what was just written; it may have begun before
+        if any(tail.find(string, max(0, before - len(string) + 1)) >= 0 for string in limits.stops):
+            self.finish_reason = "stop"
+        elif limits.stop_when is not None and limits.stop_when(tail[-_TAIL:]):
+            self.finish_reason = "stop_when"
+        elif limits.max_paragraphs is not None and paragraphs and self.paragraphs >= limits.max_paragraphs:
+            self.finish_reason = "max_paragraphs"
+        elif limits.max_sentences is not None and sentences and self.sentences >= limits.max_sentences:
+            self.closing = "max_sentences"
+        elif limits.max_time is not None and self._clock() - self._began >= limits.max_time:
+            self.closing = "max_time"
+        if self.closing and not self.opened and self.finish_reason is None:
+            self.finish_reason = self.closing
+
+    def _check_room(self) -> None:
+        if self.room == 0:
+            self.finish_reason = "max_characters"
+        elif self.left <= 0:
+            self.finish_reason = "max_new_tokens"

@@ -1,0 +1,140 @@
+"""A text that goes into a file as it is made: it grows beside its place, can be resumed, and is completed at once.
+
+``PATH.part`` is the text so far. ``PATH.part.state`` says how to go on from one of its paragraph ends: a safetensors
+file with the state of generation and, as metadata, how long the text was. It is written anew now and then.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from zh_lstm_lm.errors import CheckpointError, DataError
+from zh_lstm_lm.generation import GenerationState
+from zh_lstm_lm.interruption import catch_interruption
+from zh_lstm_lm.storage import atomic_write, read_bytes
+from zh_lstm_lm.written_text import WrittenText
+
+__all__ = ["write_text_file"]
+
+_WORDS_BETWEEN_STATES = 1000
+
+
+def write_text_file(
+    path: Path,
+    begin: Callable[[GenerationState | None], WrittenText],
+    go_on: Callable[[WrittenText], Iterator[str]],
+    *,
+    prompt: str,
+    call: str,
+    resume: bool,
+    progress: Callable[[int], None] | None,
+    device: torch.device,
+) -> Path:
+    """Writes a text into a file.
+
+    Args:
+        path: The file.
+        begin: Makes the text, from its prompt or from a state.
+        go_on: Adds to it word by word, and gives the words.
+        prompt: What it begins with.
+        call: Tells one text from another: equal for equal prompts, options and limits.
+        resume: Whether to go on with what was interrupted.
+        progress: Called now and then with the number of characters so far.
+        device: Where the model is.
+
+    Returns:
+        The path.
+
+    Raises:
+        DataError: The file cannot be written, or what was interrupted is another text.
+    """
+    if not path.name:
+        raise DataError(f"{str(path)!r} cannot be written: it is not the name of a file; give one")
+    part, saved = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.state")
+    text, size, characters = _resumed(begin, part, saved, call, device) if resume else (begin(None), 0, 0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        if not size:
+            saved.unlink(missing_ok=True)
+        with catch_interruption(), part.open("r+b" if size else "wb") as file:
+            file.truncate(size)
+            file.seek(size)
+            if not size:
+                file.write(prompt.encode("utf-8"))
+                characters = len(prompt)
+            since = 0
+            for piece in go_on(text):
+                file.write(piece.encode("utf-8"))
+                characters += len(piece)
+                since += 1
+                if "\n" in piece:
+                    file.flush()
+                if since >= _WORDS_BETWEEN_STATES and text.closing is None and text.finish_reason is None:
+                    _flush(file.fileno(), file.flush)
+                    _save(saved, text, call, file.tell(), characters)
+                    since = 0
+                    if progress is not None:
+                        progress(characters)
+            _flush(file.fileno(), file.flush)
+        os.replace(part, path)
+        saved.unlink(missing_ok=True)
+    except (OSError, CheckpointError) as error:
+        if not saved.exists():  # nothing that could be resumed
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{path}: cannot be written ({reason}); choose another file") from error
+    if progress is not None:
+        progress(characters)
+    return path
+
+
+def _flush(descriptor: int, flush: Callable[[], None]) -> None:
+    flush()
+    os.fsync(descriptor)
+
+
+def _save(saved: Path, text: WrittenText, call: str, size: int, characters: int) -> None:
+    facts = {"call": call, "size": size, "characters": characters, "counts": text.counts()}
+    tensors = {name: tensor.contiguous() for name, tensor in text.state().to_tensors().items()}
+    atomic_write(saved, save_tensors(tensors, metadata={"text_file": json.dumps(facts)}))
+
+
+def _resumed(
+    begin: Callable[[GenerationState | None], WrittenText],
+    part: Path,
+    saved: Path,
+    call: str,
+    device: torch.device,
+) -> tuple[WrittenText, int, int]:
+    """The text that was interrupted, its bytes in the file and its characters; one that begins, where there is none."""
+    if not (part.is_file() and saved.is_file()):
+        return begin(None), 0, 0
+    data = read_bytes(saved)
+    try:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # safetensors gives tensors only
+        facts = json.loads(header["__metadata__"]["text_file"])
+        state = GenerationState.from_tensors(load_tensors(data), device=device)
+        size, characters, counts = int(facts["size"]), int(facts["characters"]), facts["counts"]
+        told = facts["call"]
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{saved}: damaged or foreign ({error!r}); remove it to begin anew") from error
+    if told != call:
+        raise DataError(
+            f"{part}: was begun with another model, prompt, options or limits; give the same ones, or remove it and "
+            f"{saved.name} to begin anew"
+        )
+    if part.stat().st_size < size:
+        raise DataError(f"{part}: {part.stat().st_size:,} bytes, fewer than the {size:,} of its state; remove both")
+    text = begin(state)
+    text.restore_counts(counts)
+    return text, size, characters

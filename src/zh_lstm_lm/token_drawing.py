@@ -1,0 +1,242 @@
+"""The next token of each text: what may come, what the processors make of the scores, and the draw.
+
+The order is Hugging Face's: what looks at the words so far (penalties, bans, biases, then the user's processors),
+temperature, cut-offs. The rules of punctuation come last: a token is drawn as if there were none, and where they
+forbid it, another one is drawn from the rest. That is the distribution after the cut-offs, without the forbidden tokens
+and renormalised; it costs nothing where nothing is forbidden. Where nothing is left, the likeliest token that may come
+stays.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from zh_lstm_lm import logits_processors
+from zh_lstm_lm.adaptive_sampling import AdaptiveSampler, draw_from
+from zh_lstm_lm.errors import ConfigError, NonFiniteError
+from zh_lstm_lm.logits_processors import LogitsProcessor
+from zh_lstm_lm.model import LSTMLanguageModel
+from zh_lstm_lm.output_layers import AdaptiveSoftmax
+from zh_lstm_lm.punctuation import PunctuationRules
+from zh_lstm_lm.sampler_config import SamplerConfig
+from zh_lstm_lm.written_text import WrittenText
+
+__all__ = ["TokenDrawer"]
+
+_REDRAWS = 4
+
+
+class TokenDrawer:
+    """Draws tokens with a model.
+
+    Args:
+        model: The model.
+        config: How they are drawn.
+        processors: The user's processors.
+
+    Attributes:
+        rules: The rules of punctuation, over the model's vocabulary.
+        window: How many of the latest ids the processors look at; None for all.
+    """
+
+    def __init__(
+        self, model: LSTMLanguageModel, config: SamplerConfig, processors: Sequence[LogitsProcessor] = ()
+    ) -> None:
+        for name, parameter in model.named_parameters():
+            if not parameter.isfinite().all():
+                raise NonFiniteError(
+                    f"the model's {name} holds values that are not finite; train it anew or load a copy"
+                )
+        self.model = model
+        vocabulary = model.vocabulary
+        self._lengths = torch.tensor([len(token) for token in vocabulary])
+        self._lengths[[vocabulary.bos_id, *vocabulary.byte_ids, *filter(None, [vocabulary.unk_id])]] = 0  # never drawn
+        self._longest = int(self._lengths.max())
+        tokens = [token if length else "" for token, length in zip(vocabulary, self._lengths.tolist(), strict=True)]
+        self.rules = PunctuationRules(
+            tokens,
+            balanced_pairs=config.balanced_pairs,
+            tidy_paragraphs=config.tidy_paragraphs,
+            banned=config.banned_words,
+        )
+        own = _penalties(config, model, tokens)
+        looks_back = config.repetition_penalty != 1 or config.frequency_penalty or config.presence_penalty
+        self.window: int | None = max(map(len, config.banned_words), default=1)
+        if processors or ((looks_back or config.no_repeat_ngram_size) and config.penalty_window is None):
+            self.window = None
+        elif looks_back or config.no_repeat_ngram_size:
+            self.window = max(self.window, config.penalty_window or 1)
+        self._history_processors = [*own, *(_checked(processor) for processor in processors)]
+        self._cutoffs = [
+            logits_processors.temperature(config.temperature),
+            logits_processors.top_k(config.top_k),
+            logits_processors.top_p(config.top_p),
+            logits_processors.min_p(config.min_p),
+            logits_processors.typical_p(config.typical_p),
+            logits_processors.epsilon_cutoff(config.epsilon_cutoff),
+            logits_processors.eta_cutoff(config.eta_cutoff),
+        ]
+        self._greedy = config.temperature == 0
+        both = config.min_p and (config.top_k or config.top_p < 1)
+        plain = not (both or config.epsilon_cutoff or config.eta_cutoff or config.typical_p < 1)
+        self._adaptive: AdaptiveSampler | None = None
+        if isinstance(model.output, AdaptiveSoftmax) and not self._greedy and plain and not self._history_processors:
+            self._adaptive = AdaptiveSampler(
+                model.output,
+                (self._lengths > 0).to(model.device),
+                temperature=config.temperature,
+                top_k=config.top_k,
+                top_p=config.top_p,
+                min_p=config.min_p,
+            )
+
+    def draw(self, texts: Sequence[WrittenText], hidden: Tensor) -> list[int]:
+        """Draws the next id of each text.
+
+        Args:
+            texts: The texts.
+            hidden: The last layer's states. **Shape:** (texts, hidden_size).
+
+        Raises:
+            NonFiniteError: The model's states or scores are not numbers.
+        """
+        if hidden.isnan().any():
+            raise NonFiniteError(
+                "the model's states are not numbers (NaN); its weights are damaged: load or train it anew"
+            )
+        closing = [text.must_close() for text in texts]
+        drawn = [token_id if token_id is not None else -1 for token_id in closing]
+        rows = [row for row, token_id in enumerate(closing) if token_id is None]
+        redraws = _REDRAWS if self._adaptive is not None else 1
+        for attempt in range(redraws + 1):
+            if not rows:
+                break
+            among, states = [texts[row] for row in rows], hidden if len(rows) == len(texts) else hidden[rows]
+            by_rules = attempt == redraws
+            for row, token_id in zip(rows, self._propose(among, states, by_rules=by_rules), strict=True):
+                drawn[row] = token_id
+            if by_rules:
+                break
+            rows = [row for row in rows if texts[row].forbids(drawn[row])]
+        return drawn
+
+    def scores(self, texts: Sequence[WrittenText], hidden: Tensor) -> Tensor:
+        """Log-probabilities after penalties, bans, biases, the user's processors and the rules, before temperature.
+
+        This is what beam search adds up. What must not come has minus infinity.
+
+        Args:
+            texts: The texts.
+            hidden: **Shape:** (texts, hidden_size).
+
+        Returns:
+            **Shape:** (texts, vocab_size).
+        """
+        allowed = self._allowed_scores(texts, hidden)
+        logits, ids = allowed, self._history(texts)
+        for process in self._history_processors:
+            logits = process(ids, logits)
+        ruled = self._without_forbidden(texts, logits.log_softmax(dim=-1))
+        for row, text in enumerate(texts):
+            token_id = text.must_close()
+            if token_id is not None:
+                ruled[row] = -math.inf
+                ruled[row, token_id] = 0.0
+        return self._best_stays(ruled, self._without_forbidden(texts, allowed))
+
+    def _propose(self, texts: Sequence[WrittenText], hidden: Tensor, *, by_rules: bool) -> list[int]:
+        """Draws an id for each text; unless `by_rules`, those of punctuation are not asked."""
+
+        def uniforms(rows: list[int]) -> list[float]:
+            return [texts[row].random() for row in rows]
+
+        roomy = all(text.room_for_word is None or text.room_for_word >= self._longest for text in texts)
+        if self._adaptive is not None and roomy and not by_rules:
+            return self._adaptive.draw(hidden, uniforms)
+        allowed = self._allowed_scores(texts, hidden)
+        logits, ids = allowed, self._history(texts)
+        for process in self._history_processors if self._greedy else [*self._history_processors, *self._cutoffs]:
+            logits = process(ids, logits)
+        if by_rules:
+            logits, allowed = self._without_forbidden(texts, logits), self._without_forbidden(texts, allowed)
+        logits = self._best_stays(logits, allowed)
+        if self._greedy:
+            return logits.argmax(dim=-1).tolist()
+        numbers = torch.tensor(uniforms(list(range(len(texts)))), dtype=torch.float64, device=logits.device)
+        return draw_from(logits, numbers).tolist()
+
+    def _allowed_scores(self, texts: Sequence[WrittenText], hidden: Tensor) -> Tensor:
+        """The model's scores of the words that fit. **Shape:** (texts, vocab_size)."""
+        rooms = [text.room_for_word for text in texts]
+        room = torch.tensor([self._longest if room is None else room for room in rooms])
+        allowed = (self._lengths > 0) & (self._lengths <= room[:, None])  # (texts, vocab_size)
+        scores = self.model.scores(hidden)
+        if scores.isnan().any():
+            raise NonFiniteError(
+                "the model's scores are not numbers (NaN); its weights are damaged: load or train it anew"
+            )
+        return scores.masked_fill(~allowed.to(hidden.device), -math.inf)
+
+    @staticmethod
+    def _without_forbidden(texts: Sequence[WrittenText], logits: Tensor) -> Tensor:
+        logits = logits.clone()
+        for row, text in enumerate(texts):
+            logits[row, text.forbidden_ids()] = -math.inf
+        return logits
+
+    @staticmethod
+    def _best_stays(logits: Tensor, allowed: Tensor) -> Tensor:
+        """Where nothing is left, the likeliest of what may come."""
+        nothing_left = (logits == -math.inf).all(dim=-1, keepdim=True)
+        best = torch.full_like(logits, -math.inf).scatter(-1, allowed.argmax(dim=-1, keepdim=True), 0.0)
+        return torch.where(nothing_left, best, logits)
+
+    def _history(self, texts: Sequence[WrittenText]) -> Tensor:
+        """The ids so far, shorter texts filled up with ``<bos>`` on the left. **Shape:** (texts, longest)."""
+        longest = max(len(text.ids) for text in texts)
+        bos = [self.model.vocabulary.bos_id]
+        return torch.tensor([bos * (longest - len(text.ids)) + text.ids for text in texts], device=self.model.device)
+
+
+def _penalties(config: SamplerConfig, model: LSTMLanguageModel, tokens: Sequence[str]) -> list[LogitsProcessor]:
+    """What looks at the words so far; empty where all of it is neutral."""
+    window = config.penalty_window
+    processors: list[LogitsProcessor] = []
+    if config.repetition_penalty != 1:
+        processors.append(logits_processors.repetition_penalty(config.repetition_penalty, window=window))
+    if config.frequency_penalty or config.presence_penalty:
+        processors.append(
+            logits_processors.occurrence_penalties(config.frequency_penalty, config.presence_penalty, window=window)
+        )
+    if config.word_bias:
+        bias = torch.zeros(len(tokens))
+        for word, value in dict(config.word_bias).items():
+            if word not in model.vocabulary:
+                raise ConfigError(f"word_bias: {word!r} is not in the vocabulary; only whole words have a bias")
+            bias[model.vocabulary.token_to_id(word)] = value
+        processors.append(logits_processors.token_bias(bias))
+    if config.no_repeat_ngram_size:
+        processors.append(logits_processors.no_repeat_ngrams(config.no_repeat_ngram_size, window=window))
+    if config.banned_words:
+        processors.append(logits_processors.banned_words(config.banned_words, tokens))
+    return processors
+
+
+def _checked(processor: LogitsProcessor) -> LogitsProcessor:
+    """A processor of the user's, held to its shape and to numbers."""
+    if not callable(processor):
+        raise ConfigError(f"processors must be functions of (ids, logits), got {processor!r}")
+    name = getattr(processor, "__name__", repr(processor))
+
+    def process(ids: Tensor, logits: Tensor) -> Tensor:
+        result = processor(ids, logits.clone())  # the model's own scores stay what they are
+        if not isinstance(result, Tensor) or result.shape != logits.shape:
+            found = tuple(result.shape) if isinstance(result, Tensor) else result
+            raise ConfigError(f"processor {name} must return logits of the shape {tuple(logits.shape)}, got {found!r}")
+        if result.isnan().any():
+            raise ConfigError(f"processor {name} returned logits that are not numbers (NaN)")
+        return result
+
+    return process
