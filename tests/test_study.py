@@ -27,6 +27,7 @@ from zh_lstm_lm import (
 )
 from zh_lstm_lm.callbacks import Callback
 from zh_lstm_lm.cli import main
+from zh_lstm_lm.folder_lock import lock_folder
 from zh_lstm_lm.studies.result import EpochsRow, SeqLenRow, VocabularyRow
 
 SIZES = ModelConfig(embedding_dim=8, hidden_size=8, dropout=0.1)
@@ -190,6 +191,13 @@ def test_a_place_that_holds_something_else_is_refused(corpus: TokenStream, tmp_p
             run("seq-len", corpus, place)
     with pytest.raises(CheckpointError, match=r"study\.json"):
         StudyResult.load(tmp_path)
+
+
+def test_two_processes_do_not_work_in_one_folder(seq_len: tuple[StudyResult, Path], corpus: TokenStream) -> None:
+    result, folder = seq_len
+    with lock_folder(folder), pytest.raises(CheckpointError, match="at work in it"):
+        run("seq-len", corpus, folder)
+    assert run("seq-len", corpus, folder) == result
 
 
 def test_lengths_that_do_not_fit_the_corpus_are_refused(corpus: TokenStream) -> None:

@@ -59,9 +59,9 @@ def test_table_shows_mean_and_deviation_or_that_there_is_none() -> None:
     ("text", "message"),
     [
         ("{", "not valid JSON"),
-        ("[]", "not the result of a study"),
-        ('{"format": 1, "rows": []}', "not the result of a study"),
-        (json.dumps({"format": 2, **made_up().__dict__}), "format 2, expected 1; update"),
+        ("[]", "not a file of this library"),
+        ('{"format": 1, "rows": []}', "no 'claims'"),
+        (json.dumps({"format": 2, **made_up().__dict__}), "its format is 2"),
     ],
 )
 def test_what_is_no_result_is_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -1,19 +1,17 @@
 """What a study found: plain values for each setting and seed, a table of them, and JSON on disk."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from zh_lstm_lm.errors import CheckpointError
-from zh_lstm_lm.storage import read_json, write_json
+from zh_lstm_lm.storage import read_versioned, versioned, write_json
 from zh_lstm_lm.studies.tables import format_table
 
 __all__ = ["STUDY_FILE", "Claim", "EpochsRow", "Row", "SeqLenRow", "StudyResult", "Text", "Verdict", "VocabularyRow"]
 
 STUDY_FILE = "study.json"
 _FORMAT = 1
-_FIELDS = ("kind", "title", "equality", "corpus", "environment", "options", "seeds", "complete", "rows", "claims")
 
 Verdict = Literal["holds", "does not hold", "depends"]
 
@@ -212,7 +210,7 @@ class StudyResult:
         Raises:
             CheckpointError: It cannot be written.
         """
-        write_json(Path(folder) / STUDY_FILE, {"format": _FORMAT, **asdict(self)})
+        write_json(Path(folder) / STUDY_FILE, versioned(_FORMAT, asdict(self)))
 
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> "StudyResult":
@@ -221,10 +219,5 @@ class StudyResult:
         Raises:
             CheckpointError: There is no study in the folder, or one of a newer format.
         """
-        path = Path(folder) / STUDY_FILE
-        values = read_json(path)
-        if not isinstance(values, dict) or not {"format", *_FIELDS} <= values.keys():
-            raise CheckpointError(f"{path}: not the result of a study; give the folder that a study wrote")
-        if values["format"] != _FORMAT:
-            raise CheckpointError(f"{path}: format {values['format']!r}, expected {_FORMAT}; update zh-lstm-lm")
-        return cls(**{name: values[name] for name in _FIELDS})
+        names = [known.name for known in fields(cls)]
+        return cls(**read_versioned(Path(folder) / STUDY_FILE, _FORMAT, required=names))

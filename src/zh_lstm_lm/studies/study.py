@@ -14,9 +14,9 @@ import torch
 
 from zh_lstm_lm._config import check_choice, check_type
 from zh_lstm_lm._version import __version__
-from zh_lstm_lm.callbacks import Callback
 from zh_lstm_lm.devices import choose_device
 from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.folder_lock import lock_folder
 from zh_lstm_lm.model import ModelConfig
 from zh_lstm_lm.storage import check_place, remove_directory
 from zh_lstm_lm.studies.base import Study
@@ -84,27 +84,34 @@ def study(
         model_config or ModelConfig(embedding_dim=64, hidden_size=128, dropout=0.3),
         trainer_config or TrainerConfig(),
     )
-    folder = Path(output) if output is not None else None
-    result = _open(folder, _describe(kind, plan, corpus))
+    fresh = _describe(kind, plan, corpus)
+    if output is None:
+        return _run(plan, fresh, None, progress)
+    folder = Path(output)
+    _begin(folder, fresh)
+    with lock_folder(folder):
+        return _run(plan, StudyResult.load(folder), folder, progress)
+
+
+def _run(plan: Study, result: StudyResult, folder: Path | None, progress: bool) -> StudyResult:
+    """Runs what is missing of a study, setting after setting, seed after seed."""
     cells = [(setting, seed) for seed in plan.config.seeds for setting in plan.settings]
     for number, (setting, seed) in enumerate(cells, start=1):
         key = {**setting, "seed": seed}
         if any(key.items() <= row.items() for row in result.rows):
             continue
-        name = "-".join(str(value) for value in key.values())
-        run_dir = folder / "runs" / name if folder is not None else None
-        callbacks: list[Callback] = [RunProgress()] if progress else []
-        row = plan.run(setting, seed, run_dir, callbacks)
+        run_dir = folder / "runs" / "-".join(map(str, key.values())) if folder is not None else None
+        row = plan.run(setting, seed, run_dir, [RunProgress()] if progress else [])
         if row is None:
             return result
         rows = [*result.rows, {**key, **row}]
         complete = len(rows) == len(cells)
         result = replace(result, rows=rows, complete=complete, claims=plan.claims(rows) if complete else [])
-        if folder is not None and run_dir is not None:
+        if folder is not None:
             result.save(folder)
-            remove_directory(run_dir.parent)  # with anything that a crash may have left of the run before
+            remove_directory(folder / "runs")  # with anything that a crash may have left of the run before
         if progress:
-            show_line(f"{number}/{len(cells)}  {line_of(kind, rows[-1])}")
+            show_line(f"{number}/{len(cells)}  {line_of(result.kind, rows[-1])}")
     return result
 
 
@@ -145,21 +152,18 @@ def _describe(kind: str, plan: Study, corpus: TokenStream) -> StudyResult:
     )
 
 
-def _open(folder: Path | None, fresh: StudyResult) -> StudyResult:
-    """What the folder holds of this study; the fresh one, written into it, if it is new.
+def _begin(folder: Path, fresh: StudyResult) -> None:
+    """Makes the folder of a study, or makes sure that it holds the same one.
 
     Raises:
         ConfigError: It holds something else.
     """
-    if folder is None:
-        return fresh
     if not (folder / STUDY_FILE).exists():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ConfigError(f"{folder}: holds something that is no study; give the study a folder of its own")
         check_place(folder)
         folder.mkdir(exist_ok=True)
         fresh.save(folder)
-        return fresh
     begun = StudyResult.load(folder)
     before, now = (_flat({name: getattr(result, name) for name in _IDENTITY}) for result in (begun, fresh))
     for name, value in now.items():
@@ -170,7 +174,6 @@ def _open(folder: Path | None, fresh: StudyResult) -> StudyResult:
             )
     if begun.environment != fresh.environment:
         logger.warning("%s: begun in another environment; its times are not comparable", folder)
-    return begun
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
