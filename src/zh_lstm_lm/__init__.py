@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from zh_lstm_lm.memorization import novelty as novelty
     from zh_lstm_lm.model import LSTMLanguageModel as LSTMLanguageModel
     from zh_lstm_lm.model import ModelConfig as ModelConfig
+    from zh_lstm_lm.report.document import write_report as write_report
     from zh_lstm_lm.rescoring import RescoredCandidate as RescoredCandidate
     from zh_lstm_lm.rescoring import rescore as rescore
     from zh_lstm_lm.rescoring import rescore_batch as rescore_batch
@@ -113,6 +114,7 @@ _HOMES = {
     "study": "studies.study",
     "score": "scoring",
     "score_batch": "scoring",
+    "write_report": "report.document",
 }
 
 __all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605

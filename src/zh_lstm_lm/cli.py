@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from zh_lstm_lm._version import __version__
-from zh_lstm_lm.commands import choosing, looking, scoring, studying, training, writing
+from zh_lstm_lm.commands import choosing, looking, reporting, scoring, studying, training, writing
 from zh_lstm_lm.commands.common import INTERRUPTED
 from zh_lstm_lm.errors import ZhLstmLmError
 
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--quiet", action="store_true", help="print results and warnings only")
         return command
 
-    for group in (training, scoring, choosing, writing, studying, looking):
+    for group in (training, scoring, choosing, writing, studying, reporting, looking):
         group.add_commands(add)
     return parser
 

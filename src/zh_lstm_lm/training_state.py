@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from zh_lstm_lm.errors import CheckpointError, DataError
+from zh_lstm_lm.history_plot import plot_history
 from zh_lstm_lm.storage import atomic_write, read_bytes
 from zh_lstm_lm.strict_json import parse_json
 
@@ -49,13 +50,38 @@ class History(list[dict[str, Any]]):
             raise DataError(f"{path}: not a history of training ({error}); give a run's history.jsonl") from error
         return cls(records)
 
+    def plot(self, path: str | PathLike[str] | None = None) -> Any:
+        """Draws perplexity and bits per character over the epochs, with matplotlib.
+
+        Labels are in Chinese where this machine has a font for them, else in English. Matplotlib's settings and backend
+        stay as they are.
+
+        Args:
+            path: A file to save the figure in as well, such as ``"history.png"``; None saves nothing.
+
+        Returns:
+            A `matplotlib.figure.Figure`.
+
+        Raises:
+            MissingDependencyError: matplotlib is not installed; it comes with the extra ``plot``.
+            DataError: The file cannot be written.
+        """
+        figure = plot_history(self)
+        if path is not None:
+            try:
+                figure.savefig(path, dpi=150)
+            except (OSError, ValueError) as error:  # the latter for a kind of file that there is not
+                raise DataError(f"{path}: the figure cannot be saved there ({error})") from error
+        return figure
+
 
 class LearningCurve(History):
     """Records of a few updates each, over the whole run; where there are more than 512, each two become one.
 
     A record holds sums, so that joining two loses nothing but resolution: ``step`` after its last update, its number of
-    ``updates`` and ``clipped_updates``, ``num_targets`` and ``num_characters``, ``loss_sum`` in nats, ``gradient_norm_sum`` and
-    ``gradient_norm_max`` before clipping, ``learning_rate`` of the last update, and ``seconds``.
+    ``updates`` and ``clipped_updates``, ``num_targets`` and ``num_characters``, ``loss_sum`` in nats,
+    ``gradient_norm_sum`` and ``gradient_norm_max`` before clipping, ``learning_rate`` of the last update, and
+    ``seconds``.
     """
 
     def add(self, update: dict[str, Any]) -> None:

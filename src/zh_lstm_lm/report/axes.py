@@ -1,0 +1,114 @@
+"""Axes: which part of the number line is shown, where its ticks are, and how they are written."""
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+__all__ = ["Axis", "format_number", "make_axis"]
+
+_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+_MARGIN = 0.04  # of the length, at either end
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Part of the number line.
+
+    Attributes:
+        low: Value at its beginning.
+        high: Value at its end.
+        log: Whether equal lengths are equal ratios.
+        ticks: Values that are marked.
+        labels: How they are written.
+    """
+
+    low: float
+    high: float
+    log: bool
+    ticks: tuple[float, ...]
+    labels: tuple[str, ...]
+
+    def __call__(self, value: float) -> float:
+        """Where a value lies: 0 at the beginning, 1 at the end."""
+        if self.log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
+
+def make_axis(
+    values: Iterable[float], *, log: bool = False, whole: bool = False, ticks: Sequence[tuple[float, str]] = ()
+) -> Axis:
+    """Makes the axis that shows all of the values.
+
+    Args:
+        values: What has to be seen; on a logarithmic axis all above 0.
+        log: Whether it is logarithmic.
+        whole: Whether only whole numbers are marked.
+        ticks: Values to mark, and how they are written; none for round numbers.
+    """
+    shown = list(values) or [1.0]
+    low, high = min(shown), max(shown)
+    if math.isclose(low, high):  # or the ticks would tell rounding errors apart
+        low = high
+    if log:
+        room = max(math.log(high / low) * _MARGIN, 0.05)
+        low, high = low * math.exp(-room), high * math.exp(room)
+        marked = _log_ticks(low, high)
+    else:
+        room = (high - low) * _MARGIN or abs(high) * 0.1 or 1.0
+        low, high = (0.0 if 0 <= low < room else low - room), high + room
+        marked = _linear_ticks(low, high, at_least=1.0 if whole and math.floor(high) >= low else 0.0)
+    if ticks:
+        marked = [value for value, _ in ticks]
+    labels = [text for _, text in ticks] or _labels(marked)
+    return Axis(low, high, log, tuple(marked), tuple(labels))
+
+
+def _linear_ticks(low: float, high: float, *, at_most: int = 6, at_least: float = 0.0) -> list[float]:
+    rough = (high - low) / (at_most - 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = max(at_least, power * min(step for step in _STEPS if step * power >= rough * 0.85))
+    return [number * step for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    decades = math.log10(high / low)
+    if decades < 0.7:  # so little that round numbers at equal distances are clearer
+        return [tick for tick in _linear_ticks(low, high) if tick > 0]
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    every = max(1, math.ceil(decades / 6))
+    mantissas = (1, 2, 5) if decades < 2 else (1, 3) if decades < 3 else (1,)
+    exponents = range(first - first % every, last + 1, every)
+    marked = [mantissa * 10.0**exponent for exponent in exponents for mantissa in mantissas]
+    return [tick for tick in marked if low <= tick <= high]
+
+
+def _labels(ticks: Sequence[float]) -> list[str]:
+    """Numbers of one axis, with as many decimals as tell them apart."""
+    largest = max(map(abs, ticks), default=0.0)
+    gaps = [abs(b - a) for a, b in itertools.pairwise(ticks)]
+    if 1e-3 <= largest < 1e6 and gaps:
+        decimals = next((count for count in range(7) if all(_is_round(tick, count) for tick in ticks)), 7)
+        if decimals < 5:
+            return [f"{tick:,.{decimals}f}" for tick in ticks] if min(gaps) >= 0.01 else [f"{tick:g}" for tick in ticks]
+    return [format_number(tick) for tick in ticks]
+
+
+def _is_round(value: float, decimals: int) -> bool:
+    return math.isclose(round(value, decimals), value, rel_tol=1e-9, abs_tol=1e-12)
+
+
+def format_number(value: float) -> str:
+    """A number as people write it: thousands separated, four significant digits, powers where zeros would run on."""
+    size = abs(value)
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    if size >= 1e9 or size < 1e-3:
+        mantissa, exponent = f"{value:.3e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    if size >= 1e6:
+        return f"{value / 1e6:.4g}M"
+    if size >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
