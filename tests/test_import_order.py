@@ -25,7 +25,7 @@ LAYERS = [  # a module imports only from rows below its own
     {"beam_search", "text_file"},
     {"heat_map", "rescoring", "suggestion"},
     {"scoring"},
-    {"callbacks", "run_records", "time_budget", "trainer_config"},
+    {"callbacks", "distributed", "run_records", "time_budget", "trainer_config", "update_figures"},
     {"prompt_reading", "token_drawing"},
     {"adaptive_sampling", "checkpoint", "evaluation", "optimization"},
     {"bootstrap"},

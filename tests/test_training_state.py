@@ -94,8 +94,11 @@ def test_the_first_reason_to_stop_stays() -> None:
 
 def test_updates_are_summed_until_the_next_epoch() -> None:
     state = TrainerState(steps_per_epoch=2)
-    state.count_update(loss_sum=10.0, num_targets=4, num_characters=6, gradient_norm=2.0, clipped=True, seconds=2.0)
-    state.count_update(loss_sum=5.0, num_targets=1, num_characters=2, gradient_norm=1.0, clipped=False, seconds=1.0)
+    sums: dict[str, Any] = {"loss_sum": 10.0, "num_targets": 4, "num_characters": 6, "gradient_norm": 2.0}
+    for step in (1, 2):
+        state.advance()
+        state.count_update(step=step, learning_rate=0.1, **sums, clipped=step == 1, seconds=3.0 - step)
+        sums = {"loss_sum": 5.0, "num_targets": 1, "num_characters": 2, "gradient_norm": 1.0}
     assert (state.step, state.window, state.updates) == (2, 2, 2)
     assert (state.loss_sum, state.num_targets, state.num_characters) == (15.0, 5, 8)
     assert (state.gradient_norm_sum, state.training_seconds) == (3.0, 3.0)
@@ -121,8 +124,9 @@ def test_a_new_state_stands_at_the_beginning() -> None:
 def test_the_curve_keeps_every_sum_in_few_records(updates: int) -> None:
     state = TrainerState()
     for number in range(updates):
-        state.learning_rate = 1 / (number + 1)
         state.count_update(
+            step=number + 1,
+            learning_rate=1 / (number + 1),
             loss_sum=float(number),
             num_targets=2,
             num_characters=3,

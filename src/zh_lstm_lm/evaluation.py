@@ -120,12 +120,18 @@ def evaluate_ids(
     clean: str | None = None,
     num_resamples: int = 0,
     seed: int = 0,
+    part: tuple[int, int] = (0, 1),
 ) -> EvaluationResult:
-    """Does the work of `evaluate` on ids, documents one behind the other. **Shape:** (number of ids,)."""
+    """Does the work of `evaluate` on ids, documents one behind the other. **Shape:** (number of ids,).
+
+    With ``part=(i, n)`` only every *n*-th segment from the *i*-th on adds to the log-probability; the sum over all *i* is
+    that of the text.
+    """
     segments = evaluation_segments(ids, segment_len=_SEGMENT_LEN, context_len=_CONTEXT_LEN)
     if not segments:
         raise DataError("there is nothing to evaluate: the text has no token")
     segments.sort(key=lambda segment: segment.start - segment.stop)  # long ones first, so that few rows are filled up
+    segments = segments[part[0] :: part[1]]
     sums = ParagraphSums(model.vocabulary, ids)
     with evaluation_mode(model):
         for start in range(0, len(segments), batch_size):

@@ -9,7 +9,6 @@ from zh_lstm_lm.training_state import TrainerState
 
 __all__ = ["TimeBudget", "estimate_evaluation"]
 
-_WARMING_STEPS = 3  # updates that are slower than the rest
 _MEASURED_STEPS = 20
 
 
@@ -18,10 +17,11 @@ class TimeBudget:
 
     Args:
         minutes: Wall time of the whole run; None sets no bound.
-
+        warming_steps: Updates that are not timed, since they are slower than the rest.
     """
 
-    def __init__(self, minutes: float | None) -> None:
+    def __init__(self, minutes: float | None, *, warming_steps: int = 3) -> None:
+        self._warming_steps = warming_steps
         self._seconds = None if minutes is None else 60 * minutes
 
     def spent(self, state: TrainerState, elapsed: float) -> bool:
@@ -32,15 +32,15 @@ class TimeBudget:
         """Counts one update with its callbacks; returns whether enough of them were timed to plan with."""
         if self._seconds is None:
             return False
-        state.timed_seconds += seconds * (state.timed_updates >= _WARMING_STEPS)
+        state.timed_seconds += seconds * (state.timed_updates >= self._warming_steps)
         state.timed_updates += 1
-        enough = state.timed_updates >= _WARMING_STEPS + _MEASURED_STEPS
+        enough = state.timed_updates >= self._warming_steps + _MEASURED_STEPS
         return enough and state.timed_seconds > 0  # or the clock is too coarse yet
 
     def updates_left(self, state: TrainerState, elapsed: float) -> int:
         """The updates for which there is time, at least one, with an evaluation every epoch and at the end."""
         assert self._seconds is not None
-        each = state.timed_seconds / (state.timed_updates - _WARMING_STEPS)
+        each = state.timed_seconds / (state.timed_updates - self._warming_steps)
         each += state.evaluation_seconds / state.steps_per_epoch
         return max(1, int(0.98 * (self._seconds - elapsed - state.evaluation_seconds) / each))
 

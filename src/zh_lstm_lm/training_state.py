@@ -198,9 +198,17 @@ class TrainerState:
         """Ends the run after the current update or evaluation."""
         self.stop_reason = self.stop_reason or reason
 
+    def advance(self) -> None:
+        """Goes on to the next window; `count_update` tells later what came of this one."""
+        self.step += 1
+        self.window += 1
+        self.updates += 1
+
     def count_update(
         self,
         *,
+        step: int,
+        learning_rate: float,
         loss_sum: float,
         num_targets: int,
         num_characters: int,
@@ -208,10 +216,7 @@ class TrainerState:
         clipped: bool,
         seconds: float,
     ) -> None:
-        """Adds one update, whose rate is `learning_rate`, to the epoch's sums and to the curve."""
-        self.step += 1
-        self.window += 1
-        self.updates += 1
+        """Adds one update to the epoch's sums and to the curve."""
         self.loss_sum += loss_sum
         self.num_targets += num_targets
         self.num_characters += num_characters
@@ -221,7 +226,7 @@ class TrainerState:
         self.training_seconds += seconds
         self.curve.add(
             {
-                "step": self.step,
+                "step": step,
                 "updates": 1,
                 "clipped_updates": int(clipped),
                 "num_targets": num_targets,
@@ -229,7 +234,7 @@ class TrainerState:
                 "loss_sum": loss_sum,
                 "gradient_norm_sum": gradient_norm,
                 "gradient_norm_max": gradient_norm,
-                "learning_rate": self.learning_rate,
+                "learning_rate": learning_rate,
                 "seconds": seconds,
             }
         )
