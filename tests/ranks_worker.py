@@ -3,7 +3,9 @@
 python ranks_worker.py FOLDER SCENARIO
 """
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 import sys
@@ -25,6 +27,7 @@ from zh_lstm_lm import (
     Vocabulary,
     ZhLstmLmError,
 )
+from zh_lstm_lm.cli import main as main_command
 
 TEXTS = [
     "".join(
@@ -117,9 +120,35 @@ def trainer_of(folder: Path, scenario: str, losses: Losses, rank: int) -> Traine
     raise ValueError(scenario)
 
 
+def run_command(folder: Path) -> dict[str, Any]:
+    """What the command prints and returns."""
+    novel = folder / "novel.txt"
+    novel.write_text("".join(TEXTS), encoding="utf-8")
+    options = [
+        "--tokenizer",
+        "characters",
+        "--clean",
+        "none",
+        "--max-epochs",
+        "1",
+        "--hidden-size",
+        "8",
+        "--min-freq",
+        "1",
+    ]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        status = main_command(
+            ["train", str(novel), "--output", str(folder / "model"), "--cache-dir", str(folder), *options]
+        )
+    return {"status": status, "printed": printed.getvalue()}
+
+
 def run(folder: Path, scenario: str, rank: int) -> dict[str, Any]:
     """Trains; returns what is compared."""
     losses = Losses()
+    if scenario == "command":
+        return run_command(folder)
     trainer = trainer_of(folder, scenario, losses, rank)
     history = trainer.fit(resume=True)
     if rank == 0:

@@ -515,10 +515,14 @@ def test_time_that_callbacks_take_is_planned_for(words: Vocabulary, parts: Parts
     assert history[-1]["learning_rate"] < 0.05 * history[0]["learning_rate"]
 
 
-def test_shortest_time_budget_makes_one_update(words: Vocabulary, parts: Parts) -> None:
+def test_shortest_time_budget_makes_one_update_and_is_warned_of(
+    words: Vocabulary, parts: Parts, caplog: pytest.LogCaptureFixture
+) -> None:
     config = make_config(max_epochs=None, max_minutes=1e-9)
     trainer = Trainer(make_model(words), *parts, config, progress=False, clock=Clock(0.01))
-    assert [record["step"] for record in trainer.fit()] == [1]
+    with caplog.at_level(logging.WARNING, logger="zh_lstm_lm"):
+        assert [record["step"] for record in trainer.fit()] == [1]
+    assert "max_minutes=1e-09 was over after 1 updates" in caplog.text
 
 
 def test_clock_too_coarse_to_time_an_update_does_no_harm(words: Vocabulary, parts: Parts) -> None:

@@ -16,7 +16,16 @@ __all__ = ["Callback", "EarlyStopping", "ProgressCallback", "notify"]
 
 
 class Callback:
-    """Base of callbacks; override what you need. All are called between updates, in the order they were given."""
+    """Base of callbacks; override what you need. All are called between updates, in the order they were given.
+
+    In a run of several processes, each calls its own. The state is the same in all of them; what one of them asks for
+    is done by all after the next update.
+
+    Attributes:
+        first_rank_only: Whether only the first process calls it, as is right for what prints or writes files.
+    """
+
+    first_rank_only = False
 
     def on_train_begin(self, state: TrainerState, model: LSTMLanguageModel) -> None:
         """Before the first update of this call of `fit`."""
@@ -67,6 +76,8 @@ class EarlyStopping(Callback):
 
 class ProgressCallback(Callback):
     """Prints perplexities after every epoch, and shows progress in between: a tqdm bar, or one plain line."""
+
+    first_rank_only = True
 
     def __init__(self) -> None:
         self._bar: Any = None

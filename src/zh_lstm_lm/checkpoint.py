@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
@@ -52,6 +53,7 @@ _FREE = {*_BUDGET, "run_dir", "device", "checkpoint_minutes", "keep_last", "lear
 """Options that may differ in a resumed run."""
 
 _IDENTITY = ("options", "environment", "model", "vocabulary", "train", "valid")
+_SUMMED = 1 << 24  # numbers that are held in memory at once
 _NAME = re.compile(r"checkpoint-\d{8,}")
 
 
@@ -314,4 +316,7 @@ def _load(folder: Path, like: Checkpoint) -> Checkpoint:
 
 def fingerprint_of(tensor: Tensor) -> str:
     """The SHA-256 sum of a tensor's shape and values."""
-    return hashlib.sha256(save_tensors({"values": tensor.contiguous()})).hexdigest()
+    sha256 = hashlib.sha256()
+    for part in torch.split(tensor, _SUMMED):  # a long text may lie in a file
+        sha256.update(save_tensors({"values": part.contiguous()}))
+    return sha256.hexdigest()

@@ -121,6 +121,8 @@ class Trainer:
         """
         self._ranks = join_ranks(self._own_clock)
         self._clock = self._ranks.clock
+        if self._ranks.rank:
+            self._callbacks = [callback for callback in self._callbacks if not callback.first_rank_only]
         began = self._clock()
         self._prepare()
         folder = self._folder
@@ -136,6 +138,11 @@ class Trainer:
             except BaseException as error:
                 notify(self._callbacks, "on_exception", self.state, self.model, error)
                 raise
+        if self.config.max_minutes and not self.state.planned_steps and self.state.stop_reason == "finished":
+            logger.warning(
+                "max_minutes=%g was over after %d updates, too few to learn anything; give more",
+                self.config.max_minutes, self.state.step,
+            )  # fmt: skip
         if self._best is not None:
             self.model.load_state_dict(self._best)
         self.model.eval()

@@ -1,6 +1,7 @@
 """Training a model."""
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,12 +60,14 @@ def add_commands(add: AddCommand) -> None:
     training.add_argument("--patience", type=int, help="stop after this many evaluations without a lower held-out loss")
     training.add_argument("--seed", type=int, help="for the first weights and for dropout")
     training.add_argument("--device", help="auto, cpu, cuda …")
+    training.add_argument("--precision", help="auto, float32, tf32 or bfloat16: what matrices are multiplied in")
     training.add_argument("--run-dir", help="folder for checkpoints and history (MODEL.run beside the output)")
     training.add_argument("--sample-prompt", metavar="TEXT", default="", help="how the passage of every epoch begins")
     training.add_argument("--resume", action="store_true", help="go on from the run folder's last checkpoint")
 
 
 def _train(parsed: argparse.Namespace) -> int:
+    from zh_lstm_lm.distributed import join_ranks
     from zh_lstm_lm.epoch_samples import EpochSamples
     from zh_lstm_lm.evaluation import evaluate
     from zh_lstm_lm.model import LSTMLanguageModel, ModelConfig
@@ -75,41 +78,53 @@ def _train(parsed: argparse.Namespace) -> int:
 
     names = ("max_epochs", "max_steps", "max_minutes", "batch_size", "bptt_len", "learning_rate", "max_grad_norm")
     run_dir = parsed.run_dir or f"{parsed.output.rstrip('/')}.run"
-    config = TrainerConfig(run_dir=run_dir, **given(parsed, *names, "patience", "seed", "device"))
+    config = TrainerConfig(run_dir=run_dir, **given(parsed, *names, "patience", "seed", "device", "precision"))
     sizes = given(
         parsed, "embedding_dim", "hidden_size", "num_layers", "dropout", "tie_weights", "seed", output="output_layer"
     )
     checked = ModelConfig(**sizes)  # before the long work of reading
     samples = EpochSamples(parsed.sample_prompt)
-    check_place(Path(parsed.output))
+    ranks = join_ranks()  # with torchrun; the first one reads for those on its machine, prints and saves
+    first = ranks.rank == 0
+    if first:
+        check_place(Path(parsed.output))
+    else:
+        logging.getLogger("zh_lstm_lm").setLevel(logging.ERROR)
     if parsed.base is None:
-        corpus = read_stream(parsed, chosen_tokenizer(parsed), parsed.normalize)
+        with ranks.first_here_first():
+            corpus = read_stream(parsed, chosen_tokenizer(parsed), parsed.normalize)
         train, valid, test = corpus.split(valid=parsed.valid, test=parsed.test)
         vocabulary = Vocabulary.from_stream(
             train, min_freq=parsed.min_freq, max_size=parsed.max_size, unknown=parsed.unknown
         )
-        model = LSTMLanguageModel(vocabulary, _sizes(parsed, checked, sizes, train, vocabulary))
+        chosen = ranks.by_first(lambda: _sizes(parsed, checked, sizes, train, vocabulary).to_dict())
+        model = LSTMLanguageModel(vocabulary, ModelConfig.from_dict(chosen))
     else:
         model = LSTMLanguageModel.from_pretrained(parsed.base)
-        corpus = read_stream(parsed, model.vocabulary.tokenizer, model.vocabulary.normalize)
+        with ranks.first_here_first():
+            corpus = read_stream(parsed, model.vocabulary.tokenizer, model.vocabulary.normalize)
         train, valid, test = corpus.split(valid=parsed.valid, test=parsed.test)
-    print(
-        f"{corpus.num_documents} documents, {corpus.num_characters:,} characters, {len(corpus):,} tokens; "
-        f"vocabulary {len(model.vocabulary):,}; {model.num_parameters:,} weights (embedding "
-        f"{model.config.embedding_dim}, hidden {model.config.hidden_size}, {model.config.output} softmax)",
-        flush=True,
-    )
+    if first:
+        print(
+            f"{corpus.num_documents} documents, {corpus.num_characters:,} characters, {len(corpus):,} tokens; "
+            f"vocabulary {len(model.vocabulary):,}; {model.num_parameters:,} weights (embedding "
+            f"{model.config.embedding_dim}, hidden {model.config.hidden_size}, {model.config.output} softmax)",
+            flush=True,
+        )
     trainer = Trainer(model, train, valid, config, callbacks=[samples], progress=not parsed.quiet)
     trainer.fit(resume=parsed.resume)
-    model.save_pretrained(parsed.output)
-    if trainer.state.stop_reason == "interrupted":
-        print(f"interrupted; the model so far is in {parsed.output}, and --resume goes on", file=sys.stderr)
-        return INTERRUPTED
-    if len(test):
-        result = evaluate(model, test)
-        print(f"test  {figures(result)}")
-    print(f"saved in {parsed.output}")
-    return 0
+    interrupted = trainer.state.stop_reason == "interrupted"
+    if first:
+        model.save_pretrained(parsed.output)
+        if interrupted:
+            print(f"interrupted; the model so far is in {parsed.output}, and --resume goes on", file=sys.stderr)
+        else:
+            if len(test):
+                result = evaluate(model, test)
+                print(f"test  {figures(result)}")
+            print(f"saved in {parsed.output}")
+    ranks.wait_for_all()  # torchrun ends the others when one has ended with another status than 0
+    return INTERRUPTED if interrupted else 0
 
 
 def _sizes(
