@@ -41,6 +41,8 @@ __all__ = ["Trainer"]
 logger = logging.getLogger(__name__)
 
 _MIN_TOKENS = 10
+_LANES = 32  # of a process, where none are asked for
+_DEVICE_LANES = 128  # which need more to be busy
 
 
 class Trainer:
@@ -191,11 +193,12 @@ class Trainer:
             raise DataError(
                 f"the training text has {len(self.train)} tokens, at least {_MIN_TOKENS} are needed; give more"
             )
-        lanes = config.batch_size or max(1, min(32, len(self._train_ids) // (100 * config.bptt_len)))
-        self._windows = TrainingWindows(self._train_ids, batch_size=lanes, bptt_len=config.bptt_len)
         ranks = self._ranks
-        first, _ = ranks.lane_bounds(self._windows.batch_size)
         self._device = choose_device(config.device, local_rank=ranks.local_rank if ranks.together else None)
+        most = ranks.size * (_LANES if self._device.type == "cpu" else _DEVICE_LANES)
+        lanes = config.batch_size or max(ranks.size, min(most, len(self._train_ids) // (100 * config.bptt_len)))
+        self._windows = TrainingWindows(self._train_ids, batch_size=lanes, bptt_len=config.bptt_len)
+        first, _ = ranks.lane_bounds(self._windows.batch_size)
         self._check_memory()
         self.model.to(self._device)
         self._optimizer = Optimizer(self.model, betas=config.betas)

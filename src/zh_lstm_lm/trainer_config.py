@@ -20,8 +20,8 @@ class TrainerConfig(Config):
         max_epochs: Passes over the training text.
         max_steps: Updates.
         max_minutes: Wall time inside `fit`, evaluation and saving included, over all resumes.
-        batch_size: Lanes that are read side by side; None takes up to 32, fewer for a small text, so that an epoch
-            has about a hundred updates.
+        batch_size: Lanes that are read side by side, over all processes; None takes up to 32 for each (128 on CUDA),
+            fewer for a small text, so that an epoch has about a hundred updates.
         bptt_len: Tokens over which gradients flow back.
         carry_state: Whether a window goes on from the state after the one before it; if not, each begins from zero.
         learning_rate: Highest learning rate of Adam.
