@@ -34,9 +34,9 @@ class FarQueue(UpdateFiguresQueue):
         super().__init__(torch.device("meta"))
 
 
-def trainer(stream: TokenStream, vocabulary: Vocabulary, **options: float) -> Trainer:
+def trainer(stream: TokenStream, vocabulary: Vocabulary) -> Trainer:
     model = LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=6, hidden_size=8))
-    config = TrainerConfig(**{"max_epochs": 3, "batch_size": 1, "bptt_len": 5, **options})
+    config = TrainerConfig(max_epochs=3, batch_size=1, bptt_len=5)
     return Trainer(model, stream, stream, config, progress=False)
 
 
