@@ -1,6 +1,7 @@
 """Fixtures: a cache of the test run's own, tiny texts and models, and the real corpora where they lie beside the project."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,13 @@ _DATA = Path(os.environ.get("ZH_LSTM_LM_TEST_DATA", Path(__file__).resolve().par
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nothing is read from or left in the user's own cache."""
     os.environ["ZH_LSTM_LM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c_is_heard() -> None:
+    """A shell has what it starts in the background ignore Ctrl-C, and the library leaves that as it is."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
