@@ -227,7 +227,11 @@ class Killer:
 
     def _end(self, where: str, path: object) -> None:
         place = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) and sys.platform == "linux" else str(path)
-        name = re.sub(r"\d{8}", "N", re.sub(r"[0-9a-f]{32}", "…", re.sub(r"^\d+$", "folder", Path(place).name)))
+        name = Path(place).name
+        for pattern, shown in ((r"^tmp\w+$", "the folder above"), (r"^(\.?)\d+(\.|$)", r"\1folder\2")):
+            name = re.sub(pattern, shown, name)  # a try's own folder is named by its number
+        for pattern, shown in ((r"[0-9a-f]{32}", "…"), (r"\d{8}", "N")):
+            name = re.sub(pattern, shown, name)
         os.write(self._report, f"{where} {name}\n".encode())
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -291,7 +295,7 @@ def kill_export(place: Path, chance: random.Random) -> str:
     (place / "notes.txt").write_text("mine", encoding="utf-8")
 
     def work(report: int) -> None:
-        Killer(chance.randint(1, 40), chance, report).watch()
+        Killer(chance.randint(1, 20), chance, report).watch()
         newer.save_pretrained(place)
 
     point = "".join(run_in_child(work)) or "not reached"
@@ -316,7 +320,7 @@ def kill_training(folder: Path, chance: random.Random, expected: list[dict[str, 
 
     def work(report: int) -> None:
         training = trainer(Committed(folder, report))
-        Killer(chance.randint(1, 700), chance, report).watch()
+        Killer(chance.randint(1, 250), chance, report).watch()
         training.fit()
 
     lines = run_in_child(work)
