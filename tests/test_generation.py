@@ -100,6 +100,14 @@ def test_each_prompts_result_is_the_same_alone_and_in_a_batch(lm: LSTMLanguageMo
         assert results[0].log_probs == pytest.approx(alone[0].log_probs, abs=1e-4)
 
 
+def test_state_of_another_model_is_refused(lm: LSTMLanguageModel, model: LSTMLanguageModel) -> None:
+    state = Sampler(model).generate_result(max_new_tokens=2).state
+    with pytest.raises(ConfigError, match=r"state has the shape \(1, 1, 16\): it is another model's"):
+        Sampler(lm).generate_result(state=state)
+    with pytest.raises(ConfigError, match="state must be a GenerationState"):
+        Sampler(lm).generate_result(state=state.lstm_state)  # type: ignore[arg-type]
+
+
 # ---- limits and their reasons
 
 

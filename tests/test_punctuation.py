@@ -55,12 +55,12 @@ LIMITS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("limits", LIMITS)
-@pytest.mark.parametrize("options", [{}, {"temperature": 0.0}, {"repetition_penalty": 1.1}, {"top_k": 3}])
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.0}, {"repetition_penalty": 1.1}])
 def test_what_opens_is_closed_whatever_ends_the_text(
     marked: LSTMLanguageModel, limits: dict[str, Any], options: dict[str, Any]
 ) -> None:
     sampler = Sampler(marked, SamplerConfig(**{"temperature": 1.0, "top_p": 1.0, **options}))
-    for text in sampler.generate_batch(["", "他道：", "（他"], num_samples=8, **limits):
+    for text in sampler.generate_batch(["", "他道：", "（他"], num_samples=5, **limits):
         assert is_balanced(text), text
         assert not begins_badly(text)
         if list(limits) == ["max_characters"]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from zh_lstm_lm import DataError, LSTMLanguageModel, Sampler, SamplerConfig, text_file
+from zh_lstm_lm.cli import main
 
 
 @pytest.fixture(autouse=True)
@@ -126,3 +127,19 @@ def test_full_disk_leaves_what_can_be_resumed(
     assert sorted(os.listdir(tmp_path)) == ["a.txt.part", "a.txt.part.state"]
     Sampler(model).write(path, max_new_tokens=60, resume=True)
     assert path.read_text(encoding="utf-8") == Sampler(model).generate(max_new_tokens=60)
+
+
+def test_command_resumes_a_file(model: LSTMLanguageModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model.save_pretrained(tmp_path / "model")
+    path = tmp_path / "novel.txt"
+    Interruption(model, 40)
+    with pytest.raises(KeyboardInterrupt):
+        Sampler(model, SamplerConfig(seed=5)).write(path, prompt="展昭", max_new_tokens=60)
+    command = ["generate", str(tmp_path / "model"), "--prompt", "展昭", "--max-new-tokens", "60", "--output", str(path)]
+    assert main([*command, "--resume"]) == 2
+    assert "was begun with another model, prompt, options or limits" in capsys.readouterr().err
+    assert main([*command, "--seed", "5", "--resume"]) == 0
+    text = path.read_text(encoding="utf-8")
+    assert f"{len(text):,} characters in {path}" in capsys.readouterr().out
+    model.embedding._forward_hooks.clear()
+    assert text == Sampler(model, SamplerConfig(seed=5)).generate("展昭", max_new_tokens=60)

@@ -36,17 +36,13 @@ class PunctuationRules:
         self._closing_ids = {opening: ids[closing] for opening, closing in self._closing.items()}
         self._matched = frozenset(self._closing) | frozenset(self._closing.values())
         self._never_first = _NEVER_FIRST if tidy_paragraphs else frozenset()
-        told = self._matched | ({_PARAGRAPH_END} if self._closing else set())
+        told = self._matched | {_PARAGRAPH_END}
         self.concerned = {
             token_id: token
             for token_id, token in enumerate(tokens)
-            if token and (token[0] in self._never_first or not told.isdisjoint(token) or self._has_bad_start(token))
+            if token and (token[0] in self._never_first or not told.isdisjoint(token))
         }
         """The tokens that the rules can forbid."""
-
-    def _has_bad_start(self, token: str) -> bool:
-        """Whether a paragraph begins inside the token, with what should not begin one."""
-        return any(part[:1] in self._never_first for part in token.split(_PARAGRAPH_END)[1:] if part)
 
     def read(self, text: str, opened: str = "") -> str:
         """What is open after a text that need not follow the rules."""

@@ -105,7 +105,12 @@ class Sampler:
         Returns:
             The texts: all of the first prompt, then all of the second, and so on.
         """
-        return [result.text for result in self.generate_results(prompts, num_samples=num_samples, **limits)]
+        starts, _, drawn = self._write_side_by_side(prompts, num_samples, Limits(**limits))
+        token_of = self.model.vocabulary.id_to_token
+        return [
+            prompt + "".join(token_of(token_id) for token_id, _ in pairs)
+            for prompt, pairs in zip(starts, drawn, strict=True)
+        ]
 
     def generate_result(
         self, prompt: str = "", *, state: GenerationState | None = None, **limits: Unpack[LimitOptions]
@@ -142,21 +147,10 @@ class Sampler:
             state: What comes before each prompt.
             **limits: When each text is finished.
         """
-        check_integer("num_samples", num_samples, minimum=1)
-        check_integer("first_sample", first_sample, minimum=0)
-        if isinstance(prompts, str) or not isinstance(prompts, Iterable):
-            raise ConfigError(f"prompts must be a list of strings, got {prompts!r:.40}; give [prompt]")
-        checked = Limits(**limits)
-        samples = range(first_sample, first_sample + num_samples)
-        starts = [(prompt, sample) for prompt in prompts for sample in samples]
-        texts = [self._text(prompt, checked, sample=sample, state=state) for prompt, sample in starts]
-        drawn: list[list[tuple[int, float]]] = [[] for _ in texts]
-        for active, ids, log_probs in self._rounds(texts, with_log_probs=True):
-            for row, token_id, log_prob in zip(active, ids, log_probs, strict=True):
-                drawn[row].append((token_id, log_prob))
-        return [
-            self._result(prompt, text, pairs) for (prompt, _), text, pairs in zip(starts, texts, drawn, strict=True)
-        ]
+        starts, texts, drawn = self._write_side_by_side(
+            prompts, num_samples, Limits(**limits), first_sample=first_sample, state=state, with_log_probs=True
+        )
+        return [self._result(*each) for each in zip(starts, texts, drawn, strict=True)]
 
     def best_of(self, prompt: str = "", *, num_samples: int = 5, **limits: Unpack[LimitOptions]) -> GenerationResult:
         """Draws several texts and gives the one that the model itself finds likeliest, by log-probability a token.
@@ -286,6 +280,8 @@ class Sampler:
         """A text that begins with a prompt."""
         vocabulary = self.model.vocabulary
         check_type("state", state, GenerationState, type(None))
+        if state is not None and state.lstm_state[0].shape != self.model.init_state(1)[0].shape:
+            raise ConfigError(f"state has the shape {tuple(state.lstm_state[0].shape)}: it is another model's")
         last = vocabulary.bos_id if state is None else state.ids[-1]
         # a generator of its own for each sample of a seed; a number of Python's costs a hundredth of one of PyTorch's
         generator = random.Random(f"{self.config.seed} {sample}")
@@ -304,14 +300,43 @@ class Sampler:
             state=state,
         )
 
+    def _write_side_by_side(
+        self,
+        prompts: Sequence[str],
+        num_samples: int,
+        limits: Limits,
+        *,
+        first_sample: int = 0,
+        state: GenerationState | None = None,
+        with_log_probs: bool = False,
+    ) -> tuple[list[str], list[WrittenText], list[list[tuple[int, float]]]]:
+        """Writes texts to their end.
+
+        Returns:
+            For each text its prompt, the text, and the ids that were drawn with their log-probabilities (0 where they
+            are not asked for, which saves their cost).
+        """
+        check_integer("num_samples", num_samples, minimum=1)
+        check_integer("first_sample", first_sample, minimum=0)
+        if isinstance(prompts, str) or not isinstance(prompts, Iterable):
+            raise ConfigError(f"prompts must be a list of strings, got {prompts!r:.40}; give [prompt]")
+        samples = range(first_sample, first_sample + num_samples)
+        starts = [(prompt, sample) for prompt in prompts for sample in samples]
+        texts = [self._text(prompt, limits, sample=sample, state=state) for prompt, sample in starts]
+        drawn: list[list[tuple[int, float]]] = [[] for _ in texts]
+        for active, ids, log_probs in self._rounds(texts, with_log_probs=with_log_probs):
+            for place, token_id, log_prob in zip(active, ids, log_probs, strict=True):
+                drawn[place].append((token_id, log_prob))
+        return [prompt for prompt, _ in starts], texts, drawn
+
     def _rounds(
         self, texts: Sequence[WrittenText], *, with_log_probs: bool = False
     ) -> Iterator[tuple[list[int], list[int], list[float]]]:
         """Adds a word to every text that is not finished, again and again.
 
         Yields:
-            After each round the places of the texts that took part, the ids, and their log-probabilities if they are
-            asked for.
+            After each round the places of the texts that took part, the ids, and their log-probabilities (0 where they
+            are not asked for).
         """
         if not texts:
             return
@@ -329,10 +354,12 @@ class Sampler:
                 hidden, state = model.hidden_states(last[:, None], state)
                 ids = self._drawer.draw([texts[place] for place in active], hidden[:, 0])
                 last = torch.tensor(ids, device=model.device)
-                log_probs = model.log_probs_after(hidden[:, 0], last).tolist() if with_log_probs else []
+                log_probs = model.log_probs_after(hidden[:, 0], last).tolist() if with_log_probs else [0.0] * len(ids)
             for row, (place, token_id) in enumerate(zip(active, ids, strict=True)):
                 texts[place].add(token_id, model.vocabulary.id_to_token(token_id))
-                if len(texts) == 1 or texts[place].finish_reason is not None:
+                if len(active) == 1:
+                    texts[place].lstm_state = state
+                elif texts[place].finish_reason is not None:
                     texts[place].lstm_state = state[0][:, row : row + 1], state[1][:, row : row + 1]
             yield active, ids, log_probs
             going = [row for row, place in enumerate(active) if texts[place].finish_reason is None]

@@ -102,7 +102,7 @@ class TokenDrawer:
         Raises:
             NonFiniteError: The model's states or scores are not numbers.
         """
-        if hidden.isnan().any():
+        if math.isnan(hidden.sum().item()):  # they lie between -1 and 1
             raise NonFiniteError(
                 "the model's states are not numbers (NaN); its weights are damaged: load or train it anew"
             )

@@ -50,9 +50,10 @@ def _answer(writer: "CoWriter", line: str) -> str:
     if command.isdecimal() and not argument:
         return writer.choose(int(command))
     if command == "next":
-        if not argument.isdecimal() or not 1 <= int(argument) <= 20:
+        number = argument or "3"
+        if not number.isdecimal() or not 1 <= int(number) <= 20:
             raise ConfigError(f"next needs a number from 1 to 20, as in 'next 3', got {argument!r}")
-        return "\n".join(f"{place}: {text}" for place, text in enumerate(writer.choices(int(argument)), start=1))
+        return "\n".join(f"{place}: {text}" for place, text in enumerate(writer.choices(int(number)), start=1))
     if command == "save":
         return _save(writer.text, argument)
     if command == "undo" and not argument:
@@ -73,8 +74,7 @@ def _save(text: str, name: str) -> str:
         raise ConfigError("save needs the name of a file, as in 'save novel.txt'")
     path = Path(name.strip())
     try:
-        data = text.encode("utf-8")
-        path.write_bytes(data)
+        path.write_bytes(text.encode("utf-8"))
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
     return f"{len(text):,} characters in {path}"
