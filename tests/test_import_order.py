@@ -23,7 +23,7 @@ LAYERS = [  # a module imports only from rows below its own
     {"co_writing"},
     {"trainer", "sampler"},
     {"beam_search", "text_file"},
-    {"heat_map", "rescoring", "suggestion"},
+    {"dynamic_evaluation", "heat_map", "rescoring", "suggestion"},
     {"scoring"},
     {"callbacks", "distributed", "run_records", "time_budget", "trainer_config", "update_figures"},
     {"prompt_reading", "token_drawing"},

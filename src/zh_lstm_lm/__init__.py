@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zh_lstm_lm.callbacks import Callback as Callback
     from zh_lstm_lm.callbacks import EarlyStopping as EarlyStopping
     from zh_lstm_lm.co_writing import CoWriter as CoWriter
+    from zh_lstm_lm.dynamic_evaluation import evaluate_dynamically as evaluate_dynamically
     from zh_lstm_lm.epoch_samples import EpochSamples as EpochSamples
     from zh_lstm_lm.errors import CheckpointError as CheckpointError
     from zh_lstm_lm.errors import ConfigError as ConfigError
@@ -109,6 +110,7 @@ _HOMES = {
     "ZhLstmLmError": "errors",
     "estimate_training": "estimates",
     "evaluate": "evaluation",
+    "evaluate_dynamically": "dynamic_evaluation",
     "get_tokenizer": "tokenizers.registry",
     "sample_novel": "sample",
     "study": "studies.study",

@@ -1,0 +1,106 @@
+"""How well a model predicts text that it learns from while it reads."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from zh_lstm_lm._config import check_integer, check_number, check_type
+from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.evaluation import EvaluationResult, ParagraphSums, count_characters
+from zh_lstm_lm.interruption import check_interruption
+from zh_lstm_lm.model import LSTMLanguageModel
+from zh_lstm_lm.recurrent import LSTMState
+from zh_lstm_lm.token_stream import TokenStream
+
+__all__ = ["evaluate_dynamically"]
+
+
+def evaluate_dynamically(
+    model: LSTMLanguageModel,
+    stream: TokenStream,
+    *,
+    learning_rate: float = 0.5,
+    decay: float = 0.001,
+    window_len: int = 32,
+    max_grad_norm: float = 1.0,
+    num_resamples: int = 0,
+    seed: int = 0,
+) -> EvaluationResult:
+    """Measures a model that adapts to what it reads: dynamic evaluation (Krause et al., 2018).
+
+    Every token is predicted before the model learns from it, so the figures compare with those of `evaluate`. They are
+    for text whose names and turns of phrase repeat, such as the rest of a novel. Each document is read in order from
+    the weights of the model as it was given.
+
+    Args:
+        model: The model. A copy learns; the model itself stays as it is.
+        stream: The text. It has to be cut by the model's tokenizer.
+        learning_rate: Of plain gradient descent; 0 learns nothing.
+        decay: Share of the way back to the given weights that is gone after each update; 0 goes back nowhere.
+        window_len: Tokens that are predicted before the model learns from them.
+        max_grad_norm: Gradients are clipped to this norm.
+        num_resamples: Times that the paragraphs are drawn anew for `EvaluationResult.error_bars`; 0 for none.
+        seed: What they are drawn from.
+
+    Raises:
+        DataError: There is nothing to measure.
+        ConfigError: An option is out of range.
+    """
+    check_type("model", model, LSTMLanguageModel)
+    check_type("stream", stream, TokenStream)
+    check_number("learning_rate", learning_rate)
+    check_number("decay", decay, maximum=1.0)
+    check_integer("window_len", window_len, minimum=1)
+    check_number("max_grad_norm", max_grad_norm, exclusive=True)
+    check_integer("num_resamples", num_resamples, minimum=0)
+    ids = model.vocabulary.encode_stream(stream)
+    measured = ids[ids != model.vocabulary.bos_id]
+    if not len(measured):
+        raise DataError("there is nothing to evaluate: the text has no token")
+    sums = ParagraphSums(model.vocabulary, ids)
+    learner = copy.deepcopy(model).train()  # CUDA takes gradients of an LSTM in this mode only
+    learner.config = replace(learner.config, dropout=0.0)
+    weights: list[Tensor] = [*learner.parameters()]
+    given = [weight.detach().clone() for weight in weights]
+    begins = (ids == model.vocabulary.bos_id).nonzero().squeeze(1).tolist()
+    for begin, end in pairwise([*begins, len(ids)]):
+        with torch.no_grad():
+            torch._foreach_copy_(weights, given)
+        state: LSTMState | None = None
+        for start in range(begin, end - 1, window_len):
+            check_interruption()
+            places = torch.arange(start, min(start + window_len, end - 1) + 1)
+            window = ids[places].long().to(model.device)[None]
+            with torch.set_grad_enabled(learning_rate > 0):
+                log_probs, state = learner.target_log_probs(window[:, :-1], window[:, 1:], state)
+                loss = -log_probs.mean()
+            sums.add(places[1:], log_probs[0].detach().double().cpu())
+            state = state[0].detach(), state[1].detach()
+            if learning_rate:
+                gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+                _descend(weights, gradients, learning_rate, max_grad_norm)
+                with torch.no_grad():
+                    torch._foreach_lerp_(weights, given, decay)
+    return EvaluationResult(
+        sums.log_prob,
+        len(measured),
+        *count_characters(model.vocabulary, measured),
+        stream.clean,
+        sums.error_bars(num_resamples, seed),
+    )
+
+
+def _descend(
+    weights: Sequence[Tensor], gradients: Sequence[Tensor | None], learning_rate: float, max_grad_norm: float
+) -> None:
+    """Takes a step of clipped gradient descent; clusters of the output layer that no target fell in have no gradient."""
+    norm = torch.nn.utils.get_total_norm([gradient for gradient in gradients if gradient is not None])
+    step = learning_rate * min(1.0, max_grad_norm / max(float(norm), 1e-12))
+    with torch.no_grad():
+        for weight, gradient in zip(weights, gradients, strict=True):
+            if gradient is not None:
+                weight.sub_(gradient, alpha=step)
