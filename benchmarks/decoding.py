@@ -4,21 +4,23 @@
 
 Snippets of 30 to 4,000 characters are drawn evenly from the kinds of text (the subfolders), from a kind's files and from
 a file's places, and written in every encoding that has their characters, without a byte order mark. One counts as right
-if the decoded text equals the snippet, as refused if an error is raised, and else as wrong. Then whole files are read
-by this package and detected and decoded by charset-normalizer (if it is installed), in turn in one run; only the ratios
-mean something, since machines differ and are shared. The bare decoding, with the encoding known, is what no reader can
-fall below; "finding" is the time beyond it on either side, which is what the two do differently.
+if the decoded text equals the snippet, as refused if an error is raised, and else as wrong. Then whole files and snippets
+are given to this package and to charset-normalizer (if it is installed), in turn in one run: once to tell the encoding,
+once to make text of the bytes. The bare decoding, with the encoding known, is what no reader can fall below.
 """
 
 import argparse
+import contextlib
 import random
+import statistics
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.text.decoding import decode
+from zh_lstm_lm.text.detection import detect
 
 KINDS = {"wuxia": "utf-8-sig", "gb18030": "gb18030", "big5": "big5hkscs", "messy": "utf-8-sig"}
 ENCODINGS = ("utf-8", "gb18030", "big5hkscs", "cp950", "utf-16-le", "utf-16-be")
@@ -34,10 +36,9 @@ def read_texts(folder: Path, kind: str) -> list[str]:
     ]
 
 
-def measure_accuracy(folder: Path, snippets: int, seed: int) -> Counter[tuple[str, str, str]]:
-    """Counts (encoding, kind, outcome)."""
+def draw_snippets(folder: Path, snippets: int, seed: int) -> Iterator[tuple[str, str, str, bytes]]:
+    """Yields (encoding, kind, snippet, its bytes), a snippet in every encoding that has its characters."""
     choose = random.Random(seed)
-    outcomes: Counter[tuple[str, str, str]] = Counter()
     texts = {kind: read_texts(folder, kind) for kind in KINDS if (folder / kind).is_dir()}
     kinds = list(texts)
     for number in range(snippets):
@@ -47,15 +48,19 @@ def measure_accuracy(folder: Path, snippets: int, seed: int) -> Counter[tuple[st
         start = choose.randrange(max(1, len(text) - length))
         snippet = text[start : start + length]
         for encoding in ENCODINGS:
-            try:
-                data = snippet.encode(encoding)
-            except UnicodeEncodeError:
-                continue
-            try:
-                outcome = "right" if decode(data).text == snippet else "wrong"
-            except DataError:
-                outcome = "refused"
-            outcomes[encoding, kind, outcome] += 1
+            with contextlib.suppress(UnicodeEncodeError):
+                yield encoding, kind, snippet, snippet.encode(encoding)
+
+
+def measure_accuracy(folder: Path, snippets: int, seed: int) -> Counter[tuple[str, str, str]]:
+    """Counts (encoding, kind, outcome)."""
+    outcomes: Counter[tuple[str, str, str]] = Counter()
+    for encoding, kind, snippet, data in draw_snippets(folder, snippets, seed):
+        try:
+            outcome = "right" if decode(data).text == snippet else "wrong"
+        except DataError:
+            outcome = "refused"
+        outcomes[encoding, kind, outcome] += 1
     return outcomes
 
 
@@ -74,46 +79,44 @@ def print_accuracy(outcomes: Counter[tuple[str, str, str]]) -> None:
         )
 
 
-def seconds_of(work: Callable[[], object], repeats: int = 3) -> float:
-    """The shortest time of some runs: what else the machine does only adds."""
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begin)
-    return min(times)
+def seconds_of(work: Callable[[], object]) -> float:
+    """Processor seconds of a call: other work on the machine disturbs them less than wall time."""
+    begin = time.process_time()
+    work()
+    return time.process_time() - begin
 
 
-def print_speed(folder: Path) -> None:
-    """Reads every file of the folder with both, one after the other, and prints the ratios."""
+def print_speed(title: str, texts: Sequence[bytes], rounds: int = 5) -> None:
+    """Prints how long both take to tell the encodings, and to make text of the bytes; each text by both in turn."""
     try:
-        import charset_normalizer  # noqa: PLC0415 - not everybody who runs this has it
-        from charset_normalizer import md  # noqa: PLC0415
+        from charset_normalizer import from_bytes, md  # noqa: PLC0415 - not everybody who runs this has it
     except ImportError:
         print("charset-normalizer is not installed (pip install charset-normalizer): no ratio")
         return
-    build = "pure Python" if str(md.__file__).endswith(".py") else "compiled"
-    print(f"charset-normalizer {charset_normalizer.__version__}, {build}; its time over ours")
-    print(f"{'text':12}{'MB':>7}{'bare (s)':>10}{'ours (s)':>10}{'theirs (s)':>12}{'reading':>9}{'finding':>9}")
-    total = [0.0] * 4
-    for part in sorted(part for part in folder.iterdir() if part.is_dir()):
-        row = [0.0] * 4
-        for file in sorted(file for file in part.iterdir() if file.is_file()):
-            data = file.read_bytes()
+
+    def theirs(data: bytes) -> str | None:
+        best = from_bytes(data).best()
+        return best.encoding if best else None
+
+    finding, reading, limit = [], [], []
+    for _ in range(rounds):
+        ours_found = theirs_found = ours_read = theirs_read = bare = 0.0
+        for data in texts:
+            ours_found += seconds_of(lambda: detect(data, "text"))  # noqa: B023 - called at once
+            theirs_found += seconds_of(lambda: theirs(data))  # noqa: B023
+            ours_read += seconds_of(lambda: decode(data))  # noqa: B023
+            theirs_read += seconds_of(lambda: str(from_bytes(data).best()))  # noqa: B023
             encoding = decode(data).encoding
-            row[0] += len(data) / 1e6
-            row[1] += seconds_of(lambda: data.decode(encoding, errors="replace"))  # noqa: B023 - called at once
-            row[2] += seconds_of(lambda: decode(data))  # noqa: B023
-            row[3] += seconds_of(lambda: str(charset_normalizer.from_bytes(data).best()))  # noqa: B023
-        total = [one + other for one, other in zip(total, row, strict=True)]
-        print_ratios(part.name, *row)
-    print_ratios("all", *total)
-
-
-def print_ratios(name: str, megabytes: float, bare: float, ours: float, theirs: float) -> None:
-    """Prints a row: seconds, the ratio of reading, and that of what goes beyond bare decoding."""
-    finding = max(0.0, theirs - bare) / max(1e-9, ours - bare)
-    print(f"{name:12}{megabytes:7.1f}{bare:10.3f}{ours:10.3f}{theirs:12.3f}{theirs / ours:9.1f}{finding:9.1f}")
+            bare += seconds_of(lambda: data.decode(encoding, errors="replace"))  # noqa: B023
+        finding.append(theirs_found / ours_found)
+        reading.append(theirs_read / ours_read)
+        limit.append(theirs_read / bare)
+    build = "pure Python" if str(md.__file__).endswith(".py") else "compiled"
+    print(
+        f"{title} ({len(texts)}, {sum(map(len, texts)) / 1e6:.1f} MB): time of charset-normalizer ({build}) over ours: "
+        f"telling the encoding {statistics.median(finding):.1f}, bytes to text {statistics.median(reading):.1f}; "
+        f"over decoding with the encoding known {statistics.median(limit):.1f}"
+    )
 
 
 def main() -> None:
@@ -126,7 +129,10 @@ def main() -> None:
     if options.snippets:
         print_accuracy(measure_accuracy(options.data, options.snippets, options.seed))
         print()
-    print_speed(options.data)
+    folders = [options.data / kind for kind in KINDS]
+    files = [file.read_bytes() for folder in folders for file in sorted(folder.iterdir()) if file.is_file()]
+    print_speed("whole files", files)
+    print_speed("snippets", [data for _, _, _, data in draw_snippets(options.data, 300, options.seed)])
 
 
 if __name__ == "__main__":

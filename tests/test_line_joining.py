@@ -175,8 +175,9 @@ def _joined_breaks(text: str) -> set[int]:
     return breaks
 
 
-def test_the_breaks_of_real_files_are_judged_as_a_reader_judged_them(shared_data: Path) -> None:
-    verdicts = json.loads(Path(__file__).with_name("line_breaks.json").read_text("utf-8"))["files"]
+@pytest.mark.parametrize(("part", "least"), [("files", 500), ("unseen", 150)])
+def test_the_breaks_of_real_files_are_judged_as_a_reader_judged_them(shared_data: Path, part: str, least: int) -> None:
+    verdicts = json.loads(Path(__file__).with_name("line_breaks.json").read_text("utf-8"))[part]
     right = wrongly_joined = total = 0
     for name, judged in verdicts.items():
         path = shared_data / name
@@ -193,6 +194,30 @@ def test_the_breaks_of_real_files_are_judged_as_a_reader_judged_them(shared_data
                 wrongly_joined += verdict == "keep" and not agrees
                 total += 1
 
-    assert total >= 500
+    assert total >= least
     assert right >= 0.98 * total
     assert wrongly_joined <= 0.005 * total
+
+
+@pytest.mark.parametrize("style", ["first line", "every line", "no line", "empty lines"])
+@pytest.mark.parametrize("share", [1.0, 0.3], ids=["whole", "in part"])
+def test_a_real_novel_that_was_wrapped_at_a_width_is_itself_again(shared_data: Path, style: str, share: float) -> None:
+    """Wrapped are all paragraphs or some stretches of them, with the indents that such files have."""
+    novel = (shared_data / "wuxia" / "荡寇志.txt").read_text("utf-8-sig")
+    whole = [line.strip() for line in novel.split("\n") if line.strip()][200:600]
+    draw = random.Random(style)
+    first = "　　" if style in ("first line", "every line") else ""
+    lines: list[str] = []
+    goes_on: set[int] = set()
+    stretches = [draw.random() < share for _ in whole[::20]]
+    for number, paragraph in enumerate(whole):
+        others = first if style == "every line" else ""
+        run = wrap(paragraph, 70, first=first, others=others) if stretches[number // 20] else [first + paragraph]
+        goes_on.update(range(len(lines) + 1, len(lines) + len(run)))
+        lines += [*run, ""] if style == "empty lines" else run
+
+    joined = _joined_breaks("\n".join(lines))
+
+    breaks = sum(map(bool, lines)) - 1
+    assert breaks > 750
+    assert len(joined ^ goes_on) <= 0.02 * breaks

@@ -5,11 +5,9 @@
 Names are imported when they are first used, so that importing this package loads neither torch nor jieba.
 """
 
-import importlib
-from typing import TYPE_CHECKING
-
 from zh_lstm_lm._version import __version__ as __version__
 
+TYPE_CHECKING = False  # true for type checkers, whatever is said here; typing itself takes longer than all the rest
 if TYPE_CHECKING:
     from zh_lstm_lm.bootstrap import ErrorBars as ErrorBars
     from zh_lstm_lm.callbacks import Callback as Callback
@@ -125,6 +123,8 @@ __all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib  # noqa: PLC0415
+
     value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

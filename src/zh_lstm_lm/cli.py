@@ -1,16 +1,17 @@
 """The command line: the library's own calls, with a few lines around each. Nothing heavy is imported before it is needed."""
 
 import argparse
-import difflib
-import logging
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
 from zh_lstm_lm._version import __version__
 from zh_lstm_lm.commands import choosing, looking, reporting, scoring, studying, training, writing
 from zh_lstm_lm.commands.common import INTERRUPTED
 from zh_lstm_lm.errors import ZhLstmLmError
+
+TYPE_CHECKING = False  # true for type checkers; typing, difflib and logging would double the time of --help
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 __all__ = ["main"]
 
@@ -24,11 +25,13 @@ class _Parser(argparse.ArgumentParser):
         """Refuses unknown options here, where this command's own are known."""
         parsed, unknown = super().parse_known_args(args, namespace)
         for option in unknown:
+            import difflib  # noqa: PLC0415
+
             matches = difflib.get_close_matches(option.split("=")[0], self._option_string_actions, n=1, cutoff=0.5)
             self.error(f"no such option: {option}" + (f"; did you mean {matches[0]}?" if matches else ""))
         return parsed, []
 
-    def error(self, message: str) -> NoReturn:
+    def error(self, message: str) -> "NoReturn":
         """Two lines and exit status 2."""
         self.exit(2, f"{self.prog}: error: {message}\n{self.prog} --help shows what there is\n")
 
@@ -46,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # rare characters print on a console of any encoding
     parsed = _parser().parse_args(arguments)
+    import logging  # noqa: PLC0415
+
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("zh_lstm_lm").setLevel(logging.WARNING if parsed.quiet else logging.INFO)
     try:

@@ -1,14 +1,16 @@
 """Choosing among texts and words: n-best lists, gaps, and what of a text was copied."""
 
 import argparse
-import dataclasses
 import itertools
 import json
 from collections.abc import Iterator
-from typing import Any
 
 from zh_lstm_lm.commands.common import AddCommand, add_reading, chosen_tokenizer, load_model, read_stream, read_text
 from zh_lstm_lm.errors import DataError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["add_commands"]
 
@@ -47,6 +49,8 @@ def add_commands(add: AddCommand) -> None:
 
 
 def _rescore(parsed: argparse.Namespace) -> int:
+    import dataclasses
+
     from zh_lstm_lm.rescoring import rescore_batch
 
     rows = _candidates(read_text(parsed.file), parsed.format)
@@ -112,6 +116,8 @@ def _suggest(parsed: argparse.Namespace) -> int:
 
 
 def _novelty(parsed: argparse.Namespace) -> int:
+    import dataclasses
+
     from zh_lstm_lm.memorization import novelty
 
     text = read_text(parsed.text)

@@ -3,12 +3,13 @@
 import argparse
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
 
 from zh_lstm_lm.errors import DataError
 
+TYPE_CHECKING = False  # true for type checkers; typing takes longer than the parsing of a command line
 if TYPE_CHECKING:
+    from typing import IO, Any
+
     from zh_lstm_lm.model import LSTMLanguageModel
     from zh_lstm_lm.token_stream import TokenStream
 
@@ -56,20 +57,20 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def given(parsed: argparse.Namespace, *names: str, **renamed: str) -> dict[str, Any]:
+def given(parsed: argparse.Namespace, *names: str, **renamed: str) -> "dict[str, Any]":
     """The options that were typed, by the name that the library has for them."""
     pairs = [*((name, name) for name in names), *renamed.items()]
     return {name: getattr(parsed, typed) for name, typed in pairs if getattr(parsed, typed) is not None}
 
 
-def chosen_tokenizer(parsed: argparse.Namespace) -> Any:
+def chosen_tokenizer(parsed: argparse.Namespace) -> "Any":
     """The tokenizer that was asked for."""
     from zh_lstm_lm.tokenizers.registry import get_tokenizer
 
     return get_tokenizer(parsed.tokenizer or "jieba", **given(parsed, "user_dictionary"))
 
 
-def read_stream(parsed: argparse.Namespace, tokenizer: Any, normalize: str) -> "TokenStream":
+def read_stream(parsed: argparse.Namespace, tokenizer: "Any", normalize: str) -> "TokenStream":
     """The files that were named, as a stream."""
     from zh_lstm_lm.token_stream import TokenStream
 
@@ -91,7 +92,7 @@ def load_model(path: str) -> "LSTMLanguageModel":
     return LSTMLanguageModel.from_pretrained(path)
 
 
-def figures(result: Any) -> str:
+def figures(result: "Any") -> str:
     """What was measured, in a line."""
     bits = result.bits_per_character
     told = f"{result.num_characters:,} characters  {bits:.4f} bits/character" if bits is not None else ""
@@ -111,6 +112,8 @@ def read_text(path: str) -> str:
     """A text file, or with - standard input, whatever its encoding."""
     if path == "-":
         return standard_input()
+    from pathlib import Path
+
     from zh_lstm_lm.text.decoding import decode, normalize_line_ends
 
     try:

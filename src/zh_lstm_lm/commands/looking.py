@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from zh_lstm_lm.commands.common import AddCommand, add_reading, chosen_tokenizer, given, load_model, read_stream
 
@@ -68,6 +67,8 @@ def _inspect(parsed: argparse.Namespace) -> int:
 
 
 def _cache(parsed: argparse.Namespace) -> int:
+    from pathlib import Path
+
     from zh_lstm_lm.storage import clear_cache, user_cache_dir
 
     folder = Path(parsed.cache_dir) if parsed.cache_dir else user_cache_dir()

@@ -3,13 +3,14 @@
 import argparse
 import json
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from zh_lstm_lm.commands.common import AddCommand, add_reading, figures, load_model, read_stream, read_text
 from zh_lstm_lm.errors import DataError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from zh_lstm_lm.scoring import Score
 
 __all__ = ["add_commands"]
@@ -81,6 +82,8 @@ def _score(parsed: argparse.Namespace) -> int:
             if len(texts) == 1 and parsed.per != "text":
                 print(f"# {figures(result)}")
     if parsed.html:
+        from pathlib import Path
+
         _write(parsed.html, heat_map(drawn, title=f"Surprisal, {Path(parsed.model).name}"))
     return 0
 
@@ -98,7 +101,7 @@ def _texts(parsed: argparse.Namespace) -> list[str]:
     return texts
 
 
-def _word_rows(score: "Score") -> Iterator[dict[str, Any]]:
+def _word_rows(score: "Score") -> "Iterator[dict[str, Any]]":
     for word in score.words:
         yield {
             "word": word.text,
@@ -110,17 +113,17 @@ def _word_rows(score: "Score") -> Iterator[dict[str, Any]]:
         }
 
 
-def _token_rows(score: "Score") -> Iterator[dict[str, Any]]:
+def _token_rows(score: "Score") -> "Iterator[dict[str, Any]]":
     for token, bits, (start, stop) in zip(score.tokens, score.surprisals, score.offsets, strict=True):
         yield {"token": token, "bits": bits, "start": start, "stop": stop}
 
 
-def _character_rows(score: "Score") -> Iterator[dict[str, Any]]:
+def _character_rows(score: "Score") -> "Iterator[dict[str, Any]]":
     for place, (character, bits) in enumerate(zip(score.text, score.character_surprisals, strict=True)):
         yield {"character": character, "bits": bits, "start": place}
 
 
-def _text_rows(score: "Score") -> Iterator[dict[str, Any]]:
+def _text_rows(score: "Score") -> "Iterator[dict[str, Any]]":
     yield {
         "text": score.text,
         "bits": sum(score.surprisals),
@@ -131,7 +134,7 @@ def _text_rows(score: "Score") -> Iterator[dict[str, Any]]:
     }
 
 
-def _cell(value: Any) -> str:
+def _cell(value: "Any") -> str:
     """A value in a table, on one line."""
     if isinstance(value, float):
         return f"{value:.3f}"
@@ -140,6 +143,8 @@ def _cell(value: Any) -> str:
 
 
 def _write(path: str, page: str) -> None:
+    from pathlib import Path
+
     try:
         Path(path).write_text(page, encoding="utf-8")
     except OSError as error:

@@ -2,10 +2,10 @@
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
 
 from zh_lstm_lm.commands.common import INTERRUPTED, AddCommand, add_reading, chosen_tokenizer, given, read_stream
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from zh_lstm_lm.token_stream import TokenStream
 

@@ -3,8 +3,6 @@
 import argparse
 import logging
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from zh_lstm_lm.commands.common import (
     INTERRUPTED,
@@ -16,7 +14,10 @@ from zh_lstm_lm.commands.common import (
     read_stream,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from zh_lstm_lm.model import ModelConfig
     from zh_lstm_lm.token_stream import TokenStream
     from zh_lstm_lm.vocabulary import Vocabulary
@@ -67,6 +68,8 @@ def add_commands(add: AddCommand) -> None:
 
 
 def _train(parsed: argparse.Namespace) -> int:
+    from pathlib import Path
+
     from zh_lstm_lm.distributed import join_ranks
     from zh_lstm_lm.epoch_samples import EpochSamples
     from zh_lstm_lm.evaluation import evaluate
@@ -130,7 +133,7 @@ def _train(parsed: argparse.Namespace) -> int:
 def _sizes(
     parsed: argparse.Namespace,
     checked: "ModelConfig",
-    sizes: dict[str, Any],
+    sizes: "dict[str, Any]",
     train: "TokenStream",
     vocabulary: "Vocabulary",
 ) -> "ModelConfig":

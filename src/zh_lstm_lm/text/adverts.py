@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from zh_lstm_lm.text.headings import is_heading
 from zh_lstm_lm.text.lines import Context, Line
+from zh_lstm_lm.text.patterns import lazy_pattern
 
 __all__ = ["edge_lines", "find_repeated_lines", "remove_adverts"]
 
@@ -18,23 +19,25 @@ _EDGE = 5  # lines at a file's head and at its tail
 _MIN_FILES = 3
 _HEADER = 40  # lines from the start within which an e-book's header ends
 
-_IN_TEXT = re.compile(
+_IN_TEXT = lazy_pattern(
     r"[-—－─_\s]*(?:〖[^〖〗]{0,60}(?:www|http|电子文库)[^〖〗]{0,60}〗|【[^【】]{0,60}(?:www\.|https?://)[^【】]{0,60}】)",
     re.IGNORECASE,
 )
-_HINT = re.compile(  # whatever an advert has one of; quick, because every line is searched for it
+_HINT = lazy_pattern(  # whatever an advert has one of; quick, because every line is searched for it
     "[wWｗＷ][^0-9A-Za-z\u4e00-\u9fff]{0,3}[wWｗＷ]|[hH][tT][tT][pP]|[.．][cCnNoO][a-zA-Z]"
     "|章[节節字]|更新[时時]|[仅僅]供|校[对對排]|[扫掃][描瞄校]|[录錄]入|[输輸]入|OCR|整理|[制製]作"
 )
-_WATERMARK = re.compile("w{3}[a-z0-9]{3,30}(?:com|net|org|cn|cc)[a-z]{0,16}(?:[\u4e00-\u9fff]{1,8}[a-z]{0,16}){0,3}")
-_ADDRESS = re.compile(r"(?:https?://|www\.)[\w./~%?=&:#-]+|[a-z0-9-]{2,}\.(?:com|net|org|cn|cc)(?![a-z])", re.I | re.A)
-_OFFER = re.compile(
+_WATERMARK = lazy_pattern("w{3}[a-z0-9]{3,30}(?:com|net|org|cn|cc)[a-z]{0,16}(?:[\u4e00-\u9fff]{1,8}[a-z]{0,16}){0,3}")
+_ADDRESS = lazy_pattern(
+    r"(?:https?://|www\.)[\w./~%?=&:#-]+|[a-z0-9-]{2,}\.(?:com|net|org|cn|cc)(?![a-z])", re.I | re.A
+)
+_OFFER = lazy_pattern(
     "电子[书書]|電子書|免[费費]|[小文][说說学學][网網]|文[学學][网網]|下[载載][站网網专專]|[请請][关關]注|更多|最新|最有|"
     "[专專][题題][网網]址|首[发發]|[转轉][载載]|本[书書][来來]自|[书書][库庫城]|txt|[欢歡]迎|尽在|盡在|提供",
     re.IGNORECASE,
 )
-_NARRATIVE = re.compile("[“”「」『』他她它你]|我(?!们提供)")
-_NOTICES = re.compile(
+_NARRATIVE = lazy_pattern("[“”「」『』他她它你]|我(?!们提供)")
+_NOTICES = lazy_pattern(
     r"""
     [-—=*_\s]*章[节節]内容(?:[开開]始|[结結]束)[-—=*_\s]*
   | (?:更新[时時][间間]\s*[:：]\s*[\d:/.\s年月日-]+)?(?:本章字[数數]\s*[:：]\s*\d+)?
@@ -45,15 +48,15 @@ _NOTICES = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_HEADER_TITLE = re.compile(r"\[[^\[\]]{1,30} / [^\[\]]{1,30}著\s*\]")
-_HEADER_END = re.compile(r"[-—=*_\s]*章[节節]内容[开開]始[-—=*_\s]*")
-_HEADER_FIELD = re.compile(
+_HEADER_TITLE = lazy_pattern(r"\[[^\[\]]{1,30} / [^\[\]]{1,30}著\s*\]")
+_HEADER_END = lazy_pattern(r"[-—=*_\s]*章[节節]内容[开開]始[-—=*_\s]*")
+_HEADER_FIELD = lazy_pattern(
     "(?:[书書]名|作者|作\\s+者|男女主角|男主角|女主角|主角|系列名?|[简簡]介|[内內]容[简簡]介|文案|[类類]型|[类類][别別]|"
     "[状狀][态態]|字[数數]|[来來]源|出版社|出版日期|出版[时時][间間]|ISBN|[标標][签簽]|[关關][键鍵]字|[链鏈鍊]接)\\s*[:：]",
     re.IGNORECASE,
 )
-_ORDINARY_EDGE = re.compile("[“”「」『』]|下回分解|[全本][书書文]?[完终終]|[且却卻再话話][说說]")
-_EDGE_HINT = re.compile(
+_ORDINARY_EDGE = lazy_pattern("[“”「」『』]|下回分解|[全本][书書文]?[完终終]|[且却卻再话話][说說]")
+_EDGE_HINT = lazy_pattern(
     "[a-z]{2,}|[电電]子|[下转轉][载載]|[扫掃][描瞄校]|校[对對]|[录錄]入|整理|[制製]作|[论論][坛壇]|[书書][库庫城屋吧香]|"
     "[小文][说說学學].?[网網]|[网網][站址友]|版[权權]|[仅僅]供|免[费費]|更新|[连連][载載]|首[发發]|收集|上[传傳]",
     re.IGNORECASE,

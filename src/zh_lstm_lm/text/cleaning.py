@@ -24,7 +24,7 @@ __all__ = [
     "find_repeated_lines",
 ]
 
-CLEANING_VERSION = 2
+CLEANING_VERSION = 3
 """Goes up whenever a preset starts to give another text, so that no cache outlives the change."""
 
 _SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))

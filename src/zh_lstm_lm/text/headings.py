@@ -2,11 +2,13 @@
 
 import re
 
+from zh_lstm_lm.text.patterns import lazy_pattern
+
 __all__ = ["is_heading"]
 
 _MAX_LENGTH = 50  # characters; a heading of two parallel clauses has about 25
 _NUMBER = r"[0-9０-９〇零○Ｏ一二三四五六七八九十百千廿卅两兩上中下终終]"
-_HEADING = re.compile(
+_HEADING = lazy_pattern(
     rf"""
     [●○◎◆◇■□★☆※*＊#＃【〔\s　]*
     (?:《[^》]{{0,30}}》\s*)?

@@ -11,15 +11,19 @@ cut. A file is wrapped if more than a few of its lines are open, and if besides
 - the two characters around the breaks stand together elsewhere in the file much more often than those around the ends
   of finished lines do (lines cut anywhere). Sentences without final punctuation, one a line, fail this.
 
-Indents tell the paragraphs of a wrapped file if none of its open lines is followed by an indented one. If so, a line
-as wide as the wrap goes on in an unindented one even if it ends in a full stop. If not, only what ends inside a sentence
-is joined.
+Indents tell the paragraphs of a wrapped file if some lines are indented, but none after an open one. If so, a line as
+wide as the wrap goes on in an unindented one even if it ends in a full stop. If not, what ends inside a sentence is
+joined; and a sentence that ends at the very width of the wrap, if that is where sentences end far more often than the
+last lines of paragraphs, which are of any width, would end there by chance. A line much wider than the wrap was not
+broken by it.
 """
 
 import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
+from math import inf
 from typing import NamedTuple
 
 from zh_lstm_lm.text.headings import is_heading
@@ -32,6 +36,10 @@ _MIN_OPEN_LINES = 8
 _MIN_OPEN_SHARE = 0.02  # of lines of prose; files wrapped in part have 3 % to 60 %, others at most 0.6 %
 _MIN_UNIFORM_SHARE = 0.2  # of lines of prose that are open, for the width alone to settle it
 _SLACK = 6  # columns by which a full line may be narrower than the widest: punctuation is not put first in a line
+_HANGING = 4  # columns by which it may be wider than most: punctuation that is not put first hangs over
+_MIN_INDENTED = 0.005  # of lines: a file with fewer has no indents
+_MAX_CHANCE = 0.2  # that a paragraph ends with a finished line as wide as the wrap, for these to be joined
+_MIN_FINISHED = 150  # finished lines, for that chance to be known
 _SAMPLE = 300  # breaks looked at
 _MIN_LEAD = 0.15  # of the share of known pairs around open ends over that around finished ones
 
@@ -39,6 +47,8 @@ _CLAUSE_MARK = re.compile("[，。！？；：、．,.!?;:”」』]")
 _FINISHED = re.compile(r"(\w)[。！？．.!?…”」』）)]+$")
 _CLAUSES = re.compile(r"[，。！？；、．,.!?;\s　]+")
 _NEW_PARAGRAPH = re.compile("[且却卻再话話]说|[且却卻再话話]說|[诗詩词詞歌赞讚][曰云]|正是[：:]|[-—=*＊─━●○◆■]{2}")
+_COLONS = ("：", ":")
+_OPENING_MARKS = tuple("“「『")
 _GOES_ON = tuple("，、；,")
 _QUOTED_WORD = re.compile(r"\w[」』”》]")  # a speech has its full stop before the mark
 _SPEECH_OPEN = re.compile("[：:][「」“”][^「」“”]+[。！？；!?]$")  # many files have marks the wrong way round
@@ -57,10 +67,14 @@ class _Wrapping(NamedTuple):
 
     Attributes:
         min_width: Columns, indent included, that a line has at least if it was broken.
+        max_width: Columns that it has at most.
+        exact_width: Columns from which on a finished line goes on, too; `max_width` and more where none does.
         indents_tell: Whether an indent or an empty line tells where a paragraph begins.
     """
 
     min_width: int
+    max_width: float
+    exact_width: float
     indents_tell: bool
 
 
@@ -111,6 +125,7 @@ def _find_wrapping(paragraphs: _Paragraphs) -> _Wrapping | None:
     opened = prose = 0
     cuts: list[str] = []
     ends: list[str] = []
+    finished_widths: list[int] = []
     if sum(_is_open(line.text) and 2 * len(line.text) >= _MIN_WIDTH for line in paragraphs.lines) < _MIN_OPEN_LINES:
         return None  # most files, without a closer look
     for (line, following), opens in zip(pairwise(paragraphs.lines), paragraphs.opens[1:], strict=True):
@@ -123,6 +138,7 @@ def _find_wrapping(paragraphs: _Paragraphs) -> _Wrapping | None:
             cuts.append(line.text[-1] + following.text[0])
         elif finished := _FINISHED.search(line.text[-4:]):
             ends.append(finished[1] + following.text.lstrip("“「『")[:1])
+            finished_widths.append(line.indent + display_width(line.text))
     if len(widths) < max(_MIN_OPEN_LINES, _MIN_OPEN_SHARE * prose):
         return None
     widths.sort()
@@ -131,8 +147,21 @@ def _find_wrapping(paragraphs: _Paragraphs) -> _Wrapping | None:
     by_width = uniform and len(widths) >= _MIN_UNIFORM_SHARE * prose
     if not by_width and not _are_cut_anywhere(cuts, ends, paragraphs.lines):
         return None
-    indents_tell = opened <= 0.05 * len(widths)
-    return _Wrapping(full if uniform else _MIN_WIDTH, indents_tell and uniform)
+    if not uniform:
+        return _Wrapping(_MIN_WIDTH, inf, inf, indents_tell=False)
+    most = Counter(widths).most_common(1)[0][0]
+    top = max(most, widths[int(0.98 * (len(widths) - 1))]) + _HANGING
+    indented = sum(paragraphs.opens) >= _MIN_INDENTED * len(paragraphs.opens)
+    exact = most if _ends_at_the_wrap(finished_widths, most, top) else inf
+    return _Wrapping(full, top, exact, indents_tell=indented and opened <= 0.05 * len(widths))
+
+
+def _ends_at_the_wrap(finished_widths: Sequence[int], most: int, top: int) -> bool:
+    """Whether finished lines as wide as the wrap are far more than paragraphs would end there by chance."""
+    narrower = sum(width < most for width in finished_widths)  # the last lines of paragraphs
+    there = sum(most <= width <= top for width in finished_widths)
+    by_chance = narrower * (top - most + 1) / max(1, most - _MIN_WIDTH)
+    return len(finished_widths) >= _MIN_FINISHED and by_chance < _MAX_CHANCE * there
 
 
 def _is_prose(text: str) -> bool:
@@ -163,14 +192,18 @@ def _goes_on(line: Line, following: Line, *, opens: bool, wrapping: _Wrapping) -
     text = line.text
     if is_heading(text) or is_heading(following.text):
         return False
-    full = line.indent + display_width(text) >= wrapping.min_width
+    width = line.indent + display_width(text)
     if wrapping.indents_tell:  # a part of the file can be wrapped at a smaller width
-        return not opens and (full or (_is_open(text) and _is_prose(text)))
-    if not full or not _is_prose(text) or _NEW_PARAGRAPH.match(following.text) or _is_verse(text):
+        full = wrapping.min_width <= width <= wrapping.max_width
+        return not opens and (full or (_is_prose(text) and (_is_open(text) or text.endswith((*_GOES_ON, *_COLONS)))))
+    if width < wrapping.min_width or not _is_prose(text) or _NEW_PARAGRAPH.match(following.text) or _is_verse(text):
         return False
     if _is_open(text) or _QUOTED_WORD.match(text, len(text) - 2) or _is_in_speech(text, following.text):
         return True
-    return text.endswith(_GOES_ON) and not _is_verse(following.text)
+    if text.endswith(_GOES_ON):
+        return not _is_verse(following.text)
+    at_the_wrap = wrapping.exact_width <= width <= wrapping.max_width
+    return at_the_wrap and (text.endswith(_COLONS) or not following.text.startswith(_OPENING_MARKS))
 
 
 def _is_in_speech(text: str, following: str) -> bool:
