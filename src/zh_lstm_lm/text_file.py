@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import torch
 from safetensors import SafetensorError
@@ -79,12 +80,12 @@ def write_text_file(
                 if "\n" in piece:
                     file.flush()
                 if since >= _WORDS_BETWEEN_STATES and text.closing is None and text.finish_reason is None:
-                    _flush(file.fileno(), file.flush)
+                    _flush(file)
                     _save(saved, text, call, file.tell(), characters)
                     since = 0
                     if progress is not None:
                         progress(characters)
-            _flush(file.fileno(), file.flush)
+            _flush(file)
         os.replace(part, path)
         saved.unlink(missing_ok=True)
     except (OSError, CheckpointError) as error:
@@ -98,9 +99,9 @@ def write_text_file(
     return path
 
 
-def _flush(descriptor: int, flush: Callable[[], None]) -> None:
-    flush()
-    os.fsync(descriptor)
+def _flush(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _save(saved: Path, text: WrittenText, call: str, size: int, characters: int) -> None:
