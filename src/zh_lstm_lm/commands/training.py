@@ -1,7 +1,6 @@
 """Training a model."""
 
 import argparse
-import logging
 import sys
 
 from zh_lstm_lm.commands.common import (
@@ -68,6 +67,7 @@ def add_commands(add: AddCommand) -> None:
 
 
 def _train(parsed: argparse.Namespace) -> int:
+    import logging
     from pathlib import Path
 
     from zh_lstm_lm.distributed import join_ranks
