@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Trainer, TrainerConfig, score
+from zh_lstm_lm import LSTMLanguageModel, TokenStream, Trainer, TrainerConfig, score
 
 FORMATS = sorted((Path(__file__).parent / "fixtures").glob("format-*"))
 TEXTS = [
@@ -35,8 +35,8 @@ def test_run_of_an_earlier_version_is_resumed(tmp_path: Path, folder: Path, capl
     shutil.copytree(folder / "run", tmp_path / "run")
     begun = json.loads((folder / "run" / "run.json").read_text(encoding="utf-8"))
     stream = TokenStream.from_texts(TEXTS, tokenizer="characters")
-    vocabulary = LSTMLanguageModel.from_pretrained(folder / "model").vocabulary
-    model = LSTMLanguageModel(vocabulary, ModelConfig.from_dict(begun["model"]))
+    saved = LSTMLanguageModel.from_pretrained(folder / "model")
+    model = LSTMLanguageModel(saved.vocabulary, saved.config)
     config = TrainerConfig.from_dict(begun["options"] | {"run_dir": str(tmp_path / "run")})
     trainer = Trainer(model, stream, stream, config, progress=False)
     with caplog.at_level(logging.ERROR, logger="zh_lstm_lm"):

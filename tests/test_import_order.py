@@ -34,7 +34,7 @@ LAYERS = [  # a module imports only from rows below its own
     {"punctuation", "sampler_config", "stopping"},
     {"history_plot", "model"},
     {"memory", "model_folder", "sizing"},
-    {"output_layers", "recurrent", "regularization", "tensor_files"},
+    {"output_layers", "recurrent", "regularization", "word_embedding", "tensor_files"},
     {"batches", "devices", "rare_characters"},
     {"memorization"},
     {"vocabulary"},

@@ -30,6 +30,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "tied": {"tie_weights": True, "embedding_dim": 16},
     "tied with projection": {"tie_weights": True, "num_layers": 2},
     "adaptive": {"output": "adaptive", "cutoffs": (20, 60)},
+    "adaptive, vectors of words alone": {"output": "adaptive", "cutoffs": (20, 60), "character_vectors": False},
     "adaptive, two layers": {"output": "adaptive", "cutoffs": (20, 60, 200), "num_layers": 2, "div_value": 1.5},
 }
 SIZES: dict[str, Any] = {"embedding_dim": 12, "hidden_size": 16, "dropout": 0.0}
@@ -71,6 +72,21 @@ def log_softmax(scores: Array) -> Array:
     return normalised
 
 
+def numpy_vectors(model: LSTMLanguageModel, ids: Tensor) -> Array:
+    """The vector of each token: its own, and the mean of those of its first four characters."""
+    weights: dict[str, Array] = {name: w.detach().double().numpy() for name, w in model.embedding.state_dict().items()}
+    own: Array = weights["weight"][ids.numpy()]
+    if "characters" not in weights:
+        return own
+    texts = list(model.vocabulary.texts())
+    numbers = {character: place + 1 for place, character in enumerate(dict.fromkeys("".join(t[:4] for t in texts)))}
+    vectors = []
+    for vector, token_id in zip(own, ids.tolist(), strict=True):
+        shared = [weights["characters"][numbers[character]] for character in texts[token_id][:4]]
+        vectors.append(vector + (np.mean(shared, axis=0) if shared else 0.0))
+    return np.stack(vectors)
+
+
 def numpy_model(model: LSTMLanguageModel, inputs: Tensor, h: Tensor, c: Tensor) -> Expected:
     """What the model should compute, written out from the papers, in double precision."""
     weights: dict[str, Array] = {name: w.detach().double().numpy() for name, w in model.state_dict().items()}
@@ -82,7 +98,7 @@ def numpy_model(model: LSTMLanguageModel, inputs: Tensor, h: Tensor, c: Tensor) 
 
     steps = []
     for time in range(inputs.shape[1]):
-        x = weights["embedding.weight"][inputs[:, time].numpy()]  # (batch, embedding_dim)
+        x = numpy_vectors(model, inputs[:, time])  # (batch, embedding_dim)
         for layer, (h_before, c_before) in enumerate(states):
             gates = (
                 x @ weights[f"layers.{layer}.weight_ih_l0"].T
@@ -199,6 +215,7 @@ def test_gradients_reach_every_parameter_and_the_state(vocabulary: Vocabulary, k
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         rows = parameter.grad.flatten(1) if parameter.dim() > 1 else parameter.grad[:, None]
+        rows = rows[1:] if name == "embedding.characters" else rows  # the first stands for no character
         assert rows.any(dim=1).all(), f"{name}: a row learns nothing"
     assert h.grad is not None
     assert h.grad.any(dim=-1).all()
@@ -376,7 +393,10 @@ def test_state_dict_and_deepcopy_carry_the_whole_model(vocabulary: Vocabulary, k
 def test_shared_weights_count_once(vocabulary: Vocabulary) -> None:
     size = len(vocabulary)
     lstm = 4 * 16 * (12 + 16 + 2)
-    assert make(vocabulary, "full").num_parameters == size * 12 + lstm + size * 16 + size
+    characters = 1 + len(set("".join(vocabulary.texts())))
+    expected = (size + characters) * 12 + lstm + size * 16 + size
+    assert make(vocabulary, "full").num_parameters == expected
+    assert make(vocabulary, "full", character_vectors=False).num_parameters == expected - characters * 12
     tied = make(vocabulary, "tied with projection", num_layers=1)
     assert tied.num_parameters == size * 12 + lstm + 12 * 16 + size
     assert make(vocabulary, "tied").num_parameters == size * 16 + 4 * 16 * (16 + 16 + 2) + size

@@ -150,6 +150,7 @@ class RunFolder:
         begun = read_versioned(self.path / "run.json", _FORMAT, required=_IDENTITY, optional=description)
         try:
             before, now = begun["options"], description["options"]
+            begun["model"] = {"character_vectors": False, **begun["model"]}  # there were none at first
             for key in _IDENTITY[2:]:
                 if begun[key] != description[key]:
                     raise CheckpointError(

@@ -22,6 +22,7 @@ from zh_lstm_lm.regularization import locked_dropout
 from zh_lstm_lm.token_stream import TokenStream
 from zh_lstm_lm.tokenizers.base import Tokenizer
 from zh_lstm_lm.vocabulary import Vocabulary
+from zh_lstm_lm.word_embedding import WordEmbedding
 
 __all__ = ["LSTMLanguageModel", "ModelConfig"]
 
@@ -41,6 +42,8 @@ class ModelConfig(Config):
         tie_weights: Whether a full softmax shares the embedding's weight.
         output: ``"full"`` or ``"adaptive"`` softmax; ``"auto"`` takes the full one for small vocabularies.
         cutoffs: First ids of the adaptive softmax's tails, rising; None chooses them.
+        character_vectors: Whether the vector of a word also holds the mean of vectors of its characters, which teaches
+            rare words sooner. A model whose weights are tied has none.
         div_value: By how much each tail of the adaptive softmax is narrower than the one before; 1 for not at all.
         seed: What the first weights are drawn from.
     """
@@ -52,6 +55,7 @@ class ModelConfig(Config):
     tie_weights: bool = False
     output: str = "auto"
     cutoffs: tuple[int, ...] | None = None
+    character_vectors: bool = True
     div_value: float = DEFAULT_DIV_VALUE
     seed: int = 0
 
@@ -64,6 +68,7 @@ class ModelConfig(Config):
         check_number("div_value", self.div_value, minimum=1.0, maximum=1e6)
         check_integer("seed", self.seed, minimum=0, maximum=2**63 - 1)
         check_type("tie_weights", self.tie_weights, bool)
+        check_type("character_vectors", self.character_vectors, bool)
         if self.tie_weights and self.output == "adaptive":
             raise ConfigError("tie_weights needs output='full' (or 'auto'), got output='adaptive'")
         if self.cutoffs is not None:
@@ -87,7 +92,9 @@ class ModelConfig(Config):
         if self.output == "auto" and self.cutoffs is None:
             full = full or vocab_size <= _FULL_SOFTMAX_LIMIT
         if full:
-            return replace(self, output="full", cutoffs=None)
+            return replace(
+                self, output="full", cutoffs=None, character_vectors=self.character_vectors and not self.tie_weights
+            )
         cutoffs = self.cutoffs or default_cutoffs(vocab_size)
         if cutoffs[-1] >= vocab_size:
             raise ConfigError(f"cutoffs must be smaller than the vocabulary of {vocab_size} tokens, got {cutoffs!r}")
@@ -149,7 +156,7 @@ class LSTMLanguageModel(nn.Module):
         self.generation_config: dict[str, Any] = {}
         device = torch.get_default_device()
         with torch.device("meta"):  # nothing is drawn or allocated yet
-            self.embedding = nn.Embedding(len(vocabulary), config.embedding_dim)
+            self.embedding = WordEmbedding(vocabulary, config.embedding_dim, characters=config.character_vectors)
             widths = [config.embedding_dim] + [config.hidden_size] * config.num_layers
             self.layers = nn.ModuleList(
                 LSTMLayer(before, after, batch_first=True) for before, after in itertools.pairwise(widths)
@@ -178,7 +185,8 @@ class LSTMLanguageModel(nn.Module):
         """Draws the weights anew from ``config.seed``."""
         generator = torch.Generator(self.embedding.weight.device).manual_seed(self.config.seed)
         with torch.no_grad():
-            self.embedding.weight.normal_(0.0, self.config.embedding_dim**-0.5, generator=generator)
+            for table in self.embedding.parameters():
+                table.normal_(0.0, self.config.embedding_dim**-0.5, generator=generator)
             bound = self.config.hidden_size**-0.5
             for layer in self.layers:
                 for name, parameter in layer.named_parameters():
@@ -359,7 +367,7 @@ class LSTMLanguageModel(nn.Module):
         )
         try:
             with torch.device("meta"):
-                model = cls(vocabulary, ModelConfig.from_dict(options))
+                model = cls(vocabulary, ModelConfig.from_dict({"character_vectors": False, **options}))  # none at first
         except ConfigError as error:
             raise CheckpointError(f"{folder / 'config.json'}: {error}; the file is damaged or foreign") from error
         model.load_state_dict(read_weights(folder, model.state_dict()), assign=True)

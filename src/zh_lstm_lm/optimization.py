@@ -12,6 +12,8 @@ from zh_lstm_lm.model import LSTMLanguageModel
 
 __all__ = ["Optimizer", "clip_gradients", "learning_rate_at", "settle_rows", "sparse_embedding"]
 
+_EMBEDDING_RATE = 3.0
+
 
 @contextmanager
 def sparse_embedding(model: LSTMLanguageModel) -> Iterator[None]:
@@ -28,7 +30,9 @@ def sparse_embedding(model: LSTMLanguageModel) -> Iterator[None]:
 
 
 class Optimizer:
-    """Adam (Kingma and Ba, 2015); rows of the embedding are updated only when they occur.
+    """Adam (Kingma and Ba, 2015); rows of the embedding are updated only when they occur, at three times the rate.
+
+    Half of the words occur once or twice in a novel, so each time has to count.
 
     Args:
         model: The model to train.
@@ -37,7 +41,7 @@ class Optimizer:
 
     def __init__(self, model: LSTMLanguageModel, *, betas: tuple[float, float]) -> None:
         self._names = {parameter: name for name, parameter in model.named_parameters()}
-        lazy = [] if model.config.tie_weights else [model.embedding.weight]
+        lazy = [] if model.config.tie_weights else list(model.embedding.parameters())
         dense = [parameter for parameter in self._names if not any(parameter is other for other in lazy)]
         self._optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(dense, betas=betas, fused=True)]
         if lazy:
@@ -46,8 +50,9 @@ class Optimizer:
     def step(self, learning_rate: float) -> None:
         """Updates the weights from their gradients, and drops the gradients."""
         for optimizer in self._optimizers:
+            lazy = isinstance(optimizer, torch.optim.SparseAdam)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate
+                group["lr"] = learning_rate * (_EMBEDDING_RATE if lazy else 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 

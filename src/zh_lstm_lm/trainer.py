@@ -282,9 +282,10 @@ class Trainer:
 
         Rows of the embedding are settled first: all ranks know from the inputs which ones any of them has.
         """
-        weight = self.model.embedding.weight
-        if weight.grad is not None and weight.grad.is_sparse and (self._ranks.together or self._device.type != "cpu"):
-            weight.grad = settle_rows(weight.grad, on_device(torch.unique(inputs), self._device))
+        if self._ranks.together or self._device.type != "cpu":
+            for table, rows in self.model.embedding.touched_rows(inputs):
+                if table.grad is not None and table.grad.is_sparse:
+                    table.grad = settle_rows(table.grad, on_device(rows, self._device))
         return self._ranks.reduce_gradients(self.model.parameters(), loss)
 
     def _known_figures(self) -> list[UpdateFigures]:

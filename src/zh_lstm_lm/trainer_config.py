@@ -27,7 +27,8 @@ class TrainerConfig(Config):
         learning_rate: Highest learning rate of Adam.
         schedule: ``"cosine"`` (falls to a hundredth over the run) or ``"constant"``.
         warmup_steps: Updates over which the rate rises from zero; 0 for none.
-        betas: Adam's decay rates.
+        betas: Adam's decay rates. Without momentum, a rare word's update is not spread over updates in which it does not
+            occur.
         max_grad_norm: Norm that gradients are scaled down to when above it.
         max_rollbacks: Times that a run goes back to its newest checkpoint, and on with half the rate, when the loss or a
             gradient is no longer a finite number; 0 ends it with an error.
@@ -48,10 +49,10 @@ class TrainerConfig(Config):
     batch_size: int | None = None
     bptt_len: int = 35
     carry_state: bool = True
-    learning_rate: float = 3e-3
+    learning_rate: float = 5e-3
     schedule: str = "cosine"
     warmup_steps: int = 50
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[float, float] = (0.0, 0.999)
     max_grad_norm: float = 0.5
     max_rollbacks: int = 0
     patience: int | None = None

@@ -238,6 +238,12 @@ class Vocabulary:
             )
         return self._tokens[place]
 
+    def texts(self) -> Iterator[str]:
+        """Yields what each id stands for in a text: nothing for ``<bos>``, ``<unk>`` and single bytes."""
+        for token_id, token in enumerate(self._tokens):
+            hidden = isinstance(token, int) or token_id in (self.bos_id, self.unk_id)
+            yield "" if hidden else str(token)
+
     def is_character(self, token_id: int) -> bool:
         """Whether an id stands for a single character, and is neither special nor a byte."""
         token = self._tokens[token_id]

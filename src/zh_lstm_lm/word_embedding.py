@@ -1,0 +1,66 @@
+"""Vectors of words: each has one of its own, and shares those of its characters with every word that they occur in."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from zh_lstm_lm.vocabulary import Vocabulary
+
+__all__ = ["WordEmbedding"]
+
+_LONGEST = 4  # characters that count; nearly all words of Chinese have no more
+
+
+class WordEmbedding(nn.Embedding):
+    """An embedding that adds to a token's vector the mean of those of its first four characters.
+
+    Half of the words of a novel occur once or twice, which is too little to learn a vector from; their characters are
+    common. (Characters in word vectors: Chen et al., 2015.)
+
+    Args:
+        vocabulary: The tokens.
+        embedding_dim: Width of the vectors.
+        characters: Whether characters have a part; if not, this is a plain `torch.nn.Embedding`.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, embedding_dim: int, *, characters: bool = True) -> None:
+        super().__init__(len(vocabulary), embedding_dim)
+        self.characters: nn.Parameter | None = None
+        if characters:
+            spellings, num_characters = _spell(vocabulary)
+            self._spellings = {spellings.device: spellings}  # a copy for each device that ids come from
+            self.characters = nn.Parameter(torch.empty(1 + num_characters, embedding_dim))  # the first is for none
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Looks vectors up. **Shape:** any, int64, to the same with one more dimension of `embedding_dim`."""
+        own = super().forward(ids)
+        if self.characters is None:
+            return own
+        shared = functional.embedding_bag(
+            self._spelled(ids), self.characters, mode="mean", sparse=self.sparse, padding_idx=0
+        )
+        return own + shared.view_as(own)
+
+    def touched_rows(self, ids: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """The rows of each table that `forward` reads, rising, each once."""
+        yield self.weight, torch.unique(ids)
+        if self.characters is not None:
+            yield self.characters, torch.unique(self._spelled(ids))
+
+    def _spelled(self, ids: Tensor) -> Tensor:
+        """The characters of each token, filled up with 0. **Shape:** any to (number of ids, longest)."""
+        if ids.device not in self._spellings:
+            self._spellings[ids.device] = self._spellings[torch.device("cpu")].to(ids.device)
+        return self._spellings[ids.device][ids.flatten()]
+
+
+def _spell(vocabulary: Vocabulary) -> tuple[Tensor, int]:
+    """Numbers of the characters of each token, from 1 on and filled up with 0, and how many characters there are."""
+    numbers: dict[str, int] = {}
+    rows = []
+    for token in vocabulary.texts():
+        row = [numbers.setdefault(character, len(numbers) + 1) for character in token[:_LONGEST]]
+        rows.append(row + [0] * (_LONGEST - len(row)))
+    return torch.tensor(rows, device="cpu"), len(numbers)
