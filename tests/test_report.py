@@ -266,7 +266,7 @@ def test_an_unfinished_study_and_a_single_seed_are_told_of(tmp_path: Path) -> No
 
 def test_many_long_runs_stay_under_the_limit(tmp_path: Path) -> None:
     runs = []
-    for number in range(24):
+    for number in range(16):
         run = make_run(tmp_path / f"run-{number}", sample="雪" * 2000, options={"seed": number})
         curve = (run / "curve.jsonl").read_text(encoding="utf-8")
         (run / "curve.jsonl").write_text(curve * 4, encoding="utf-8")
@@ -359,7 +359,9 @@ def with_a_foreign_vocabulary(folder: Path) -> None:
 
 
 def with_a_foreign_study(folder: Path) -> None:
-    (folder / "study.json").write_text('{"kind": ["seq-len"], "rows": []}', encoding="utf-8")
+    make_study(folder / "study")
+    values = json.loads((folder / "study" / "study.json").read_text(encoding="utf-8"))
+    (folder / "study.json").write_text(json.dumps({**values, "kind": "colours"}), encoding="utf-8")
 
 
 def with_an_empty_study(folder: Path) -> None:
@@ -376,7 +378,7 @@ def with_an_empty_study(folder: Path) -> None:
         (with_another_description, CheckpointError, "run.json: not a description of a run"),
         (with_a_broken_history, DataError, "not a history of training"),
         (with_a_foreign_vocabulary, CheckpointError, "not a vocabulary with its counts"),
-        (with_a_foreign_study, CheckpointError, "not the result of a study"),
+        (with_a_foreign_study, CheckpointError, r"study\.json"),
         (with_an_empty_study, DataError, "no result yet"),
     ],
 )

@@ -77,6 +77,8 @@ def _by_time(runs: Sequence[Run]) -> Plot:
 def _by_update(runs: Sequence[Run], max_points: int) -> Iterator[Plot]:
     """What the curve holds: raw, and smoothed."""
     kept = max(30, max_points // max(1, sum(1 + (len(runs) <= _FEW_RUNS) for _ in runs)))
+    raw_curves = [_joined(run.curve, -(-len(run.curve) // kept)) for run in runs]
+    smooth_curves = [_smoothed(run.curve, kept) for run in runs]
     note = Label(
         f"细线：每几次更新一点；粗线：前后共二十分之一（1/{_SMOOTHED}）全程的平均。",
         f"Thin: every few updates; thick: the mean of a {_SMOOTHED}th of the run around each point.",
@@ -93,14 +95,13 @@ def _by_update(runs: Sequence[Run], max_points: int) -> Iterator[Plot]:
         series = []
         for color, run in enumerate(runs):
             name: Words = run.name if len(runs) > 1 else Label("平均", "smoothed") if smooth else ""
-            raw = _points(_joined(run.curve, -(-len(run.curve) // kept)), figure)
+            raw = _points(raw_curves[color], figure)
             if not smooth:
                 series.append(Series(name, raw, color))
                 continue
             if len(runs) <= _FEW_RUNS:
                 series.append(Series(Label("逐次", "raw"), raw, color, style="faint", in_legend=len(runs) == 1))
-            smoothed = _points(_smoothed(run.curve), figure)
-            series.append(Series(name, smoothed[:: -(-len(smoothed) // kept)] if smoothed else [], color))
+            series.append(Series(name, _points(smooth_curves[color], figure), color))
         return Plot(title, _UPDATES, y, series, note=note if smooth else "", **options)
 
     yield plot(
@@ -163,11 +164,14 @@ def _joined(curve: Sequence[Mapping[str, Any]], count: int) -> list[dict[str, An
     return [_added(curve[begin : begin + count]) for begin in range(0, len(curve), max(1, count))]
 
 
-def _smoothed(curve: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Sums over a stretch around every record, cut off at the ends."""
+def _smoothed(curve: Sequence[Mapping[str, Any]], kept: int) -> list[dict[str, Any]]:
+    """Sums over a stretch around every record, or every few where fewer are to be kept; cut off at the ends."""
     half = max(1, len(curve) // (2 * _SMOOTHED))
-    stretches = (curve[max(0, place - half) : place + half + 1] for place in range(len(curve)))
-    return [{**_added(stretch), "step": record.get("step")} for stretch, record in zip(stretches, curve, strict=True)]
+    places = range(0, len(curve), max(1, -(-len(curve) // kept)))
+    stretches = (curve[max(0, place - half) : place + half + 1] for place in places)
+    return [
+        {**_added(stretch), "step": curve[place].get("step")} for stretch, place in zip(stretches, places, strict=True)
+    ]
 
 
 def word_plots(runs: Sequence[Run], *, max_points: int) -> list[Plot]:
