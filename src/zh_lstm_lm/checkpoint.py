@@ -150,9 +150,11 @@ class RunFolder:
         begun = read_versioned(self.path / "run.json", _FORMAT, required=_IDENTITY, optional=description)
         try:
             before, now = begun["options"], description["options"]
-            begun["model"] = {"character_vectors": False, **begun["model"]}  # there were none at first
             for key in _IDENTITY[2:]:
-                if begun[key] != description[key]:
+                was, is_ = begun[key], description[key]
+                if key == "model":  # the first ones had no vectors of characters
+                    was, is_ = ({"character_vectors": False, **model} for model in (was, is_))
+                if was != is_:
                     raise CheckpointError(
                         f"{self.path}: its run was begun with another {key}; give the same again, or another run_dir"
                     )
