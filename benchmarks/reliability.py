@@ -421,7 +421,7 @@ def full_disk(times: int, seed: int) -> None:
         sizes = [file.stat().st_size for file in (Path(place) / "whole").rglob("*") if file.is_file()]
         for number in range(times):
             chance, folder = random.Random(f"{seed} {number}"), Path(place) / str(number)
-            full = chance.randint(1, last - 2)
+            full = chance.randint(2, last - 2)  # when there is a first checkpoint
             free, size = chance.randint(full + 1, last), chance.randrange(chance.choice(sizes))
             callbacks = [present := Present(folder), Fill(full, free, size)]
             told = f"full from update {full} to {free} at byte {size}"
@@ -616,6 +616,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0, help="how long threads work")
     parsed = parser.parse_args()
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells let background processes ignore
     logging.getLogger("zh_lstm_lm").setLevel(logging.ERROR)
     if parsed.what == "threads":
         threads(parsed.times, parsed.seed, parsed.seconds)
