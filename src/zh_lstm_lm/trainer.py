@@ -473,7 +473,7 @@ class Trainer:
             self._generator.manual_seed(self.config.seed + state.step)
         self._carried = None
         if "h" in checkpoint.carried:
-            h, c = (ranks.lanes(checkpoint.carried[name], dim=1).to(self._device) for name in ("h", "c"))
+            h, c = (ranks.lanes(checkpoint.carried[name], dim=1).contiguous().to(self._device) for name in ("h", "c"))
             self._carried = h, c
         self._best = None
         best = state.best_step
