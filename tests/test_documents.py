@@ -10,7 +10,7 @@ import pytest
 
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.text import documents
-from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents, survey_file
+from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents, survey_file, survey_files
 from zh_lstm_lm.text.files import Paths, find_files, hash_files
 
 NOVEL = "展昭道：“好大的雪！”\n二人进了酒店。\n"
@@ -348,3 +348,11 @@ def test_an_error_in_a_large_file_names_its_place_in_it(tmp_path: Path, monkeypa
 
     with pytest.raises(DataError, match=f"byte {400 * len(line)}, line 401: not valid gb18030"):
         read(tmp_path)
+
+
+def test_a_long_line_without_a_full_stop_is_no_list_of_names(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("雪夜展昭道好大的雪，" * 20_000, encoding="utf-8")
+
+    (survey,) = survey_files(find_files(tmp_path), encoding="auto")
+
+    assert survey.skipped is None

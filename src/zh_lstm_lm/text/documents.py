@@ -29,6 +29,7 @@ _BLOCK_BYTES = 1 << 24
 _NOT_NOVELS = re.compile(r"(readme|license|licence|copying|changelog|inf|index)(\.\w+)*", re.IGNORECASE)
 _SENTENCE_END = re.compile("[。！？!?…”」』]")
 _LIST_SEPARATOR = re.compile("[,，、;；\t]")
+_LONGEST_LIST = 2_000  # characters of a list of names beside novels; a text without full stops is longer
 _NOTHING = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\ufeff\0\x1a"
 
 
@@ -171,6 +172,7 @@ def _is_stray(name: str, line: str) -> bool:
     names = _LIST_SEPARATOR.split(line)
     return (
         "\n" not in line
+        and len(line) <= _LONGEST_LIST
         and not _SENTENCE_END.search(line)
         and len(names) > 2
         and all(len(name) <= 20 for name in names)
