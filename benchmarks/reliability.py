@@ -50,7 +50,7 @@ from zh_lstm_lm import (
     Vocabulary,
     score,
 )
-from zh_lstm_lm.checkpoint import RunFolder
+from zh_lstm_lm.checkpoint import Checkpoint, RunFolder
 
 TEXTS = [
     "第一回　风雪\n展昭道：“好大的雪！”\n白玉堂笑道：“雪大，酒才好喝。”\n二人推门进了酒店，店小二忙迎上来。\n",
@@ -443,11 +443,13 @@ def damage(times: int, seed: int) -> None:
     """Flipped bits and truncations of every file that is loaded."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "run"
-        Trainer(make_model(), TRAIN, VALID, kill_config(folder), progress=False).fit()
+        trainer = Trainer(make_model(), TRAIN, VALID, kill_config(folder), progress=False)
+        trainer.fit()
+        expected = trainer._snapshot()
         newest = max(folder.glob("checkpoint-*"))
         loaders: list[tuple[Path, Callable[[], object]]] = [
             (folder / "best", lambda: LSTMLanguageModel.from_pretrained(folder / "best")),
-            (newest, lambda: load_newest(folder)),
+            (newest, lambda: load_newest(folder, expected)),
         ]
         noticed: collections.Counter[str] = collections.Counter()
         for number in range(times):
@@ -479,12 +481,9 @@ def damage(times: int, seed: int) -> None:
         print(f"  {count:5d}  {what}")
 
 
-def load_newest(folder: Path) -> None:
-    """Loads the newest checkpoint, and no other."""
-    only = RunFolder(folder, keep_last=1)
-    trainer = Trainer(make_model(), TRAIN, VALID, kill_config(folder), progress=False)
-    trainer._prepare()
-    checkpoint = only.newest(trainer._snapshot())
+def load_newest(folder: Path, expected: Checkpoint) -> None:
+    """Loads the newest checkpoint, and no other; `expected` is one of the same shapes."""
+    checkpoint = RunFolder(folder, keep_last=1).newest(expected)
     newest = max(int(path.name[11:]) for path in folder.glob("checkpoint-*"))
     if checkpoint.state.step != newest:
         raise CheckpointError("passed over")

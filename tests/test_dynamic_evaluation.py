@@ -65,7 +65,7 @@ def test_it_is_gradient_descent_after_each_window(lm: LSTMLanguageModel, stream:
 
 
 def test_text_that_repeats_itself_is_learned_and_the_model_stays(lm: LSTMLanguageModel, texts: list[str]) -> None:
-    stream = TokenStream.from_texts([texts[0] * 12], tokenizer="characters")
+    stream = TokenStream.from_texts([texts[0] * 24], tokenizer="characters")
     before = copy.deepcopy(lm.state_dict())
     gain = evaluate(lm, stream).perplexity / evaluate_dynamically(lm, stream, decay=0.0).perplexity
     assert gain > 1.2

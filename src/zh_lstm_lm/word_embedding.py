@@ -38,8 +38,13 @@ class WordEmbedding(nn.Embedding):
         own = super().forward(ids)
         if self.characters is None:
             return own
+        spelled = self._spelled(ids)
+        counted = spelled.ne(0)
+        shares = counted.to(own.dtype) / counted.sum(dim=1, keepdim=True).clamp(
+            min=1
+        )  # a mean that waits for no device
         shared = functional.embedding_bag(
-            self._spelled(ids), self.characters, mode="mean", sparse=self.sparse, padding_idx=0
+            spelled, self.characters, mode="sum", per_sample_weights=shares, sparse=self.sparse
         )
         return own + shared.view_as(own)
 
