@@ -44,7 +44,8 @@ def test_peak_memory_is_that_of_this_process(vocabulary: Vocabulary, stream: Tok
     estimate = estimate_training(vocabulary, stream, SIZES, WINDOWS)
 
     assert estimate.peak_memory is not None
-    assert estimate.peak_memory <= 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    best_weights = 4 * estimate.num_parameters
+    assert estimate.peak_memory - best_weights <= 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert estimate.peak_memory > 50e6  # torch alone is more
 
 

@@ -32,8 +32,9 @@ class TrainingEstimate:
 
     Attributes:
         num_parameters: Weights of the model.
-        peak_memory: Most memory that this process has held so far, the trial updates included, in bytes; None where
-            the system does not tell.
+        peak_memory: Most memory that training will hold in this process, in bytes: what the process has held so far,
+            trial updates included, the copy of the best weights and, with a `run_dir`, Adam's two means once more while
+            they are written. None where the system does not tell.
         tokens_per_second: Training speed.
         seconds_per_epoch: Time for one pass over the training text, without evaluation.
     """
@@ -79,7 +80,7 @@ def estimate_training(
         vocabulary: The vocabulary.
         train: The training text.
         model_config: Sizes; None takes the defaults.
-        trainer_config: How to train; its budgets and its `run_dir` do not matter.
+        trainer_config: How to train; its budgets do not matter, and nothing is written.
         clock: Seconds that only rise.
 
     Raises:
@@ -102,7 +103,11 @@ def estimate_training(
     times = stopwatch.times[-_TIMED_STEPS - 1 :]
     each = statistics.median(after - before for before, after in itertools.pairwise(times))
     seconds = each * trainer.state.steps_per_epoch
-    return TrainingEstimate(model.num_parameters, peak_memory(), len(train) / seconds, seconds)
+    peak = peak_memory()
+    copies = 3 if trainer_config is not None and trainer_config.run_dir is not None else 1
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    memory = peak + copies * weights if peak is not None else None
+    return TrainingEstimate(model.num_parameters, memory, len(train) / seconds, seconds)
 
 
 def peak_memory() -> int | None:
