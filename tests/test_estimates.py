@@ -39,14 +39,19 @@ def test_time_is_the_median_step_times_the_steps_of_an_epoch(vocabulary: Vocabul
     assert f"{estimate.num_parameters:,} weights" in str(estimate)
 
 
-def test_peak_memory_is_that_of_this_process(vocabulary: Vocabulary, stream: TokenStream) -> None:
+@pytest.mark.parametrize(("run_dir", "copies"), [(None, 1), ("not-written", 3)])
+def test_peak_memory_is_that_of_this_process_and_the_copies_to_come(
+    vocabulary: Vocabulary, stream: TokenStream, run_dir: str | None, copies: int
+) -> None:
     resource = pytest.importorskip("resource", reason="the system does not tell")
-    estimate = estimate_training(vocabulary, stream, SIZES, WINDOWS)
+    windows = TrainerConfig(batch_size=4, bptt_len=5, max_minutes=1, run_dir=run_dir)
+    held = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    estimate = estimate_training(vocabulary, stream, SIZES, windows)
 
     assert estimate.peak_memory is not None
-    best_weights = 4 * estimate.num_parameters
-    assert estimate.peak_memory - best_weights <= 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert estimate.peak_memory > 50e6  # torch alone is more
+    copied = copies * 4 * estimate.num_parameters
+    assert held <= estimate.peak_memory - copied <= 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert held > 50e6  # torch alone is more
 
 
 def test_too_little_text_is_told(vocabulary: Vocabulary) -> None:
