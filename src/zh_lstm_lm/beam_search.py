@@ -79,12 +79,12 @@ def beam_search(
             if score == -math.inf or len(going) == num_beams:
                 break
             beam = Beam(beams[row].text.fork(), (*beams[row].drawn, (token_id, log_prob)), score)
-            beam.text.add(token_id, model.vocabulary.id_to_token(token_id))
+            read = state[0][:, row : row + 1], state[1][:, row : row + 1]
+            beam.text.add(token_id, model.vocabulary.id_to_token(token_id), read)
             if beam.text.finish_reason is None:
                 going.append(beam)
                 rows.append(row)
             elif rank < num_beams:
-                beam.text.lstm_state = state[0][:, row : row + 1], state[1][:, row : row + 1]
                 finished.append(beam)
         finished.sort(key=lambda beam: -beam.normalised(length_penalty))
         del finished[num_beams:]

@@ -189,7 +189,10 @@ class Sampler:
         """
         check_integer("num_beams", num_beams, minimum=1)
         check_integer("num_return_sequences", num_return_sequences, minimum=1, maximum=num_beams)
-        text = self._text(prompt, Limits(**limits))
+        checked = Limits(**limits)
+        if checked.max_chapters is not None:
+            raise ConfigError("max_chapters is no limit of beam search, which is for short texts; give generate()")
+        text = self._text(prompt, checked)
         found = beam_search(
             self._drawer, text, num_beams=num_beams, length_penalty=length_penalty, num_results=num_return_sequences
         )
@@ -205,8 +208,9 @@ class Sampler:
         def pieces() -> Iterator[str]:
             if prompt:
                 yield prompt
-            for _, ids, _ in self._rounds([text]):
-                yield self.model.vocabulary.id_to_token(ids[0])
+            for _, words in self._rounds([text]):
+                for token_id, _ in words:
+                    yield self.model.vocabulary.id_to_token(token_id)
 
         return pieces()
 
@@ -260,8 +264,8 @@ class Sampler:
             return self._text("" if state else prompt, checked, state=state)
 
         def go_on(text: WrittenText) -> Iterator[str]:
-            for _, ids, _ in self._rounds([text]):
-                yield self.model.vocabulary.id_to_token(ids[0])
+            for _, words in self._rounds([text]):
+                yield "".join(self.model.vocabulary.id_to_token(token_id) for token_id, _ in words)
 
         return write_text_file(
             Path(path),
@@ -324,25 +328,25 @@ class Sampler:
         starts = [(prompt, sample) for prompt in prompts for sample in samples]
         texts = [self._text(prompt, limits, sample=sample, state=state) for prompt, sample in starts]
         drawn: list[list[tuple[int, float]]] = [[] for _ in texts]
-        for active, ids, log_probs in self._rounds(texts, with_log_probs=with_log_probs):
-            for place, token_id, log_prob in zip(active, ids, log_probs, strict=True):
-                drawn[place].append((token_id, log_prob))
+        for place, words in self._rounds(texts, with_log_probs=with_log_probs):
+            drawn[place] += words
         return [prompt for prompt, _ in starts], texts, drawn
 
     def _rounds(
         self, texts: Sequence[WrittenText], *, with_log_probs: bool = False
-    ) -> Iterator[tuple[list[int], list[int], list[float]]]:
+    ) -> Iterator[tuple[int, list[tuple[int, float]]]]:
         """Adds a word to every text that is not finished, again and again.
 
         Yields:
-            After each round the places of the texts that took part, the ids, and their log-probabilities (0 where they
-            are not asked for).
+            The place of a text and its latest words: the ids and their log-probabilities (0 where they are not asked
+            for). It is one word, unless words were held back that might have been a heading.
         """
         if not texts:
             return
         for text in texts:
             text.begin()
         model = self.model
+        pending: list[list[tuple[int, float]]] = [[] for _ in texts]
         active = [place for place, text in enumerate(texts) if text.finish_reason is None]
         state = read_prompts(model, texts)
         if len(active) < len(texts):
@@ -355,13 +359,16 @@ class Sampler:
                 ids = self._drawer.draw([texts[place] for place in active], hidden[:, 0])
                 last = torch.tensor(ids, device=model.device)
                 log_probs = model.log_probs_after(hidden[:, 0], last).tolist() if with_log_probs else [0.0] * len(ids)
-            for row, (place, token_id) in enumerate(zip(active, ids, strict=True)):
-                texts[place].add(token_id, model.vocabulary.id_to_token(token_id))
-                if len(active) == 1:
-                    texts[place].lstm_state = state
-                elif texts[place].finish_reason is not None:
-                    texts[place].lstm_state = state[0][:, row : row + 1], state[1][:, row : row + 1]
-            yield active, ids, log_probs
+            read = zip(torch.split(state[0], 1, dim=1), torch.split(state[1], 1, dim=1), strict=True)
+            for place, token_id, log_prob, lstm_state in zip(active, ids, log_probs, read, strict=True):
+                text = texts[place]
+                text.add(token_id, model.vocabulary.id_to_token(token_id), lstm_state)
+                pending[place].append((token_id, log_prob))
+                if text.finish_reason == "max_chapters":
+                    pending[place].clear()  # the heading of a chapter that is not wanted
+                elif not text.undecided:
+                    yield place, pending[place]
+                    pending[place] = []
             going = [row for row, place in enumerate(active) if texts[place].finish_reason is None]
             if len(going) < len(active):
                 state, last = (state[0][:, going], state[1][:, going]), last[going]

@@ -79,7 +79,8 @@ def write_text_file(
                 since += 1
                 if "\n" in piece:
                     file.flush()
-                if since >= _WORDS_BETWEEN_STATES and text.closing is None and text.finish_reason is None:
+                ends = text.closing is not None or text.finish_reason is not None
+                if since >= _WORDS_BETWEEN_STATES and not ends and not text.undecided:
                     _flush(file)
                     _save(saved, text, call, file.tell(), characters)
                     since = 0

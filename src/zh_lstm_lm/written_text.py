@@ -3,6 +3,7 @@
 import copy
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -10,11 +11,12 @@ from zh_lstm_lm.generation import GenerationState
 from zh_lstm_lm.punctuation import PunctuationRules, ends_sentences
 from zh_lstm_lm.recurrent import LSTMState
 from zh_lstm_lm.stopping import FinishReason, Limits
+from zh_lstm_lm.text.headings import MAX_HEADING_LENGTH, is_heading
 
 __all__ = ["WrittenText"]
 
 _TAIL = 1000
-_COUNTED = ("left", "written", "sentences", "paragraphs", "room")
+_COUNTED = ("left", "written", "sentences", "paragraphs", "chapters", "in_chapter", "room")
 
 
 class WrittenText:
@@ -65,10 +67,15 @@ class WrittenText:
         self._kept = max(_TAIL, max(map(len, limits.stops), default=0))
         self._tail = ((state.tail if state is not None else "") + prompt)[-self._kept :]
         self.opened = rules.read(prompt, state.opened if state is not None else "")
-        self.left, self.written, self.sentences, self.paragraphs = limits.max_new_tokens, 0, 0, 0
+        self.left, self.written = limits.max_new_tokens, 0
+        self.sentences = self.paragraphs = self.chapters = 0
+        self.in_chapter = False  # whether a chapter has more than its heading yet
+        for line in prompt.split("\n")[:-1]:
+            self._read_line(line)
         self._began = clock()
         self.closing: FinishReason | None = None
         self.finish_reason: FinishReason | None = None
+        self._before: tuple[dict[str, Any], tuple[Any, ...]] | None = None
         self._check_room()
 
     def begin(self) -> None:
@@ -98,8 +105,24 @@ class WrittenText:
         """All tokens that the rules of punctuation are against."""
         return [token_id for token_id in self._rules.concerned if self.forbids(token_id)]
 
-    def add(self, token_id: int, piece: str) -> None:
-        """Takes a word that was drawn."""
+    @property
+    def undecided(self) -> bool:
+        """Whether the latest words may be a heading that `max_chapters` takes back."""
+        if self._limits.max_chapters is None or self.finish_reason is not None:
+            return False
+        return 0 < len(self._tail.rpartition("\n")[2].strip()) <= MAX_HEADING_LENGTH
+
+    def add(self, token_id: int, piece: str, lstm_state: LSTMState) -> None:
+        """Takes a word that was drawn.
+
+        Args:
+            token_id: Its id.
+            piece: Its text.
+            lstm_state: What the model has read, which is all before it.
+        """
+        if self._limits.max_chapters is not None and self._before is None:
+            self._remember()
+        self.lstm_state = lstm_state
         self.ids.append(token_id)
         self._forget()
         self.left -= 1
@@ -108,15 +131,19 @@ class WrittenText:
             self.room -= len(piece)
         sentences = ends_sentences(piece, self._tail)
         paragraphs = piece.count("\n")
-        self.sentences += sentences
-        self.paragraphs += paragraphs
         self.opened = self._rules.read(piece, self.opened)
         before, tail = len(self._tail), self._tail + piece
         self._tail = tail[-self._kept :]
+        chapters = self._read_line(tail.split("\n")[-2]) if paragraphs else 0
+        self.sentences += sentences
+        self.paragraphs += paragraphs
+        self.chapters += chapters
         if self.written >= self._limits.min_new_tokens:
-            self._check_limits(tail, before, sentences=sentences, paragraphs=paragraphs)
+            self._check_limits(tail, before, sentences=sentences, paragraphs=paragraphs, chapters=chapters)
         if self.finish_reason is None:
             self._check_room()
+        if paragraphs and self._before is not None and self.finish_reason is None:
+            self._remember()
 
     def random(self) -> float:
         """The next random number in [0, 1)."""
@@ -159,13 +186,37 @@ class WrittenText:
         if self._window is not None and len(self.ids) > 2 * self._window + 256:
             del self.ids[: -max(self._window, 1)]
 
-    def _check_limits(self, tail: str, before: int, *, sentences: int, paragraphs: int) -> None:
+    def _read_line(self, line: str) -> int:
+        """How many chapters end with a line that is complete: one where it is the heading of the next."""
+        line = line.strip()
+        if self._limits.max_chapters is None or not line:
+            return 0
+        heading, was_in = is_heading(line), self.in_chapter
+        self.in_chapter = not heading
+        return int(heading and was_in)
+
+    def _remember(self) -> None:
+        """Keeps how the text stands at the end of a paragraph."""
+        self._before = None
+        self._before = {**vars(self), "ids": [*self.ids]}, self._generator.getstate()
+
+    def _take_back(self) -> None:
+        """Takes back what came since `_remember`."""
+        assert self._before is not None
+        values, random_state = self._before
+        vars(self).update(values)
+        self._generator.setstate(random_state)
+
+    def _check_limits(self, tail: str, before: int, *, sentences: int, paragraphs: int, chapters: int) -> None:
         limits = self._limits
         # a string that ends in what was just written; it may have begun before
         if any(tail.find(string, max(0, before - len(string) + 1)) >= 0 for string in limits.stops):
             self.finish_reason = "stop"
         elif limits.stop_when is not None and limits.stop_when(tail[-_TAIL:]):
             self.finish_reason = "stop_when"
+        elif limits.max_chapters is not None and chapters and self.chapters >= limits.max_chapters:
+            self._take_back()
+            self.finish_reason = "max_chapters"
         elif limits.max_paragraphs is not None and paragraphs and self.paragraphs >= limits.max_paragraphs:
             self.finish_reason = "max_paragraphs"
         elif limits.max_sentences is not None and sentences and self.sentences >= limits.max_sentences:

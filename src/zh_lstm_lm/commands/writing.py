@@ -20,7 +20,16 @@ _SAMPLING_NUMBERS = (
 )
 _SAMPLING_INTEGERS = ("top_k", "penalty_window", "no_repeat_ngram_size", "seed")
 _SAMPLING_SWITCHES = ("balanced_pairs", "tidy_paragraphs")
-_LIMITS = ("max_new_tokens", "min_new_tokens", "max_characters", "max_sentences", "max_paragraphs", "max_time", "stop")
+_LIMITS = (
+    "max_new_tokens",
+    "min_new_tokens",
+    "max_characters",
+    "max_sentences",
+    "max_paragraphs",
+    "max_chapters",
+    "max_time",
+    "stop",
+)
 
 
 def add_commands(add: AddCommand) -> None:
@@ -33,6 +42,7 @@ def add_commands(add: AddCommand) -> None:
     generate.add_argument("--max-characters", type=int, help="length of the text, prompt included")
     generate.add_argument("--max-sentences", type=int, help="sentences to write")
     generate.add_argument("--max-paragraphs", type=int, help="paragraphs to write")
+    generate.add_argument("--max-chapters", type=int, help="chapters to write; the heading of the next one is left out")
     generate.add_argument("--max-time", type=float, metavar="SECONDS", help="how long to write")
     generate.add_argument("--stop", action="append", help="end with this string; may be given several times")
     for name in _SAMPLING_NUMBERS:

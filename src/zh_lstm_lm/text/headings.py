@@ -4,9 +4,11 @@ import re
 
 from zh_lstm_lm.text.patterns import lazy_pattern
 
-__all__ = ["is_heading"]
+__all__ = ["MAX_HEADING_LENGTH", "is_heading"]
 
-_MAX_LENGTH = 50  # characters; a heading of two parallel clauses has about 25
+MAX_HEADING_LENGTH = 50
+"""In characters; a heading of two parallel clauses has about 25."""
+
 _NUMBER = r"[0-9０-９〇零○Ｏ一二三四五六七八九十百千廿卅两兩上中下终終]"
 _HEADING = lazy_pattern(
     rf"""
@@ -35,4 +37,4 @@ def is_heading(text: str) -> bool:
 
     A sentence that begins like one (第二回他又来了。) is none, because of its end.
     """
-    return len(text) <= _MAX_LENGTH and not text.endswith(_SENTENCE_ENDS) and _HEADING.match(text) is not None
+    return len(text) <= MAX_HEADING_LENGTH and not text.endswith(_SENTENCE_ENDS) and _HEADING.match(text) is not None
