@@ -119,9 +119,8 @@ def run(name: str, corpus: str, steps: int) -> dict[str, Any]:
     other: dict[str, Any] = {} if name == "no-cleaning" else AS_IT_IS
     _, _, other_test = TokenStream.from_files(corpus, tokenizer=tokenizer, **other).split()
     vocabulary = Vocabulary.from_stream(train, min_freq=3, max_size=60_000)
-    model = LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=128, hidden_size=256, dropout=0.05))
-    config = TrainerConfig(max_steps=steps, batch_size=32, bptt_len=35)
-    trainer = Trainer(model, train, None, config, progress=False)
+    model = LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=128, hidden_size=256))
+    trainer = Trainer(model, train, None, TrainerConfig(max_steps=steps), progress=False)
     trainer.fit()
     texts = {"cleaned": test, "as it is": other_test}
     if name == "no-cleaning":

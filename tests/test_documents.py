@@ -304,9 +304,21 @@ def test_links_that_lead_in_circles_are_followed_once(tmp_path: Path) -> None:
     (tmp_path / "novels" / "self").symlink_to(tmp_path / "novels")
     (tmp_path / "novels" / "more").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "novels")
-    (tmp_path / "novels" / "loop.txt").symlink_to(tmp_path / "novels" / "loop.txt")
 
     assert names(tmp_path / "novels") == ["a.txt", "more/b.txt"]
+
+
+def test_links_that_lead_nowhere_are_named_as_broken_files(tmp_path: Path) -> None:
+    write(tmp_path, {"a.txt": NOVEL, "broken.txt": bytes(range(128, 256)) * 8})
+    (tmp_path / "loop.txt").symlink_to(tmp_path / "loop.txt")
+    (tmp_path / "dangling.txt").symlink_to(tmp_path / "nothing.txt")
+
+    for paths in (tmp_path, tmp_path / "*.txt"):
+        with pytest.raises(DataError) as raised:
+            read(paths)
+        told = str(raised.value).splitlines()
+        assert len(told) == 3
+        assert all(name in line for name, line in zip(("broken.txt", "dangling.txt", "loop.txt"), told, strict=True))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes any bytes for a name")
@@ -332,6 +344,21 @@ def test_a_file_that_the_system_does_not_give_is_named(tmp_path: Path, monkeypat
     for call in (lambda: read(tmp_path), lambda: hash_files(find_files(tmp_path))):
         with pytest.raises(DataError, match=r"a\.txt: cannot be read \(Permission denied\)(.|\n)*c\.txt: cannot"):
             call()
+
+
+def test_files_that_may_not_be_looked_at_are_not_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"a.txt": NOVEL, "locked/b.txt": NOVEL})
+    looked_at = Path.stat
+
+    def refuse(path: Path, **options: Any) -> os.stat_result:
+        if path.name == "b.txt":
+            raise PermissionError(13, "Permission denied")
+        return looked_at(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+
+    assert names(tmp_path) == ["a.txt", "locked/b.txt"]
+    assert names(tmp_path / "**" / "*.txt") == ["a.txt", "b.txt"]
 
 
 def test_text_is_normalised_after_it_is_cleaned(tmp_path: Path) -> None:

@@ -292,6 +292,15 @@ def test_a_damaged_cache_is_made_again(
         assert sorted(file.name for file in folder.iterdir()) == names
 
 
+def test_files_that_cannot_be_read_and_that_are_no_text_are_named_together(novels: Path, tmp_path: Path) -> None:
+    (novels / "broken.txt").write_bytes(bytes(range(128, 256)) * 8)
+    (novels / "nowhere.txt").symlink_to(tmp_path / "nothing.txt")
+
+    with pytest.raises(DataError, match=r"broken\.txt: seems to be no text(.|\n)*nowhere\.txt: cannot be read"):
+        TokenStream.from_files(novels, tokenizer="characters", cache_dir=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
 def test_a_cache_folder_that_cannot_be_made_is_done_without(
     novels: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

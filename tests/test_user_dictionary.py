@@ -99,6 +99,7 @@ def test_names_with_characters_that_jieba_never_joins_are_words_too(name: str) -
         ("降龙十八掌 ５", "whole number"),
         ("降龙十八掌 5 6", "no entry"),
         ("降龙十八掌 5 n v", "no entry"),
+        ("降龙十八掌 " + "9" * 5_000, "from 0 to 1,000,000,000,000"),
         ("降龙十八掌 9999999999999", "from 0 to 1,000,000,000,000"),
         ("降" * 101, "101 characters, expected at most 100"),
     ],

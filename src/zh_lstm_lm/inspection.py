@@ -43,7 +43,7 @@ class FileInspection:
             max_changes: Changes of each kind that are shown as a diff; 0 for their numbers only.
         """
         if self.survey is None:
-            yield f"{self.file}: BROKEN: {self.error}"
+            yield f"BROKEN: {self.error}"
             return
         survey = self.survey
         yield (

@@ -32,7 +32,7 @@ from zh_lstm_lm.storage import (
 )
 from zh_lstm_lm.strict_json import to_json
 from zh_lstm_lm.text.cleaning import check_cleaning
-from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents
+from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents, survey_files
 from zh_lstm_lm.text.files import Paths, TextFile, find_files
 from zh_lstm_lm.text.normalization import check_normalization
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
@@ -145,7 +145,12 @@ class TokenStream:
     ) -> "TokenStream":
         if segmenter.fingerprint is None:
             return cls._segment(read_documents(files, options), segmenter, options, workers or 1)
-        directory = Path(cache_dir or user_cache_dir()) / "streams" / cache_key(files, segmenter.fingerprint, options)
+        try:
+            key = cache_key(files, segmenter.fingerprint, options)
+        except DataError:  # some cannot be read: they are told of together with those that cannot be decoded
+            survey_files(files, encoding=options.encoding)
+            raise
+        directory = Path(cache_dir or user_cache_dir()) / "streams" / key
         cached = cls._load(directory, segmenter, options)
         if cached is not None:
             return cached

@@ -45,6 +45,7 @@ def _info(parsed: argparse.Namespace) -> int:
 def _inspect(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.inspection import inspect_files
 
+    tokenizer = chosen_tokenizer(parsed)  # a dictionary that cannot be read is told of before the files are
     inspections = inspect_files(parsed.paths, encoding=parsed.encoding, clean=parsed.clean)
     for inspection in inspections:
         print("\n".join(inspection.lines(max_changes=parsed.changes)), flush=True)
@@ -59,7 +60,7 @@ def _inspect(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.vocabulary import Vocabulary
 
     config = ModelConfig(**given(parsed, "embedding_dim", "hidden_size", "num_layers"))
-    corpus = read_stream(parsed, chosen_tokenizer(parsed), parsed.normalize)
+    corpus = read_stream(parsed, tokenizer, parsed.normalize)
     vocabulary = Vocabulary.from_stream(corpus, min_freq=parsed.min_freq, max_size=parsed.max_size)
     print(f"\nvocabulary {len(vocabulary):,}: {vocabulary.report(corpus)}")
     print(f"training at these sizes: {estimate_training(vocabulary, corpus, config)}")

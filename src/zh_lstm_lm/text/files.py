@@ -3,6 +3,7 @@
 import glob
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,7 +45,9 @@ class TextFile:
 
     def unreadable(self, error: OSError) -> DataError:
         """What to raise when the system does not give the bytes."""
-        return DataError(f"{self}: cannot be read ({error.strerror}); check its permissions")
+        return DataError(
+            f"{self}: cannot be read ({error.strerror}); check the file and its permissions, or leave it out"
+        )
 
     def __str__(self) -> str:
         """The path as printable text, also where the name on disk is no UTF-8."""
@@ -112,6 +115,8 @@ def _expand(item: str | os.PathLike[str]) -> list[TextFile]:
     path = Path(item)
     try:
         is_file, is_folder = path.is_file(), path.is_dir() and bool(os.fspath(item))
+    except PermissionError as error:
+        raise TextFile(path, path.name, chosen=True).unreadable(error) from error
     except (OSError, ValueError):  # too long for a path, or with a NUL in it
         raise DataError(
             f"{os.fspath(item)[:40]!r}…: no path of a file or folder; "
@@ -126,7 +131,7 @@ def _expand(item: str | os.PathLike[str]) -> list[TextFile]:
         return files
     if glob.has_magic(str(path)):
         matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
-        files = [TextFile(match, _printable(match.name), chosen=False) for match in matches if match.is_file()]
+        files = [TextFile(match, _printable(match.name), chosen=False) for match in matches if _is_file(match)]
         if not files:
             raise DataError(f"{path}: no file matches this pattern")
         return files
@@ -137,11 +142,10 @@ def _text_files(folder: Path) -> list[Path]:
     """The ``*.txt`` files below a folder, hidden ones left out, sorted; folders behind links are entered once."""
     found: list[Path] = []
     seen = {os.path.realpath(folder)}
+    broken: list[str] = []
 
     def fail(error: OSError) -> None:
-        raise DataError(
-            f"{_printable(error.filename)}: cannot be listed ({error.strerror}); check its permissions"
-        ) from error
+        broken.append(f"{_printable(error.filename)}: cannot be listed ({error.strerror}); check its permissions")
 
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=fail):
         entered = []
@@ -152,7 +156,16 @@ def _text_files(folder: Path) -> list[Path]:
                 entered.append(name)
         folders[:] = entered
         found += (Path(parent, name) for name in names if name.lower().endswith(".txt") and not name.startswith("."))
-    return sorted(file for file in found if file.is_file())
+    tell_broken(broken)
+    return sorted(filter(_is_file, found))
+
+
+def _is_file(path: Path) -> bool:
+    """Whether to read it. What cannot be looked at, as a link that leads nowhere, is told of when it is opened."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
 
 
 def _printable(path: str | os.PathLike[str]) -> str:

@@ -71,5 +71,8 @@ def _make(name: str, options: dict[str, Any], *, read: bool) -> LosslessTokenize
             options = adapter.read_options(**options)
         inner = adapter(**options)
     except TypeError as error:
-        raise ConfigError(f"the tokenizer {name!r} does not take the options {options!r:.200} ({error})") from error
+        raise ConfigError(
+            f"the tokenizer {name!r} does not take the options {options!r:.200} ({error}); "
+            "get_tokenizer tells which each one takes"
+        ) from error
     return LosslessTokenizer(inner, name=name, options=options)

@@ -15,6 +15,7 @@ UserDictionary: TypeAlias = "dict[str, int | None]"
 
 _MAX_CHARACTERS = 100  # every prefix of a word has an entry of its own: a file that is no word list would fill memory
 _MAX_FREQUENCY = 10**12
+_MAX_DIGITS = 100  # Python itself refuses to read a number of thousands
 _EXPECTED = "expected 'word [frequency] [tag]', such as '乾坤大挪移 20 n', without whitespace in the word"
 
 
@@ -83,9 +84,12 @@ def _parse(lines: Iterable[str], name: str) -> UserDictionary:
             continue
         word, *rest = fields
         tag = rest.pop() if rest and rest[-1].isascii() and rest[-1].isalpha() else None
-        frequency = int(rest[0]) if len(rest) == 1 and rest[0].isascii() and rest[0].isdigit() else None
+        is_number = len(rest) == 1 and rest[0].isascii() and rest[0].isdigit() and len(rest[0]) <= _MAX_DIGITS
+        frequency = int(rest[0]) if is_number else None
         if len(rest) > 1 or (rest and frequency is None):
-            raise ConfigError(f"{place}: {line.strip()!r:.60} is no entry; {_EXPECTED}; a frequency is a whole number")
+            raise ConfigError(
+                f"{place}: {line.strip()!r:.60} is no entry; {_EXPECTED}; a frequency is a whole number from 0 to {_MAX_FREQUENCY:,}"
+            )
         del tag  # a part of speech; nothing here asks for it
         words.pop(word, None)  # so that the order is that of the last lines
         words[word] = frequency
