@@ -32,8 +32,8 @@ from zh_lstm_lm import (
     ZhLstmLmError,
 )
 from zh_lstm_lm.model_folder import read_weights
+from zh_lstm_lm.saved_files import MANIFEST, verify_manifest
 from zh_lstm_lm.segmentation import DocumentSpan
-from zh_lstm_lm.storage import MANIFEST, verify_manifest
 from zh_lstm_lm.strict_json import parse_json
 from zh_lstm_lm.tensor_files import read_kinds
 from zh_lstm_lm.text.decoding import decode

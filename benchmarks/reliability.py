@@ -155,12 +155,13 @@ def resume_one(place: Path, chance: random.Random) -> str:
     whole, watch = begin(place / "whole", sizes, options, chance)
     whole.fit()
     epoch, last = whole.state.steps_per_epoch, whole.state.step
-    step = {"end of an epoch": epoch * chance.randint(1, last // epoch), "rate change": 5}.get(kind)
+    step = {"end of an epoch": epoch * chance.randint(1, (last - 1) // epoch), "rate change": 5}.get(kind)
     stop = Interrupt(step or chance.randint(1, last - 1), chance.choice([signal.SIGINT, signal.SIGTERM]))
     inside = kind == "inside evaluation"
     stopped, stopped_watch = begin(place / "run", sizes, options, chance, *([] if inside else [stop]))
     stopped_watch.interrupt_at = chance.randint(1, watch.evaluated) if inside else None
     stopped.fit()
+    assert stopped.state.stop_reason == "interrupted", f"{kind}: {stopped.state.stop_reason}"
     resumed, _ = begin(place / "run", sizes, options, chance)
     with torch.no_grad():
         resumed.model.embedding.weight.fill_(0.5)  # what the model held before does not matter
@@ -171,7 +172,7 @@ def resume_one(place: Path, chance: random.Random) -> str:
     )
     different = [name for name in left if left[name] != right.get(name)]
     assert not different, f"{kind}, stopped at update {stopped.state.step}: {different} differ"
-    return kind if stopped.state.stop_reason == "interrupted" else f"{kind}, when the run had ended already"
+    return kind
 
 
 def resume(times: int, seed: int) -> None:
@@ -189,7 +190,13 @@ def resume(times: int, seed: int) -> None:
 
 
 class Killer:
-    """Ends the process at one of the calls that reach the disk: before it, after it, or in the middle of a write."""
+    """Ends the process at one of the calls that reach the disk: before it, after it, or in the middle of a write.
+
+    Args:
+        moment: Which of the calls, from 1; at 0 they are only counted.
+        chance: Where in a write, and whether before or after another call.
+        report: What tells the point of it, a pipe.
+    """
 
     def __init__(self, moment: int, chance: random.Random, report: int) -> None:
         self.calls = 0
@@ -288,45 +295,73 @@ class Keep(Callback):
         self.weights.append(weights(model))
 
 
-def kill_export(place: Path, chance: random.Random) -> str:
+def count_calls(work: Callable[[Killer], object]) -> int:
+    """How many calls reach the disk in some work that is not killed."""
+
+    def counted(report: int) -> None:
+        killer = Killer(0, random.Random(), report)
+        work(killer)
+        os.write(report, f"{killer.calls}\n".encode())
+
+    return int(run_in_child(counted)[-1])
+
+
+def every_moment(calls: int, chance: random.Random) -> Iterator[int]:
+    """The numbers of all calls in random order, again and again."""
+    while True:
+        yield from chance.sample(range(1, calls + 1), calls)
+
+
+def export(place: Path, killer: Killer) -> None:
+    """Saves a model, which may be killed."""
+    model = make_model(seed=2)
+    killer.watch()
+    model.save_pretrained(place)
+
+
+def kill_export(place: Path, moment: int, chance: random.Random) -> str:
     """Kills a process that saves a model over another one; the one or the other must be there. Returns the point."""
     older, newer = make_model(seed=1), make_model(seed=2)
     older.save_pretrained(place)
     (place / "notes.txt").write_text("mine", encoding="utf-8")
 
-    def work(report: int) -> None:
-        Killer(chance.randint(1, 20), chance, report).watch()
-        newer.save_pretrained(place)
-
-    point = "".join(run_in_child(work)) or "not reached"
+    point = "".join(run_in_child(lambda report: export(place, Killer(moment, chance, report))))
+    assert point, f"the process was not killed at call {moment}"
     loaded = LSTMLanguageModel.from_pretrained(place)
     assert any(same(loaded.state_dict(), model.state_dict()) for model in (older, newer)), point
     assert (place / "notes.txt").read_text(encoding="utf-8") == "mine", point
     return f"export: {point}"
 
 
-def kill_training(folder: Path, chance: random.Random, expected: list[dict[str, Tensor]], final: Trainer) -> str:
+def begin_training(folder: Path, *callbacks: Callback) -> Trainer:
+    """A run whose saving may be killed."""
+    return Trainer(make_model(), TRAIN, VALID, kill_config(folder), callbacks=callbacks, progress=False)
+
+
+def train(folder: Path, killer: Killer, report: int) -> None:
+    """Trains, which may be killed, and reports the checkpoints that are there."""
+    training = begin_training(folder, Committed(folder, report))
+    killer.watch()
+    training.fit()
+
+
+def kill_training(
+    folder: Path, moment: int, chance: random.Random, expected: list[dict[str, Tensor]], final: Trainer
+) -> str:
     """Kills a process that trains, and resumes the run; returns the point.
 
     Args:
         folder: The run's folder.
-        chance: Where the point comes from.
+        moment: The call at which it is killed.
+        chance: Where in it.
         expected: The weights after every update.
         final: The trainer of a run that was not killed.
     """
-
-    def trainer(*callbacks: Callback) -> Trainer:
-        return Trainer(make_model(), TRAIN, VALID, kill_config(folder), callbacks=callbacks, progress=False)
-
-    def work(report: int) -> None:
-        training = trainer(Committed(folder, report))
-        Killer(chance.randint(1, 250), chance, report).watch()
-        training.fit()
-
-    lines = run_in_child(work)
-    point = "".join(line for line in lines if not line.startswith("committed ")) or "not reached"
+    lines = run_in_child(lambda report: train(folder, Killer(moment, chance, report), report))
+    point = "".join(line for line in lines if not line.startswith("committed "))
+    assert point, f"the process was not killed at call {moment}"
     committed = max((int(line.split()[1]) for line in lines if line.startswith("committed ")), default=0)
-    resumed = trainer(begun := Begun())
+    resumed = begin_training(folder, begun := Begun())
     resumed.fit(resume=True)
     assert begun.step >= committed, f"{point}: checkpoint {committed} was lost, resumed from {begun.step}"
     assert same(begun.weights, expected[begun.step]), f"{point}: checkpoint {begun.step} is a mixture"
@@ -344,18 +379,27 @@ def kill(times: int, seed: int) -> None:
     """Processes that are killed at the points of saving, rotating and exporting."""
     points: collections.Counter[str] = collections.Counter()
     with tempfile.TemporaryDirectory() as place:
-        keep, config = Keep(), kill_config(Path(place) / "whole")
-        reference = Trainer(make_model(), TRAIN, VALID, config, callbacks=[keep], progress=False)
+        keep = Keep()
+        reference = begin_training(Path(place) / "whole", keep)
         reference.fit()
+        older = Path(place) / "older"
+        make_model(seed=1).save_pretrained(older)
+        null = os.open(os.devnull, os.O_WRONLY)
+        exports = count_calls(lambda killer: export(older, killer))
+        trainings = count_calls(lambda killer: train(Path(place) / "counted", killer, null))
+        order = random.Random(seed)
+        of_export, of_training = every_moment(exports, order), every_moment(trainings, order)
         for number in range(times):
             chance, folder = random.Random(f"{seed} {number}"), Path(place) / str(number)
             if number % 4 == 0:
-                points[kill_export(folder, chance)] += 1
+                points[kill_export(folder, next(of_export), chance)] += 1
             else:
-                points[kill_training(folder, chance, keep.weights, reference)] += 1
+                points[kill_training(folder, next(of_training), chance, keep.weights, reference)] += 1
             shutil.rmtree(folder)
-    killed = sum(count for point, count in points.items() if "not reached" not in point)
-    print(f"kill: {killed} processes killed at {len(points)} points; nothing committed was lost or mixed, all went on")
+    print(
+        f"kill: {times} processes killed at {len(points)} points, among {exports} calls of exporting and {trainings} of "
+        "training; nothing committed was lost or mixed, all went on"
+    )
     for point, count in sorted(points.items()):
         print(f"  {count:4d}  {point}")
 
@@ -445,7 +489,7 @@ def damage(times: int, seed: int) -> None:
         folder = Path(place) / "run"
         trainer = Trainer(make_model(), TRAIN, VALID, kill_config(folder), progress=False)
         trainer.fit()
-        expected = trainer._snapshot()
+        expected = trainer._learner.snapshot(trainer.state)
         newest = max(folder.glob("checkpoint-*"))
         loaders: list[tuple[Path, Callable[[], object]]] = [
             (folder / "best", lambda: LSTMLanguageModel.from_pretrained(folder / "best")),

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm import CheckpointError, History, NonFiniteError, TrainerState
-from zh_lstm_lm.checkpoint import Checkpoint, RunFolder, fingerprint_of
-from zh_lstm_lm.storage import NewerFormatError
+from zh_lstm_lm.checkpoint import Checkpoint, RunFolder
+from zh_lstm_lm.run_description import fingerprint_of
+from zh_lstm_lm.saved_files import NewerFormatError
 
 DESCRIPTION: dict[str, Any] = {
     "options": {"max_epochs": 3, "max_steps": None, "max_minutes": None, "seed": 0, "bptt_len": 35, "run_dir": "a"},

@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 
 import zh_lstm_lm
 from zh_lstm_lm import ConfigError
-from zh_lstm_lm.distributed import Ranks, join_ranks
+from zh_lstm_lm.distributed import join_ranks
+from zh_lstm_lm.ranks import Ranks
 from zh_lstm_lm.training_state import TrainerState
 
 WORKER = Path(__file__).with_name("ranks_worker.py")

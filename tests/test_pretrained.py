@@ -27,7 +27,7 @@ from zh_lstm_lm import (
     VocabularyError,
     ZhLstmLmError,
 )
-from zh_lstm_lm.storage import verify_manifest
+from zh_lstm_lm.saved_files import verify_manifest
 
 FILES = ("config.json", "vocabulary.json", "model.safetensors")
 KINDS: dict[str, dict[str, Any]] = {

@@ -17,19 +17,14 @@ from hypothesis import strategies as st
 
 import zh_lstm_lm
 from zh_lstm_lm import CheckpointError
+from zh_lstm_lm.cache_folder import clear_cache, user_cache_dir
+from zh_lstm_lm.saved_files import MANIFEST, digest, read_bytes, read_json, verify_manifest
 from zh_lstm_lm.storage import (
-    MANIFEST,
     atomic_directory,
     atomic_write,
     check_place,
-    clear_cache,
-    digest,
-    read_bytes,
-    read_json,
     recover_directory,
     remove_directory,
-    user_cache_dir,
-    verify_manifest,
     write_json,
 )
 from zh_lstm_lm.strict_json import to_json

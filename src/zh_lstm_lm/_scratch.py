@@ -9,7 +9,7 @@ import weakref
 import torch
 from torch import Tensor
 
-from zh_lstm_lm.storage import user_cache_dir
+from zh_lstm_lm.cache_folder import user_cache_dir
 
 __all__ = ["scratch_tensor"]
 

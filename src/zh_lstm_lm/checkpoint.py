@@ -9,7 +9,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import logging
 import math
 import re
@@ -18,42 +17,26 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from zh_lstm_lm.errors import CheckpointError, DataError, NonFiniteError
 from zh_lstm_lm.folder_lock import lock_folder
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.model_folder import read_weights, write_model_folder
-from zh_lstm_lm.storage import (
-    NewerFormatError,
-    atomic_directory,
-    clear_litter,
-    read_json,
-    read_versioned,
-    remove_directory,
-    verify_manifest,
-    versioned,
-    write_json,
-)
+from zh_lstm_lm.run_description import IDENTITY, check_same_run
+from zh_lstm_lm.saved_files import NewerFormatError, read_json, read_versioned, verify_manifest, versioned
+from zh_lstm_lm.storage import atomic_directory, clear_litter, remove_directory, write_json
 from zh_lstm_lm.strict_json import to_json
 from zh_lstm_lm.tensor_files import check_kinds, kinds_of, read_kinds, read_tensors, write_tensors
 from zh_lstm_lm.training_state import TrainerState
 
-__all__ = ["Checkpoint", "RunFolder", "fingerprint_of"]
+__all__ = ["Checkpoint", "RunFolder"]
 
 logger = logging.getLogger(__name__)
 
 _FORMAT = 1
 _TENSORS = ("model", "optimizer", "carried")
 _FILES = frozenset({*(f"{name}.safetensors" for name in _TENSORS), "trainer_state.json"})
-_BUDGET = {"max_epochs", "max_steps", "max_minutes"}
-_FREE = {*_BUDGET, "run_dir", "device", "checkpoint_minutes", "keep_last", "learning_rate", "max_rollbacks", "patience"}
-"""Options that may differ in a resumed run."""
-
-_IDENTITY = ("options", "environment", "model", "vocabulary", "train", "valid")
-_SUMMED = 1 << 24  # numbers that are held in memory at once
 _NAME = re.compile(r"checkpoint-\d{8,}")
 
 
@@ -136,50 +119,10 @@ class RunFolder:
             )
 
     def check_same(self, description: Mapping[str, Any]) -> bool:
-        """Holds the run in the folder against what it is now; what may differ and does is warned of.
-
-        Args:
-            description: What the run is now.
-
-        Returns:
-            Whether the budgets are what they were.
-
-        Raises:
-            CheckpointError: The run in the folder is another one.
-        """
-        begun = read_versioned(self.path / "run.json", _FORMAT, required=_IDENTITY, optional=description)
-        try:
-            before, now = begun["options"], description["options"]
-            for key in _IDENTITY[2:]:
-                was, is_ = begun[key], description[key]
-                if key == "model":  # the first ones had no vectors of characters
-                    was, is_ = ({"character_vectors": False, **model} for model in (was, is_))
-                if was != is_:
-                    raise CheckpointError(
-                        f"{self.path}: its run was begun with another {key}; give the same again, or another run_dir"
-                    )
-            for name in now.keys() - _FREE:
-                if name not in before:
-                    logger.warning(
-                        "%s: begun before there was the option %s, goes on with %r", self.path, name, now[name]
-                    )
-                elif before[name] != now[name]:
-                    raise CheckpointError(
-                        f"{self.path}: its run was begun with {name}={before[name]!r}, got {now[name]!r}; "
-                        "give the same again, or another run_dir"
-                    )
-            for name, value in description["environment"].items():
-                if begun["environment"].get(name) != value:
-                    logger.warning(
-                        "%s: begun with %s %s, now %s; results may differ in the last digits",
-                        self.path, name, begun["environment"].get(name), value,
-                    )  # fmt: skip
-            if before.get("learning_rate") != now.get("learning_rate"):
-                rates = before.get("learning_rate"), now.get("learning_rate")
-                logger.warning("%s: begun with learning_rate=%s, goes on with %s", self.path, *rates)
-            return all(before.get(name) == now[name] for name in _BUDGET)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{self.path / 'run.json'}: not a description of a run ({error!r})") from error
+        """Holds the run in the folder against what it is now; see `check_same_run`."""
+        path = self.path / "run.json"
+        begun = read_versioned(path, _FORMAT, required=IDENTITY, optional=description)
+        return check_same_run(begun, description, folder=self.path)
 
     def newest(self, like: Checkpoint) -> Checkpoint:
         """Loads the newest checkpoint that is whole; newer ones that are not are passed over with a warning.
@@ -315,11 +258,3 @@ def _load(folder: Path, like: Checkpoint) -> Checkpoint:
             f"{path}: window {state.window} of {state.steps_per_epoch}, the run has {like.state.steps_per_epoch}"
         )
     return Checkpoint(state, *tensors)
-
-
-def fingerprint_of(tensor: Tensor) -> str:
-    """The SHA-256 sum of a tensor's shape and values."""
-    sha256 = hashlib.sha256()
-    for part in torch.split(tensor, _SUMMED):  # a long text may lie in a file
-        sha256.update(save_tensors({"values": part.contiguous()}))
-    return sha256.hexdigest()

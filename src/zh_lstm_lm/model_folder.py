@@ -7,15 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from zh_lstm_lm.errors import CheckpointError, ConfigError, VocabularyError
-from zh_lstm_lm.storage import (
-    MANIFEST,
-    atomic_directory,
-    read_json,
-    read_versioned,
-    recover_directory,
-    verify_manifest,
-    versioned,
-)
+from zh_lstm_lm.saved_files import MANIFEST, read_json, read_versioned, verify_manifest, versioned
+from zh_lstm_lm.storage import atomic_directory, recover_directory
 from zh_lstm_lm.strict_json import to_json
 from zh_lstm_lm.tensor_files import check_kinds, kinds_of, read_kinds, read_tensors, write_tensors
 from zh_lstm_lm.tokenizers.base import Tokenizer

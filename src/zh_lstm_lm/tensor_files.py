@@ -13,7 +13,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from zh_lstm_lm.errors import CheckpointError
-from zh_lstm_lm.storage import check_regular, read_bytes
+from zh_lstm_lm.saved_files import check_regular, read_bytes
 from zh_lstm_lm.strict_json import parse_json
 
 __all__ = ["TensorKind", "check_kinds", "kinds_of", "read_kinds", "read_tensors", "write_tensors"]

@@ -19,7 +19,8 @@ from safetensors.torch import save as save_tensors
 from zh_lstm_lm.errors import CheckpointError, DataError
 from zh_lstm_lm.generation import GenerationState
 from zh_lstm_lm.interruption import catch_interruption
-from zh_lstm_lm.storage import atomic_write, read_bytes
+from zh_lstm_lm.saved_files import read_bytes
+from zh_lstm_lm.storage import atomic_write
 from zh_lstm_lm.written_text import WrittenText
 
 __all__ = ["write_text_file"]

@@ -18,18 +18,12 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm._config import check_choice, check_integer, check_number, check_type
+from zh_lstm_lm.cache_folder import user_cache_dir
 from zh_lstm_lm.errors import CheckpointError, DataError
 from zh_lstm_lm.interruption import catch_interruption
+from zh_lstm_lm.saved_files import read_bytes, read_versioned, verify_manifest, versioned
 from zh_lstm_lm.segmentation import SEGMENTATION_FORMAT, DocumentSpan, cache_key, document_of, number_tokens
-from zh_lstm_lm.storage import (
-    atomic_directory,
-    read_bytes,
-    read_versioned,
-    remove_directory,
-    user_cache_dir,
-    verify_manifest,
-    versioned,
-)
+from zh_lstm_lm.storage import atomic_directory, remove_directory
 from zh_lstm_lm.strict_json import to_json
 from zh_lstm_lm.text.cleaning import check_cleaning
 from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents, survey_files
@@ -360,7 +354,8 @@ def _check_stored(tokens: Tensor, lexicon: list[str], spans: list[DocumentSpan])
     """Makes sure that the parts of a stream fit, whoever wrote them; raises ValueError."""
     position = 0
     for span in spans:
-        if type(span.stop) is not int or span.start != position or not position < span.stop <= len(tokens):
+        whole = type(span.start) is int and type(span.stop) is int
+        if not whole or span.start != position or not position < span.stop <= len(tokens):
             raise ValueError("its documents do not follow one another")
         if tokens[span.stop - 1]:
             raise ValueError("a document does not end with a paragraph end")

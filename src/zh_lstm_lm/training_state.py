@@ -9,7 +9,8 @@ from typing import Any, get_type_hints
 
 from zh_lstm_lm.errors import CheckpointError, DataError
 from zh_lstm_lm.history_plot import plot_history
-from zh_lstm_lm.storage import atomic_write, read_bytes
+from zh_lstm_lm.saved_files import read_bytes
+from zh_lstm_lm.storage import atomic_write
 from zh_lstm_lm.strict_json import parse_json
 
 __all__ = ["History", "LearningCurve", "TrainerState"]

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, SupportsIndex
 
@@ -11,21 +12,24 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm._config import check_choice, check_integer, check_type
-from zh_lstm_lm._scratch import scratch_tensor
 from zh_lstm_lm.coverage import CoverageReport, measure_coverage
-from zh_lstm_lm.errors import ConfigError, DataError, VocabularyError
+from zh_lstm_lm.errors import DataError, VocabularyError
 from zh_lstm_lm.segmentation import PARAGRAPH_END
+from zh_lstm_lm.spelling_table import SpellingTable
 from zh_lstm_lm.text.normalization import check_normalization
 from zh_lstm_lm.token_stream import TokenStream
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
-from zh_lstm_lm.tokenizers.probe import cut_probe, warn_of_mismatch
-from zh_lstm_lm.tokenizers.registry import get_tokenizer, restore_tokenizer
+from zh_lstm_lm.tokenizers.probe import warn_of_mismatch
+from zh_lstm_lm.tokenizers.registry import get_tokenizer
+from zh_lstm_lm.tokenizers.saved_tokenizer import describe_tokenizer, is_users_own, tokenizer_of
+from zh_lstm_lm.vocabulary_choice import choose_tokens
 
 __all__ = ["BOS", "UNK", "Vocabulary"]
 
 BOS = "<bos>"
 UNK = "<unk>"
 _UNKNOWN = ("characters", "unk")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Vocabulary:
@@ -105,7 +109,7 @@ class Vocabulary:
                 raise VocabularyError(f"byte {token} is out of range or stands twice")
             self._byte_ids[token] = token_id
         else:
-            if not token or token in self._ids or not _is_encodable(token):
+            if not token or token in self._ids or _SURROGATE.search(token):
                 raise VocabularyError(f"the token {token!a} is empty, stands twice, or holds a lone surrogate")
             self._ids[token] = token_id
         self._tokens.append(token)
@@ -130,30 +134,11 @@ class Vocabulary:
         check_type("stream", stream, TokenStream)
         check_choice("unknown", unknown, _UNKNOWN)
         check_integer("min_freq", min_freq, minimum=1)
-        fixed = 2 + 256 if unknown == "characters" else 3
         check_integer("max_size", max_size, minimum=1, optional=True)
-        if max_size is not None and max_size <= fixed:
-            raise ConfigError(
-                f"max_size must be greater than {fixed}, the number of special tokens"
-                f"{' and bytes' if unknown == 'characters' else ''}, got {max_size}"
-            )
-        counts = stream.token_counts().tolist()
-        counted = {token: count for token, count in zip(stream.lexicon, counts, strict=True) if count}
-        room = len(counted) + fixed if max_size is None else max_size - fixed
-        if unknown == "unk":
-            words = [token for token, count in counted.items() if count >= min_freq and token != PARAGRAPH_END]
-            chosen: list[str | int] = list(_most_frequent(words, counted, room))
-        else:
-            in_text: dict[str, int] = {}
-            for token, count in counted.items():
-                for character in token:
-                    in_text[character] = in_text.get(character, 0) + count
-            in_text.pop(PARAGRAPH_END, None)
-            words = [token for token, count in counted.items() if count >= min_freq and len(token) > 1]
-            if max_size is None:
-                room = len(in_text) + len(words)
-            characters = _most_frequent(in_text, in_text, max(room - len(words), room // 2))
-            chosen = [*range(256), *characters, *_most_frequent(words, counted, room - len(characters))]
+        spells = unknown == "characters"
+        chosen = choose_tokens(
+            stream, min_freq=min_freq, max_size=max_size, num_special=2 if spells else 3, spells=spells
+        )
         draft = cls(chosen, tokenizer=stream.tokenizer, unknown=unknown)
         spelled = draft.count_ids(stream)
         order = sorted(
@@ -356,21 +341,11 @@ class Vocabulary:
         Returns:
             The ids. **Shape:** (number of ids,), int32.
         """
-        table = _SpellingTable(self, stream.lexicon)
-        ids = scratch_tensor(table.total(stream.token_counts()) + stream.num_documents)
-        position = 0
-        for span in stream.documents:
-            ids[position] = self.bos_id
-            position += 1
-            for numbers in stream._part([span]).numbers():
-                spelled = table.spell(numbers)
-                ids[position : position + len(spelled)] = spelled
-                position += len(spelled)
-        return ids
+        return SpellingTable(stream, self.spell).encode(self.bos_id)
 
     def count_ids(self, stream: TokenStream) -> list[int]:
         """How often each id occurs in a stream (``<bos>`` once a document)."""
-        counts = _SpellingTable(self, stream.lexicon).count(stream.token_counts(), len(self))
+        counts = SpellingTable(stream, self.spell).count(len(self))
         counts[self.bos_id] = stream.num_documents
         result: list[int] = counts.tolist()
         return result
@@ -416,21 +391,15 @@ class Vocabulary:
         return hashlib.sha256(json.dumps(what).encode("utf-8")).hexdigest()
 
     @cached_property
-    def _probe(self) -> list[str] | None:
-        """What the tokenizer makes of the probe text."""
-        return cut_probe(self.tokenizer)
+    def _saved_tokenizer(self) -> dict[str, Any]:
+        return describe_tokenizer(self.tokenizer)
 
     def to_dict(self) -> dict[str, Any]:
         """The vocabulary as plain JSON values."""
         return {
             "unknown": self.unknown,
             "normalize": self.normalize,
-            "tokenizer": {
-                "name": self.tokenizer.name,
-                "options": self.tokenizer.options,
-                "fingerprint": self.tokenizer.fingerprint,
-                "probe": self._probe,
-            },
+            "tokenizer": self._saved_tokenizer,
             "tokens": self._tokens[self._num_special :],
             "counts": self.counts,
         }
@@ -438,8 +407,7 @@ class Vocabulary:
     @staticmethod
     def needs_tokenizer(values: Mapping[str, Any]) -> bool:
         """Whether a saved vocabulary was made with a tokenizer object of its user's, which cannot be saved."""
-        saved = values.get("tokenizer")
-        return isinstance(saved, dict) and "name" in saved and saved["name"] is None
+        return is_users_own(values.get("tokenizer"))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], *, tokenizer: "str | Tokenizer | None" = None) -> "Vocabulary":
@@ -460,16 +428,9 @@ class Vocabulary:
         """
         try:
             saved = values["tokenizer"]
-            if tokenizer is None and cls.needs_tokenizer(values):
-                raise VocabularyError(
-                    "this vocabulary was made with a tokenizer object of its user's; give the same one, as in "
-                    "from_pretrained(path, tokenizer=…)"
-                )
-            if tokenizer is None or isinstance(tokenizer, str):
-                tokenizer = restore_tokenizer(tokenizer or saved["name"], {**saved["options"]})
             vocabulary = cls(
                 values["tokens"],
-                tokenizer=tokenizer,
+                tokenizer=tokenizer_of(saved, tokenizer),
                 unknown=values["unknown"],
                 normalize=values["normalize"],
                 counts=values["counts"],
@@ -480,47 +441,9 @@ class Vocabulary:
             raise VocabularyError(f"not a saved vocabulary: {error!r} is missing or of a wrong type") from error
 
 
-class _SpellingTable:
-    """For each token of a stream's lexicon the ids that spell it, as flat tensors."""
-
-    def __init__(self, vocabulary: Vocabulary, lexicon: Sequence[str]) -> None:
-        spellings = [vocabulary.spell(token) for token in lexicon]
-        self._lengths = torch.tensor([len(ids) for ids in spellings])
-        self._starts = self._lengths.cumsum(0) - self._lengths
-        self._ids = torch.tensor([token_id for ids in spellings for token_id in ids], dtype=torch.int32)
-
-    def spell(self, numbers: Tensor) -> Tensor:
-        """Lexicon numbers to ids. **Shape:** (tokens,) to (ids,)."""
-        numbers = numbers.long()
-        lengths = self._lengths[numbers]
-        ends = lengths.cumsum(0)
-        total = int(ends[-1]) if len(ends) else 0
-        shift = self._starts[numbers] - (ends - lengths)  # from place in the output to place in the table
-        return self._ids[torch.repeat_interleave(shift, lengths, output_size=total) + torch.arange(total)]
-
-    def total(self, counts: Tensor) -> int:
-        """The number of ids where each token of the lexicon occurs `counts` times."""
-        return int((self._lengths * counts).sum())
-
-    def count(self, counts: Tensor, size: int) -> Tensor:
-        """How often each id occurs where each token of the lexicon occurs `counts` times. **Shape:** (size,)."""
-        repeated = torch.repeat_interleave(counts, self._lengths)
-        return torch.zeros(size, dtype=torch.int64).index_add_(0, self._ids.long(), repeated)
-
-
-def _most_frequent(tokens: Iterable[str], counts: dict[str, int], limit: int) -> list[str]:
-    return sorted(tokens, key=lambda token: (-counts[token], token))[: max(limit, 0)]
-
-
-def _is_encodable(text: str) -> bool:
-    """Whether a string is free of lone surrogates."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
 def _check_encodable(text: str) -> None:
-    if not _is_encodable(text):
-        place = next(place for place, character in enumerate(text) if not _is_encodable(character))
+    if surrogate := _SURROGATE.search(text):
         raise DataError(
-            f"character {place} is a lone surrogate ({text[place]!a}), which is no text; "
+            f"character {surrogate.start()} is a lone surrogate ({surrogate[0]!a}), which is no text; "
             "decode the bytes that it came from properly, or take it out"
         )

@@ -26,7 +26,8 @@ class WordEmbedding(nn.Embedding):
     """
 
     def __init__(self, vocabulary: Vocabulary, embedding_dim: int, *, characters: bool = True) -> None:
-        super().__init__(len(vocabulary), embedding_dim)
+        # Its own first weights are not wanted, and on the meta device drawing them loads PyTorch's compiler.
+        super().__init__(len(vocabulary), embedding_dim, _weight=torch.empty(len(vocabulary), embedding_dim))
         self.characters: nn.Parameter | None = None
         if characters:
             spellings, num_characters = _spell(vocabulary)

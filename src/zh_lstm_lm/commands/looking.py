@@ -70,7 +70,7 @@ def _inspect(parsed: argparse.Namespace) -> int:
 def _cache(parsed: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from zh_lstm_lm.storage import clear_cache, user_cache_dir
+    from zh_lstm_lm.cache_folder import clear_cache, user_cache_dir
 
     folder = Path(parsed.cache_dir) if parsed.cache_dir else user_cache_dir()
     files = [file for file in folder.rglob("*") if file.is_file()]

@@ -14,15 +14,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from zh_lstm_lm.cache_folder import user_cache_dir
 from zh_lstm_lm.errors import CheckpointError
-from zh_lstm_lm.storage import (
-    atomic_directory,
-    read_versioned,
-    remove_directory,
-    user_cache_dir,
-    verify_manifest,
-    versioned,
-)
+from zh_lstm_lm.saved_files import read_versioned, verify_manifest, versioned
+from zh_lstm_lm.storage import atomic_directory, remove_directory
 from zh_lstm_lm.strict_json import to_json
 
 __all__ = ["JiebaDictionary"]

@@ -1,5 +1,5 @@
 from zh_lstm_lm import TokenStream, Vocabulary
-from zh_lstm_lm.run_records import describe_texts
+from zh_lstm_lm.run_description import describe_texts
 
 
 def test_the_sum_of_the_held_out_text_does_not_depend_on_how_it_is_cut(texts: list[str]) -> None:

@@ -1,0 +1,38 @@
+"""The folder of what can be made again: segmented text, dictionaries, room for large tensors."""
+
+import os
+import sys
+from pathlib import Path
+
+from zh_lstm_lm.storage import cannot_write, remove_directory
+
+__all__ = ["clear_cache", "user_cache_dir"]
+
+_CACHED = ("streams", "dictionaries", "scratch")
+
+
+def user_cache_dir() -> Path:
+    """The folder for what can be made again: ``$ZH_LSTM_LM_CACHE``, or the platform's cache folder."""
+    if os.environ.get("ZH_LSTM_LM_CACHE"):
+        return Path(os.environ["ZH_LSTM_LM_CACHE"])
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "zh-lstm-lm"
+
+
+def clear_cache(folder: Path) -> None:
+    """Removes everything that this library keeps in a cache folder, and nothing else.
+
+    Raises:
+        CheckpointError: Something cannot be removed.
+    """
+    for kept in _CACHED:
+        try:
+            if (folder / kept).is_dir():
+                remove_directory(folder / kept)
+        except OSError as error:
+            cannot_write(folder / kept, error)
