@@ -222,13 +222,12 @@ EXCEPTIONS = {  # each is what the module is for
 
 def full_names(tree: ast.Module) -> dict[str, str]:
     """What each imported name of a module stands for."""
-    names = {}
+    names: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names.update(
-                (alias.asname or alias.name.split(".")[0], alias.name if alias.asname else alias.name.split(".")[0])
-                for alias in node.names
-            )
+            for alias in node.names:
+                root = alias.name.split(".")[0]
+                names[alias.asname or root] = alias.name if alias.asname else root
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.update((alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names)
     return names
@@ -253,7 +252,7 @@ def offences(tree: ast.Module) -> set[str]:
             return before and f"{before}.{node.attr}"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
             before, name = full_name(node.args[0]), node.args[1]
-            return (before and isinstance(name, ast.Constant) and f"{before}.{name.value}") or ""
+            return f"{before}.{name.value!r}".replace("'", "") if before and isinstance(name, ast.Constant) else ""
         return ""
 
     def is_module(node: ast.AST) -> bool:
