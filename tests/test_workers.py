@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -125,6 +126,25 @@ def test_a_script_needs_no_main_guard(tmp_path: Path, from_stdin: bool) -> None:
     expected = sum(len((tmp_path / name).read_text(encoding="utf-8").replace("　", "")) for name in ("a.txt", "b.txt"))
 
     assert run_script(script, tmp_path, from_stdin=from_stdin) == f"once\n{expected}\n"
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_tokens_are_the_same_in_a_process_of_every_start_method(tmp_path: Path, method: str) -> None:
+    write_novels(tmp_path)
+    script = (
+        "import multiprocessing\n"
+        "from zh_lstm_lm import TokenStream\n"
+        "def read():\n"
+        "    stream = TokenStream.from_files('a.txt', tokenizer='characters', workers=2, cache_dir='cache')\n"
+        "    print(''.join(stream), end='')\n"
+        "if __name__ == '__main__':\n"
+        f"    process = multiprocessing.get_context({method!r}).Process(target=read)\n"
+        "    process.start()\n"
+        "    process.join()\n"
+    )
+    alone = TokenStream.from_files(tmp_path / "a.txt", tokenizer="characters", workers=1, cache_dir=tmp_path / "one")
+
+    assert run_script(script, tmp_path, from_stdin=False) == "".join(alone)
 
 
 def test_workers_import_nothing_from_the_folder_they_start_in(tmp_path: Path) -> None:
