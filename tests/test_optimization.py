@@ -25,6 +25,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 BETAS = (0.9, 0.99)
+every_mean = pytest.mark.parametrize("betas", [BETAS, (0.0, 0.999)], ids=["with a mean", "without"])
 
 
 def make(vocabulary: Vocabulary, kind: str) -> LSTMLanguageModel:
@@ -138,31 +139,35 @@ def test_the_embedding_is_sparse_inside_the_block_only(vocabulary: Vocabulary) -
 
 
 class NumpyAdam:
-    """Adam for one weight; with `lazy`, rows without a gradient keep their weight and running means."""
+    """Adam for one weight; with `lazy`, rows without a gradient keep all, and the others' squares are averaged."""
 
-    def __init__(self, weight: Tensor, *, lazy: bool) -> None:
+    def __init__(self, weight: Tensor, *, betas: tuple[float, float], lazy: bool) -> None:
         self.weight: npt.NDArray[np.float64] = weight.detach().double().numpy().copy()
         self.mean, self.square = np.zeros_like(self.weight), np.zeros_like(self.weight)
-        self.lazy, self.steps = lazy, 0
+        self.betas, self.lazy, self.steps = betas, lazy, 0
 
     def step(self, gradient: Tensor, learning_rate: float, rows: list[int]) -> None:
         self.steps += 1
         g = gradient.double().numpy()
-        mean = BETAS[0] * self.mean + (1 - BETAS[0]) * g
-        square = BETAS[1] * self.square + (1 - BETAS[1]) * g**2
-        corrected = mean / (1 - BETAS[0] ** self.steps), square / (1 - BETAS[1] ** self.steps)
+        mean = self.betas[0] * self.mean + (1 - self.betas[0]) * g
+        squares = np.broadcast_to((g**2).mean(axis=1, keepdims=True), g.shape) if self.lazy else g**2
+        square = self.betas[1] * self.square + (1 - self.betas[1]) * squares
+        corrected = mean / (1 - self.betas[0] ** self.steps), square / (1 - self.betas[1] ** self.steps)
         weight = self.weight - learning_rate * corrected[0] / (np.sqrt(corrected[1]) + 1e-8)
         updated = rows if self.lazy else slice(None)
         for old, new in ((self.weight, weight), (self.mean, mean), (self.square, square)):
             old[updated] = new[updated]
 
 
+@every_mean
 @every_kind
-def test_steps_equal_adam_written_out_and_lazy_rows_wait(vocabulary: Vocabulary, kind: str) -> None:
+def test_steps_equal_adam_written_out_and_lazy_rows_wait(
+    vocabulary: Vocabulary, kind: str, betas: tuple[float, float]
+) -> None:
     model = make(vocabulary, kind)
-    optimizer = Optimizer(model, betas=BETAS)
+    optimizer = Optimizer(model, betas=betas)
     expected = {
-        name: NumpyAdam(parameter, lazy=kind != "tied" and name.startswith("embedding."))
+        name: NumpyAdam(parameter, betas=betas, lazy=kind != "tied" and name.startswith("embedding."))
         for name, parameter in model.named_parameters()
     }
     before = model.embedding.weight.detach().clone()
@@ -194,10 +199,13 @@ def steps(
         optimizer.step(0.01)
 
 
+@every_mean
 @every_kind
-def test_a_restored_optimizer_takes_the_same_steps_to_the_bit(vocabulary: Vocabulary, kind: str) -> None:
+def test_a_restored_optimizer_takes_the_same_steps_to_the_bit(
+    vocabulary: Vocabulary, kind: str, betas: tuple[float, float]
+) -> None:
     model, windows = make(vocabulary, kind), batches(vocabulary)
-    optimizer = Optimizer(model, betas=BETAS)
+    optimizer = Optimizer(model, betas=betas)
     steps(model, optimizer, windows, 3)
     saved = safetensors.torch.save(optimizer.state_tensors())
     weights = copy.deepcopy(model.state_dict())
@@ -206,7 +214,7 @@ def test_a_restored_optimizer_takes_the_same_steps_to_the_bit(vocabulary: Vocabu
 
     resumed = make(vocabulary, kind)
     resumed.load_state_dict(weights)
-    restored = Optimizer(resumed, betas=BETAS)
+    restored = Optimizer(resumed, betas=betas)
     restored.load_state_tensors(safetensors.torch.load(saved))
     steps(resumed, restored, iter(ahead), 2)
     for name, weight in model.state_dict().items():
@@ -217,7 +225,7 @@ def test_a_restored_optimizer_takes_the_same_steps_to_the_bit(vocabulary: Vocabu
 
     forgetful = make(vocabulary, kind)
     forgetful.load_state_dict(weights)
-    steps(forgetful, Optimizer(forgetful, betas=BETAS), iter(ahead), 2)
+    steps(forgetful, Optimizer(forgetful, betas=betas), iter(ahead), 2)
     assert not torch.equal(forgetful.embedding.weight, model.embedding.weight), "the state matters"
 
 
@@ -245,7 +253,19 @@ def test_the_state_is_named_after_the_parameters(vocabulary: Vocabulary, kind: s
     assert {name.rpartition("/")[0] for name in tensors} == set(dict(model.named_parameters()))
     for name, parameter in model.named_parameters():
         assert tensors[f"{name}/exp_avg"].shape == parameter.shape
+        by_rows = name.startswith("embedding.") and kind != "tied"
+        assert tensors[f"{name}/exp_avg_sq"].shape == ((len(parameter), 1) if by_rows else parameter.shape)
         assert float(tensors[f"{name}/step"]) == 1
+
+
+def test_a_table_by_rows_keeps_one_number_a_row(vocabulary: Vocabulary) -> None:
+    model = make(vocabulary, "adaptive")
+    optimizer = Optimizer(model, betas=(0.0, 0.999))
+    steps(model, optimizer, batches(vocabulary), 1)
+    kept = {
+        key: tensor.shape for key, tensor in optimizer.state_tensors().items() if key.startswith("embedding.weight")
+    }
+    assert kept == {"embedding.weight/step": (), "embedding.weight/exp_avg_sq": (len(vocabulary), 1)}
 
 
 # --- the learning rate --------------------------------------------------------------------------------------------

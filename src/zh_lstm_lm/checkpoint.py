@@ -240,7 +240,7 @@ def _load(folder: Path, like: Checkpoint) -> Checkpoint:
     check_kinds(folder, kinds["model"], kinds_of(like.model), by="the model")
     for key, kind in kinds["optimizer"].items():
         weight = like.model.get(key.rpartition("/")[0])
-        if weight is None or kind.shape not in ((), weight.shape):
+        if weight is None or kind.shape not in ((), weight.shape, (len(weight), 1)):  # a step, a mean, or one by rows
             raise CheckpointError(f"{folder}: the optimizer's {key:.200}, {kind}, belongs to no weight")
     expected = kinds_of(like.carried)
     if kinds["carried"].keys() == {"generator"}:  # as at the start of an epoch

@@ -1,4 +1,4 @@
-"""How weights are updated: Adam (lazy for the embedding), clipping, and the learning rate as a function of the step."""
+"""How weights are updated: Adam (by rows for the embedding), clipping, and the learning rate as a function of the step."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,6 +29,51 @@ def sparse_embedding(model: LSTMLanguageModel) -> Iterator[None]:
         model.embedding.sparse = before
 
 
+class RowAdam(torch.optim.Optimizer):
+    """Adam for tables of which an update touches few rows: the others stay as they are, and so do their means.
+
+    The mean of squares is one number a row, as in FBGEMM's partial row-wise Adam, and no mean of the gradient is kept
+    where its decay is 0: the table then needs next to no memory beside its own, and trains as well as with all of Adam's.
+
+    Args:
+        tables: Weights with sparse gradients. **Shape:** (rows, width) each.
+        betas: Decay of the running means of the gradient and of its square.
+        eps: Added to the root of the latter.
+    """
+
+    def __init__(self, tables: Iterable[nn.Parameter], *, betas: tuple[float, float], eps: float = 1e-8) -> None:
+        super().__init__(tables, {"lr": 1e-3, "betas": betas, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Updates the rows that have a gradient."""
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for table in group["params"]:
+                if table.grad is None:
+                    continue
+                gradient = table.grad.coalesce()
+                rows, values = gradient._indices()[0], gradient._values()
+                state = self.state[table]
+                if not state:
+                    state["step"], state["exp_avg_sq"] = 0, table.new_zeros(len(table), 1)
+                    if beta1:
+                        state["exp_avg"] = torch.zeros_like(table)
+                state["step"] += 1
+                squares = values.square().mean(dim=1, keepdim=True)
+                root = _advance(state["exp_avg_sq"], rows, squares, beta2).sqrt_().add_(group["eps"])
+                mean = _advance(state["exp_avg"], rows, values, beta1) if beta1 else values
+                rate = group["lr"] * math.sqrt(1 - beta2 ** state["step"]) / (1 - beta1 ** state["step"])
+                table.index_add_(0, rows, mean / root, alpha=-rate)
+
+
+def _advance(mean: Tensor, rows: Tensor, values: Tensor, decay: float) -> Tensor:
+    """Moves some rows of a running mean towards new values, and returns a copy of them."""
+    moved = mean.index_select(0, rows).lerp_(values, 1 - decay)
+    mean.index_copy_(0, rows, moved)
+    return moved
+
+
 class Optimizer:
     """Adam (Kingma and Ba, 2015); rows of the embedding are updated only when they occur, at three times the rate.
 
@@ -45,14 +90,14 @@ class Optimizer:
         dense = [parameter for parameter in self._names if not any(parameter is other for other in lazy)]
         self._optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(dense, betas=betas, fused=True)]
         if lazy:
-            self._optimizers.append(torch.optim.SparseAdam(lazy, betas=betas))
+            self._optimizers.append(RowAdam(lazy, betas=betas))
 
     def step(self, learning_rate: float) -> None:
         """Updates the weights from their gradients, and drops the gradients."""
         for optimizer in self._optimizers:
-            lazy = isinstance(optimizer, torch.optim.SparseAdam)
+            by_rows = isinstance(optimizer, RowAdam)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate * (_EMBEDDING_RATE if lazy else 1.0)
+                group["lr"] = learning_rate * (_EMBEDDING_RATE if by_rows else 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
@@ -74,7 +119,7 @@ class Optimizer:
                 name, _, field = key.rpartition("/")
                 parameter = parameters[name]
                 if id(parameter) in owned:
-                    counter = field == "step" and isinstance(optimizer, torch.optim.SparseAdam)
+                    counter = field == "step" and isinstance(optimizer, RowAdam)
                     kept = int(value) if counter else value.to(parameter.device, copy=True)
                     optimizer.state[parameter][field] = kept
 

@@ -10,7 +10,7 @@ __all__ = ["spell_some_hapaxes"]
 
 _SPELLED_SHARE = 4  # every fourth
 _MIN_IDS = 20_000  # in a shorter text every character is needed for what it is
-_BLOCK = 1 << 22
+_BLOCK = 1 << 20
 
 
 def spell_some_hapaxes(ids: Tensor, vocabulary: Vocabulary) -> Tensor:
@@ -30,12 +30,14 @@ def spell_some_hapaxes(ids: Tensor, vocabulary: Vocabulary) -> Tensor:
     """
     if vocabulary.unknown != "characters" or len(ids) < _MIN_IDS:
         return ids
-    once = (torch.bincount(ids, minlength=len(vocabulary)) == 1).nonzero().squeeze(1).tolist()
+    blocks = torch.split(ids, _BLOCK)  # a long text may lie in a file
+    counts = sum(torch.bincount(block, minlength=len(vocabulary)) for block in blocks)
+    once = torch.as_tensor(counts == 1).nonzero().squeeze(1).tolist()
     characters = [token_id for token_id in once if vocabulary.is_character(token_id)]
     chosen = torch.tensor(characters[::_SPELLED_SHARE], dtype=ids.dtype)
     places = [
         number * _BLOCK + place
-        for number, block in enumerate(torch.split(ids, _BLOCK))  # a long text may lie in a file
+        for number, block in enumerate(blocks)
         for place in torch.isin(block, chosen).nonzero().squeeze(1).tolist()
     ]
     spellings = [vocabulary.spell_in_bytes(vocabulary.id_to_token(int(ids[place]))) for place in places]
