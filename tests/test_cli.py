@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from zh_lstm_lm import LSTMLanguageModel, TokenStream, evaluate
+from zh_lstm_lm import LSTMLanguageModel, TokenStream, evaluate, novelty
 from zh_lstm_lm.cli import main
 
 SMALL = ["--tokenizer", "characters", "--embedding-dim", "8", "--hidden-size", "16", "--min-freq", "1"]
@@ -123,6 +124,29 @@ def test_generate_prints_and_writes_the_same_text(
     assert shown.startswith("展昭")
     assert main(["generate", *options, "--output", str(tmp_path / "text.txt")]) == 0
     assert (tmp_path / "text.txt").read_text(encoding="utf-8") == shown[:-1]
+
+
+def test_what_was_copied_is_told_beside_what_was_generated(
+    trained: Path, novels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "text.txt"
+    command = ["generate", str(trained), "--prompt", "展昭", "--max-characters", "80", "--novelty", str(novels)]
+    assert main([*command, "--output", str(path)]) == 0
+    expected = novelty(path.read_text(encoding="utf-8"), TokenStream.from_files(novels, tokenizer="characters"))
+    assert (tmp_path / "text.txt.novelty.txt").read_text(encoding="utf-8") == f"{expected}\n"
+    capsys.readouterr()
+    assert main(command) == 0
+    shown = capsys.readouterr()
+    assert shown.out == path.read_text(encoding="utf-8") + "\n"
+    assert str(expected) in shown.err
+    assert main([*command, "--interactive"]) == 2
+    assert "--novelty looks at a text that is complete" in capsys.readouterr().err
+
+
+def test_the_model_card_tells_what_the_models_writing_copies(trained: Path) -> None:
+    card = (trained / "README.md").read_text(encoding="utf-8")
+    assert re.search(r"- novelty: longest copy \d+ of [\d,]+ characters; new n-grams of words 1: \d+\.\d%", card)
+    assert LSTMLanguageModel.from_pretrained(trained).training_summary["novelty"] in card
 
 
 def test_rare_characters_print_on_a_narrow_console(trained: Path) -> None:

@@ -7,7 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from zh_lstm_lm import LSTMLanguageModel, TokenStream, evaluate, novelty, rescore, score, suggest
+from zh_lstm_lm import (
+    LSTMLanguageModel,
+    ModelConfig,
+    TokenStream,
+    Vocabulary,
+    evaluate,
+    evaluate_dynamically,
+    evaluate_with_cache,
+    novelty,
+    rescore,
+    score,
+    suggest,
+)
 from zh_lstm_lm.cli import main
 
 Shown = Callable[..., str]
@@ -15,8 +27,6 @@ Shown = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory, vocabulary: object) -> Path:
-    from zh_lstm_lm import ModelConfig
-
     folder = tmp_path_factory.mktemp("saved") / "tiny"
     LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=8, hidden_size=8)).save_pretrained(folder)  # type: ignore[arg-type]
     return folder
@@ -88,6 +98,30 @@ def test_evaluate_shows_error_bars(saved: Path, lines: Path, shown: Shown) -> No
     ).error_bars
     assert bars is not None
     assert f"{bars.perplexity[0]:,.2f} to {bars.perplexity[1]:,.2f}" in out[1]
+
+
+def test_evaluate_adapts_in_the_way_that_is_asked_for(saved: Path, lines: Path, shown: Shown) -> None:
+    stream = TokenStream.from_files(lines, tokenizer="characters", normalize="none")
+    model = loaded(saved)
+    for option, expected in (
+        (["--dynamic"], evaluate_dynamically(model, stream)),
+        (["--cache"], evaluate_with_cache(model, stream)),
+        (["--temperature", "1.5"], evaluate(model, stream, temperature=1.5)),
+    ):
+        assert f"{expected.bits_per_character:.4f} bits/character" in shown("evaluate", saved, lines, *option)
+
+
+def test_a_closed_vocabulary_has_its_perplexity_without_unknown_words(
+    tmp_path: Path, lines: Path, shown: Shown, stream: TokenStream
+) -> None:
+    vocabulary = Vocabulary.from_stream(stream, min_freq=2, unknown="unk")
+    LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=8, hidden_size=8)).save_pretrained(tmp_path / "closed")
+    result = evaluate(
+        loaded(tmp_path / "closed"), TokenStream.from_files(lines, tokenizer="characters", normalize="none")
+    )
+    assert f"({result.perplexity_excluding_unknown:,.2f} without <unk>)" in shown(
+        "evaluate", tmp_path / "closed", lines
+    )
 
 
 CANDIDATES = [("utt1", -3.0, "展昭道"), ("utt1", -2.0, "展兆道"), ("utt2", -1.0, "酒好喝")]

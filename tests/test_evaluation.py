@@ -150,6 +150,45 @@ def test_a_closed_vocabulary_gives_the_unknown_rate_in_place_of_bits_per_charact
     assert evaluate(model, TokenStream.from_texts(["展昭\n"], tokenizer="characters")).unknown_rate == 0.0
 
 
+def test_perplexity_is_told_with_and_without_unknown_words(
+    tiny: LSTMLanguageModel, texts: list[str], stream: TokenStream
+) -> None:
+    vocabulary = Vocabulary.from_stream(stream, min_freq=2, unknown="unk")
+    model = LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=4, hidden_size=4))
+    scored = [score(model, text) for text in texts]
+    known = [
+        log_prob
+        for one in scored
+        for token, log_prob in zip(one.tokens, one.log_probs, strict=True)
+        if token != "<unk>"
+    ]
+    result = evaluate(model, stream)
+    assert len(known) < result.num_tokens
+    assert result.perplexity_excluding_unknown == pytest.approx(math.exp(-math.fsum(known) / len(known)), rel=1e-5)
+    assert result.perplexity_excluding_unknown != pytest.approx(result.perplexity, rel=1e-3)
+    for one in scored:
+        mine = [value for token, value in zip(one.tokens, one.log_probs, strict=True) if token != "<unk>"]
+        assert one.perplexity_excluding_unknown == pytest.approx(math.exp(-math.fsum(mine) / len(mine)), rel=1e-5)
+    spelled = evaluate(tiny, stream)
+    assert spelled.perplexity_excluding_unknown == spelled.perplexity
+    assert score(model, "龘").perplexity_excluding_unknown == math.inf  # nothing is left to measure
+
+
+@pytest.mark.parametrize("output", ["full", "adaptive"])
+def test_temperature_divides_the_logits_of_all_tokens(vocabulary: Vocabulary, texts: list[str], output: str) -> None:
+    model = LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=6, hidden_size=8, dropout=0.5, output=output))
+    ids = torch.tensor([[0, *vocabulary.encode(texts[0])]])
+    with torch.inference_mode():
+        log_probs = (model(ids[:, :-1])[0][0].double() / 1.7).log_softmax(-1)
+    expected = float(log_probs.gather(1, ids[0, 1:, None]).sum())
+    stream = TokenStream.from_texts(texts[:1], tokenizer="characters")
+    assert evaluate(model, stream, temperature=1.7).log_prob == pytest.approx(expected, rel=1e-5)
+    assert evaluate(model, stream, temperature=1).log_prob == evaluate(model, stream).log_prob
+    for bad in (0.0, -1.0, math.nan, "1"):
+        with pytest.raises(ConfigError, match="temperature"):
+            evaluate(model, stream, temperature=bad)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_mode_device_and_gradients_are_given_back(tiny: LSTMLanguageModel, stream: TokenStream, training: bool) -> None:
     expected = evaluate(tiny.eval(), stream), score(tiny, "展昭道")

@@ -53,7 +53,7 @@ def lstm(bigrams: dict[str, dict[str, float]]) -> LSTMLanguageModel:
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory, bigrams: dict[str, dict[str, float]]) -> Any:
-    kenlm = pytest.importorskip("kenlm", reason="kenlm is not installed")
+    kenlm = pytest.importorskip("kenlm", reason="kenlm is not installed (the extra of this name)")
     unigrams = bigrams[""]
     befores = ["<s>", *WORDS]
     lines = ["\\data\\", f"ngram 1={len(unigrams) + 1}", f"ngram 2={len(befores) * 4}", "", "\\1-grams:"]

@@ -18,6 +18,7 @@ from zh_lstm_lm.logits_processors import (
     repetition_penalty,
     temperature,
     token_bias,
+    top_h,
     top_k,
     top_p,
     typical_p,
@@ -198,6 +199,11 @@ def test_top_p_of_a_large_vocabulary_keeps_the_head_too(p: float, sharpness: flo
         (typical_p(0.6), [0, 1, 3]),
         (typical_p(0.95), [0, 1, 2, 3]),
         (typical_p(1.0), [0, 1, 2, 3]),
+        # the entropies of the first one, two and three are 0, 0.534 and 0.829 of it
+        (top_h(0.5), [1]),
+        (top_h(0.6), [1, 3]),
+        (top_h(0.9), [0, 1, 3]),
+        (top_h(1.0), [0, 1, 2, 3]),
         (epsilon_cutoff(0.0), [0, 1, 2, 3]),
         (epsilon_cutoff(0.15), [0, 1, 3]),
         (epsilon_cutoff(0.9), [1]),  # the likeliest stays
@@ -218,6 +224,21 @@ def test_cutoffs_keep_what_their_papers_say(
 def test_cutoffs_leave_what_is_cut_already(process: LogitsProcessor) -> None:
     processed = process(IDS, torch.tensor([0.0, CUT, -0.1, CUT]))
     assert torch.equal(processed, torch.tensor([0.0, CUT, -0.1, CUT]))
+    kept = torch.isfinite(top_h(0.6)(IDS, torch.tensor([CUT, *LOGITS, CUT])))
+    assert kept.tolist() == [False, False, True, False, True, False]
+
+
+@settings(deadline=None, derandomize=True, database=None, max_examples=60)
+@given(values=st.lists(st.floats(-8, 8, width=32), min_size=1, max_size=9, unique=True), h=st.floats(0.01, 0.99))
+def test_top_h_keeps_the_longest_head_within_the_entropy(values: list[float], h: float) -> None:
+    def entropy(probabilities: list[float]) -> float:
+        return -sum(p / sum(probabilities) * math.log(p / sum(probabilities)) for p in probabilities)
+
+    ranked = sorted((math.exp(value) for value in values), reverse=True)
+    allowed = h * entropy(ranked)
+    kept = int(torch.isfinite(top_h(h)(IDS, torch.tensor(values))).sum())
+    assert kept == 1 or entropy(ranked[:kept]) <= allowed + 1e-4
+    assert kept == len(ranked) or entropy(ranked[: kept + 1]) > allowed - 1e-4
 
 
 @pytest.mark.parametrize("leading", SHAPES)

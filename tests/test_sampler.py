@@ -756,6 +756,7 @@ def test_penalties_make_repetition_rarer(word_model: LSTMLanguageModel) -> None:
     [
         {"min_p": 0.2},
         {"typical_p": 0.5},
+        {"top_h": 0.5},
         {"epsilon_cutoff": 0.05},
         {"eta_cutoff": 0.3},
         {"repetition_penalty": 1.3, "penalty_window": 3},
@@ -777,6 +778,7 @@ def test_a_batch_with_other_options_gives_what_each_gets_alone(
     [
         ("min_p", 1.5),
         ("typical_p", 0.0),
+        ("top_h", 1.5),
         ("epsilon_cutoff", -0.1),
         ("eta_cutoff", "x"),
         ("repetition_penalty", 0.0),

@@ -45,8 +45,8 @@ DEFAULTS = {  # what GenerationConfig().to_dict() holds where nothing was set, a
 
 def test_all_of_a_generation_config_is_understood() -> None:
     assert SamplerConfig.from_dict(DEFAULTS) == SamplerConfig(temperature=0.0, top_k=50, top_p=1.0)
-    drawn = {**DEFAULTS, "do_sample": True, "temperature": 0.7, "repetition_penalty": 1.1}
-    expected = SamplerConfig(temperature=0.7, top_k=50, top_p=1.0, repetition_penalty=1.1)
+    drawn = {**DEFAULTS, "do_sample": True, "temperature": 0.7, "top_h": 0.4, "repetition_penalty": 1.1}
+    expected = SamplerConfig(temperature=0.7, top_k=50, top_p=1.0, top_h=0.4, repetition_penalty=1.1)
     assert SamplerConfig.from_dict(drawn) == expected
 
 

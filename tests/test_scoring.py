@@ -15,6 +15,7 @@ from zh_lstm_lm import (
     ModelConfig,
     NonFiniteError,
     Score,
+    TextState,
     TokenStream,
     Vocabulary,
     rescore,
@@ -222,6 +223,38 @@ def test_a_batch_gives_what_each_text_gives_alone_and_in_order(
             )
             assert one.bits_per_character == pytest.approx(alone.bits_per_character, rel=1e-5)
     assert score_batch(tiny, []) == []
+
+
+def test_streams_go_on_side_by_side(tiny: LSTMLanguageModel, texts: list[str]) -> None:
+    parts = [["展昭笑道", "雪", "白玉"], ["：“好", "大", "堂拔剑"], ["”", "酒好喝。", "！"]]
+    states: list[TextState | None] = [None] * 3
+    totals = [0.0] * 3
+    for texts_now in parts:
+        found = score_batch(tiny, texts_now, state=states, with_states=True, batch_size=2)
+        states = [scored.state for scored in found]
+        totals = [total + scored.log_prob for total, scored in zip(totals, found, strict=True)]
+    assert totals == pytest.approx(
+        [score(tiny, "".join(stream)).log_prob for stream in zip(*parts, strict=True)], abs=1e-4
+    )
+    alone = score(tiny, "雪大酒好喝。").state
+    for mine, its in zip(states[1].before, alone.before, strict=True):  # type: ignore[union-attr, arg-type]
+        torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-5)
+    assert score_batch(tiny, ["雪"])[0].state is None
+    with pytest.raises(DataError, match="one state for each of the 2 texts, got 3"):
+        score_batch(tiny, ["雪", "酒"], state=states)
+    with pytest.raises(ConfigError, match="state must be a TextState or None"):
+        score_batch(tiny, ["雪"], state=["展"])  # type: ignore[list-item]
+
+
+def test_each_text_of_a_batch_has_error_bars_of_its_own(tiny: LSTMLanguageModel, texts: list[str]) -> None:
+    found = score_batch(tiny, texts, num_resamples=30, seed=4)
+    for scored, text in zip(found, texts, strict=True):
+        bars = score(tiny, text, num_resamples=30, seed=4).error_bars
+        assert scored.error_bars is not None
+        assert bars is not None
+        assert scored.error_bars.perplexity == pytest.approx(bars.perplexity, rel=1e-5)
+    with pytest.raises(DataError, match=r"texts\[1\].*two paragraphs"):
+        score_batch(tiny, [texts[0], "雪"], num_resamples=30)
 
 
 def test_texts_that_cannot_be_scored_are_named(tiny: LSTMLanguageModel) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from zh_lstm_lm.callbacks import EarlyStopping as EarlyStopping
     from zh_lstm_lm.co_writing import CoWriter as CoWriter
     from zh_lstm_lm.dynamic_evaluation import evaluate_dynamically as evaluate_dynamically
+    from zh_lstm_lm.ensemble import Ensemble as Ensemble
     from zh_lstm_lm.epoch_samples import EpochSamples as EpochSamples
     from zh_lstm_lm.errors import CheckpointError as CheckpointError
     from zh_lstm_lm.errors import ConfigError as ConfigError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from zh_lstm_lm.memorization import novelty as novelty
     from zh_lstm_lm.model import LSTMLanguageModel as LSTMLanguageModel
     from zh_lstm_lm.model import ModelConfig as ModelConfig
+    from zh_lstm_lm.neural_cache import evaluate_with_cache as evaluate_with_cache
     from zh_lstm_lm.report.document import write_report as write_report
     from zh_lstm_lm.rescoring import RescoredCandidate as RescoredCandidate
     from zh_lstm_lm.rescoring import rescore as rescore
@@ -77,6 +79,7 @@ _HOMES = {
     "ConfigError": "errors",
     "DataError": "errors",
     "EarlyStopping": "callbacks",
+    "Ensemble": "ensemble",
     "EpochSamples": "epoch_samples",
     "ErrorBars": "bootstrap",
     "EvaluationResult": "evaluation",
@@ -109,6 +112,7 @@ _HOMES = {
     "estimate_training": "estimates",
     "evaluate": "evaluation",
     "evaluate_dynamically": "dynamic_evaluation",
+    "evaluate_with_cache": "neural_cache",
     "get_tokenizer": "tokenizers.registry",
     "sample_novel": "sample",
     "study": "studies.study",

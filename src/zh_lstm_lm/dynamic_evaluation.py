@@ -1,7 +1,6 @@
 """How well a model predicts text that it learns from while it reads."""
 
 import copy
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -9,10 +8,10 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm._config import check_integer, check_number, check_type
-from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.evaluation import EvaluationResult, ParagraphSums, count_characters
+from zh_lstm_lm.evaluation import EvaluationResult, ParagraphSums
 from zh_lstm_lm.interruption import check_interruption
 from zh_lstm_lm.model import LSTMLanguageModel
+from zh_lstm_lm.optimization import clip_gradients, sparse_embedding
 from zh_lstm_lm.recurrent import LSTMState
 from zh_lstm_lm.token_stream import TokenStream
 
@@ -23,8 +22,8 @@ def evaluate_dynamically(
     model: LSTMLanguageModel,
     stream: TokenStream,
     *,
-    learning_rate: float = 0.5,
-    decay: float = 0.001,
+    learning_rate: float = 1.0,
+    decay: float = 0.0,
     window_len: int = 32,
     max_grad_norm: float = 1.0,
     num_resamples: int = 0,
@@ -58,49 +57,33 @@ def evaluate_dynamically(
     check_number("max_grad_norm", max_grad_norm, exclusive=True)
     check_integer("num_resamples", num_resamples, minimum=0)
     ids = model.vocabulary.encode_stream(stream)
-    measured = ids[ids != model.vocabulary.bos_id]
-    if not len(measured):
-        raise DataError("there is nothing to evaluate: the text has no token")
     sums = ParagraphSums(model.vocabulary, ids)
     learner = copy.deepcopy(model).train()  # CUDA takes gradients of an LSTM in this mode only
     learner.config = replace(learner.config, dropout=0.0)
     weights: list[Tensor] = [*learner.parameters()]
     given = [weight.detach().clone() for weight in weights]
+    optimizer = torch.optim.SGD(weights, lr=learning_rate)
     begins = (ids == model.vocabulary.bos_id).nonzero().squeeze(1).tolist()
-    for begin, end in pairwise([*begins, len(ids)]):
-        with torch.no_grad():
-            torch._foreach_copy_(weights, given)
-        state: LSTMState | None = None
-        for start in range(begin, end - 1, window_len):
-            check_interruption()
-            places = torch.arange(start, min(start + window_len, end - 1) + 1)
-            window = ids[places].long().to(model.device)[None]
-            with torch.set_grad_enabled(learning_rate > 0):
-                log_probs, state = learner.target_log_probs(window[:, :-1], window[:, 1:], state)
-                loss = -log_probs.mean()
-            sums.add(places[1:], log_probs[0].detach().double().cpu())
-            state = state[0].detach(), state[1].detach()
-            if learning_rate:
-                gradients = torch.autograd.grad(loss, weights, allow_unused=True)
-                _descend(weights, gradients, learning_rate, max_grad_norm)
-                with torch.no_grad():
-                    torch._foreach_lerp_(weights, given, decay)
-    return EvaluationResult(
-        sums.log_prob,
-        len(measured),
-        *count_characters(model.vocabulary, measured),
-        stream.clean,
-        sums.error_bars(num_resamples, seed),
-    )
-
-
-def _descend(
-    weights: Sequence[Tensor], gradients: Sequence[Tensor | None], learning_rate: float, max_grad_norm: float
-) -> None:
-    """Takes a step of clipped gradient descent; clusters of the output layer that no target fell in have no gradient."""
-    norm = torch.nn.utils.get_total_norm([gradient for gradient in gradients if gradient is not None])
-    step = learning_rate * min(1.0, max_grad_norm / max(float(norm), 1e-12))
-    with torch.no_grad():
-        for weight, gradient in zip(weights, gradients, strict=True):
-            if gradient is not None:
-                weight.sub_(gradient, alpha=step)
+    with sparse_embedding(learner):
+        for begin, end in pairwise([*begins, len(ids)]):
+            with torch.no_grad():
+                torch._foreach_copy_(weights, given)
+            state: LSTMState | None = None
+            for start in range(begin, end - 1, window_len):
+                check_interruption()
+                places = torch.arange(start, min(start + window_len, end - 1) + 1)
+                window = ids[places].long().to(model.device)[None]
+                with torch.set_grad_enabled(learning_rate > 0):
+                    log_probs, state = learner.target_log_probs(window[:, :-1], window[:, 1:], state)
+                    loss = -log_probs.mean()
+                sums.add(places[1:], log_probs[0].detach().double().cpu())
+                state = state[0].detach(), state[1].detach()
+                if learning_rate:
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    clip_gradients(learner.parameters(), max_grad_norm)
+                    optimizer.step()
+                    optimizer.zero_grad()
+                    if decay:
+                        with torch.no_grad():
+                            torch._foreach_lerp_(weights, given, decay)
+    return sums.result(stream.clean, num_resamples, seed)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zh_lstm_lm._config import check_integer, check_type
+from zh_lstm_lm._config import check_integer, check_number, check_type
 from zh_lstm_lm.batches import IGNORED, EvaluationSegment, evaluation_segments, segment_windows
 from zh_lstm_lm.bootstrap import ErrorBars, bootstrap
 from zh_lstm_lm.errors import DataError
@@ -48,6 +48,7 @@ class EvaluationResult:
         clean: The name of the cleaning that the text went through; None if not known.
         error_bars: How far perplexity and bits per character may lie from those of other text of the kind; None where
             they were not asked for.
+        unknown_log_prob: Log-probability of the tokens that are ``<unk>``, in nats.
     """
 
     log_prob: float
@@ -56,6 +57,7 @@ class EvaluationResult:
     unknown_rate: float = 0.0
     clean: str | None = None
     error_bars: ErrorBars | None = None
+    unknown_log_prob: float = 0.0
 
     @property
     def loss(self) -> float:
@@ -65,12 +67,22 @@ class EvaluationResult:
     @property
     def perplexity(self) -> float:
         """Perplexity per token; it depends on the segmentation and on the vocabulary."""
-        return math.exp(self.loss) if self.loss < 700 else math.inf
+        return _perplexity(self.loss)
+
+    @property
+    def perplexity_excluding_unknown(self) -> float:
+        """Perplexity per token of those that are not ``<unk>``; `perplexity` itself where every word is spelled."""
+        known = self.num_tokens - round(self.unknown_rate * self.num_tokens)
+        return _perplexity((self.unknown_log_prob - self.log_prob) / known) if known else math.inf
 
     @property
     def bits_per_character(self) -> float | None:
         """Bits a character, which compares any two models; None with ``unknown="unk"``, where ``<unk>`` hides text."""
         return -self.log_prob / math.log(2) / self.num_characters if self.num_characters else None
+
+
+def _perplexity(loss: float) -> float:
+    return math.exp(loss) if loss < 700 else math.inf
 
 
 @contextmanager
@@ -85,7 +97,13 @@ def evaluation_mode(model: LSTMLanguageModel) -> Iterator[None]:
 
 
 def evaluate(
-    model: LSTMLanguageModel, stream: TokenStream, *, batch_size: int = 64, num_resamples: int = 0, seed: int = 0
+    model: LSTMLanguageModel,
+    stream: TokenStream,
+    *,
+    batch_size: int = 64,
+    temperature: float = 1.0,
+    num_resamples: int = 0,
+    seed: int = 0,
 ) -> EvaluationResult:
     """Measures a model on a text; every token is predicted exactly once.
 
@@ -96,6 +114,7 @@ def evaluate(
         model: The model; it is given back in its mode and on its device.
         stream: The text. It has to be cut by the model's tokenizer.
         batch_size: Segments read side by side.
+        temperature: What the logits are divided by, chosen on other held-out text; 1 changes nothing.
         num_resamples: Times that the paragraphs are drawn anew for `EvaluationResult.error_bars` (1,000 will do); 0
             for no error bars.
         seed: What they are drawn from.
@@ -107,9 +126,17 @@ def evaluate(
     check_type("model", model, LSTMLanguageModel)
     check_type("stream", stream, TokenStream)
     check_integer("batch_size", batch_size, minimum=1)
+    check_number("temperature", temperature, exclusive=True)
     check_integer("num_resamples", num_resamples, minimum=0)
-    ids = model.vocabulary.encode_stream(stream)
-    return evaluate_ids(model, ids, batch_size=batch_size, clean=stream.clean, num_resamples=num_resamples, seed=seed)
+    return evaluate_ids(
+        model,
+        model.vocabulary.encode_stream(stream),
+        batch_size=batch_size,
+        temperature=temperature,
+        clean=stream.clean,
+        num_resamples=num_resamples,
+        seed=seed,
+    )
 
 
 def evaluate_ids(
@@ -117,6 +144,7 @@ def evaluate_ids(
     ids: Tensor,
     *,
     batch_size: int = 64,
+    temperature: float = 1.0,
     clean: str | None = None,
     num_resamples: int = 0,
     seed: int = 0,
@@ -128,27 +156,24 @@ def evaluate_ids(
     that of the text.
     """
     segments = evaluation_segments(ids, segment_len=_SEGMENT_LEN, context_len=_CONTEXT_LEN)
-    if not segments:
-        raise DataError("there is nothing to evaluate: the text has no token")
     segments.sort(key=lambda segment: segment.start - segment.stop)  # long ones first, so that few rows are filled up
     segments = segments[part[0] :: part[1]]
     sums = ParagraphSums(model.vocabulary, ids)
     with evaluation_mode(model):
         for start in range(0, len(segments), batch_size):
-            for places, log_probs, _ in read_segments(model, ids, segments[start : start + batch_size]):
+            batch = segments[start : start + batch_size]
+            for places, log_probs, _ in read_segments(model, ids, batch, temperature=temperature):
                 sums.add(places, log_probs)
-    measured = ids[ids != model.vocabulary.bos_id]
-    return EvaluationResult(
-        sums.log_prob,
-        len(measured),
-        *count_characters(model.vocabulary, measured),
-        clean,
-        sums.error_bars(num_resamples, seed),
-    )
+    return sums.result(clean, num_resamples, seed)
 
 
 def read_segments(
-    model: LSTMLanguageModel, ids: Tensor, segments: Sequence[EvaluationSegment], state: LSTMState | None = None
+    model: LSTMLanguageModel,
+    ids: Tensor,
+    segments: Sequence[EvaluationSegment],
+    state: LSTMState | None = None,
+    *,
+    temperature: float = 1.0,
 ) -> Iterator[tuple[Tensor, Tensor, LSTMState]]:
     """Reads segments side by side, window by window; the caller has put the model into evaluation mode.
 
@@ -156,7 +181,8 @@ def read_segments(
         model: The model.
         ids: What the segments lie in. **Shape:** (number of ids,).
         segments: The rows, the longest first.
-        state: What all of them come after; None for nothing.
+        state: What they come after, each or all of them; None for nothing.
+        temperature: As in `evaluate`.
 
     Yields:
         For each window the places of its counted ids, **Shape:** (counted,), the log-probability of each in nats
@@ -166,7 +192,7 @@ def read_segments(
     starts = torch.tensor([segment.start for segment in segments])[:, None]
     first = 1
     if state is not None:
-        state = state[0].repeat(1, len(segments), 1), state[1].repeat(1, len(segments), 1)
+        state = state[0].expand(-1, len(segments), -1), state[1].expand(-1, len(segments), -1)
     window_len = max(_WINDOW_LEN, _WINDOW_TOKENS // len(segments))
     for inputs, targets in segment_windows(ids, segments, window_len=window_len):
         check_interruption()
@@ -177,12 +203,20 @@ def read_segments(
         counted = targets != IGNORED
         states, following = hidden[counted.to(model.device)], targets[counted].to(model.device)
         log_probs = [
-            model.log_probs_after(states[place : place + chunk], following[place : place + chunk]).double().cpu()
+            _log_probs_after(model, states[place : place + chunk], following[place : place + chunk], temperature)
             for place in range(0, len(states), chunk)
         ]
         places = (starts[:rows] + torch.arange(first, first + steps))[counted]
         first += steps
         yield places, torch.cat([*log_probs, torch.empty(0, dtype=torch.float64)]), state
+
+
+def _log_probs_after(model: LSTMLanguageModel, hidden: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """As the model's own method, at a temperature; float64, on the CPU."""
+    if temperature == 1.0:
+        return model.log_probs_after(hidden, targets).double().cpu()
+    log_probs = (model.scores(hidden).double() / temperature).log_softmax(dim=-1)
+    return log_probs.gather(1, targets[:, None]).squeeze(1).cpu()
 
 
 class ParagraphSums:
@@ -194,7 +228,8 @@ class ParagraphSums:
     """
 
     def __init__(self, vocabulary: Vocabulary, ids: Tensor) -> None:
-        self._ids = ids
+        self._vocabulary, self._ids = vocabulary, ids
+        self._unknown_log_prob = 0.0
         self._ends = (ids == vocabulary.paragraph_end_id).nonzero().squeeze(1)
         self._characters = vocabulary.characters_per_id
         self._sums = torch.zeros(len(self._ends) + 1, 3, dtype=torch.float64)
@@ -206,11 +241,31 @@ class ParagraphSums:
             characters += self._characters[self._ids[places].long()]
         values = torch.stack([log_probs, torch.ones_like(log_probs), characters], dim=1)
         self._sums.index_add_(0, torch.searchsorted(self._ends, places), values)
+        if self._vocabulary.unk_id is not None:
+            self._unknown_log_prob += float(log_probs[self._ids[places] == self._vocabulary.unk_id].sum())
 
     @property
     def log_prob(self) -> float:
         """Log-probability of all, in nats."""
         return float(self._sums[:, 0].sum())
+
+    def result(self, clean: str | None, num_resamples: int, seed: int) -> EvaluationResult:
+        """The figures of the text, whose every id but ``<bos>`` was a target.
+
+        Raises:
+            DataError: There is none, or too little for error bars.
+        """
+        measured = self._ids[self._ids != self._vocabulary.bos_id]
+        if not len(measured):
+            raise DataError("there is nothing to evaluate: the text has no token")
+        return EvaluationResult(
+            self.log_prob,
+            len(measured),
+            *count_characters(self._vocabulary, measured),
+            clean,
+            self.error_bars(num_resamples, seed),
+            self._unknown_log_prob,
+        )
 
     def error_bars(self, num_resamples: int, seed: int) -> ErrorBars | None:
         """The error bars; None for no resamples."""

@@ -23,6 +23,7 @@ __all__ = [
     "repetition_penalty",
     "temperature",
     "token_bias",
+    "top_h",
     "top_k",
     "top_p",
     "typical_p",
@@ -103,6 +104,27 @@ def typical_p(p: float) -> LogitsProcessor:
         dropped = probabilities.cumsum(dim=-1) - probabilities >= p  # what comes before it is enough already
         dropped[..., 0] = False
         return logits.masked_fill(dropped.scatter(-1, order, dropped), -math.inf)
+
+    return process
+
+
+def top_h(h: float) -> LogitsProcessor:
+    """Keeps as many of the likeliest tokens as have, renormalised, at most `h` times the entropy of all; 1 keeps all.
+
+    Top-H decoding (Potraghloo et al., 2025): few tokens where the model is sure, more where it is not. The likeliest
+    always stays.
+    """
+
+    def process(ids: Tensor, logits: Tensor) -> Tensor:
+        if h >= 1.0:
+            return logits
+        log_probs, tokens = logits.log_softmax(dim=-1).sort(dim=-1, descending=True)
+        probabilities = log_probs.exp()
+        sums = probabilities.cumsum(dim=-1)  # of the likeliest, (..., vocab_size)
+        entropies = sums.log() - (probabilities * log_probs.clamp(min=-1e30)).cumsum(dim=-1) / sums
+        dropped = entropies > h * entropies[..., -1:]
+        dropped[..., 0] = False
+        return logits.masked_fill(dropped.scatter(-1, tokens, dropped), -math.inf)
 
     return process
 

@@ -257,8 +257,10 @@ class Sampler:
         """
         checked = Limits(**limits)
         told = {name: value for name, value in limits.items() if name != "stop_when"}
-        bias = self.model.layers[-1].get_parameter("bias_hh_l0").tolist()  # tells a model from one trained otherwise
-        call = [prompt, self.config.to_dict(), told, self.model.vocabulary.fingerprint(), bias]
+        biases = [  # they tell a model from one trained otherwise
+            weight.tolist() for name, weight in self.model.named_parameters() if name.endswith("bias_hh_l0")
+        ]
+        call = [prompt, self.config.to_dict(), told, self.model.vocabulary.fingerprint(), biases]
 
         def begin(state: GenerationState | None) -> WrittenText:
             return self._text("" if state else prompt, checked, state=state)

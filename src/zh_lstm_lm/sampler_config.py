@@ -40,7 +40,7 @@ _NOT_HERE = {
     *("penalty_alpha", "dola_layers", "diversity_penalty", "num_beam_groups", "constraints", "force_words_ids"),
     *("guidance_scale", "watermarking_config", "encoder_repetition_penalty", "encoder_no_repeat_ngram_size"),
     *("forced_bos_token_id", "forced_eos_token_id", "begin_suppress_tokens", "exponential_decay_length_penalty"),
-    *("remove_invalid_values", "renormalize_logits", "token_healing", "top_h", "low_memory", "cache_implementation"),
+    *("remove_invalid_values", "renormalize_logits", "token_healing", "low_memory", "cache_implementation"),
     *("cache_config", "return_dict_in_generate", "output_scores", "output_logits", "output_attentions"),
     *("output_hidden_states", "assistant_confidence_threshold", "num_assistant_tokens", "prompt_lookup_num_tokens"),
     *("num_assistant_tokens_schedule", "max_matching_ngram_size", "assistant_early_exit", "decoder_start_token_id"),
@@ -60,6 +60,8 @@ class SamplerConfig(Config):
         min_p: Draws only tokens with at least this share of the likeliest one's probability; 0 draws from all.
         typical_p: Draws only the tokens nearest to the expected surprisal that together have this probability; 1 draws
             from all.
+        top_h: Draws only from as many of the likeliest tokens as have, among themselves, at most this share of the
+            entropy of all, as in the paper of top-H; 1 draws from all.
         epsilon_cutoff: Draws only tokens of at least this probability; 0 draws from all.
         eta_cutoff: As `epsilon_cutoff`, but lower where the model is unsure; 0 draws from all.
         repetition_penalty: Above 1, tokens that occurred become less likely; 1 changes nothing.
@@ -81,6 +83,7 @@ class SamplerConfig(Config):
     top_p: float = 0.95
     min_p: float = 0.0
     typical_p: float = 1.0
+    top_h: float = 1.0
     epsilon_cutoff: float = 0.0
     eta_cutoff: float = 0.0
     repetition_penalty: float = 1.0
@@ -97,7 +100,7 @@ class SamplerConfig(Config):
     def __post_init__(self) -> None:
         check_number("temperature", self.temperature)
         check_integer("top_k", self.top_k, minimum=0)
-        for name in ("top_p", "typical_p"):
+        for name in ("top_p", "typical_p", "top_h"):
             check_number(name, getattr(self, name), maximum=1.0)
             if getattr(self, name) == 0:
                 raise ConfigError(f"{name} must be above 0, got 0; temperature=0 always takes the likeliest token")

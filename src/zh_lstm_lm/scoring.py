@@ -3,14 +3,14 @@
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 
 from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.batches import EvaluationSegment
-from zh_lstm_lm.bootstrap import ErrorBars
 from zh_lstm_lm.errors import DataError, NonFiniteError
 from zh_lstm_lm.evaluation import EvaluationResult, ParagraphSums, count_characters, evaluation_mode, read_segments
 from zh_lstm_lm.model import LSTMLanguageModel
@@ -73,7 +73,7 @@ class Score(EvaluationResult):
             character. Where normalisation makes several tokens of one character, each has those of that one.
         word_sizes: How many tokens each word has.
         word_kinds: What each word is to the vocabulary; see `WordScore.kind`.
-        state: What `score` goes on from; None from `score_batch`.
+        state: What `score` goes on from; None from `score_batch`, unless it was asked for.
     """
 
     text: str = ""
@@ -146,25 +146,8 @@ def score(
     check_type("state", state, TextState, type(None))
     check_integer("num_resamples", num_resamples, minimum=0)
     cut = _cut(model.vocabulary, text, end=end)
-    start = state or TextState(model.vocabulary.bos_id, None)
-    ids = torch.tensor([start.last_id, *cut.ids])
-    sums = ParagraphSums(model.vocabulary, ids)
-    log_probs: list[float] = []
-    after = start.before
-    with evaluation_mode(model):
-        for places, values, state_after in read_segments(model, ids, [EvaluationSegment(0, 1, len(ids))], after):
-            log_probs += values.tolist()
-            sums.add(places, values)
-            after = state_after
-    assert after is not None
-    after = after[0].clone(), after[1].clone()  # so that it can be used where gradients are taken
-    return _score_of(
-        model.vocabulary,
-        cut,
-        check_log_probs(log_probs),
-        error_bars=sums.error_bars(num_resamples, seed),
-        state=TextState(cut.ids[-1], after),
-    )
+    ((log_probs, after),) = read_rows(model, [cut.ids], state, with_states=True)
+    return _score_of(model.vocabulary, cut, log_probs, after, num_resamples=num_resamples, seed=seed)
 
 
 def score_batch(
@@ -172,8 +155,11 @@ def score_batch(
     texts: Iterable[str],
     *,
     end: bool = False,
-    state: TextState | None = None,
+    state: TextState | Sequence[TextState | None] | None = None,
+    with_states: bool = False,
     batch_size: int = 256,
+    num_resamples: int = 0,
+    seed: int = 0,
 ) -> list[Score]:
     """Scores many texts side by side, which is many times faster than one after the other.
 
@@ -183,58 +169,105 @@ def score_batch(
         model: The model; it is given back in its mode and on its device.
         texts: The texts.
         end: Whether the paragraph end that follows each is scored, too.
-        state: What each of them comes after; None for the start of a document.
+        state: What all of them come after, or a list of what each comes after, for streams that are read side by side;
+            None for the start of a document.
+        with_states: Whether each score has the state to go on from. Then only texts of equal length are read together.
         batch_size: Texts read side by side.
+        num_resamples: Times that the paragraphs of each text are drawn anew for its `Score.error_bars`; 0 for none.
+        seed: What they are drawn from.
 
     Returns:
         The scores in the order of the texts; each is that of `score`, to rounding.
 
     Raises:
-        DataError: A text is empty, not a string, or holds a lone surrogate.
+        DataError: A text is empty, not a string, or holds a lone surrogate, or has too few paragraphs for error bars;
+            or there are not as many states as texts.
         NonFiniteError: The model's scores are not numbers.
         ConfigError: An option is out of range or of the wrong type.
     """
     check_type("model", model, LSTMLanguageModel)
-    check_type("state", state, TextState, type(None))
+    check_type("state", state, TextState, type(None), list, tuple)
+    check_type("with_states", with_states, bool)
     check_integer("batch_size", batch_size, minimum=1)
+    check_integer("num_resamples", num_resamples, minimum=0)
     if isinstance(texts, str) or not isinstance(texts, Iterable):
         raise DataError(f"texts must be a list of strings, got {texts!r:.40}; give [text]")
     cuts = []
     for number, text in enumerate(texts):
-        try:
+        with _naming(number):
             cuts.append(_cut(model.vocabulary, text, end=end))
-        except DataError as error:
-            raise DataError(f"texts[{number}]: {error}") from error
-    scored = read_rows(model, [cut.ids for cut in cuts], state, batch_size=batch_size)
-    return [_score_of(model.vocabulary, cut, values) for cut, values in zip(cuts, scored, strict=True)]
+    read = read_rows(model, [cut.ids for cut in cuts], state, batch_size=batch_size, with_states=with_states)
+    scores = []
+    for number, (cut, (log_probs, after)) in enumerate(zip(cuts, read, strict=True)):
+        with _naming(number):
+            scores.append(_score_of(model.vocabulary, cut, log_probs, after, num_resamples=num_resamples, seed=seed))
+    return scores
+
+
+@contextmanager
+def _naming(number: int) -> Iterator[None]:
+    """Says of a mistake which of the texts it is in."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"texts[{number}]: {error}") from error
 
 
 def read_rows(
-    model: LSTMLanguageModel, rows: Sequence[Sequence[int]], state: TextState | None = None, *, batch_size: int = 256
-) -> list[list[float]]:
-    """Log-probability of each id of some rows, in nats.
+    model: LSTMLanguageModel,
+    rows: Sequence[Sequence[int]],
+    state: TextState | Sequence[TextState | None] | None = None,
+    *,
+    batch_size: int = 256,
+    with_states: bool = False,
+) -> list[tuple[list[float], TextState | None]]:
+    """Log-probability of each id of some rows, in nats, and where they are asked for the states after the rows.
 
     Args:
         model: The model.
-        rows: Ids, each row on its own.
-        state: What each row comes after; None for the start of a document.
+        rows: Ids, each row on its own; none is empty.
+        state: What all rows come after, or each; None for the start of a document.
         batch_size: Rows read side by side.
+        with_states: Whether states are asked for; else they are None.
     """
-    first, before = state or TextState(model.vocabulary.bos_id, None)
-    order = sorted((number for number in range(len(rows)) if rows[number]), key=lambda number: -len(rows[number]))
-    log_probs: list[list[float]] = [[] for _ in rows]
-    with evaluation_mode(model):
-        for begin in range(0, len(order), batch_size):
-            numbers = order[begin : begin + batch_size]
-            ids = torch.tensor([token_id for number in numbers for token_id in (first, *rows[number])])
-            stops = list(itertools.accumulate(len(rows[number]) + 1 for number in numbers))
-            segments = [EvaluationSegment(start, start + 1, stop) for start, stop in itertools.pairwise([0, *stops])]
-            values = torch.zeros(len(ids), dtype=torch.float64)
-            for places, read, _ in read_segments(model, ids, segments, before):
-                values[places] = read
-            for number, segment in zip(numbers, segments, strict=True):
-                log_probs[number] = check_log_probs(values[segment.first_target : segment.stop].tolist())
-    return log_probs
+    one_for_all = state is None or isinstance(state, TextState)  # which is a sequence, too
+    given = cast("Sequence[TextState | None]", [state] * len(rows) if one_for_all else state)
+    if len(given) != len(rows):
+        raise DataError(f"state must have one state for each of the {len(rows)} texts, got {len(given)}")
+    for one in given:
+        check_type("state", one, TextState, type(None))
+    starts = [TextState(model.vocabulary.bos_id, None) if one is None else one for one in given]
+    results: list[tuple[list[float], TextState | None]] = [([], None)] * len(rows)
+    for numbers in _batches([len(row) for row in rows], batch_size, equal=with_states):
+        ids = torch.tensor([token_id for n in numbers for token_id in (starts[n].last_id, *rows[n])])
+        stops = itertools.accumulate((len(rows[n]) + 1 for n in numbers), initial=0)
+        segments = [EvaluationSegment(start, start + 1, stop) for start, stop in itertools.pairwise(stops)]
+        values = torch.zeros(len(ids), dtype=torch.float64)
+        before = after = _side_by_side(model, [starts[n].before for n in numbers])
+        with evaluation_mode(model):
+            for places, read, state_after in read_segments(model, ids, segments, before):
+                values[places], after = read, state_after
+        for row, (n, segment) in enumerate(zip(numbers, segments, strict=True)):
+            log_probs = check_log_probs(values[segment.first_target : segment.stop].tolist())
+            h, c = (part[:, row : row + 1].clone() for part in after)  # for use where gradients are taken, too
+            results[n] = log_probs, TextState(rows[n][-1], (h, c)) if with_states else None
+    return results
+
+
+def _batches(lengths: Sequence[int], batch_size: int, *, equal: bool) -> Iterator[list[int]]:
+    """Rows to read side by side, the longest first; only such of one length, so that all end together, if `equal`."""
+    order = sorted(range(len(lengths)), key=lambda number: -lengths[number])
+    for _, group in itertools.groupby(order, key=lambda number: lengths[number] if equal else 0):
+        numbers = list(group)
+        for begin in range(0, len(numbers), batch_size):
+            yield numbers[begin : begin + batch_size]
+
+
+def _side_by_side(model: LSTMLanguageModel, states: Sequence[LSTMState | None]) -> LSTMState:
+    """States of one row each as one of many. **Shape:** (num_layers, states, hidden_size), twice."""
+    zero = model.init_state(1)
+    h, c = (torch.cat([(state or zero)[part] for state in states], dim=1) for part in (0, 1))
+    return h, c
 
 
 def check_log_probs(log_probs: list[float]) -> list[float]:
@@ -297,15 +330,23 @@ def _score_of(
     vocabulary: Vocabulary,
     cut: _CutText,
     log_probs: list[float],
+    state: TextState | None,
     *,
-    error_bars: ErrorBars | None = None,
-    state: TextState | None = None,
+    num_resamples: int,
+    seed: int,
 ) -> Score:
+    ids = torch.tensor(cut.ids)
+    sums = ParagraphSums(vocabulary, ids)
+    if num_resamples:
+        sums.add(torch.arange(len(ids)), torch.tensor(log_probs, dtype=torch.float64))
     return Score(
         math.fsum(log_probs),
         len(log_probs),
-        *count_characters(vocabulary, torch.tensor(cut.ids)),
-        error_bars=error_bars,
+        *count_characters(vocabulary, ids),
+        error_bars=sums.error_bars(num_resamples, seed),
+        unknown_log_prob=math.fsum(
+            value for value, token_id in zip(log_probs, cut.ids, strict=True) if token_id == vocabulary.unk_id
+        ),
         text=cut.text,
         tokens=tuple(map(vocabulary.id_to_token, cut.ids)),
         log_probs=tuple(log_probs),

@@ -69,7 +69,7 @@ def suggest(
     totals = best.values
     if following:
         rows = read_rows(model, [[token_id, *following] for token_id in ids], read)
-        totals = torch.tensor([sum(row) for row in rows], dtype=torch.float64)
+        totals = torch.tensor([sum(log_probs) for log_probs, _ in rows], dtype=torch.float64)
     shares = torch.softmax(totals, dim=0) if following else totals.exp()
     return [
         Suggestion(vocabulary.id_to_token(ids[place]), float(totals[place]), float(shares[place]))

@@ -75,12 +75,13 @@ class TokenDrawer:
             logits_processors.top_p(config.top_p),
             logits_processors.min_p(config.min_p),
             logits_processors.typical_p(config.typical_p),
+            logits_processors.top_h(config.top_h),
             logits_processors.epsilon_cutoff(config.epsilon_cutoff),
             logits_processors.eta_cutoff(config.eta_cutoff),
         ]
         self._greedy = config.temperature == 0
         both = config.min_p and (config.top_k or config.top_p < 1)
-        plain = not (both or config.epsilon_cutoff or config.eta_cutoff or config.typical_p < 1)
+        plain = not (both or config.epsilon_cutoff or config.eta_cutoff or config.typical_p < 1 or config.top_h < 1)
         self._adaptive: AdaptiveSampler | None = None
         if isinstance(model.output, AdaptiveSoftmax) and not self._greedy and plain and not self._history_processors:
             self._adaptive = AdaptiveSampler(

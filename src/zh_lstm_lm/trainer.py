@@ -257,7 +257,7 @@ class Trainer:
             ranks.settle_stop(self.state)
         if ranks.sum(float(part is None)) or part is None:
             raise KeyboardInterrupt
-        return replace(part, log_prob=ranks.sum(part.log_prob))
+        return replace(part, log_prob=ranks.sum(part.log_prob), unknown_log_prob=ranks.sum(part.unknown_log_prob))
 
     def _save_if_due(self) -> None:
         """Writes a checkpoint where one is due; a disk that is full does not end the run."""

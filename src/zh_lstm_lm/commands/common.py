@@ -97,7 +97,8 @@ def figures(result: "Any") -> str:
     bits = result.bits_per_character
     told = f"{result.num_characters:,} characters  {bits:.4f} bits/character" if bits is not None else ""
     unknown = "" if bits is not None else f"unknown {result.unknown_rate:.2%}"
-    return f"{told}{unknown}  perplexity {result.perplexity:,.2f} per token  {result.num_tokens:,} tokens"
+    without = "" if bits is not None else f" ({result.perplexity_excluding_unknown:,.2f} without <unk>)"
+    return f"{told}{unknown}  perplexity {result.perplexity:,.2f} per token{without}  {result.num_tokens:,} tokens"
 
 
 def standard_input() -> str:

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from zh_lstm_lm.model import ModelConfig
+    from zh_lstm_lm.model import LSTMLanguageModel, ModelConfig
     from zh_lstm_lm.token_stream import TokenStream
     from zh_lstm_lm.vocabulary import Vocabulary
 
@@ -125,6 +125,8 @@ def _train(parsed: argparse.Namespace) -> int:
             if len(test):
                 result = evaluate(model, test)
                 print(f"test  {figures(result)}")
+            model.training_summary["novelty"] = _novelty(model, train)
+            model.save_pretrained(parsed.output)
             print(f"saved in {parsed.output}")
     ranks.wait_for_all()  # torchrun ends the others when one has ended with another status than 0
     return INTERRUPTED if interrupted else 0
@@ -142,3 +144,14 @@ def _sizes(
     if not only_minutes or "embedding_dim" in sizes or "hidden_size" in sizes:
         return checked
     return type(checked).for_budget(train, vocabulary, minutes=parsed.max_minutes, **sizes)
+
+
+def _novelty(model: "LSTMLanguageModel", train: "TokenStream") -> str:
+    """What of the model's writing was copied, for its card."""
+    from zh_lstm_lm.memorization import novelty
+    from zh_lstm_lm.sampler import Sampler
+
+    texts = Sampler(model).generate_batch([""], num_samples=20, max_new_tokens=200)
+    found = novelty("\n".join(texts), train, num_passages=1)
+    shares = ", ".join(f"{n}: {share:.1%}" for n, share in enumerate(found.new_words[:4], 1))
+    return f"longest copy {found.longest_copy} of {found.num_characters:,} characters; new n-grams of words {shares}"

@@ -3,7 +3,12 @@
 import argparse
 import sys
 
-from zh_lstm_lm.commands.common import AddCommand, given, load_model, option
+from zh_lstm_lm.commands.common import AddCommand, add_reading, given, load_model, option, read_stream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from zh_lstm_lm.memorization import Novelty
+    from zh_lstm_lm.model import LSTMLanguageModel
 
 __all__ = ["add_commands"]
 
@@ -12,6 +17,7 @@ _SAMPLING_NUMBERS = (
     "top_p",
     "min_p",
     "typical_p",
+    "top_h",
     "epsilon_cutoff",
     "eta_cutoff",
     "repetition_penalty",
@@ -55,6 +61,15 @@ def add_commands(add: AddCommand) -> None:
     place = generate.add_mutually_exclusive_group()
     place.add_argument("--output", metavar="FILE", help="write into this file in place of the screen")
     place.add_argument("--interactive", action="store_true", help="write together: the model and you in turn")
+    generate.add_argument(
+        "--novelty",
+        dest="paths",
+        metavar="CORPUS",
+        action="append",
+        help="tell what of the text was copied from this training text, on stderr, or with --output in FILE.novelty.txt; "
+        "may be repeated",
+    )
+    add_reading(generate, tokenizer=False)
     generate.add_argument("--resume", action="store_true", help="go on with an --output that was interrupted")
 
 
@@ -65,6 +80,8 @@ def _generate(parsed: argparse.Namespace) -> int:
 
     if parsed.resume and not parsed.output:
         raise ConfigError("--resume goes on with a file; name it with --output FILE")
+    if parsed.paths and parsed.interactive:
+        raise ConfigError("--novelty looks at a text that is complete; save yours, and give it to the novelty command")
     options = given(parsed, *_SAMPLING_NUMBERS, *_SAMPLING_INTEGERS, *_SAMPLING_SWITCHES, "banned_words")
     SamplerConfig.from_dict(options)  # a mistake is told before the model is loaded
     model = load_model(parsed.model)
@@ -85,8 +102,22 @@ def _generate(parsed: argparse.Namespace) -> int:
 
         path = sampler.write(parsed.output, prompt=parsed.prompt, resume=parsed.resume, progress=progress, **limits)
         print(f"{written:,} characters in {path}")
+        if parsed.paths:
+            beside = path.with_name(f"{path.name}.novelty.txt")
+            beside.write_text(f"{_novelty(parsed, model, path.read_text(encoding='utf-8'))}\n", encoding="utf-8")
+            print(f"what of it was copied is in {beside}")
         return 0
+    text = ""
     for piece in sampler.stream(parsed.prompt, **limits):
         print(piece, end="", flush=True)
+        text += piece
     print()
+    if parsed.paths:
+        print(_novelty(parsed, model, text), file=sys.stderr)
     return 0
+
+
+def _novelty(parsed: argparse.Namespace, model: "LSTMLanguageModel", text: str) -> "Novelty":
+    from zh_lstm_lm.memorization import novelty
+
+    return novelty(text, read_stream(parsed, model.vocabulary.tokenizer, model.vocabulary.normalize))
