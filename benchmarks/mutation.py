@@ -11,6 +11,7 @@ Needs coverage, and a system with `fork`.
 import argparse
 import ast
 import copy
+import functools
 import importlib
 import inspect
 import json
@@ -66,33 +67,29 @@ class Mutant(NamedTuple):
     code: CodeType
 
 
+def change_comparison(node: ast.Compare, *, place: int) -> None:
+    """Changes one of the comparisons of a chain."""
+    node.ops[place] = OTHERS[type(node.ops[place])]()
+
+
 def changes(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], None]]]:
     """What can be changed of a node itself: a name of the change, and what makes it."""
     if isinstance(node, ast.Compare):
         for place, op in enumerate(node.ops):
             if type(op) in OTHERS:
-                yield (
-                    "comparison",
-                    lambda node, place=place: node.ops.__setitem__(place, OTHERS[type(node.ops[place])]()),
-                )
+                yield "comparison", functools.partial(change_comparison, place=place)
     elif isinstance(node, (ast.BoolOp, ast.BinOp, ast.AugAssign)) and type(node.op) in OTHERS:
         yield "operator", lambda node: setattr(node, "op", OTHERS[type(node.op)]())
     elif isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float)):
-        yield (
-            "constant",
-            lambda node: setattr(
-                node,
-                "value",
-                not node.value if node.value in (True, False) and isinstance(node.value, bool) else node.value + 1,
-            ),
-        )
+        other = not node.value if isinstance(node.value, bool) else node.value + 1
+        yield "constant", lambda node: setattr(node, "value", other)
     elif isinstance(node, (ast.If, ast.While, ast.IfExp)):
         yield "condition", lambda node: setattr(node, "test", ast.UnaryOp(ast.Not(), node.test))
     elif isinstance(node, ast.Return) and node.value is not None:
         yield "result", lambda node: setattr(node, "value", ast.Constant(None))
 
 
-def inner(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
+def inner(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, Any]]:
     """Every node inside a function that counts: its parent, field, place in it, and itself."""
     for field, value in ast.iter_fields(node):
         if field in {"annotation", "returns", "decorator_list", "args", "type_comment"} and not isinstance(
@@ -170,12 +167,12 @@ class Mutation:
         self._times, self._seed = times, seed
         self._durations: dict[str, float] = {}
         self._coverage: coverage.Coverage | None = None
-        self._failed = False
+        self._failed: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Notes how a test went."""
         self._durations[report.nodeid] = self._durations.get(report.nodeid, 0.0) + report.duration
-        self._failed |= report.failed
+        self._failed += [report.nodeid] * report.failed
 
     def _run(self, items: list[pytest.Item]) -> bool:
         """Whether a test fails."""
@@ -184,8 +181,8 @@ class Mutation:
                 self._coverage.switch_context(item.nodeid)
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if self._failed:
-                return True
-        return False
+                break
+        return bool(self._failed)
 
     def _survey(self, items: list[pytest.Item], place: Path) -> None:
         """Which test executes which line, and how long it takes; in a child."""
@@ -193,14 +190,14 @@ class Mutation:
             data_file=str(place / "data"), source=[str(ROOT / "src" / "zh_lstm_lm")], messages=False
         )
         self._coverage.start()
-        failed = self._run(items)
+        self._run(items)
         self._coverage.stop()
         data = self._coverage.get_data()
         lines = {
             Path(file).relative_to(ROOT / "src" / "zh_lstm_lm").as_posix(): data.contexts_by_lineno(file)
             for file in data.measured_files()
         }
-        (place / "survey.json").write_text(json.dumps([failed, lines, self._durations]), encoding="utf-8")
+        (place / "survey.json").write_text(json.dumps([self._failed, lines, self._durations]), encoding="utf-8")
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Runs mutants."""
@@ -208,7 +205,7 @@ class Mutation:
         with tempfile.TemporaryDirectory() as place:
             in_child(lambda: self._survey(session.items, Path(place)), seconds=3600)
             failed, lines, durations = json.loads((Path(place) / "survey.json").read_text(encoding="utf-8"))
-        assert not failed, "the tests fail without any mutant"
+        assert not failed, f"{failed} fails without any mutant"
         print(f"\n{len(session.items)} tests, {sum(durations.values()):.0f} s", flush=True)
         modules = {name: importlib.import_module(f"zh_lstm_lm.{name}") for name in MODULES}
         mutants = [mutant for name in MODULES for mutant in mutants_of(name)]

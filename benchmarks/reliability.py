@@ -159,7 +159,9 @@ def resume_one(place: Path, chance: random.Random) -> str:
     stop = Interrupt(step or chance.randint(1, last - 1), chance.choice([signal.SIGINT, signal.SIGTERM]))
     inside = kind == "inside evaluation"
     stopped, stopped_watch = begin(place / "run", sizes, options, chance, *([] if inside else [stop]))
-    stopped_watch.interrupt_at = chance.randint(1, watch.evaluated) if inside else None
+    stopped_watch.interrupt_at = (
+        chance.randint(1, watch.evaluated - 1) if inside else None
+    )  # after the last, all is done
     stopped.fit()
     assert stopped.state.stop_reason == "interrupted", f"{kind}: {stopped.state.stop_reason}"
     resumed, _ = begin(place / "run", sizes, options, chance)
@@ -223,8 +225,10 @@ class Killer:
                 return call(*details, **options)
             if self._chance.random() < 0.5:
                 self._end(f"before {name} of", details[0])
-            call(*details, **options)
-            return self._end(f"after {name} of", details[0])
+            try:
+                return call(*details, **options)
+            finally:  # also where the call fails, as making a folder that is there
+                self._end(f"after {name} of", details[0])
 
         return wrapped
 

@@ -115,6 +115,16 @@ def test_newest_checkpoint_is_the_one_with_the_most_updates(tmp_path: Path) -> N
     assert resume(folder)[0].state.step == 100
 
 
+def test_only_folders_of_the_run_s_own_are_its_checkpoints(tmp_path: Path) -> None:
+    folder = folder_of_run(tmp_path, steps=(4,))
+    (folder.path / "checkpoint-00000009").write_text("mine", encoding="utf-8")
+    (folder.path / "checkpoint-old").mkdir()
+    shutil.copytree(newest(folder_of_run(tmp_path / "other", steps=(20,))), tmp_path / "elsewhere")
+    if os.name != "nt":
+        (folder.path / "checkpoint-00000020").symlink_to(tmp_path / "elsewhere")
+    assert resume(folder)[0].state.step == 4
+
+
 def test_folder_without_checkpoint_holds_no_run(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run", keep_last=2)
     assert not folder.holds_run()

@@ -279,11 +279,20 @@ CACHES: dict[str, Callable[[Path], object]] = {
     "no numbers": lambda folder: (folder / "tokens.bin").write_bytes(b""),
     "half a number": lambda folder: (folder / "tokens.bin").write_bytes(b"\0\0"),
     "a token twice": lambda folder: (folder / "lexicon.utf8").write_bytes(b"a\na"),
+    "a token in another's place": lambda folder: (folder / "lexicon.utf8").write_bytes(
+        b"\n".join(
+            [(folder / "lexicon.utf8").read_bytes().split(b"\n")[0]] * 2
+            + (folder / "lexicon.utf8").read_bytes().split(b"\n")[2:]
+        )
+    ),
     "no lexicon": lambda folder: (folder / "lexicon.utf8").write_bytes(b""),
     "a lexicon that is no UTF-8": lambda folder: (folder / "lexicon.utf8").write_bytes(b"\xff"),
     "documents out of order": edited("stream.json", documents=[["b", 30, 40], ["a", 0, 30]]),
     "documents beyond the end": edited("stream.json", documents=[["a", 0, 10**9]]),
     "documents before the start": edited("stream.json", documents=[["a", -5, 10]]),
+    "a start that only looks like 0": lambda folder: edited(
+        "stream.json", documents=[["a", -0.0, (folder / "tokens.bin").stat().st_size // 4]]
+    )(folder),
     "documents that are text": edited("stream.json", documents="abc"),
     "documents that are numbers": edited("stream.json", documents=[1, 2]),
     "spans that are text": edited("stream.json", documents=[["a", "0", "10"]]),

@@ -1,5 +1,7 @@
+from typing import Any
+
 from zh_lstm_lm import TokenStream, Vocabulary
-from zh_lstm_lm.run_description import describe_texts
+from zh_lstm_lm.run_description import describe_texts, digest_of
 
 
 def test_the_sum_of_the_held_out_text_does_not_depend_on_how_it_is_cut(texts: list[str]) -> None:
@@ -17,3 +19,16 @@ def test_the_sum_of_the_held_out_text_does_not_depend_on_how_it_is_cut(texts: li
 def test_without_held_out_text_there_is_none(stream: TokenStream, vocabulary: Vocabulary) -> None:
     assert "valid" not in describe_texts(vocabulary, stream, None)
     assert describe_texts(vocabulary, stream, None)["vocab_size"] == len(vocabulary)
+
+
+def test_processes_may_differ_in_device_and_folder_and_in_nothing_else() -> None:
+    described: dict[str, Any] = {
+        "options": {"seed": 0, "run_dir": "a", "device": "cpu"},
+        "train": "x",
+        "environment": {},
+    }
+    options = described["options"]
+    same = {**described, "options": {**options, "run_dir": None, "device": "cuda"}, "environment": {"threads": 2}}
+    assert digest_of(same) == digest_of(described)
+    assert digest_of({**described, "train": "y"}) != digest_of(described)
+    assert digest_of({**described, "options": {**options, "seed": 1}}) != digest_of(described)

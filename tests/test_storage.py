@@ -594,3 +594,24 @@ def test_cache_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
     assert user_cache_dir() == tmp_path / "local" / "zh-lstm-lm"
     assert not (tmp_path / "own").exists()  # naming a folder does not make it
+
+
+def test_a_reader_that_puts_the_old_folder_back_between_the_renames_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks after the old folder is moved aside, finds none, and takes the writer for one that crashed."""
+    save(tmp_path / "model", OLD)
+    rename = os.rename
+    looked: list[bool] = []
+
+    def with_reader(source: Path, target: Path) -> None:
+        if Path(source).name.endswith(".staged") and not looked:
+            looked.append(True)
+            recover_directory(tmp_path / "model", owned=OWNED)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", with_reader)
+    save(tmp_path / "model", NEW)
+    assert looked
+    assert contents(tmp_path / "model") == NEW
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]

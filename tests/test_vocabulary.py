@@ -704,3 +704,18 @@ def test_integers_of_other_libraries_are_ids() -> None:
     assert vocabulary.id_to_token(numpy.int64(ids[0])) == "展"
     with pytest.raises(VocabularyError, match="integers"):
         vocabulary.decode(numpy.array([1.5]))
+
+
+def test_a_character_is_neither_a_word_nor_special_nor_a_byte(vocabulary: Vocabulary) -> None:
+    characters = {
+        vocabulary.id_to_token(number) for number in range(len(vocabulary)) if vocabulary.is_character(number)
+    }
+    assert "展" in characters
+    assert {len(character) for character in characters} == {1}
+    assert not characters & {"\n", "<bos>"}
+
+
+def test_a_vocabulary_shows_its_size_and_tokenizer() -> None:
+    assert repr(Vocabulary(tokenizer="characters")) == (
+        "Vocabulary(258 tokens, unknown='characters', tokenizer='characters')"
+    )
