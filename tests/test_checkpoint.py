@@ -474,6 +474,38 @@ def test_room_on_the_disk_is_asked_for_before_the_run(tmp_path: Path, monkeypatc
                 folder.check_space(1_000_000)
 
 
+@pytest.mark.parametrize(
+    ("steps", "best", "needed"),
+    [((), False, 14), ((), True, 13), ((4,), True, 10), ((4, 8, 12), True, 4), ((4, 8, 12, 16, 20), True, 4)],
+)
+def test_room_is_asked_for_what_is_not_yet_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: tuple[int, ...], best: bool, needed: int
+) -> None:
+    """In models: three for each checkpoint that is missing, at least one, one for ``best`` and one to replace it."""
+    folder_of_run(tmp_path, steps=steps)
+    folder = RunFolder(tmp_path / "run", keep_last=2)
+    if best:
+        folder.best.mkdir()
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=needed * 1_000_000))
+    folder.check_space(1_000_000)
+    with pytest.raises(CheckpointError):
+        folder.check_space(1_000_001)
+
+
+def test_a_run_folder_is_made_with_the_folders_above_it(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "runs" / "wuxia" / "first", keep_last=2).locked():
+        assert (tmp_path / "runs" / "wuxia" / "first").is_dir()
+
+
+def test_a_checkpoint_at_the_very_end_of_an_epoch_is_whole(tmp_path: Path) -> None:
+    folder = folder_of_run(tmp_path, steps=())
+    checkpoint = checkpoint_at(4)
+    checkpoint.state.window = checkpoint.state.steps_per_epoch
+    folder.save(checkpoint)
+    assert resume(folder)[0].state.window == 4
+
+
 def test_options_that_came_later_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = folder_of_run(tmp_path)
     with caplog.at_level(logging.WARNING, logger="zh_lstm_lm"):
