@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, Sampler, SamplerConfig, TokenStream, Vocabulary
 from zh_lstm_lm.punctuation import PAIRS, PunctuationRules, ends_sentences
@@ -118,18 +119,44 @@ def test_draws_are_the_models_without_what_is_forbidden(
         token = vocabulary.id_to_token(token_id)
         return token_id not in rules.concerned or rules.allow(token, opened, first=first, room=99)
 
-    kept = [token_id for token_id in nucleus if may_come(token_id)]
+    shares: dict[int, float] = {}  # what ends a paragraph or an outer pair closes the innermost one first
+    for token_id in nucleus:
+        token = vocabulary.id_to_token(token_id)
+        outer = opened and (token == "\n" or any(PAIRS[mark] == token for mark in opened[:-1]))
+        if may_come(token_id) or outer:
+            comes = token_id if may_come(token_id) else vocabulary.token_to_id(PAIRS[opened[-1]])
+            shares[comes] = shares.get(comes, 0.0) + probabilities[token_id]
+    kept = list(shares)
     assert kept
     if not options:
         assert 2 <= len(kept) < len(nucleus)
-    whole = sum(probabilities[token_id] for token_id in kept)
+    whole = sum(shares.values())
     results = Sampler(marked, SamplerConfig(**settings)).generate_results([prompt], num_samples=600, max_new_tokens=4)
     counts = Counter(result.ids[0] for result in results)
     assert set(counts) <= set(kept)
-    expected = {token_id: 600 * probabilities[token_id] / whole for token_id in kept}
+    expected = {token_id: 600 * shares[token_id] / whole for token_id in kept}
     statistic = sum((counts[token_id] - awaited) ** 2 / awaited for token_id, awaited in expected.items())
     freedom = len(kept) - 1
     assert statistic < freedom + 6 * (2 * freedom) ** 0.5 + 6  # far beyond the 1 in 10^5 of a chi-square variable
+
+
+def test_a_mark_that_the_model_never_closes_does_not_keep_the_paragraph_open(marked: LSTMLanguageModel) -> None:
+    """The model writes no marks of itself: where it would end the paragraph, they are closed one by one."""
+    marks = [
+        marked.vocabulary.token_to_id(mark) for pair in PAIRS.items() for mark in pair if mark in marked.vocabulary
+    ]
+
+    def never(ids: Tensor, logits: Tensor) -> Tensor:
+        logits[..., marks] = -torch.inf
+        return logits
+
+    for config in (SamplerConfig(temperature=1.0, top_p=1.0), SamplerConfig(temperature=1.0, top_p=0.9)):
+        for text in Sampler(marked, config, processors=[never]).generate_batch(
+            ["他《", "「（《"], num_samples=10, max_new_tokens=400
+        ):
+            assert is_balanced(text)
+            assert "》" in text[:200]
+            assert "\n" in text[:300]
 
 
 def test_banned_closing_mark_leaves_its_pair_alone(marked: LSTMLanguageModel) -> None:

@@ -80,6 +80,13 @@ class PunctuationRules:
                 opened = opened[:-1]
         return len(opened) <= room
 
+    def waits_for_closing(self, token: str, opened: str) -> bool:
+        """Whether a token that may not come is right once the innermost mark is closed: it ends what is around it.
+
+        That is a paragraph end, or the closing mark of a pair further out.
+        """
+        return bool(opened) and (token == _PARAGRAPH_END or _OPENING.get(token, token) in opened[:-1])
+
     def closing_id(self, opened: str) -> int:
         """The id that closes the innermost mark."""
         return self._closing_ids[opened[-1]]

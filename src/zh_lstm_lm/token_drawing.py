@@ -2,7 +2,8 @@
 
 The order is Hugging Face's: what looks at the words so far (penalties, bans, biases, then the user's processors),
 temperature, cut-offs. The rules of punctuation come last: a token is drawn as if there were none, and where they
-forbid it, another one is drawn from the rest. That is the distribution after the cut-offs, without the forbidden tokens
+forbid it, another one is drawn from the rest; a paragraph end, or the closing mark of an outer pair, becomes the closing
+mark that has to come before it. That is the distribution after the cut-offs, without the forbidden tokens
 and renormalised; it costs nothing where nothing is forbidden. Where nothing is left, the likeliest token that may come
 stays.
 """
@@ -117,7 +118,7 @@ class TokenDrawer:
             among, states = [texts[row] for row in rows], hidden if len(rows) == len(texts) else hidden[rows]
             by_rules = attempt == redraws
             for row, token_id in zip(rows, self._propose(among, states, by_rules=by_rules), strict=True):
-                drawn[row] = token_id
+                drawn[row] = texts[row].in_place_of(token_id)
             if by_rules:
                 break
             rows = [row for row in rows if texts[row].forbids(drawn[row])]
@@ -184,7 +185,12 @@ class TokenDrawer:
     def _without_forbidden(texts: Sequence[WrittenText], logits: Tensor) -> Tensor:
         logits = logits.clone()
         for row, text in enumerate(texts):
-            logits[row, text.forbidden_ids()] = -math.inf
+            forbidden = text.forbidden_ids()
+            for token_id in forbidden:
+                instead = text.in_place_of(token_id)
+                if instead != token_id:
+                    logits[row, instead] = torch.logaddexp(logits[row, instead], logits[row, token_id])
+            logits[row, forbidden] = -math.inf
         return logits
 
     @staticmethod

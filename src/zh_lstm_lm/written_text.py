@@ -93,6 +93,13 @@ class WrittenText:
         """Characters that the next word may have; None for any number."""
         return None if self.room is None else max(1, self.room - len(self.opened))
 
+    def in_place_of(self, token_id: int) -> int:
+        """The token itself, or the closing mark that has to come before it; a mark could else stay open for ever."""
+        token = self._rules.concerned.get(token_id)
+        if token is None or not self.forbids(token_id) or not self._rules.waits_for_closing(token, self.opened):
+            return token_id
+        return self._rules.closing_id(self.opened)
+
     def forbids(self, token_id: int) -> bool:
         """Whether the rules of punctuation are against a token that would fit."""
         token = self._rules.concerned.get(token_id)
