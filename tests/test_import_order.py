@@ -29,7 +29,7 @@ LAYERS = [  # a module imports only from rows below its own
     {"callbacks", "distributed", "run_records", "time_budget", "trainer_config", "update_figures"},
     {"ranks"},
     {"prompt_reading", "token_drawing"},
-    {"adaptive_sampling", "checkpoint", "evaluation", "optimization"},
+    {"adaptive_sampling", "checkpoint", "evaluation", "optimization", "single_steps"},
     {"bootstrap", "run_description"},
     {"logits_processors", "written_text"},
     {"generation", "training_state"},

@@ -409,15 +409,11 @@ def test_long_prompt_is_read_to_its_first_character(model: LSTMLanguageModel, te
         model.layers[0].get_parameter("bias_ih_l0")[:16] = -8.0
         model.layers[0].get_parameter("bias_ih_l0")[16:32] = 30.0
     prompt = ("".join(texts) * 200)[:length]
-    scores: list[Tensor] = []
-    handle = model.layers[-1].register_forward_hook(
-        lambda module, inputs, output: scores.append(model.scores(output[0][:, -1])[0])
-    )
-    text = Sampler(model, free(temperature=0.0)).generate(prompt, max_new_tokens=1)
-    handle.remove()
-    expected = scores_after(model, prompt)
-    torch.testing.assert_close(scores[-1], expected, rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(scores_after(model, prompt[20:]), expected, rtol=1e-4, atol=1e-5)
+    result = Sampler(model, free(temperature=0.0)).generate_result(prompt, max_new_tokens=1)
+    expected, shorter = (scores_after(model, read).log_softmax(dim=-1).max() for read in (prompt, prompt[20:]))
+    assert result.log_prob == pytest.approx(float(expected), abs=1e-5)
+    assert result.log_prob != pytest.approx(float(shorter), abs=1e-4)
+    text = result.text
     assert text[:-1] == prompt
     assert text[-1] == greedy_text(model, prompt, 1)[-1]
 

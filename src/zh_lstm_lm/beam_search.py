@@ -9,6 +9,7 @@ from zh_lstm_lm._config import check_number
 from zh_lstm_lm.evaluation import evaluation_mode
 from zh_lstm_lm.interruption import check_interruption
 from zh_lstm_lm.prompt_reading import read_prompts
+from zh_lstm_lm.single_steps import SingleSteps
 from zh_lstm_lm.token_drawing import TokenDrawer
 from zh_lstm_lm.written_text import WrittenText
 
@@ -55,7 +56,7 @@ def beam_search(
         Finished texts, the best first; fewer than `num_results` where there are no more.
     """
     check_number("length_penalty", length_penalty, minimum=-1e3, maximum=1e3)
-    model = drawer.model
+    model, read = drawer.model, SingleSteps(drawer.model)
     text.begin()
     state = read_prompts(model, [text])
     beams, finished = [Beam(text)], []
@@ -66,12 +67,12 @@ def beam_search(
         texts = [beam.text for beam in beams]
         last = torch.tensor([text.ids[-1] for text in texts], device=model.device)
         with evaluation_mode(model):
-            hidden, state = model.hidden_states(last[:, None], state)
-            steps = drawer.scores(texts, hidden[:, 0])  # (beams, vocab_size)
+            hidden, state = read(last, state)
+            steps = drawer.scores(texts, hidden)  # (beams, vocab_size)
             sums = steps.double() + torch.tensor([beam.score for beam in beams], device=steps.device)[:, None]
             best = sums.flatten().topk(min(2 * num_beams, sums.numel()))  # those that end here leave enough to go on
             parents, ids = best.indices // steps.shape[1], best.indices % steps.shape[1]
-            log_probs = model.log_probs_after(hidden[parents, 0], ids)
+            log_probs = model.log_probs_after(hidden[parents], ids)
         going: list[Beam] = []
         rows: list[int] = []
         candidates = zip(best.values.tolist(), parents.tolist(), ids.tolist(), log_probs.tolist(), strict=True)
@@ -79,8 +80,8 @@ def beam_search(
             if score == -math.inf or len(going) == num_beams:
                 break
             beam = Beam(beams[row].text.fork(), (*beams[row].drawn, (token_id, log_prob)), score)
-            read = state[0][:, row : row + 1], state[1][:, row : row + 1]
-            beam.text.add(token_id, model.vocabulary.id_to_token(token_id), read)
+            after = state[0][:, row : row + 1], state[1][:, row : row + 1]
+            beam.text.add(token_id, model.vocabulary.id_to_token(token_id), after)
             if beam.text.finish_reason is None:
                 going.append(beam)
                 rows.append(row)

@@ -21,6 +21,7 @@ from zh_lstm_lm.logits_processors import LogitsProcessor
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.prompt_reading import read_prompts
 from zh_lstm_lm.sampler_config import SamplerConfig
+from zh_lstm_lm.single_steps import SingleSteps
 from zh_lstm_lm.stopping import LimitOptions, Limits
 from zh_lstm_lm.text.normalization import normalize_text
 from zh_lstm_lm.text_file import write_text_file
@@ -347,7 +348,7 @@ class Sampler:
             return
         for text in texts:
             text.begin()
-        model = self.model
+        model, read = self.model, SingleSteps(self.model)
         pending: list[list[tuple[int, float]]] = [[] for _ in texts]
         active = [place for place, text in enumerate(texts) if text.finish_reason is None]
         state = read_prompts(model, texts)
@@ -357,12 +358,12 @@ class Sampler:
         while active:
             check_interruption()
             with evaluation_mode(model):
-                hidden, state = model.hidden_states(last[:, None], state)
-                ids = self._drawer.draw([texts[place] for place in active], hidden[:, 0])
+                hidden, state = read(last, state)
+                ids = self._drawer.draw([texts[place] for place in active], hidden)
                 last = torch.tensor(ids, device=model.device)
-                log_probs = model.log_probs_after(hidden[:, 0], last).tolist() if with_log_probs else [0.0] * len(ids)
-            read = zip(torch.split(state[0], 1, dim=1), torch.split(state[1], 1, dim=1), strict=True)
-            for place, token_id, log_prob, lstm_state in zip(active, ids, log_probs, read, strict=True):
+                log_probs = model.log_probs_after(hidden, last).tolist() if with_log_probs else [0.0] * len(ids)
+            states = zip(torch.split(state[0], 1, dim=1), torch.split(state[1], 1, dim=1), strict=True)
+            for place, token_id, log_prob, lstm_state in zip(active, ids, log_probs, states, strict=True):
                 text = texts[place]
                 text.add(token_id, model.vocabulary.id_to_token(token_id), lstm_state)
                 pending[place].append((token_id, log_prob))
