@@ -262,7 +262,7 @@ def test_long_prompt_is_read_in_windows(lm: LSTMLanguageModel, texts: list[str])
 
     def watch(module: object, inputs: tuple[Tensor, ...]) -> None:
         nonlocal longest
-        longest = max(longest, inputs[0].shape[1])
+        longest = max(longest, inputs[0].shape[-1])
 
     handle = lm.embedding.register_forward_pre_hook(watch)
     text = Sampler(lm).generate(prompt, max_new_tokens=2)
