@@ -48,7 +48,7 @@ def test_a_run_tells_the_same_when_figures_are_read_late(
 
     prompt, late = trainer(stream, vocabulary), trainer(stream, vocabulary)
     expected = told(prompt)
-    monkeypatch.setattr("zh_lstm_lm.trainer.UpdateFiguresQueue", FarQueue)
+    monkeypatch.setattr("zh_lstm_lm.learner.UpdateFiguresQueue", FarQueue)
     assert told(late) == expected
     assert prompt.state.step % 20, "the last figures are read because the run ends"
     assert [record["step"] for record in late.state.curve] == [record["step"] for record in prompt.state.curve]
@@ -57,7 +57,7 @@ def test_a_run_tells_the_same_when_figures_are_read_late(
 def test_an_update_that_diverged_is_told_of_at_the_next_read(
     stream: TokenStream, vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zh_lstm_lm.trainer.UpdateFiguresQueue", FarQueue)
+    monkeypatch.setattr("zh_lstm_lm.learner.UpdateFiguresQueue", FarQueue)
     run = trainer(stream, vocabulary)
     with torch.no_grad():
         run.model.embedding.weight[5:] = float("nan")
