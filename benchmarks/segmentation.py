@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from zh_lstm_lm import TokenStream
-from zh_lstm_lm.errors import MissingDependencyError
+from zh_lstm_lm.errors import DataError, MissingDependencyError
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
 from zh_lstm_lm.tokenizers.token_merging import merge_tokens
 from zh_lstm_lm.tokenizers.workers import number_chunks
@@ -42,10 +42,13 @@ def spans(tokens: Sequence[str]) -> set[tuple[int, int]]:
 
 
 def read_corpora(folder: Path, sample: float) -> dict[str, list[str]]:
-    """Paragraphs of each folder that has text files; a seeded sample of them."""
+    """Paragraphs of each folder that has texts; a seeded sample of them."""
     corpora = {}
     for corpus in sorted(path for path in folder.iterdir() if any(path.glob("*.txt"))):
-        stream = TokenStream.from_files(corpus, tokenizer="characters", clean="none")
+        try:
+            stream = TokenStream.from_files(corpus, tokenizer="characters", clean="none")
+        except DataError:  # nothing but notes, say
+            continue
         lines = [line for text in stream.texts() for line in text.split("\n") if line]
         corpora[corpus.name] = random.Random(0).sample(lines, max(1, round(len(lines) * sample)))
     return corpora
