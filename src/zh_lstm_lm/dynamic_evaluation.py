@@ -2,17 +2,15 @@
 
 import copy
 from dataclasses import replace
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from zh_lstm_lm._config import check_integer, check_number, check_type
-from zh_lstm_lm.evaluation import EvaluationResult, ParagraphSums
-from zh_lstm_lm.interruption import check_interruption
+from zh_lstm_lm.evaluation import EvaluationResult, ParagraphSums, document_windows
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.optimization import clip_gradients, sparse_embedding
-from zh_lstm_lm.recurrent import LSTMState
+from zh_lstm_lm.recurrent import LSTMState, detach_state
 from zh_lstm_lm.token_stream import TokenStream
 
 __all__ = ["evaluate_dynamically"]
@@ -63,27 +61,25 @@ def evaluate_dynamically(
     weights: list[Tensor] = [*learner.parameters()]
     given = [weight.detach().clone() for weight in weights]
     optimizer = torch.optim.SGD(weights, lr=learning_rate)
-    begins = (ids == model.vocabulary.bos_id).nonzero().squeeze(1).tolist()
+    state: LSTMState | None = None
     with sparse_embedding(learner):
-        for begin, end in pairwise([*begins, len(ids)]):
-            with torch.no_grad():
-                torch._foreach_copy_(weights, given)
-            state: LSTMState | None = None
-            for start in range(begin, end - 1, window_len):
-                check_interruption()
-                places = torch.arange(start, min(start + window_len, end - 1) + 1)
-                window = ids[places].long().to(model.device)[None]
-                with torch.set_grad_enabled(learning_rate > 0):
-                    log_probs, state = learner.target_log_probs(window[:, :-1], window[:, 1:], state)
-                    loss = -log_probs.mean()
-                sums.add(places[1:], log_probs[0].detach().double().cpu())
-                state = state[0].detach(), state[1].detach()
-                if learning_rate:
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    clip_gradients(learner.parameters(), max_grad_norm)
-                    optimizer.step()
-                    optimizer.zero_grad()
-                    if decay:
-                        with torch.no_grad():
-                            torch._foreach_lerp_(weights, given, decay)
+        for begins, places in document_windows(ids, model.vocabulary.bos_id, window_len):
+            if begins:
+                state = None
+                with torch.no_grad():
+                    torch._foreach_copy_(weights, given)
+            window = ids[places].long().to(model.device)[None]
+            with torch.set_grad_enabled(learning_rate > 0):
+                log_probs, state = learner.target_log_probs(window[:, :-1], window[:, 1:], state)
+                loss = -log_probs.mean()
+            sums.add(places[1:], log_probs[0].detach().double().cpu())
+            state = detach_state(state)
+            if learning_rate:
+                loss.backward()  # type: ignore[no-untyped-call]
+                clip_gradients(learner.parameters(), max_grad_norm)
+                optimizer.step()
+                optimizer.zero_grad()
+                if decay:
+                    with torch.no_grad():
+                        torch._foreach_lerp_(weights, given, decay)
     return sums.result(stream.clean, num_resamples, seed)

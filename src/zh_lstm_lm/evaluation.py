@@ -1,5 +1,6 @@
 """How well a model predicts text: exact sums over fixed segments, in units that say what they are."""
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -94,6 +95,24 @@ def evaluation_mode(model: LSTMLanguageModel) -> Iterator[None]:
     """
     with torch.inference_mode():
         yield
+
+
+def document_windows(ids: Tensor, bos_id: int, length: int) -> Iterator[tuple[bool, Tensor]]:
+    """Cuts documents into windows, in order, each of which begins with the last id of the one before.
+
+    Args:
+        ids: Documents, each after a `bos_id`. **Shape:** (number of ids,).
+        bos_id: What each document begins with.
+        length: Most ids of a window that are predicted.
+
+    Yields:
+        Whether a document begins, and the places of the window's ids. **Shape:** (at most length + 1,), int64.
+    """
+    begins = (ids == bos_id).nonzero().squeeze(1).tolist()
+    for begin, end in itertools.pairwise([*begins, len(ids)]):
+        for start in range(begin, end - 1, length):
+            check_interruption()
+            yield start == begin, torch.arange(start, min(start + length, end - 1) + 1)
 
 
 def evaluate(

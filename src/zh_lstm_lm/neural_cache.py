@@ -1,13 +1,11 @@
 """How well a model predicts text when it remembers the latest words and where they stood."""
 
 import math
-from itertools import pairwise
 
 import torch
 
 from zh_lstm_lm._config import check_integer, check_number, check_type
-from zh_lstm_lm.evaluation import EvaluationResult, ParagraphSums, evaluation_mode
-from zh_lstm_lm.interruption import check_interruption
+from zh_lstm_lm.evaluation import EvaluationResult, ParagraphSums, document_windows, evaluation_mode
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.recurrent import LSTMState
 from zh_lstm_lm.token_stream import TokenStream
@@ -54,32 +52,26 @@ def evaluate_with_cache(
     check_integer("num_resamples", num_resamples, minimum=0)
     ids = model.vocabulary.encode_stream(stream)
     sums = ParagraphSums(model.vocabulary, ids)
-    begins = (ids == model.vocabulary.bos_id).nonzero().squeeze(1).tolist()
+    state: LSTMState | None = None
+    keys, values = torch.empty(0), torch.empty(0)
     with evaluation_mode(model):
-        for begin, end in pairwise([*begins, len(ids)]):
-            state: LSTMState | None = None
-            keys, values = torch.empty(0), torch.empty(0)
-            for start in range(begin, end - 1, _WINDOW_LEN):
-                check_interruption()
-                places = torch.arange(start, min(start + _WINDOW_LEN, end - 1) + 1)
-                window = ids[places].long().to(model.device)
-                hidden, state = model.hidden_states(window[None, :-1], state)
-                queries, targets = hidden[0], window[1:]
-                log_probs = model.log_probs_after(queries, targets)
-                known = len(keys)
-                keys = torch.cat([keys, queries]) if known else queries  # (remembered, hidden_size)
-                values = torch.cat([values, targets]) if known else targets  # the token after each, (remembered,)
-                ages = torch.arange(known, known + len(targets))[:, None] - torch.arange(
-                    len(keys)
-                )  # (window, remembered)
-                usable = ((ages > 0) & (ages <= cache_size)).to(model.device)
-                alike = (theta * queries @ keys.T).masked_fill(~usable, -math.inf)
-                same = alike.masked_fill(values != targets[:, None], -math.inf)
-                of_cache = same.logsumexp(-1) - alike.logsumexp(-1)
-                mixed = torch.logaddexp(log_probs + math.log1p(-cache_weight), of_cache + _log(cache_weight))
-                empty = ~usable.any(dim=-1)  # the first token of a document
-                sums.add(places[1:], torch.where(empty, log_probs, mixed).double().cpu())
-                keys, values = keys[-cache_size:], values[-cache_size:]
+        for begins, places in document_windows(ids, model.vocabulary.bos_id, _WINDOW_LEN):
+            known = 0 if begins else len(keys)
+            window = ids[places].long().to(model.device)
+            hidden, state = model.hidden_states(window[None, :-1], None if begins else state)
+            queries, targets = hidden[0], window[1:]
+            log_probs = model.log_probs_after(queries, targets)
+            keys = torch.cat([keys, queries]) if known else queries  # (remembered, hidden_size)
+            values = torch.cat([values, targets]) if known else targets  # the token after each, (remembered,)
+            ages = torch.arange(known, len(keys))[:, None] - torch.arange(len(keys))  # (window, remembered)
+            usable = ((ages > 0) & (ages <= cache_size)).to(model.device)
+            alike = (theta * queries @ keys.T).masked_fill(~usable, -math.inf)
+            same = alike.masked_fill(values != targets[:, None], -math.inf)
+            of_cache = same.logsumexp(-1) - alike.logsumexp(-1)
+            mixed = torch.logaddexp(log_probs + math.log1p(-cache_weight), of_cache + _log(cache_weight))
+            empty = ~usable.any(dim=-1)  # the first token of a document
+            sums.add(places[1:], torch.where(empty, log_probs, mixed).double().cpu())
+            keys, values = keys[-cache_size:], values[-cache_size:]
     return sums.result(stream.clean, num_resamples, seed)
 
 

@@ -18,17 +18,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, distributed, nn
 
+from zh_lstm_lm import errors
 from zh_lstm_lm.checkpoint import Checkpoint
-from zh_lstm_lm.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    MissingDependencyError,
-    NonFiniteError,
-    RankError,
-    VocabularyError,
-    ZhLstmLmError,
-)
+from zh_lstm_lm.errors import ConfigError, RankError, ZhLstmLmError
 from zh_lstm_lm.training_state import TrainerState
 
 __all__ = ["Ranks", "others_needed"]
@@ -40,14 +32,14 @@ _ANOTHER = "another process asked to stop"
 _ERRORS: dict[str, type[ZhLstmLmError]] = {
     kind.__name__: kind
     for kind in (
-        CheckpointError,
-        ConfigError,
-        DataError,
-        MissingDependencyError,
-        NonFiniteError,
-        RankError,
-        VocabularyError,
-        ZhLstmLmError,
+        errors.CheckpointError,
+        errors.ConfigError,
+        errors.DataError,
+        errors.MissingDependencyError,
+        errors.NonFiniteError,
+        errors.RankError,
+        errors.VocabularyError,
+        errors.ZhLstmLmError,
     )
 }
 
