@@ -25,6 +25,7 @@ LAYERS = [  # a module imports only from rows below its own
     {"beam_search", "text_file"},
     {"dynamic_evaluation", "heat_map", "neural_cache", "rescoring", "suggestion"},
     {"scoring"},
+    {"scores"},
     {"learner", "saved_run"},
     {"callbacks", "distributed", "run_records", "time_budget", "trainer_config", "update_figures"},
     {"ranks"},

@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from zh_lstm_lm.sample import sample_novel as sample_novel
     from zh_lstm_lm.sampler import Sampler as Sampler
     from zh_lstm_lm.sampler_config import SamplerConfig as SamplerConfig
-    from zh_lstm_lm.scoring import Score as Score
-    from zh_lstm_lm.scoring import TextState as TextState
-    from zh_lstm_lm.scoring import WordScore as WordScore
+    from zh_lstm_lm.scores import Score as Score
+    from zh_lstm_lm.scores import TextState as TextState
+    from zh_lstm_lm.scores import WordScore as WordScore
     from zh_lstm_lm.scoring import score as score
     from zh_lstm_lm.scoring import score_batch as score_batch
     from zh_lstm_lm.stopping import LimitOptions as LimitOptions
@@ -96,8 +96,8 @@ _HOMES = {
     "SamplerConfig": "sampler_config",
     "StudyConfig": "studies.config",
     "StudyResult": "studies.result",
-    "Score": "scoring",
-    "TextState": "scoring",
+    "Score": "scores",
+    "TextState": "scores",
     "TokenStream": "token_stream",
     "TrainingEstimate": "estimates",
     "Tokenizer": "tokenizers.base",
@@ -107,7 +107,7 @@ _HOMES = {
     "TrainerState": "training_state",
     "Vocabulary": "vocabulary",
     "VocabularyError": "errors",
-    "WordScore": "scoring",
+    "WordScore": "scores",
     "ZhLstmLmError": "errors",
     "estimate_training": "estimates",
     "evaluate": "evaluation",

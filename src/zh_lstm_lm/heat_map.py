@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from zh_lstm_lm.scoring import Score
+from zh_lstm_lm.scores import Score
 
 __all__ = ["heat_map"]
 

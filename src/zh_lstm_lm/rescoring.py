@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from zh_lstm_lm._config import check_choice, check_number
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.scoring import TextState, score_batch
+from zh_lstm_lm.scores import TextState
+from zh_lstm_lm.scoring import score_batch
 
 __all__ = ["LENGTH_NORMALIZATIONS", "RescoredCandidate", "rescore", "rescore_batch"]
 

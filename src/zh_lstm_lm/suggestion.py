@@ -7,7 +7,8 @@ import torch
 from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.evaluation import evaluation_mode
 from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.scoring import TextState, check_log_probs, read_rows, score
+from zh_lstm_lm.scores import TextState
+from zh_lstm_lm.scoring import check_log_probs, read_rows, score
 from zh_lstm_lm.text.normalization import normalize_text
 
 __all__ = ["Suggestion", "suggest"]

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from zh_lstm_lm.scoring import Score
+    from zh_lstm_lm.scores import Score
 
 __all__ = ["add_commands"]
 

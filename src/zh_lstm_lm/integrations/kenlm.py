@@ -20,7 +20,8 @@ from zh_lstm_lm._config import check_integer
 from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.evaluation import evaluation_mode
 from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.scoring import TextState, check_log_probs
+from zh_lstm_lm.scores import TextState
+from zh_lstm_lm.scoring import check_log_probs
 from zh_lstm_lm.text.normalization import normalize_text
 
 __all__ = ["FullScoreReturn", "LanguageModel", "Model", "State"]
