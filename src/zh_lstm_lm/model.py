@@ -26,7 +26,6 @@ from zh_lstm_lm.word_embedding import WordEmbedding
 
 __all__ = ["LSTMLanguageModel", "ModelConfig"]
 
-_FULL_SOFTMAX_LIMIT = 4000
 _MOST_PARTS = 1000  # layers, or clusters of the output layer: a saved config must not fill the memory with them
 
 
@@ -90,7 +89,7 @@ class ModelConfig(Config):
         """
         full = self.output == "full" or self.tie_weights
         if self.output == "auto" and self.cutoffs is None:
-            full = full or vocab_size <= _FULL_SOFTMAX_LIMIT
+            full = full or vocab_size <= sizing.FULL_SOFTMAX_LIMIT
         if full:
             return replace(
                 self, output="full", cutoffs=None, character_vectors=self.character_vectors and not self.tie_weights

@@ -8,12 +8,14 @@ from torch import Tensor
 
 from zh_lstm_lm.output_layers import default_cutoffs, tail_width
 
-__all__ = ["choose_sizes", "machine_rate", "training_operations"]
+__all__ = ["FULL_SOFTMAX_LIMIT", "choose_sizes", "machine_rate", "training_operations"]
+
+FULL_SOFTMAX_LIMIT = 4000
+"""Entries of a vocabulary up to which a full softmax is taken where none is asked for."""
 
 _SIZES = ((64, 128), (96, 192), (128, 256), (160, 320), (192, 384), (224, 448), (256, 512), (384, 768), (512, 1024))
 _TOKENS_PER_WEIGHT = 5.0  # of the LSTM; from what models of several sizes reach in equal time
 _EFFICIENCY = 0.6  # of a training step, against large matrix products
-_FULL_SOFTMAX_LIMIT = 4000
 
 
 def training_operations(embedding_dim: int, hidden_size: int, counts: Tensor, *, full: bool) -> float:
@@ -61,7 +63,7 @@ def choose_sizes(counts: Tensor, num_tokens: int, seconds: float) -> tuple[int, 
     operations = machine_rate() * _EFFICIENCY * seconds
     chosen, epochs = _SIZES[0], 1.0
     for embedding_dim, hidden_size in _SIZES:
-        full = len(counts) <= _FULL_SOFTMAX_LIMIT
+        full = len(counts) <= FULL_SOFTMAX_LIMIT
         tokens = operations / training_operations(embedding_dim, hidden_size, counts, full=full)
         weights = 4 * hidden_size * (embedding_dim + hidden_size)
         if (embedding_dim, hidden_size) != _SIZES[0] and min(tokens, 8 * num_tokens) < _TOKENS_PER_WEIGHT * weights:
