@@ -22,7 +22,7 @@ LAYERS = [  # a module imports only from rows below its own
     {"epoch_samples"},
     {"co_writing"},
     {"trainer", "sampler"},
-    {"beam_search", "text_file"},
+    {"beam_search", "text_file", "writing_rounds"},
     {"dynamic_evaluation", "heat_map", "neural_cache", "rescoring", "suggestion"},
     {"scoring"},
     {"scores"},

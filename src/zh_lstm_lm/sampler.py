@@ -8,24 +8,20 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from os import PathLike
 from pathlib import Path
 
-import torch
 from typing_extensions import Unpack
 
 from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.beam_search import beam_search
 from zh_lstm_lm.errors import ConfigError
-from zh_lstm_lm.evaluation import evaluation_mode
 from zh_lstm_lm.generation import GenerationResult, GenerationState
-from zh_lstm_lm.interruption import check_interruption
 from zh_lstm_lm.logits_processors import LogitsProcessor
 from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.prompt_reading import read_prompts
 from zh_lstm_lm.sampler_config import SamplerConfig
-from zh_lstm_lm.single_steps import SingleSteps
 from zh_lstm_lm.stopping import LimitOptions, Limits
 from zh_lstm_lm.text.normalization import normalize_text
 from zh_lstm_lm.text_file import write_text_file
 from zh_lstm_lm.token_drawing import TokenDrawer
+from zh_lstm_lm.writing_rounds import write_rounds
 from zh_lstm_lm.written_text import WrittenText
 
 __all__ = ["Sampler"]
@@ -209,7 +205,7 @@ class Sampler:
         def pieces() -> Iterator[str]:
             if prompt:
                 yield prompt
-            for _, words in self._rounds([text]):
+            for _, words in write_rounds(self._drawer, [text]):
                 for token_id, _ in words:
                     yield self.model.vocabulary.id_to_token(token_id)
 
@@ -267,7 +263,7 @@ class Sampler:
             return self._text("" if state else prompt, checked, state=state)
 
         def go_on(text: WrittenText) -> Iterator[str]:
-            for _, words in self._rounds([text]):
+            for _, words in write_rounds(self._drawer, [text]):
                 yield "".join(self.model.vocabulary.id_to_token(token_id) for token_id, _ in words)
 
         return write_text_file(
@@ -331,51 +327,9 @@ class Sampler:
         starts = [(prompt, sample) for prompt in prompts for sample in samples]
         texts = [self._text(prompt, limits, sample=sample, state=state) for prompt, sample in starts]
         drawn: list[list[tuple[int, float]]] = [[] for _ in texts]
-        for place, words in self._rounds(texts, with_log_probs=with_log_probs):
+        for place, words in write_rounds(self._drawer, texts, with_log_probs=with_log_probs):
             drawn[place] += words
         return [prompt for prompt, _ in starts], texts, drawn
-
-    def _rounds(
-        self, texts: Sequence[WrittenText], *, with_log_probs: bool = False
-    ) -> Iterator[tuple[int, list[tuple[int, float]]]]:
-        """Adds a word to every text that is not finished, again and again.
-
-        Yields:
-            The place of a text and its latest words: the ids and their log-probabilities (0 where they are not asked
-            for). It is one word, unless words were held back that might have been a heading.
-        """
-        if not texts:
-            return
-        for text in texts:
-            text.begin()
-        model, read = self.model, SingleSteps(self.model)
-        pending: list[list[tuple[int, float]]] = [[] for _ in texts]
-        active = [place for place, text in enumerate(texts) if text.finish_reason is None]
-        state = read_prompts(model, texts)
-        if len(active) < len(texts):
-            state = state[0][:, active], state[1][:, active]
-        last = torch.tensor([texts[place].ids[-1] for place in active], device=model.device)
-        while active:
-            check_interruption()
-            with evaluation_mode(model):
-                hidden, state = read(last, state)
-                ids = self._drawer.draw([texts[place] for place in active], hidden)
-                last = torch.tensor(ids, device=model.device)
-                log_probs = model.log_probs_after(hidden, last).tolist() if with_log_probs else [0.0] * len(ids)
-            states = zip(torch.split(state[0], 1, dim=1), torch.split(state[1], 1, dim=1), strict=True)
-            for place, token_id, log_prob, lstm_state in zip(active, ids, log_probs, states, strict=True):
-                text = texts[place]
-                text.add(token_id, model.vocabulary.id_to_token(token_id), lstm_state)
-                pending[place].append((token_id, log_prob))
-                if text.finish_reason == "max_chapters":
-                    pending[place].clear()  # the heading of a chapter that is not wanted
-                elif not text.undecided:
-                    yield place, pending[place]
-                    pending[place] = []
-            going = [row for row, place in enumerate(active) if texts[place].finish_reason is None]
-            if len(going) < len(active):
-                state, last = (state[0][:, going], state[1][:, going]), last[going]
-                active = [active[row] for row in going]
 
     def _result(self, prompt: str, text: WrittenText, drawn: Sequence[tuple[int, float]]) -> GenerationResult:
         tokens = tuple(self.model.vocabulary.id_to_token(token_id) for token_id, _ in drawn)

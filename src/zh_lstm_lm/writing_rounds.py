@@ -1,0 +1,62 @@
+"""The loop of writing: every text that is not finished gets its next word, side by side, round after round."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from zh_lstm_lm.evaluation import evaluation_mode
+from zh_lstm_lm.interruption import check_interruption
+from zh_lstm_lm.prompt_reading import read_prompts
+from zh_lstm_lm.single_steps import SingleSteps
+from zh_lstm_lm.token_drawing import TokenDrawer
+from zh_lstm_lm.written_text import WrittenText
+
+__all__ = ["write_rounds"]
+
+
+def write_rounds(
+    drawer: TokenDrawer, texts: Sequence[WrittenText], *, with_log_probs: bool = False
+) -> Iterator[tuple[int, list[tuple[int, float]]]]:
+    """Adds a word to every text that is not finished, again and again.
+
+    Args:
+        drawer: Draws the words.
+        texts: The texts; their prompts are read first.
+        with_log_probs: Whether the model's own log-probabilities are asked for.
+
+    Yields:
+        The place of a text and its latest words: the ids and their log-probabilities (0 where they are not asked
+        for). It is one word, unless words were held back that might have been a heading.
+    """
+    if not texts:
+        return
+    for text in texts:
+        text.begin()
+    model, read = drawer.model, SingleSteps(drawer.model)
+    pending: list[list[tuple[int, float]]] = [[] for _ in texts]
+    active = [place for place, text in enumerate(texts) if text.finish_reason is None]
+    state = read_prompts(model, texts)
+    if len(active) < len(texts):
+        state = state[0][:, active], state[1][:, active]
+    last = torch.tensor([texts[place].ids[-1] for place in active], device=model.device)
+    while active:
+        check_interruption()
+        with evaluation_mode(model):
+            hidden, state = read(last, state)
+            ids = drawer.draw([texts[place] for place in active], hidden)
+            last = torch.tensor(ids, device=model.device)
+            log_probs = model.log_probs_after(hidden, last).tolist() if with_log_probs else [0.0] * len(ids)
+        states = zip(torch.split(state[0], 1, dim=1), torch.split(state[1], 1, dim=1), strict=True)
+        for place, token_id, log_prob, lstm_state in zip(active, ids, log_probs, states, strict=True):
+            text = texts[place]
+            text.add(token_id, model.vocabulary.id_to_token(token_id), lstm_state)
+            pending[place].append((token_id, log_prob))
+            if text.finish_reason == "max_chapters":
+                pending[place].clear()  # the heading of a chapter that is not wanted
+            elif not text.undecided:
+                yield place, pending[place]
+                pending[place] = []
+        going = [row for row, place in enumerate(active) if texts[place].finish_reason is None]
+        if len(going) < len(active):
+            state, last = (state[0][:, going], state[1][:, going]), last[going]
+            active = [active[row] for row in going]
