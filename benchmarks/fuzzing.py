@@ -34,10 +34,10 @@ from zh_lstm_lm import (
 from zh_lstm_lm.model_folder import read_weights
 from zh_lstm_lm.saved_files import MANIFEST, verify_manifest
 from zh_lstm_lm.segmentation import DocumentSpan
+from zh_lstm_lm.stream_cache import check_stored
 from zh_lstm_lm.strict_json import parse_json
 from zh_lstm_lm.tensor_files import read_kinds
 from zh_lstm_lm.text.decoding import decode
-from zh_lstm_lm.token_stream import _check_stored
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
 from zh_lstm_lm.tokenizers.user_dictionary import read_user_dictionary
 
@@ -202,7 +202,7 @@ class Readers:
         try:
             stored = [DocumentSpan(str(name), start, stop) for name, start, stop in spans]
             lexicon = ["\n", *damaged_bytes("一\n二\n三".encode(), chance).decode("utf-8").split("\n")]
-            _check_stored(tokens, lexicon, stored)
+            check_stored(tokens, lexicon, stored)
         except (ValueError, TypeError, RuntimeError):  # what TokenStream takes for a damaged cache
             return
         list(TokenStream(tokens, lexicon, stored, tokenizer=self._tokenizer(), clean="none", normalize="none"))

@@ -33,7 +33,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = [
     "checkpoint", "run_description", "training_state", "storage", "saved_files", "strict_json", "tensor_files", "model_folder",
-    "vocabulary", "vocabulary_choice", "spelling_table", "tokenizers.saved_tokenizer", "token_stream", "text.decoding", "text.documents",
+    "vocabulary", "vocabulary_choice", "spelling_table", "tokenizers.saved_tokenizer", "token_stream", "stream_cache", "text.decoding", "text.documents",
     "text.files",
 ]  # fmt: skip
 TESTS = [

@@ -50,7 +50,7 @@ def main() -> None:
         config = (
             ModelConfig(**sizes)  # type: ignore[arg-type]
             if "hidden_size" in sizes
-            else ModelConfig.for_budget(train, vocabulary, minutes=left, **sizes)
+            else ModelConfig.for_budget(train, vocabulary, minutes=left, **sizes)  # type: ignore[arg-type]
         )
         model = LSTMLanguageModel(vocabulary, config)
         print(f"read in {read:.0f} s; {config.embedding_dim=} {config.hidden_size=} {config.dropout=}", flush=True)

@@ -19,7 +19,9 @@ def fails(*details: object, **options: object) -> Any:
 
 
 @pytest.mark.parametrize(
-    "read", [read_bytes, read_kinds, lambda path: verify_manifest(path.parent, only=[path.name])], ids=str
+    "read",
+    [read_bytes, read_kinds, lambda path: verify_manifest(path.parent, only=[path.name])],
+    ids=["bytes", "kinds", "manifest"],
 )
 def test_a_file_that_the_system_does_not_give_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], object]

@@ -17,7 +17,7 @@ COUNTS = torch.arange(9000, 0, -1)
 
 @pytest.fixture(autouse=True)
 def _known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zh_lstm_lm.sizing.machine_rate", lambda: 1e11)
+    monkeypatch.setattr("zh_lstm_lm.sizing.machine_rate", lambda device: 1e11)
 
 
 def matrix_elements(module: nn.Module) -> int:

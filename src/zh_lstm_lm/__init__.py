@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from zh_lstm_lm.memorization import Novelty as Novelty
     from zh_lstm_lm.memorization import novelty as novelty
     from zh_lstm_lm.model import LSTMLanguageModel as LSTMLanguageModel
-    from zh_lstm_lm.model import ModelConfig as ModelConfig
+    from zh_lstm_lm.model_sizes import ModelConfig as ModelConfig
     from zh_lstm_lm.neural_cache import evaluate_with_cache as evaluate_with_cache
     from zh_lstm_lm.report.document import write_report as write_report
     from zh_lstm_lm.rescoring import RescoredCandidate as RescoredCandidate
@@ -89,7 +89,7 @@ _HOMES = {
     "LSTMLanguageModel": "model",
     "MissingDependencyError": "errors",
     "LimitOptions": "stopping",
-    "ModelConfig": "model",
+    "ModelConfig": "model_sizes",
     "NonFiniteError": "errors",
     "RankError": "errors",
     "Sampler": "sampler",

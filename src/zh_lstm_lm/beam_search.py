@@ -56,7 +56,7 @@ def beam_search(
         Finished texts, the best first; fewer than `num_results` where there are no more.
     """
     check_number("length_penalty", length_penalty, minimum=-1e3, maximum=1e3)
-    model, read = drawer.model, SingleSteps(drawer.model)
+    model, read = drawer.model, SingleSteps(drawer.model, drawer.steps)
     text.begin()
     state = read_prompts(model, [text])
     beams, finished = [Beam(text)], []

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from zh_lstm_lm.callbacks import Callback
-from zh_lstm_lm.model import LSTMLanguageModel, ModelConfig
+from zh_lstm_lm.model import LSTMLanguageModel
+from zh_lstm_lm.model_sizes import ModelConfig
 from zh_lstm_lm.token_stream import TokenStream
 from zh_lstm_lm.trainer import Trainer
 from zh_lstm_lm.trainer_config import TrainerConfig

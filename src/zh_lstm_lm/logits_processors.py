@@ -65,10 +65,11 @@ def top_p(p: float) -> LogitsProcessor:
         if p >= 1.0:
             return logits
         total = logits.logsumexp(dim=-1, keepdim=True)  # (..., 1)
-        for size in (_LIKELY_ENOUGH, logits.shape[-1]):  # the few likeliest nearly always suffice
-            values, tokens = logits.topk(min(size, logits.shape[-1]), dim=-1)  # (..., size), falling
+        whole = logits.shape[-1]
+        for size in (whole,) if logits.is_cuda else (_LIKELY_ENOUGH, whole):  # whether few suffice is a look at values
+            values, tokens = logits.topk(min(size, whole), dim=-1)  # (..., size), falling
             reached = (values - total).exp().cumsum(dim=-1)
-            if bool((reached[..., -1] >= p).all()):
+            if size >= whole or bool((reached[..., -1] >= p).all()):
                 break
         dropped = reached.roll(1, dims=-1) >= p  # what comes before it is enough already
         dropped[..., 0] = False  # the likeliest one always stays

@@ -19,12 +19,14 @@ _EMBEDDING_RATE = 3.0
 def sparse_embedding(model: LSTMLanguageModel) -> Iterator[None]:
     """Gives the embedding sparse gradients inside the block, unless the output layer shares its weight.
 
-    A window touches a few hundred rows of tens of thousands; a dense gradient would cost more than the LSTM.
+    A window touches a few hundred rows of tens of thousands; a dense gradient would cost more than the LSTM. They are not
+    checked, which would wait for the device, and which some versions of PyTorch warn of unless it is said.
     """
     before = model.embedding.sparse
     model.embedding.sparse = not model.config.tie_weights
     try:
-        yield
+        with torch.sparse.check_sparse_tensor_invariants(enable=False):  # type: ignore[no-untyped-call]
+            yield
     finally:
         model.embedding.sparse = before
 

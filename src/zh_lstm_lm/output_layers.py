@@ -18,21 +18,29 @@ __all__ = ["DEFAULT_DIV_VALUE", "AdaptiveSoftmax", "FullSoftmax", "OutputLayer",
 DEFAULT_DIV_VALUE = 1.5
 """By how much each tail of the adaptive softmax is narrower than the one before."""
 
+_NARROW = (torch.bfloat16, torch.float16)  # too few digits for sums
+
 
 class _TargetLogProbs(torch.autograd.Function):
     """Log-probability of one class a row of a linear layer's softmax.
 
     What `cross_entropy` over `linear` gives, with fewer passes over the logits, which are most of the memory traffic of
     training: each is exponentiated once, and the probabilities take the place of the logits, since a second tensor of
-    such a size would be fresh pages of memory in every step.
+    such a size would be fresh pages of memory in every step. On CUDA, where memory is kept and launches cost more than
+    small work, it is one kernel's log-softmax.
     """
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
         logits = torch.addmm(bias.to(hidden.dtype), hidden, weight.t())  # (rows, classes)
-        if logits.dtype in (torch.bfloat16, torch.float16):
-            logits = logits.float()  # too few digits for sums
-        chosen = targets[:, None]
+        chosen, ctx.logs = targets[:, None], logits.is_cuda
+        if logits.is_cuda:
+            sums = torch.float32 if logits.dtype in _NARROW else logits.dtype
+            log_probs = logits.log_softmax(1, dtype=sums)
+            ctx.save_for_backward(hidden, weight, targets, log_probs)
+            return log_probs.gather(1, chosen).squeeze(1)
+        if logits.dtype in _NARROW:
+            logits = logits.float()
         highest, of_chosen = logits.amax(1, keepdim=True), logits.gather(1, chosen)
         probs = logits.sub_(highest).exp_()
         total = probs.sum(1, keepdim=True)
@@ -42,7 +50,8 @@ class _TargetLogProbs(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        hidden, weight, targets, probs = ctx.saved_tensors
+        hidden, weight, targets, saved = ctx.saved_tensors
+        probs = saved.exp() if ctx.logs else saved
         of_logits = probs * -gradient[:, None]  # g · (one-hot − p), (rows, classes)
         of_logits.scatter_add_(1, targets[:, None], gradient[:, None])
         of_bias = of_logits.sum(0)
@@ -50,7 +59,7 @@ class _TargetLogProbs(torch.autograd.Function):
         return of_logits @ weight, of_logits.t() @ hidden, of_bias, None
 
 
-def target_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+def target_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, *, counted: bool = False) -> Tensor:
     """Log-probability of one class a row under a softmax over a linear layer; 0 where the target is `IGNORED`.
 
     Inside `torch.autocast` the matrix products are in its type, all else in float32.
@@ -60,6 +69,7 @@ def target_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tens
         weight: **Shape:** (classes, width).
         bias: **Shape:** (classes,).
         targets: **Shape:** (rows,).
+        counted: Whether none of them is `IGNORED`, which saves asking.
 
     Returns:
         In nats. **Shape:** (rows,).
@@ -67,9 +77,10 @@ def target_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tens
     low = autocast_dtype(hidden.device)
     if low is not None:
         hidden, weight = hidden.to(low), weight.to(low)  # here, so that the gradient's products are in it too
-    counted = targets != IGNORED
-    log_probs: Tensor = _TargetLogProbs.apply(hidden, weight, bias, targets * counted)  # type: ignore[no-untyped-call]
-    return log_probs * counted
+    mask = None if counted else targets != IGNORED
+    classes = targets if mask is None else targets * mask
+    log_probs: Tensor = _TargetLogProbs.apply(hidden, weight, bias, classes)  # type: ignore[no-untyped-call]
+    return log_probs if mask is None else log_probs * mask
 
 
 class OutputLayer(nn.Module):
@@ -209,9 +220,10 @@ class AdaptiveSoftmax(OutputLayer):
             return result
         rows = on_device(in_tails, device)
         states = torch.split(hidden.index_select(0, rows), sizes)
-        tokens = torch.split(on_device(targets.index_select(0, in_tails), device), sizes)
+        places = targets - bounds[(cluster - 1).clamp(min=0)]  # of each token in its tail
+        tokens = torch.split(on_device(places.index_select(0, in_tails), device), sizes)
         within = [
-            target_log_probs(narrow(states[number]), tail.weight, tail.bias, tokens[number] - self.cutoffs[number])
+            target_log_probs(narrow(states[number]), tail.weight, tail.bias, tokens[number], counted=True)
             for number, (narrow, tail) in enumerate(self._clusters())
             if sizes[number]
         ]

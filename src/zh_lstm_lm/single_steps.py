@@ -1,12 +1,15 @@
-"""One token after another, as in generation: the model's layers with their weights laid out for few rows."""
+"""One token after another, as in generation: the model's layers laid out for few rows at a time."""
 
 import torch
 from torch import Tensor
 
+from zh_lstm_lm.captured_function import CapturedFunction
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.recurrent import LSTMState
 
-__all__ = ["SingleSteps"]
+__all__ = ["SingleSteps", "captured_steps"]
+
+_NAMES = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 
 class SingleSteps:
@@ -18,15 +21,14 @@ class SingleSteps:
 
     Args:
         model: The model.
+        captured: What `captured_steps` gave for it.
     """
 
-    def __init__(self, model: LSTMLanguageModel) -> None:
-        self._model = model
+    def __init__(self, model: LSTMLanguageModel, captured: CapturedFunction | None = None) -> None:
+        self._model, self._captured = model, captured
         self._layers = []
-        as_usual = type(model).hidden_states is LSTMLanguageModel.hidden_states  # an ensemble reads in its own way
-        for layer in model.layers if as_usual and model.device.type == "cpu" else ():
-            names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-            of_input, of_state, bias, more = (_gates_apart(layer.get_parameter(name)) for name in names)
+        for layer in model.layers if _reads_as_usual(model) and model.device.type == "cpu" else ():
+            of_input, of_state, bias, more = (_gates_apart(layer.get_parameter(name)) for name in _NAMES)
             self._layers.append((torch.cat([of_input, of_state], dim=1).t().contiguous(), bias + more))
 
     def __call__(self, ids: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
@@ -39,6 +41,9 @@ class SingleSteps:
         Returns:
             The last layer's states, **Shape:** (texts, hidden_size), and the state after the token.
         """
+        if self._captured is not None:
+            hidden, h, c = self._captured(ids, state[0].transpose(0, 1), state[1].transpose(0, 1))
+            return hidden, (h.transpose(0, 1).contiguous(), c.transpose(0, 1).contiguous())
         if not self._layers:
             states, state = self._model.hidden_states(ids[:, None], state)
             return states[:, 0], state
@@ -51,6 +56,27 @@ class SingleSteps:
             hidden = out * cell.tanh()
             after.append((hidden, cell))
         return hidden, (torch.stack([h for h, _ in after]), torch.stack([c for _, c in after]))
+
+
+def captured_steps(model: LSTMLanguageModel) -> CapturedFunction | None:
+    """A step as a CUDA graph, with the texts before the layers in the state; None for a model that is elsewhere."""
+    if model.device.type != "cuda" or not _reads_as_usual(model):
+        return None
+
+    def step(ids: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        hidden, after = model.embedding(ids), []
+        for number, layer in enumerate(model.layers):
+            weights = [layer.get_parameter(name) for name in _NAMES]
+            hidden, cell = torch.lstm_cell(hidden, (h[:, number], c[:, number]), *weights)
+            after.append((hidden, cell))
+        return hidden, torch.stack([h for h, _ in after], dim=1), torch.stack([c for _, c in after], dim=1)
+
+    return CapturedFunction(step, list(model.parameters()))
+
+
+def _reads_as_usual(model: LSTMLanguageModel) -> bool:
+    """Not so an ensemble, which has layers of several models."""
+    return type(model).hidden_states is LSTMLanguageModel.hidden_states
 
 
 def _gates_apart(weight: Tensor) -> Tensor:

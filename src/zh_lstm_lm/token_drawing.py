@@ -16,17 +16,20 @@ from torch import Tensor
 
 from zh_lstm_lm import logits_processors
 from zh_lstm_lm.adaptive_sampling import AdaptiveSampler, draw_from
+from zh_lstm_lm.captured_function import CapturedFunction
 from zh_lstm_lm.errors import ConfigError, NonFiniteError
 from zh_lstm_lm.logits_processors import LogitsProcessor
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.output_layers import AdaptiveSoftmax
 from zh_lstm_lm.punctuation import PunctuationRules
 from zh_lstm_lm.sampler_config import SamplerConfig
+from zh_lstm_lm.single_steps import captured_steps
 from zh_lstm_lm.written_text import WrittenText
 
 __all__ = ["TokenDrawer"]
 
 _REDRAWS = 4
+_DAMAGED = "the model's {} are not numbers (NaN); its weights are damaged: load or train it anew"
 
 
 class TokenDrawer:
@@ -40,6 +43,7 @@ class TokenDrawer:
     Attributes:
         rules: The rules of punctuation, over the model's vocabulary.
         window: How many of the latest ids the processors look at; None for all.
+        steps: The model's steps as a CUDA graph; None where it is on another device.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class TokenDrawer:
         vocabulary = model.vocabulary
         self._lengths = torch.tensor([len(token) for token in vocabulary])
         self._lengths[[vocabulary.bos_id, *vocabulary.byte_ids, *filter(None, [vocabulary.unk_id])]] = 0  # never drawn
+        self._undrawable = (self._lengths == 0).to(model.device)
         self._longest = int(self._lengths.max())
         tokens = [token if length else "" for token, length in zip(vocabulary, self._lengths.tolist(), strict=True)]
         self.rules = PunctuationRules(
@@ -83,11 +88,17 @@ class TokenDrawer:
         self._greedy = config.temperature == 0
         both = config.min_p and (config.top_k or config.top_p < 1)
         plain = not (both or config.epsilon_cutoff or config.eta_cutoff or config.typical_p < 1 or config.top_h < 1)
+        self.steps = captured_steps(model)
+        self._captured: CapturedFunction | None = None
         self._adaptive: AdaptiveSampler | None = None
-        if isinstance(model.output, AdaptiveSoftmax) and not self._greedy and plain and not self._history_processors:
+        if self._history_processors:
+            pass
+        elif model.device.type == "cuda":  # all scores at once take less time there than asking for some
+            self._captured = CapturedFunction(self._draw_freely, list(model.parameters()))
+        elif isinstance(model.output, AdaptiveSoftmax) and not self._greedy and plain:
             self._adaptive = AdaptiveSampler(
                 model.output,
-                (self._lengths > 0).to(model.device),
+                ~self._undrawable,
                 temperature=config.temperature,
                 top_k=config.top_k,
                 top_p=config.top_p,
@@ -104,14 +115,12 @@ class TokenDrawer:
         Raises:
             NonFiniteError: The model's states or scores are not numbers.
         """
-        if math.isnan(hidden.sum().item()):  # they lie between -1 and 1
-            raise NonFiniteError(
-                "the model's states are not numbers (NaN); its weights are damaged: load or train it anew"
-            )
+        if self._captured is None and math.isnan(hidden.sum().item()):  # they lie between -1 and 1
+            raise NonFiniteError(_DAMAGED.format("states"))
         closing = [text.must_close() for text in texts]
         drawn = [token_id if token_id is not None else -1 for token_id in closing]
         rows = [row for row, token_id in enumerate(closing) if token_id is None]
-        redraws = _REDRAWS if self._adaptive is not None else 1
+        redraws = 1 if self._adaptive is None and self._captured is None else _REDRAWS
         for attempt in range(redraws + 1):
             if not rows:
                 break
@@ -157,6 +166,13 @@ class TokenDrawer:
         roomy = all(text.room_for_word is None or text.room_for_word >= self._longest for text in texts)
         if self._adaptive is not None and roomy and not by_rules:
             return self._adaptive.draw(hidden, uniforms)
+        random = [0.0] * len(texts) if self._greedy else uniforms(list(range(len(texts))))
+        numbers = torch.tensor(random, dtype=torch.float64, device=hidden.device)
+        if self._captured is not None and roomy and not by_rules:
+            drawn: list[int] = self._captured(hidden, numbers)[0].tolist()
+            if min(drawn) < 0:
+                raise NonFiniteError(_DAMAGED.format("scores"))
+            return drawn
         allowed = self._allowed_scores(texts, hidden)
         logits, ids = allowed, self._history(texts)
         for process in self._history_processors if self._greedy else [*self._history_processors, *self._cutoffs]:
@@ -164,10 +180,25 @@ class TokenDrawer:
         if by_rules:
             logits, allowed = self._without_forbidden(texts, logits), self._without_forbidden(texts, allowed)
         logits = self._best_stays(logits, allowed)
-        if self._greedy:
-            return logits.argmax(dim=-1).tolist()
-        numbers = torch.tensor(uniforms(list(range(len(texts)))), dtype=torch.float64, device=logits.device)
-        return draw_from(logits, numbers).tolist()
+        return (logits.argmax(dim=-1) if self._greedy else draw_from(logits, numbers)).tolist()
+
+    def _draw_freely(self, hidden: Tensor, numbers: Tensor) -> tuple[Tensor]:
+        """Draws where nothing depends on the texts, without a look at any value.
+
+        Args:
+            hidden: **Shape:** (rows, hidden_size).
+            numbers: Random numbers in [0, 1). **Shape:** (rows,), float64.
+
+        Returns:
+            Ids; -1 where the scores are not numbers. **Shape:** (rows,).
+        """
+        scores = self.model.scores(hidden)
+        allowed = logits = scores.masked_fill(self._undrawable, -math.inf)
+        for process in () if self._greedy else self._cutoffs:
+            logits = process(hidden.new_zeros(len(hidden), 1, dtype=torch.int64), logits)
+        logits = self._best_stays(logits, allowed)
+        ids = logits.argmax(dim=-1) if self._greedy else draw_from(logits, numbers)
+        return (ids.masked_fill(scores.isnan().any(dim=-1), -1),)
 
     def _allowed_scores(self, texts: Sequence[WrittenText], hidden: Tensor) -> Tensor:
         """The model's scores of the words that fit. **Shape:** (texts, vocab_size)."""
@@ -176,9 +207,7 @@ class TokenDrawer:
         allowed = (self._lengths > 0) & (self._lengths <= room[:, None])  # (texts, vocab_size)
         scores = self.model.scores(hidden)
         if scores.isnan().any():
-            raise NonFiniteError(
-                "the model's scores are not numbers (NaN); its weights are damaged: load or train it anew"
-            )
+            raise NonFiniteError(_DAMAGED.format("scores"))
         return scores.masked_fill(~allowed.to(hidden.device), -math.inf)
 
     @staticmethod

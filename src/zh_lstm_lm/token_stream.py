@@ -1,10 +1,9 @@
-"""Documents as one long run of tokens, segmented once and kept in a memory-mapped cache.
+"""Documents as one long run of tokens, segmented once and kept in a cache.
 
 A stream holds tokens, not ids of a vocabulary: each distinct token has a number in the stream's own lexicon, in the
 order of first appearance (0 is the paragraph end), and any vocabulary re-encodes the stream through one table.
 """
 
-import contextlib
 import itertools
 import logging
 from array import array
@@ -21,10 +20,8 @@ from zh_lstm_lm._config import check_choice, check_integer, check_number, check_
 from zh_lstm_lm.cache_folder import user_cache_dir
 from zh_lstm_lm.errors import CheckpointError, DataError
 from zh_lstm_lm.interruption import catch_interruption
-from zh_lstm_lm.saved_files import read_bytes, read_versioned, verify_manifest, versioned
-from zh_lstm_lm.segmentation import SEGMENTATION_FORMAT, DocumentSpan, cache_key, document_of, number_tokens
-from zh_lstm_lm.storage import atomic_directory, remove_directory
-from zh_lstm_lm.strict_json import to_json
+from zh_lstm_lm.segmentation import DocumentSpan, cache_key, document_of, number_tokens
+from zh_lstm_lm.stream_cache import StoredStream, load_stream, store_stream
 from zh_lstm_lm.text.cleaning import check_cleaning
 from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents, survey_files
 from zh_lstm_lm.text.files import Paths, TextFile, find_files
@@ -37,8 +34,6 @@ __all__ = ["TokenStream"]
 
 logger = logging.getLogger(__name__)
 
-_FILES = frozenset({"tokens.bin", "lexicon.utf8", "stream.json"})
-_MAX_LEXICON_BYTES = 1 << 32
 _DEFAULT_NORMALIZATION = "nfc+width"
 _CHUNK_TOKENS = 1 << 20  # looked at at once: the tokens may be more than the memory holds
 _PARALLEL_BYTES = 4_000_000  # under this, starting processes costs more than it saves
@@ -145,20 +140,20 @@ class TokenStream:
             survey_files(files, encoding=options.encoding)
             raise
         directory = Path(cache_dir or user_cache_dir()) / "streams" / key
-        cached = cls._load(directory, segmenter, options)
-        if cached is not None:
-            return cached
+        stored = load_stream(directory)
+        if stored is not None:
+            return cls._of(stored, segmenter, options)
         if workers is None:
             large = sum(file.path.stat().st_size for file in files) > _PARALLEL_BYTES
             workers = min(available_cores(), 8) if large and segmenter.name == "jieba" else 1
         logger.info("segmenting %d files with %s in %d processes", len(files), segmenter.fingerprint, workers)
         try:
-            _store(directory, read_documents(files, options), segmenter, workers)
+            store_stream(directory, read_documents(files, options), segmenter, workers)
         except CheckpointError as error:
             logger.warning("no cache is kept there: %s", error)
-        stream = cls._load(directory, segmenter, options)
-        if stream is not None:
-            return stream
+        stored = load_stream(directory)
+        if stored is not None:
+            return cls._of(stored, segmenter, options)
         return cls._segment(read_documents(files, options), segmenter, options, workers)
 
     @classmethod
@@ -189,29 +184,11 @@ class TokenStream:
         """Segments into memory."""
         numbers = array("i")
         lexicon, spans = number_tokens(documents, tokenizer, workers=workers, write=numbers.extend)
-        tokens = torch.frombuffer(numbers, dtype=torch.int32)
-        return cls(tokens, lexicon, spans, tokenizer=tokenizer, clean=options.clean, normalize=options.normalize)
+        return cls._of((torch.frombuffer(numbers, dtype=torch.int32), lexicon, spans), tokenizer, options)
 
     @classmethod
-    def _load(cls, directory: Path, tokenizer: LosslessTokenizer, options: ReadingOptions) -> "TokenStream | None":
-        """Opens a cached stream; None if there is none, or a damaged one."""
-        if not directory.is_dir():
-            return None
-        try:
-            verify_manifest(directory)
-            description = read_versioned(directory / "stream.json", SEGMENTATION_FORMAT, required=("documents",))
-            words = read_bytes(directory / "lexicon.utf8", max_bytes=_MAX_LEXICON_BYTES).decode("utf-8")
-            lexicon = ["\n", *(words.split("\n") if words else ())]
-            spans = [DocumentSpan(str(name), start, stop) for name, start, stop in description["documents"]]
-            size = (directory / "tokens.bin").stat().st_size // 4
-            tokens = torch.from_file(str(directory / "tokens.bin"), shared=False, size=size, dtype=torch.int32)
-            _check_stored(tokens, lexicon, spans)
-        except (CheckpointError, OSError, RuntimeError, ValueError, TypeError) as error:
-            logger.warning("%s: a damaged cache is made again (%s)", directory, error)
-            with contextlib.suppress(OSError):
-                remove_directory(directory)
-            return None
-        return cls(tokens, lexicon, spans, tokenizer=tokenizer, clean=options.clean, normalize=options.normalize)
+    def _of(cls, stored: StoredStream, tokenizer: LosslessTokenizer, options: ReadingOptions) -> "TokenStream":
+        return cls(*stored, tokenizer=tokenizer, clean=options.clean, normalize=options.normalize)
 
     def split(
         self, *, valid: float = 0.05, test: float = 0.05, by: str = "tail"
@@ -348,32 +325,3 @@ class TokenStream:
             f"TokenStream({self.num_documents} documents, {self.num_tokens:,} tokens, "
             f"{self.num_characters:,} characters, tokenizer={self.tokenizer.name or self.tokenizer.inner!r})"
         )
-
-
-def _check_stored(tokens: Tensor, lexicon: list[str], spans: list[DocumentSpan]) -> None:
-    """Makes sure that the parts of a stream fit, whoever wrote them; raises ValueError."""
-    position = 0
-    for span in spans:
-        whole = type(span.start) is int and type(span.stop) is int
-        if not whole or span.start != position or not position < span.stop <= len(tokens):
-            raise ValueError("its documents do not follow one another")
-        if tokens[span.stop - 1]:
-            raise ValueError("a document does not end with a paragraph end")
-        position = span.stop
-    least, most = tokens.aminmax()
-    if position != len(tokens) or least < 0 or most >= len(lexicon):
-        raise ValueError("its numbers are not those of its lexicon")
-    if "" in lexicon or len(set(lexicon)) != len(lexicon):
-        raise ValueError("a token of its lexicon is empty or stands twice")
-
-
-def _store(directory: Path, documents: Iterable[Document], tokenizer: LosslessTokenizer, workers: int) -> None:
-    """Segments documents into a folder of the cache; one that another process made meanwhile is left alone."""
-    with atomic_directory(directory, owned=_FILES, replace=False) as staged:
-        with (staged / "tokens.bin").open("wb") as file:
-            lexicon, spans = number_tokens(
-                documents, tokenizer, workers=workers, write=lambda numbers: file.write(numbers.tobytes())
-            )
-        (staged / "lexicon.utf8").write_bytes("\n".join(lexicon[1:]).encode("utf-8"))
-        stored = {"documents": [[span.name, span.start, span.stop] for span in spans]}
-        (staged / "stream.json").write_bytes(to_json(versioned(SEGMENTATION_FORMAT, stored)))

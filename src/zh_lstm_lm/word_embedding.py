@@ -51,9 +51,10 @@ class WordEmbedding(nn.Embedding):
 
     def touched_rows(self, ids: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """The rows of each table that `forward` reads, rising, each once."""
-        yield self.weight, torch.unique(ids)
+        words = torch.unique(ids)
+        yield self.weight, words
         if self.characters is not None:
-            yield self.characters, torch.unique(self._spelled(ids))
+            yield self.characters, torch.unique(self._spelled(words))
 
     def _spelled(self, ids: Tensor) -> Tensor:
         """The characters of each token, filled up with 0. **Shape:** any to (number of ids, longest)."""

@@ -56,7 +56,7 @@ def _inspect(parsed: argparse.Namespace) -> int:
     if parsed.files_only:
         return 0
     from zh_lstm_lm.estimates import estimate_training
-    from zh_lstm_lm.model import ModelConfig
+    from zh_lstm_lm.model_sizes import ModelConfig
     from zh_lstm_lm.vocabulary import Vocabulary
 
     config = ModelConfig(**given(parsed, "embedding_dim", "hidden_size", "num_layers"))

@@ -71,7 +71,7 @@ def _number(text: str) -> float:
 
 
 def _study(parsed: argparse.Namespace) -> int:
-    from zh_lstm_lm.model import ModelConfig
+    from zh_lstm_lm.model_sizes import ModelConfig
     from zh_lstm_lm.studies.config import StudyConfig
     from zh_lstm_lm.studies.study import study
     from zh_lstm_lm.trainer_config import TrainerConfig

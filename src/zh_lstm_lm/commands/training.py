@@ -17,7 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from zh_lstm_lm.model import LSTMLanguageModel, ModelConfig
+    from zh_lstm_lm.model import LSTMLanguageModel
+    from zh_lstm_lm.model_sizes import ModelConfig
     from zh_lstm_lm.token_stream import TokenStream
     from zh_lstm_lm.vocabulary import Vocabulary
 
@@ -73,7 +74,8 @@ def _train(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.distributed import join_ranks
     from zh_lstm_lm.epoch_samples import EpochSamples
     from zh_lstm_lm.evaluation import evaluate
-    from zh_lstm_lm.model import LSTMLanguageModel, ModelConfig
+    from zh_lstm_lm.model import LSTMLanguageModel
+    from zh_lstm_lm.model_sizes import ModelConfig
     from zh_lstm_lm.storage import check_place
     from zh_lstm_lm.trainer import Trainer
     from zh_lstm_lm.trainer_config import TrainerConfig
@@ -143,7 +145,8 @@ def _sizes(
     only_minutes = parsed.max_minutes and not parsed.max_epochs and not parsed.max_steps
     if not only_minutes or "embedding_dim" in sizes or "hidden_size" in sizes:
         return checked
-    return type(checked).for_budget(train, vocabulary, minutes=parsed.max_minutes, **sizes)
+    device = parsed.device or "auto"
+    return type(checked).for_budget(train, vocabulary, minutes=parsed.max_minutes, device=device, **sizes)
 
 
 def _novelty(model: "LSTMLanguageModel", train: "TokenStream") -> str:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from zh_lstm_lm.batches import TrainingWindows
 from zh_lstm_lm.callbacks import Callback
-from zh_lstm_lm.model import ModelConfig
+from zh_lstm_lm.model_sizes import ModelConfig
 from zh_lstm_lm.rare_characters import spell_some_hapaxes
 from zh_lstm_lm.studies.cells import Parts
 from zh_lstm_lm.studies.config import StudyConfig

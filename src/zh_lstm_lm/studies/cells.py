@@ -9,7 +9,8 @@ from torch import Tensor
 from zh_lstm_lm.batches import TrainingWindows
 from zh_lstm_lm.callbacks import Callback
 from zh_lstm_lm.evaluation import EvaluationResult, evaluate_ids
-from zh_lstm_lm.model import LSTMLanguageModel, ModelConfig
+from zh_lstm_lm.model import LSTMLanguageModel
+from zh_lstm_lm.model_sizes import ModelConfig
 from zh_lstm_lm.sampler import Sampler
 from zh_lstm_lm.studies.memory import update_memory
 from zh_lstm_lm.studies.result import Row

@@ -10,7 +10,7 @@ from typing_extensions import override
 from zh_lstm_lm.callbacks import Callback
 from zh_lstm_lm.epoch_samples import EpochSamples
 from zh_lstm_lm.memorization import novelty
-from zh_lstm_lm.model import ModelConfig
+from zh_lstm_lm.model_sizes import ModelConfig
 from zh_lstm_lm.studies.base import Study
 from zh_lstm_lm.studies.cells import PASSAGE, Parts, train_cell
 from zh_lstm_lm.studies.config import StudyConfig

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from zh_lstm_lm.callbacks import Callback
 from zh_lstm_lm.errors import MissingDependencyError
-from zh_lstm_lm.model import ModelConfig
+from zh_lstm_lm.model_sizes import ModelConfig
 from zh_lstm_lm.studies.base import Study
 from zh_lstm_lm.studies.cells import Parts, train_cell
 from zh_lstm_lm.studies.config import StudyConfig

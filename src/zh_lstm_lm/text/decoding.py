@@ -9,7 +9,8 @@ import re
 from dataclasses import dataclass
 
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.text.detection import big5_supplement, check_language, detect
+from zh_lstm_lm.text.character_kinds import check_language
+from zh_lstm_lm.text.detection import big5_supplement, detect
 
 __all__ = ["MAX_FAULT_RATE", "DecodedText", "DecodingFault", "check_encoding", "decode", "normalize_line_ends"]
 

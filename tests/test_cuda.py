@@ -1,0 +1,153 @@
+"""What is promised of a CUDA device, where there is one: nothing waits for it, and what it computes is what the CPU does."""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import torch
+
+from zh_lstm_lm import (
+    LSTMLanguageModel,
+    ModelConfig,
+    NonFiniteError,
+    Sampler,
+    SamplerConfig,
+    TokenStream,
+    Trainer,
+    TrainerConfig,
+    Vocabulary,
+    evaluate,
+    score,
+)
+from zh_lstm_lm.captured_function import CapturedFunction
+from zh_lstm_lm.devices import matrix_precision
+from zh_lstm_lm.learner import Learner
+from zh_lstm_lm.optimization import sparse_embedding
+from zh_lstm_lm.ranks import Ranks
+from zh_lstm_lm.training_state import TrainerState
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+
+
+@pytest.fixture(autouse=True)
+def _exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch lets cuDNN round to 10 bits by default."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
+LAYERS: list[dict[str, Any]] = [
+    {"output": "full"},
+    {"output": "adaptive", "cutoffs": (20, 60)},
+    {"tie_weights": True, "num_layers": 2},
+]
+SETTINGS = [
+    SamplerConfig(temperature=1.0, top_p=1.0),
+    SamplerConfig(),
+    SamplerConfig(temperature=0.0),
+    SamplerConfig(temperature=1.3, top_k=20, min_p=0.01, typical_p=0.95, top_h=0.9),
+    SamplerConfig(temperature=1.1, epsilon_cutoff=1e-4, eta_cutoff=1e-4),
+]
+
+
+def make(vocabulary: Vocabulary, **options: Any) -> LSTMLanguageModel:
+    sizes = {"embedding_dim": 16, "hidden_size": 24, "dropout": 0.0, **options}
+    return LSTMLanguageModel(vocabulary, ModelConfig(**sizes))
+
+
+@pytest.mark.parametrize("options", LAYERS)
+def test_a_model_reads_as_on_the_cpu(stream: TokenStream, vocabulary: Vocabulary, options: dict[str, Any]) -> None:
+    model = make(vocabulary, **options)
+    on_cpu, scored = evaluate(model, stream).log_prob, score(model, "展昭道：“得罪了。”").log_prob
+    model.cuda()
+    assert math.isclose(evaluate(model, stream).log_prob, on_cpu, rel_tol=1e-4)
+    assert math.isclose(score(model, "展昭道：“得罪了。”").log_prob, scored, rel_tol=1e-4)
+
+
+@pytest.mark.parametrize("options", LAYERS)
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_training_follows_the_course_it_has_on_the_cpu(
+    stream: TokenStream, vocabulary: Vocabulary, options: dict[str, Any], precision: str
+) -> None:
+    losses = []
+    for device in ("cpu", "cuda"):
+        config = TrainerConfig(
+            max_epochs=3, batch_size=2, bptt_len=20, device=device, precision=precision if device == "cuda" else "auto"
+        )
+        history = Trainer(make(vocabulary, **options), stream, stream, config, progress=False).fit()
+        losses.append([record["valid_loss"] for record in history])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3 if precision == "float32" else 2e-2)
+
+
+@pytest.mark.parametrize("options", LAYERS)
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_an_update_does_not_wait_for_the_device(
+    stream: TokenStream, vocabulary: Vocabulary, options: dict[str, Any], precision: str
+) -> None:
+    config = TrainerConfig(batch_size=2, bptt_len=10, device="cuda", precision=precision)
+    model = make(vocabulary, dropout=0.1, **options)
+    learner, state = Learner(model, vocabulary.encode_stream(stream), config, Ranks()), TrainerState()
+    with sparse_embedding(model), matrix_precision(torch.device("cuda"), precision):
+        for _ in range(3):  # libraries set themselves up
+            learner.update(state)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for _ in range(3):
+                learner.update(state)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("options", LAYERS)
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_captured_steps_write_what_the_plain_loop_writes(
+    vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], settings: SamplerConfig
+) -> None:
+    monkeypatch.setattr("zh_lstm_lm.token_drawing._REDRAWS", 1)  # each takes a random number
+    model = make(vocabulary, **options).cuda()
+    captured, plain = Sampler(model, settings), Sampler(model, settings)
+    plain._drawer._captured = plain._drawer.steps = None
+    prompts = ["", "展昭道：", "夜里三更，", "二人", "雪"]
+    told = captured.generate_batch(prompts, num_samples=2, max_new_tokens=40)
+    assert told == plain.generate_batch(prompts, num_samples=2, max_new_tokens=40)
+    assert told == captured.generate_batch(prompts, num_samples=2, max_new_tokens=40)
+
+
+def test_text_goes_on_from_a_state(vocabulary: Vocabulary) -> None:
+    sampler = Sampler(make(vocabulary, num_layers=2).cuda())
+    whole = sampler.generate_result("展昭", max_new_tokens=30)
+    begun = sampler.generate_result("展昭", max_new_tokens=12)
+    assert begun.tokens + sampler.generate_result(state=begun.state, max_new_tokens=18).tokens == whole.tokens
+
+
+def test_a_damaged_model_is_told_of(vocabulary: Vocabulary) -> None:
+    model = make(vocabulary).cuda()
+    sampler = Sampler(model)
+    sampler.generate("展昭", max_new_tokens=3)
+    with torch.no_grad():
+        model.layers[0].get_parameter("weight_hh_l0").fill_(math.nan)
+    with pytest.raises(NonFiniteError, match="not numbers"):
+        sampler.generate("展昭", max_new_tokens=3)
+
+
+def test_threads_share_a_sampler(vocabulary: Vocabulary) -> None:
+    sampler = Sampler(make(vocabulary).cuda())
+    alone = [sampler.generate(prompt, max_new_tokens=60) for prompt in ("展昭", "白玉堂", "雪", "二人")]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(
+            pool.map(lambda prompt: sampler.generate(prompt, max_new_tokens=60), ("展昭", "白玉堂", "雪", "二人"))
+        )
+    assert together == alone
+
+
+def test_a_captured_function_fills_rows_up_and_sees_new_weights() -> None:
+    weight = torch.nn.Parameter(torch.randn(3, 4, device="cuda"))
+    product = CapturedFunction(lambda rows: (rows @ weight,), [weight])
+    with torch.no_grad():
+        for rows in (1, 2, 4, 5, 3):
+            values = torch.randn(rows, 3, device="cuda")
+            torch.testing.assert_close(product(values)[0], values @ weight)
+        weight.mul_(2)  # in place
+        torch.testing.assert_close(product(values)[0], values @ weight)
+        weight.data = torch.randn(3, 4, device="cuda")  # elsewhere
+        torch.testing.assert_close(product(values)[0], values @ weight)
