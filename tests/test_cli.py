@@ -239,3 +239,21 @@ def test_ctrl_c_saves_and_resume_goes_on(novels: Path, tmp_path: Path) -> None:
     assert resumed.returncode == 0, resumed.stderr
     last = json.loads((tmp_path / "m.run" / "history.jsonl").read_text().splitlines()[-1])
     assert last["step"] == steps + 3
+
+
+def test_a_study_and_its_page_are_one_command(
+    novels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, folder = tmp_path / "page.html", tmp_path / "lengths"
+    command = ["study", "seq-len", str(novels), "--output", str(folder), "--report", str(page), "--quiet"]
+    command += ["--lengths", "2", "4", "--budget", "1", "--seeds", "0", "1", "--batch-size", "2", *SMALL]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "Windows that are too long hurt." in printed
+    assert f"{page}: " in printed
+    text = page.read_text(encoding="utf-8")
+    assert "Longer windows predict better." in text
+    assert main(command) == 2  # before anything is trained
+    assert "exists already" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+    assert page.read_text(encoding="utf-8") == text

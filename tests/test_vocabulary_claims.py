@@ -60,5 +60,12 @@ def test_vocabularies_are_judged_by_what_there_is() -> None:
         "words": "does not hold",
         "segmenters": "does not hold",
     }
-    near = vocabularies(("jieba", "characters", 4000, 6.0), ("rjieba", "characters", 4000, 6.04))
+
+
+def test_segmenters_are_compared_seed_by_seed() -> None:
+    alike = vocabularies(("jieba", "characters", 4000, 6.0), ("rjieba", "characters", 4000, 6.04))
+    assert alike["segmenters"]["verdict"] == "holds"
+    rows = [vocabulary_row("jieba", "characters", 4000, seed, 6.0) for seed in NOISE]
+    rows += [vocabulary_row("rjieba", "characters", 4000, seed, 6.04 - 2 * NOISE[seed]) for seed in NOISE]
+    near = {claim["name"]: claim for claim in judge_vocabulary(rows)}
     assert near["segmenters"]["verdict"] == "depends"

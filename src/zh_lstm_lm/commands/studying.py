@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from zh_lstm_lm.commands.common import INTERRUPTED, AddCommand, add_reading, chosen_tokenizer, given, read_stream
 
@@ -33,6 +34,8 @@ def add_commands(add: AddCommand) -> None:
     study.add_argument("kind", choices=["seq-len", "epochs", "vocabulary"], help="what is studied")
     study.add_argument("paths", nargs="*", help="folders, files or glob patterns of text; none: the bundled novella")
     study.add_argument("--output", required=True, metavar="FOLDER", help="where the study is kept; it goes on there")
+    study.add_argument("--report", metavar="FILE", help="write a page of it too, as the command report does")
+    study.add_argument("--overwrite", action="store_true", help="replace that page if it is there")
     add_reading(study)
     varied = study.add_argument_group("what is varied, and what stays equal")
     varied.add_argument("--lengths", type=int, nargs="+", help="windows in tokens, for seq-len (5 10 20 35 70 140)")
@@ -72,10 +75,13 @@ def _number(text: str) -> float:
 
 def _study(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.model_sizes import ModelConfig
+    from zh_lstm_lm.report.document import check_page, write_report
     from zh_lstm_lm.studies.config import StudyConfig
     from zh_lstm_lm.studies.study import study
     from zh_lstm_lm.trainer_config import TrainerConfig
 
+    if parsed.report:
+        check_page(Path(parsed.report), overwrite=parsed.overwrite)
     config = StudyConfig(**given(parsed, *_VARIED))
     sizes = given(parsed, *_SIZES)
     result = study(
@@ -95,6 +101,9 @@ def _study(parsed: argparse.Namespace) -> int:
         return INTERRUPTED
     print(result)
     print(f"kept in {parsed.output}")
+    if parsed.report:
+        page = write_report(parsed.output, parsed.report, overwrite=parsed.overwrite)
+        print(f"{page}: {page.stat().st_size / 1000:,.0f} KB")
     return 0
 
 

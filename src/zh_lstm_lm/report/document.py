@@ -17,7 +17,7 @@ from zh_lstm_lm.report.studies import Study, read_study
 from zh_lstm_lm.report.study_sections import study_section
 from zh_lstm_lm.storage import atomic_write
 
-__all__ = ["write_report"]
+__all__ = ["check_page", "write_report"]
 
 MAX_BYTES = 500_000
 _TITLE = Label("训练报告", "Training report")
@@ -57,11 +57,7 @@ def write_report(
     paths, target = [Path(folder) for folder in named], Path(output)
     if not paths:
         raise DataError("there is nothing to report; give the folder of a run or of a study")
-    if target.is_dir() or (target.exists() and not overwrite):
-        hint = "give a file in it" if target.is_dir() else "give another place, or overwrite=True (--overwrite)"
-        raise DataError(f"{target}: exists already; {hint}")
-    if not target.parent.is_dir():
-        raise DataError(f"{target}: there is no folder {target.parent}; make it, or give another place")
+    check_page(target, overwrite=overwrite)
     runs: list[Run] = []
     studies: list[Study] = []
     for path, name in zip(paths, distinct_names(paths), strict=True):
@@ -71,6 +67,19 @@ def write_report(
             runs.append(read_run(path, name))
     atomic_write(target, _page(runs, studies, language))
     return target
+
+
+def check_page(target: Path, *, overwrite: bool) -> None:
+    """Makes sure that a page can be written there, for before long work.
+
+    Raises:
+        DataError: There is something already, or no folder to write it into.
+    """
+    if target.is_dir() or (target.exists() and not overwrite):
+        hint = "give a file in it" if target.is_dir() else "give another place, or overwrite=True (--overwrite)"
+        raise DataError(f"{target}: exists already; {hint}")
+    if not target.parent.is_dir():
+        raise DataError(f"{target}: there is no folder {target.parent}; make it, or give another place")
 
 
 def _page(runs: Sequence[Run], studies: Sequence[Study], language: str) -> bytes:

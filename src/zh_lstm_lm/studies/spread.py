@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Difference", "Spread", "by_setting", "compare", "spread_of"]
+__all__ = ["STANDARD_ERRORS", "Difference", "Spread", "by_setting", "compare", "spread_of"]
 
-_STANDARD_ERRORS = 3.0
+STANDARD_ERRORS = 3.0
 """A difference of means beyond so many of its standard errors is settled: about 95 % with three seeds a side, where
 Student's distribution has four degrees of freedom."""
 
@@ -52,7 +52,7 @@ class Difference:
     @property
     def bound(self) -> float:
         """Three standard errors of the difference: what it has to exceed to be settled."""
-        return _STANDARD_ERRORS * math.sqrt(sum(side.deviation**2 / side.count for side in (self.first, self.second)))
+        return STANDARD_ERRORS * math.sqrt(sum(side.deviation**2 / side.count for side in (self.first, self.second)))
 
     @property
     def sign(self) -> int:
