@@ -4,7 +4,7 @@
 
 The text is read as in the protocol (lines stripped, empty ones dropped, the last 5 % of every document for the test, the
 5 % before them for validation) into an empty cache, so that the clock covers everything: reading, segmentation,
-vocabulary, choosing the sizes, training. The figure to beat on the 24 novels of the wuxia corpus is that of KenLM's
+vocabulary, choosing the sizes, training, and the half minute that is kept for measuring. The figure to beat on the 24 novels of the wuxia corpus is that of KenLM's
 modified Kneser-Ney models: 6.177 over characters (order 6), 6.357 over words (order 5).
 """
 
@@ -14,6 +14,7 @@ import time
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Trainer, TrainerConfig, Vocabulary, evaluate
 
+MEASURING = 0.5  # minutes
 SIZES = ("embedding_dim", "hidden_size", "num_layers", "dropout")
 TRAINING = ("batch_size", "bptt_len", "learning_rate", "max_grad_norm", "warmup_steps")
 
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", default="jieba")
     parser.add_argument("--min-freq", type=int, default=3)
     parser.add_argument("--max-size", type=int, default=60_000)
+    parser.add_argument("--output", metavar="MODEL", help="save the model there")
     for name in (*SIZES, *TRAINING):
         parser.add_argument("--" + name.replace("_", "-"), type=float if name in _FRACTIONS else int)
     options = parser.parse_args()
@@ -45,7 +47,7 @@ def main() -> None:
         train, valid, test = corpus.split()
         vocabulary = Vocabulary.from_stream(train, min_freq=options.min_freq, max_size=options.max_size)
         read = time.perf_counter() - began
-        left = options.minutes - read / 60
+        left = options.minutes - read / 60 - MEASURING
         sizes = given(SIZES)
         config = (
             ModelConfig(**sizes)  # type: ignore[arg-type]
@@ -59,10 +61,12 @@ def main() -> None:
         trained = time.perf_counter() - began
         result = evaluate(model, test)
         print(
-            f"{trained:.0f} s, {history[-1]['epoch']:.2f} epochs, {history[-1]['tokens_per_second']:,.0f} tokens/s: "
+            f"trained after {trained:.0f} s, {history[-1]['epoch']:.2f} epochs, {history[-1]['tokens_per_second']:,.0f} tokens/s: "
             f"{result.bits_per_character:.3f} bits/character of the test part "
-            f"(valid {history[-1]['valid_bits_per_character']:.3f}; measured in {time.perf_counter() - began - trained:.0f} s)"
+            f"(valid {history[-1]['valid_bits_per_character']:.3f}; measured after {time.perf_counter() - began:.0f} s)"
         )
+        if options.output:
+            model.save_pretrained(options.output)
 
 
 _FRACTIONS = ("dropout", "learning_rate", "max_grad_norm")

@@ -16,10 +16,10 @@ from zh_lstm_lm.punctuation import PAIRS
 
 SETTINGS = {
     "temperature 1, all words": SamplerConfig(temperature=1.0, top_p=1.0),
-    "temperature 1, top-p 0.9": SamplerConfig(temperature=1.0, top_p=0.9),
     "temperature 0.8, top-p 0.95 (default)": SamplerConfig(),
     "temperature 0.6, top-p 0.95": SamplerConfig(temperature=0.6),
-    "default, repetition penalty 1.1 over 64": SamplerConfig(repetition_penalty=1.1, penalty_window=64),
+    "temperature 1, top-k 40": SamplerConfig(temperature=1.0, top_p=1.0, top_k=40),
+    "temperature 0.9, min-p 0.02": SamplerConfig(temperature=0.9, top_p=1.0, min_p=0.02),
 }
 
 

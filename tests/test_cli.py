@@ -241,9 +241,7 @@ def test_ctrl_c_saves_and_resume_goes_on(novels: Path, tmp_path: Path) -> None:
     assert last["step"] == steps + 3
 
 
-def test_a_study_and_its_page_are_one_command(
-    novels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_study_and_its_page_are_one_command(novels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page, folder = tmp_path / "page.html", tmp_path / "lengths"
     command = ["study", "seq-len", str(novels), "--output", str(folder), "--report", str(page), "--quiet"]
     command += ["--lengths", "2", "4", "--budget", "1", "--seeds", "0", "1", "--batch-size", "2", *SMALL]

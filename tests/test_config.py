@@ -40,7 +40,7 @@ OPTIONS: dict[type[Config], st.SearchStrategy[dict[str, Any]]] = {
             "max_minutes": st.none() | st.floats(0, 1e6, exclude_min=True),
             "batch_size": st.none() | st.integers(1, 4096),
             "bptt_len": st.integers(1, 4096),
-            "learning_rate": st.floats(0, 10, exclude_min=True),
+            "learning_rate": st.none() | st.floats(0, 10, exclude_min=True),
             "schedule": st.sampled_from(["cosine", "constant"]),
             "warmup_steps": st.integers(0, 10**6),
             "betas": st.tuples(st.floats(0, 0.999), st.floats(0, 0.999)),

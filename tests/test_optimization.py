@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, Vocabulary
-from zh_lstm_lm.optimization import Optimizer, clip_gradients, learning_rate_at, settle_rows, sparse_embedding
+from zh_lstm_lm.optimization import (
+    Optimizer,
+    clip_gradients,
+    default_learning_rate,
+    learning_rate_at,
+    settle_rows,
+    sparse_embedding,
+)
 
 KINDS: dict[str, dict[str, Any]] = {
     "full": {"output": "full"},
@@ -309,3 +316,11 @@ def test_the_rate_is_above_zero_and_never_above_its_peak(
 ) -> None:
     value = rate(step, peak=peak, schedule=schedule, warmup_steps=warmup_steps, planned_steps=planned_steps)
     assert 0 < value <= peak * (1 + 1e-12)
+
+
+def test_longer_runs_have_lower_rates_unless_one_is_given() -> None:
+    assert default_learning_rate(None) == default_learning_rate(1) == default_learning_rate(3_000) == 5e-3
+    assert default_learning_rate(24_000) == pytest.approx(2.5e-3)
+    rates = [default_learning_rate(steps) for steps in (1, 2_999, 3_001, 10_000, 10**6, 10**9)]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] > 0

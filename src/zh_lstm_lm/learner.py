@@ -12,7 +12,7 @@ from zh_lstm_lm.devices import autocast, choose_device, on_device
 from zh_lstm_lm.errors import NonFiniteError
 from zh_lstm_lm.memory import check_fits, scores_per_token, training_memory
 from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.optimization import Optimizer, clip_gradients, learning_rate_at, settle_rows
+from zh_lstm_lm.optimization import Optimizer, clip_gradients, default_learning_rate, learning_rate_at, settle_rows
 from zh_lstm_lm.ranks import Ranks
 from zh_lstm_lm.recurrent import LSTMState, detach_state
 from zh_lstm_lm.regularization import LaneGenerator
@@ -88,7 +88,7 @@ class Learner:
         norm = clip_gradients(self._model.parameters(), config.max_grad_norm)
         state.learning_rate = learning_rate_at(
             state.step,
-            peak=config.learning_rate / 2**state.rollbacks,
+            peak=(config.learning_rate or default_learning_rate(state.planned_steps)) / 2**state.rollbacks,
             schedule=config.schedule,
             warmup_steps=config.warmup_steps,
             planned_steps=state.planned_steps,
@@ -147,8 +147,9 @@ class Learner:
 
     def advice(self) -> str:
         """What to do when training has diverged."""
+        rate = self._config.learning_rate or default_learning_rate(None)
         return (
-            f"lower learning_rate (now {self._config.learning_rate:g}) and resume: the last checkpoint is from before; "
+            f"lower learning_rate (now {rate:g}) and resume: the last checkpoint is from before; "
             "or let the run go back by itself, with max_rollbacks"
         )
 

@@ -10,9 +10,17 @@ from torch import Tensor, nn
 
 from zh_lstm_lm.model import LSTMLanguageModel
 
-__all__ = ["Optimizer", "clip_gradients", "learning_rate_at", "settle_rows", "sparse_embedding"]
+__all__ = [
+    "Optimizer",
+    "clip_gradients",
+    "default_learning_rate",
+    "learning_rate_at",
+    "settle_rows",
+    "sparse_embedding",
+]
 
 _EMBEDDING_RATE = 3.0
+_RATE, _STEPS_AT_RATE = 5e-3, 3_000
 
 
 @contextmanager
@@ -161,6 +169,15 @@ def settle_rows(gradient: Tensor, rows: Tensor) -> Tensor:
     return torch.sparse_coo_tensor(
         rows[None], values, gradient.shape, is_coalesced=True, check_invariants=False
     )  # a check would wait for the device
+
+
+def default_learning_rate(planned_steps: int | None) -> float:
+    """The highest rate where none is given: 5e-3, and for runs of more than 3,000 updates less, by their cube root.
+
+    Args:
+        planned_steps: Updates of the whole run; None while they are not yet known.
+    """
+    return _RATE * min(1.0, (_STEPS_AT_RATE / planned_steps) ** (1 / 3)) if planned_steps else _RATE
 
 
 def learning_rate_at(step: int, *, peak: float, schedule: str, warmup_steps: int, planned_steps: int | None) -> float:

@@ -24,7 +24,7 @@ class TrainerConfig(Config):
             fewer for a small text, so that an epoch has about a hundred updates.
         bptt_len: Tokens over which gradients flow back.
         carry_state: Whether a window goes on from the state after the one before it; if not, each begins from zero.
-        learning_rate: Highest learning rate of Adam.
+        learning_rate: Highest learning rate of Adam; None takes 5e-3, less for a run of more than 3,000 updates.
         schedule: ``"cosine"`` (falls to a hundredth over the run) or ``"constant"``.
         warmup_steps: Updates over which the rate rises from zero; 0 for none.
         betas: Adam's decay rates. Without momentum, a rare word's update is not spread over updates in which it does not
@@ -49,7 +49,7 @@ class TrainerConfig(Config):
     batch_size: int | None = None
     bptt_len: int = 35
     carry_state: bool = True
-    learning_rate: float = 5e-3
+    learning_rate: float | None = None
     schedule: str = "cosine"
     warmup_steps: int = 50
     betas: tuple[float, float] = (0.0, 0.999)
@@ -69,7 +69,7 @@ class TrainerConfig(Config):
         check_number("max_minutes", self.max_minutes, exclusive=True, optional=True)
         check_integer("bptt_len", self.bptt_len, minimum=1)
         check_type("carry_state", self.carry_state, bool)
-        check_number("learning_rate", self.learning_rate, exclusive=True)
+        check_number("learning_rate", self.learning_rate, exclusive=True, optional=True)
         check_choice("schedule", self.schedule, ("cosine", "constant"))
         check_integer("warmup_steps", self.warmup_steps, minimum=0)
         if not isinstance(self.betas, (list, tuple)) or len(self.betas) != 2:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from zh_lstm_lm.batches import TrainingWindows
 from zh_lstm_lm.callbacks import Callback
 from zh_lstm_lm.model_sizes import ModelConfig
+from zh_lstm_lm.optimization import default_learning_rate
 from zh_lstm_lm.rare_characters import spell_some_hapaxes
 from zh_lstm_lm.studies.cells import Parts
 from zh_lstm_lm.studies.config import StudyConfig
@@ -48,6 +49,7 @@ class Study(ABC):
         self.trainer_config = replace(
             trainer_config,
             batch_size=trainer_config.batch_size or _BATCH_SIZE,
+            learning_rate=trainer_config.learning_rate or default_learning_rate(None),  # whatever the number of updates
             max_epochs=None,
             max_steps=None,
             max_minutes=None,
