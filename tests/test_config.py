@@ -162,7 +162,7 @@ NUMBERS = {
     TrainerConfig: ["max_minutes", "learning_rate", "max_grad_norm", "checkpoint_minutes"],
     SamplerConfig: ["temperature", "top_p"],
 }
-OPTIONAL = {"max_epochs", "max_steps", "max_minutes", "batch_size", "patience", "cutoffs", "run_dir"}
+OPTIONAL = {"max_epochs", "max_steps", "max_minutes", "batch_size", "learning_rate", "patience", "cutoffs", "run_dir"}
 WRONG_TYPES: list[Any] = ["5", True, False, [], [1], {}, 1j, b"1", object]
 HUGE = 10**400  # a number that no float holds
 

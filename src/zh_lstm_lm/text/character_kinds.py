@@ -4,7 +4,6 @@ Of the probability of a character we know only its kind's, spread evenly over th
 Chinese text are among the thousand of `COMMON_CHARACTERS`; next to none is for private use.
 """
 
-import re
 import unicodedata
 from bisect import bisect_right
 from collections import Counter
@@ -13,6 +12,7 @@ from math import inf, log
 
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.text.common_characters import COMMON_CHARACTERS, COMMON_HANGUL
+from zh_lstm_lm.text.patterns import lazy_pattern
 
 __all__ = ["MAX_FOREIGN_SHARE", "check_language", "how_to_read_anyhow", "log_likelihoods"]
 
@@ -96,7 +96,7 @@ _LOG_PROBABILITIES = {kind: [log(share / size) for share in shares] for kind, (s
 _LOG_PRIORS = {"Chinese": 0.0, "Japanese": -5.0, "Korean": -5.0, "Western": -5.0, "other": -8.0}
 _MAX_NUL_SHARE = 0.3  # outside of blocks; arrays of small numbers have more
 _LETTERS_SAMPLED = 2_000
-_FOREIGN_LETTER = re.compile("[\u3040-\u30ff\uac00-\ud7a3]")
+_FOREIGN_LETTER = lazy_pattern("[\u3040-\u30ff\uac00-\ud7a3]")
 
 
 def log_likelihoods(text: str) -> list[float]:

@@ -4,13 +4,12 @@ A cleaning is a list of named steps, each a function from numbered lines to numb
 changes any more, so that cleaning a cleaned text changes nothing.
 """
 
-import re
-
 from zh_lstm_lm._config import nearest_name
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.text.adverts import edge_lines, find_repeated_lines, remove_adverts
 from zh_lstm_lm.text.line_joining import join_wrapped_lines
 from zh_lstm_lm.text.lines import Change, Context, Line, Step, display_width
+from zh_lstm_lm.text.patterns import lazy_pattern
 
 __all__ = [
     "CLEANINGS",
@@ -30,8 +29,8 @@ CLEANING_VERSION = 3
 _SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))
 # Controls but tab and newline, zero-width space, word joiner, byte order mark; the marks of HZ, an encoding of the
 # 1990s, whose remnants stand in some novels (the letters between them say nothing any more and stay).
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2060\ufeff]|~[{}]")
-_CONTROL_HINT = re.compile("[\x00-\x08\x0b-\x1f~\x7f-\x9f\u200b\u2060\ufeff]")  # one set is found far quicker
+_CONTROLS = lazy_pattern("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2060\ufeff]|~[{}]")
+_CONTROL_HINT = lazy_pattern("[\x00-\x08\x0b-\x1f~\x7f-\x9f\u200b\u2060\ufeff]")  # one set is found far quicker
 
 
 def strip_controls(lines: list[Line], context: Context) -> list[Line]:

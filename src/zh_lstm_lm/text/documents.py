@@ -12,6 +12,7 @@ from zh_lstm_lm.text.cleaning import CLEANING_VERSION, clean_text, edge_lines, f
 from zh_lstm_lm.text.decoding import DecodedText, DecodingFault, check_encoding, decode, normalize_line_ends
 from zh_lstm_lm.text.files import TextFile, tell_broken
 from zh_lstm_lm.text.normalization import normalization_fingerprint, normalize_text
+from zh_lstm_lm.text.patterns import lazy_pattern
 
 __all__ = [
     "Document",
@@ -26,11 +27,14 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 1 << 24
-_NOT_NOVELS = re.compile(r"(readme|license|licence|copying|changelog|inf|index)(\.\w+)*", re.IGNORECASE)
-_SENTENCE_END = re.compile("[。！？!?…”」』]")
-_LIST_SEPARATOR = re.compile("[,，、;；\t]")
+_NOT_NOVELS = lazy_pattern(r"(readme|license|licence|copying|changelog|inf|index)(\.\w+)*", re.IGNORECASE)
+_SENTENCE_END = lazy_pattern("[。！？!?…”」』]")
+_LIST_SEPARATOR = lazy_pattern("[,，、;；\t]")
 _LONGEST_LIST = 2_000  # characters of a list of names beside novels; a text without full stops is longer
-_NOTHING = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\ufeff\0\x1a"
+_NOTHING = (  # every space that Unicode knows, a byte order mark, NUL, and the end of a file in MS-DOS
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff\0\x1a"
+)
 
 
 @dataclass(frozen=True)
