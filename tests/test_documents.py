@@ -1,5 +1,6 @@
 """From folders, files, patterns and lists to documents."""
 
+import io
 import logging
 import os
 import sys
@@ -383,3 +384,51 @@ def test_a_long_line_without_a_full_stop_is_no_list_of_names(tmp_path: Path) -> 
     (survey,) = survey_files(find_files(tmp_path), encoding="auto")
 
     assert survey.skipped is None
+
+
+def test_a_disk_that_gives_up_halfway_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"a.txt": NOVEL})
+
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    (file,) = find_files(tmp_path)
+    monkeypatch.setattr(type(file), "open", lambda self: Failing())
+    for call in (lambda: hash_files([file]), lambda: list(documents.decoded_blocks(file, encoding="auto"))):
+        with pytest.raises(DataError, match=r"a\.txt: cannot be read \(Input/output error\)"):
+            call()
+
+
+def test_bytes_of_a_newline_within_two_characters_end_no_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "\n".join(["ਅ一" * 80, "展昭", "ਅ一" * 100])  # 0A 00 in UTF-16, but not where a character begins
+    write(tmp_path, {"a.txt": text.encode("utf-16-le")})
+    monkeypatch.setattr(documents, "_BLOCK_BYTES", 64)
+
+    blocks = [decoded.text for decoded in documents.decoded_blocks(find_files(tmp_path)[0], encoding="utf-16-le")]
+
+    assert "".join(blocks) == text
+    assert len(blocks) > 1
+
+
+def test_what_may_not_be_listed_or_looked_up_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"a.txt": NOVEL, "locked/b.txt": NOVEL})
+    listed = os.scandir
+
+    def refuse(path: Any = ".") -> Any:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refuse)
+        with pytest.raises(DataError, match=r"locked: cannot be listed \(Permission denied\)"):
+            find_files(tmp_path)
+
+    def forbid(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_file", forbid)
+        with pytest.raises(DataError, match=r"a\.txt: cannot be read \(Permission denied\)"):
+            find_files(tmp_path / "a.txt")

@@ -95,6 +95,14 @@ def test_a_damaged_index_is_made_again_in_silence(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_cache_that_no_place_is_known_for_is_done_without(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(jieba_dictionary, "user_cache_dir", homeless)
+    assert everything(path) == by_hand(path)
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(
     tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, Sampler, TokenStream, Vocabulary, score
 from zh_lstm_lm.errors import ConfigError, MissingDependencyError
+from zh_lstm_lm.text.alignment import align_text
 from zh_lstm_lm.text.normalization import check_normalization, normalization_fingerprint, normalize_text
 
 PUNCTUATION = "，。！？；：、“”‘’「」『』（）《》〈〉【】…—～·％＋－．　"
@@ -102,3 +103,20 @@ def test_files_are_normalised_with_the_novel_cleaning_and_not_without(tmp_path: 
     assert as_it_is.normalize == "none"
     assert "".join(TokenStream.from_files(folder, tokenizer="characters", normalize="none")) == "展昭１２岁，好。\n"
     assert "".join(TokenStream.from_files(folder, tokenizer="characters", clean="none", normalize="width"))[2] == "1"
+
+
+class Converter:
+    """Stands in for OpenCC, of which most machines have none: a character at a time, and one phrase."""
+
+    def convert(self, text: str) -> str:
+        return text.replace("乾隆皇帝", "乾隆皇上").replace("後", "后").replace("來", "来")
+
+
+def test_simplification_is_what_its_library_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    from zh_lstm_lm.text import normalization
+
+    monkeypatch.setattr(normalization, "_converter", Converter)
+    assert normalize_text("後來，乾隆皇帝", "simplified") == "后来，乾隆皇上"
+    aligned = align_text("雪\n後來，乾隆皇帝", "simplified")
+    assert aligned.text == "雪\n后来，乾隆皇上"
+    assert [aligned.span(place, place + 1) for place in range(9)] == [(place, place + 1) for place in range(9)]

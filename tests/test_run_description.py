@@ -1,7 +1,10 @@
+from pathlib import Path
 from typing import Any
 
-from zh_lstm_lm import TokenStream, Vocabulary
-from zh_lstm_lm.run_description import describe_texts, digest_of
+import pytest
+
+from zh_lstm_lm import CheckpointError, TokenStream, Vocabulary
+from zh_lstm_lm.run_description import IDENTITY, check_same_run, describe_texts, digest_of
 
 
 def test_the_sum_of_the_held_out_text_does_not_depend_on_how_it_is_cut(texts: list[str]) -> None:
@@ -32,3 +35,10 @@ def test_processes_may_differ_in_device_and_folder_and_in_nothing_else() -> None
     assert digest_of(same) == digest_of(described)
     assert digest_of({**described, "train": "y"}) != digest_of(described)
     assert digest_of({**described, "options": {**options, "seed": 1}}) != digest_of(described)
+
+
+def test_a_description_that_is_none_is_refused(tmp_path: Path) -> None:
+    described: dict[str, Any] = {"options": {}, "environment": {"threads": 1}, **dict.fromkeys(IDENTITY)}
+    for begun in ({}, {"options": None}, {**described, "environment": None}, {**described, "options": []}):
+        with pytest.raises(CheckpointError, match=r"run\.json: not a description of a run"):
+            check_same_run(begun, described, folder=tmp_path)

@@ -20,6 +20,7 @@ from zh_lstm_lm import CheckpointError
 from zh_lstm_lm.cache_folder import clear_cache, user_cache_dir
 from zh_lstm_lm.saved_files import MANIFEST, digest, read_bytes, read_json, verify_manifest
 from zh_lstm_lm.storage import (
+    _flush_directory,
     atomic_directory,
     atomic_write,
     check_place,
@@ -615,3 +616,10 @@ def test_a_reader_that_puts_the_old_folder_back_between_the_renames_is_no_obstac
     assert looked
     assert contents(tmp_path / "model") == NEW
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_windows_has_no_flush_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("os.name", "nt")
+        patch.setattr("os.open", lambda *given: pytest.fail("opened"))
+        _flush_directory(tmp_path)

@@ -29,10 +29,16 @@ def test_time_is_spent_when_only_the_last_evaluation_is_left() -> None:
     assert budget.spent(state, 55.0)
 
 
+def test_a_fiftieth_of_the_time_is_looked_at_before_it_is_planned() -> None:
+    state, budget = TrainerState(steps_per_epoch=10), TimeBudget(100.0)
+    assert timed(state, budget, 3, 100.0) == [False] * 3
+    assert timed(state, budget, 241, 0.5) == [False] * 240 + [True]
+
+
 def test_clock_that_is_too_coarse_plans_nothing() -> None:
     state, budget = TrainerState(steps_per_epoch=10), TimeBudget(1.0)
     assert timed(state, budget, 50, 0.0) == [False] * 50
-    assert timed(state, budget, 1, 0.5) == [True]
+    assert timed(state, budget, 1, 2.0) == [True]
 
 
 def test_what_was_timed_is_part_of_the_run() -> None:

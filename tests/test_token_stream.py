@@ -553,3 +553,11 @@ def test_real_novels_are_split_as_the_protocol_does(shared_data: Path, tmp_path:
         assert "".join(part.texts()).encode("utf-8") == expected
         assert part.num_characters == len(expected.decode("utf-8"))
         assert part.num_documents == 3
+
+
+def test_a_stream_tells_what_it_holds(texts: list[str]) -> None:
+    stream = TokenStream.from_texts(texts, tokenizer="characters")
+    assert repr(stream) == (
+        f"TokenStream(3 documents, {len(stream):,} tokens, {stream.num_characters:,} characters, "
+        "tokenizer='characters')"
+    )

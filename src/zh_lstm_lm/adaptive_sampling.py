@@ -3,7 +3,7 @@
 The head gives the probability of every frequent token and of every cluster of rare ones. A draw that falls on a
 frequent token needs no more, unless a cut-off asks how the probability is shared out inside the clusters. Where that
 question has the same answer for every possible share, they are not computed; otherwise they are computed one by one,
-the one that leaves most open first, until it has one. All is exact: the tokens follow the very distribution that the
+the one that leaves most open for its size first, until it has one. All is exact: the tokens follow the very distribution that the
 processors give over the full scores.
 """
 
@@ -20,6 +20,7 @@ __all__ = ["AdaptiveSampler", "draw_from"]
 Uniforms = Callable[[list[int]], list[float]]
 """Gives each of the rows that it is asked for its next random number in [0, 1)."""
 
+_CALLS = 4_000  # tokens of a tail that take as long as the calls that compute it, which are the same for all
 _LARGEST_EXPONENT = 1e30  # of temperatures next to 0, whose smallest weights are 0 in float32
 
 
@@ -58,6 +59,7 @@ class AdaptiveSampler:
         parts = [allowed[start:stop] for start, stop in itertools.pairwise(layer.cutoffs)]
         self._allowed = [None if part.all() else part for part in parts]  # of each tail; None for all of it
         self._sizes = torch.tensor([len(part) for part in parts], device=allowed.device)
+        self._costs = self._sizes + _CALLS  # of computing a tail, in tokens
         spread = self._sizes.float() ** (1.0 - self._exponent)
         whole = torch.stack([part.all() for part in parts])
         self._most, self._least = spread.clamp(min=1.0), spread.clamp(max=1.0) * whole  # (tails,), times m**a
@@ -187,7 +189,7 @@ class AdaptiveSampler:
             rows, of_head, total, weight, hidden = (tensor[open_] for tensor in (rows, of_head, total, weight, hidden))
             upper, lower, powers, most, least = (tensor[open_] for tensor in (upper, lower, powers, most, least))
             gaps = (most - least) + (0 if self._top_k else upper - lower)
-            number = int(gaps.sum(dim=0).argmax())
+            number = int((gaps.sum(dim=0) / self._costs).argmax())
             shares = self._shares(hidden, number, powers)
             over = shares > weight[:, None]
             upper[:, number] = lower[:, number] = shares.sum(dim=-1)

@@ -9,7 +9,7 @@ from zh_lstm_lm.training_state import TrainerState
 
 __all__ = ["TimeBudget", "estimate_evaluation"]
 
-_MEASURED_STEPS = 20
+_MEASURED_STEPS, _MEASURED_SHARE = 20, 0.02  # of the time: what a machine does in a few seconds is chance
 
 
 class TimeBudget:
@@ -35,7 +35,7 @@ class TimeBudget:
         state.timed_seconds += seconds * (state.timed_updates >= self._warming_steps)
         state.timed_updates += 1
         enough = state.timed_updates >= self._warming_steps + _MEASURED_STEPS
-        return enough and state.timed_seconds > 0  # or the clock is too coarse yet
+        return enough and state.timed_seconds > _MEASURED_SHARE * self._seconds  # so a coarse clock is no harm
 
     def updates_left(self, state: TrainerState, elapsed: float) -> int:
         """The updates for which there is time, at least one, with an evaluation every epoch and at the end."""
