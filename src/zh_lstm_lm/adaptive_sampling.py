@@ -3,7 +3,7 @@
 The head gives the probability of every frequent token and of every cluster of rare ones. A draw that falls on a
 frequent token needs no more, unless a cut-off asks how the probability is shared out inside the clusters. Where that
 question has the same answer for every possible share, they are not computed; otherwise they are computed one by one,
-the one that leaves most open for its size first, until it has one. All is exact: the tokens follow the very distribution that the
+the one that leaves most open first, until it has one. All is exact: the tokens follow the very distribution that the
 processors give over the full scores.
 """
 
@@ -20,7 +20,6 @@ __all__ = ["AdaptiveSampler", "draw_from"]
 Uniforms = Callable[[list[int]], list[float]]
 """Gives each of the rows that it is asked for its next random number in [0, 1)."""
 
-_CALLS = 4_000  # tokens of a tail that take as long as the calls that compute it, which are the same for all
 _LARGEST_EXPONENT = 1e30  # of temperatures next to 0, whose smallest weights are 0 in float32
 
 
@@ -59,7 +58,6 @@ class AdaptiveSampler:
         parts = [allowed[start:stop] for start, stop in itertools.pairwise(layer.cutoffs)]
         self._allowed = [None if part.all() else part for part in parts]  # of each tail; None for all of it
         self._sizes = torch.tensor([len(part) for part in parts], device=allowed.device)
-        self._costs = self._sizes + _CALLS  # of computing a tail, in tokens
         spread = self._sizes.float() ** (1.0 - self._exponent)
         whole = torch.stack([part.all() for part in parts])
         self._most, self._least = spread.clamp(min=1.0), spread.clamp(max=1.0) * whole  # (tails,), times m**a
@@ -108,7 +106,10 @@ class AdaptiveSampler:
                     kept[order] = place_within < shares.shape[1]
             if self._top_k or self._top_p < 1.0:
                 settle = self._inside_both if self._top_k and self._top_p < 1.0 else self._inside
-                inside = settle(hidden[among], weight, upper[among], lower[among], powers[among])
+                bounds = upper[among], lower[among]
+                inside = settle(hidden[among], weight, *bounds, powers[among])
+                if len(rows) < len(hidden):
+                    upper[among], lower[among] = bounds  # which may be exact by now
                 kept = [was and now for was, now in zip(kept, inside.tolist(), strict=True)]
             for order, row in enumerate(rows):
                 if kept[order]:
@@ -155,7 +156,7 @@ class AdaptiveSampler:
         """Whether a token of this weight is among the top-k, or inside the top-p.
 
         It is where what weighs more falls short of `top_k` tokens, or of the share `top_p` of all weight. Clusters are
-        computed until the bounds of these sums have settled it.
+        computed until the bounds of these sums have settled it; the bounds of those are made exact.
 
         Args:
             hidden: **Shape:** (rows, hidden_size).
@@ -168,6 +169,7 @@ class AdaptiveSampler:
             **Shape:** (rows,), bool.
         """
         head, upper = upper[:, : self._layer.head_size], upper[:, self._layer.head_size :]
+        known = upper, lower
         above = head > weight[:, None]
         of_head = above.sum(dim=-1) if self._top_k else (head * above).sum(dim=-1)  # what surely weighs more
         total = head.sum(dim=-1)
@@ -186,13 +188,18 @@ class AdaptiveSampler:
             open_ = (~(inside | outside)).nonzero().squeeze(1)
             if not len(open_):
                 return result
-            rows, of_head, total, weight, hidden = (tensor[open_] for tensor in (rows, of_head, total, weight, hidden))
-            upper, lower, powers, most, least = (tensor[open_] for tensor in (upper, lower, powers, most, least))
+            if len(open_) < len(rows):
+                rows, of_head, total, weight, hidden = (
+                    tensor[open_] for tensor in (rows, of_head, total, weight, hidden)
+                )
+                upper, lower, powers, most, least = (tensor[open_] for tensor in (upper, lower, powers, most, least))
             gaps = (most - least) + (0 if self._top_k else upper - lower)
-            number = int((gaps.sum(dim=0) / self._costs).argmax())
+            number = int(gaps.sum(dim=0).argmax())
             shares = self._shares(hidden, number, powers)
             over = shares > weight[:, None]
             upper[:, number] = lower[:, number] = shares.sum(dim=-1)
+            if len(rows) < len(result):
+                known[0][rows, number] = known[1][rows, number] = lower[:, number]
             most[:, number] = least[:, number] = over.sum(dim=-1) if self._top_k else (shares * over).sum(dim=-1)
 
     def _inside_both(self, hidden: Tensor, weight: Tensor, upper: Tensor, lower: Tensor, powers: Tensor) -> Tensor:
