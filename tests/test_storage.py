@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -623,3 +624,24 @@ def test_windows_has_no_flush_of_a_folder(tmp_path: Path, monkeypatch: pytest.Mo
         patch.setattr("os.name", "nt")
         patch.setattr("os.open", lambda *given: pytest.fail("opened"))
         _flush_directory(tmp_path)
+
+
+def test_what_crashes_left_is_cleared_when_it_is_old(tmp_path: Path) -> None:
+    old, new = (tmp_path / f".model.{digit * 32}.staged" for digit in "ab")
+    other = tmp_path / f".else.{'a' * 32}.staged"
+    for folder in (old, new, other):
+        fill(folder, NEW)
+    week = 7 * 24 * 3600
+    for folder in (old, other):
+        os.utime(folder, (time.time() - week, time.time() - week))
+    save(tmp_path / "model", NEW)
+    assert {path.name for path in tmp_path.iterdir()} == {"model", new.name, other.name}
+
+
+def test_a_path_is_no_name_of_a_file_even_where_its_sum_is_right(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_bytes(b"secret")
+    save(tmp_path / "model", NEW)
+    entry = {"bytes": 6, "sha256": hashlib.sha256(b"secret").hexdigest()}
+    (tmp_path / "model" / MANIFEST).write_text(json.dumps({"../secret.txt": entry}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="not a plain file name"):
+        verify_manifest(tmp_path / "model")

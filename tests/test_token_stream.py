@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -561,3 +562,18 @@ def test_a_stream_tells_what_it_holds(texts: list[str]) -> None:
         f"TokenStream(3 documents, {len(stream):,} tokens, {stream.num_characters:,} characters, "
         "tokenizer='characters')"
     )
+
+
+def test_a_stream_is_cut_and_counted_in_chunks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "一二三\n四\n五六七八九\n十\n"
+    stream = TokenStream.from_texts([text * 5, text * 3], tokenizer="characters")
+    shares = [(0.1, 0.2), (0.3, 0.05), (0.5, 0.4)]
+    whole = [[part.documents for part in stream.split(valid=valid, test=test)] for valid, test in shares]
+    counts, lines = stream.token_counts(), list(stream)
+    for size in (1, 2, 7, 30):
+        monkeypatch.setattr("zh_lstm_lm.token_stream._CHUNK_TOKENS", size)
+        monkeypatch.setattr(TokenStream.numbers, "__kwdefaults__", {"chunk_size": size})
+        again = [[part.documents for part in stream.split(valid=valid, test=test)] for valid, test in shares]
+        assert again == whole
+        assert torch.equal(stream.token_counts(), counts)
+        assert list(stream) == lines

@@ -178,3 +178,24 @@ def test_a_curve_goes_on_where_it_was_saved(tmp_path: Path) -> None:
             parts = LearningCurve(LearningCurve.load(tmp_path / "curve.jsonl"))
         parts.add(update(step))
     assert parts == whole
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("step", 1.5),
+        ("step", True),
+        ("step", "1"),
+        ("step", -1),
+        ("loss_sum", True),
+        ("loss_sum", None),
+        ("loss_sum", "1"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused(name: str, value: object) -> None:
+    with pytest.raises(DataError, match=name):
+        TrainerState.from_dict({name: value})
+
+
+def test_a_whole_number_is_a_number() -> None:
+    assert TrainerState.from_dict({"loss_sum": 3, "step": 2}) == TrainerState(loss_sum=3.0, step=2)

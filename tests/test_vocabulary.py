@@ -719,3 +719,9 @@ def test_a_vocabulary_shows_its_size_and_tokenizer() -> None:
     assert repr(Vocabulary(tokenizer="characters")) == (
         "Vocabulary(258 tokens, unknown='characters', tokenizer='characters')"
     )
+
+
+@pytest.mark.parametrize("unknown", ["bytes", "", None, 5])
+def test_another_way_with_unknown_words_is_refused(unknown: Any) -> None:
+    with pytest.raises(ConfigError, match="unknown"):
+        Vocabulary(["展昭"], tokenizer="characters", unknown=unknown)
