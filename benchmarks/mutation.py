@@ -163,8 +163,8 @@ def function_at(module: ModuleType, path: tuple[str, ...]) -> Any:
 class Mutation:
     """A plugin of pytest that runs mutants in place of the tests."""
 
-    def __init__(self, times: int, seed: int) -> None:
-        self._times, self._seed = times, seed
+    def __init__(self, times: int, seed: int, only: list[int]) -> None:
+        self._times, self._seed, self._only = times, seed, only
         self._durations: dict[str, float] = {}
         self._coverage: coverage.Coverage | None = None
         self._failed: list[str] = []
@@ -211,7 +211,8 @@ class Mutation:
         mutants = [mutant for name in MODULES for mutant in mutants_of(name)]
         chosen = random.Random(self._seed).sample(mutants, min(self._times, len(mutants)))
         survivors, counts = [], {name: [0, 0] for name in MODULES}
-        for number, mutant in enumerate(chosen, 1):
+        again = [(number, mutant) for number, mutant in enumerate(chosen, 1) if not self._only or number in self._only]
+        for number, mutant in again:
             executed = lines.get(mutant.module.replace(".", "/") + ".py", {}).get(str(mutant.line), [])
             items = [
                 by_name[name] for name in sorted(executed, key=lambda name: durations.get(name, 0.0)) if name in by_name
@@ -234,8 +235,8 @@ class Mutation:
         for name, (killed, all_) in counts.items():
             print(f"  {killed:3d} of {all_:3d}  {name}")
         print(
-            f"mutation: {len(chosen)} of {len(mutants):,} mutants, seed {self._seed}: {len(chosen) - len(survivors)} noticed "
-            f"({1 - len(survivors) / len(chosen):.1%}), {len(survivors)} survived"
+            f"mutation: {len(again)} of {len(mutants):,} mutants, seed {self._seed}: {len(again) - len(survivors)} noticed "
+            f"({1 - len(survivors) / len(again):.1%}), {len(survivors)} survived"
         )
         return True
 
@@ -265,6 +266,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", type=int, nargs="+", default=[], help="numbers of those that survived, say")
     parsed = parser.parse_args()
     torch.set_num_threads(1)
     files = [str(ROOT / "tests" / f"test_{name}.py") for name in TESTS]
@@ -278,7 +280,7 @@ def main() -> None:
         "--hypothesis-seed=0",
         f"--rootdir={ROOT}",
     ]
-    pytest.main([*options, *files], plugins=[Mutation(parsed.times, parsed.seed)])
+    pytest.main([*options, *files], plugins=[Mutation(parsed.times, parsed.seed, parsed.only)])
 
 
 if __name__ == "__main__":

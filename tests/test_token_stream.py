@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 import zh_lstm_lm
 from zh_lstm_lm import TokenStream
 from zh_lstm_lm.errors import ConfigError, DataError
+from zh_lstm_lm.segmentation import DocumentSpan
+from zh_lstm_lm.stream_cache import check_stored
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), min_size=1, max_size=5)
@@ -577,3 +579,11 @@ def test_a_stream_is_cut_and_counted_in_chunks_of_any_size(monkeypatch: pytest.M
         assert again == whole
         assert torch.equal(stream.token_counts(), counts)
         assert list(stream) == lines
+
+
+@pytest.mark.parametrize("numbers", [[1, 2, 0], [1, -1, 0], [1, 1, 1], [1, 0, 0]])
+def test_numbers_that_are_not_of_the_lexicon_are_refused(numbers: list[int]) -> None:
+    lexicon, spans = ["\n", "展昭"], [DocumentSpan("a", 0, len(numbers) - (numbers == [1, 0, 0]))]
+    check_stored(torch.tensor([1, 1, 0]), lexicon, [DocumentSpan("a", 0, 3)])
+    with pytest.raises(ValueError, match=r"lexicon|paragraph end|documents"):
+        check_stored(torch.tensor(numbers), lexicon, spans)

@@ -199,3 +199,7 @@ def test_a_value_of_the_wrong_kind_is_refused(name: str, value: object) -> None:
 
 def test_a_whole_number_is_a_number() -> None:
     assert TrainerState.from_dict({"loss_sum": 3, "step": 2}) == TrainerState(loss_sum=3.0, step=2)
+
+
+def test_a_run_without_an_epoch_has_a_whole_number_of_them() -> None:
+    assert TrainerState(step=3, steps_per_epoch=0).epoch == 3.0

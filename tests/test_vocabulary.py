@@ -725,3 +725,11 @@ def test_a_vocabulary_shows_its_size_and_tokenizer() -> None:
 def test_another_way_with_unknown_words_is_refused(unknown: Any) -> None:
     with pytest.raises(ConfigError, match="unknown"):
         Vocabulary(["展昭"], tokenizer="characters", unknown=unknown)
+
+
+def test_the_name_of_the_unknown_word_is_one_of_closed_vocabularies_only() -> None:
+    closed = Vocabulary(["展昭"], tokenizer="characters", unknown="unk")
+    spelled = Vocabulary([*range(256), "展昭"], tokenizer="characters")
+    assert closed.token_to_id("<unk>") == closed.unk_id
+    with pytest.raises(VocabularyError, match="'<unk>' is not in the vocabulary"):
+        spelled.token_to_id("<unk>")
