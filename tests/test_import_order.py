@@ -31,6 +31,7 @@ LAYERS = [  # a module imports only from rows below its own
     {"ranks"},
     {"prompt_reading", "token_drawing"},
     {"adaptive_sampling", "checkpoint", "evaluation", "optimization", "single_steps"},
+    {"evaluation_result"},
     {"bootstrap", "run_description"},
     {"logits_processors", "written_text"},
     {"generation", "training_state"},

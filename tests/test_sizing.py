@@ -118,3 +118,16 @@ def test_a_vocabulary_made_by_hand_has_a_budget_too(stream: TokenStream) -> None
 
 def test_the_machines_rate_is_a_positive_number() -> None:
     assert 0 < machine_rate(seconds=1e-4) < 1e18
+
+
+def test_a_device_that_waits_for_its_host_gets_larger_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda, num_tokens = torch.device("cuda"), 10**9
+    monkeypatch.setattr("zh_lstm_lm.sizing.machine_rate", lambda device: 3.7e14 if device.type == "cuda" else 1e11)
+    sizes = [choose_sizes(COUNTS, num_tokens, seconds, cuda)[:2] for seconds in (1.0, 60.0, 600.0, 1e4)]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > max(choose_sizes(COUNTS, num_tokens, 1e4)[:2], (512, 1024))
+
+
+def test_a_budget_on_a_device_that_is_not_here_is_refused(stream: TokenStream, vocabulary: Vocabulary) -> None:
+    with pytest.raises(ConfigError, match="device='auto'"):
+        ModelConfig.for_budget(stream, vocabulary, minutes=1, device="gpu")

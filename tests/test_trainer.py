@@ -1142,6 +1142,14 @@ def test_loss_that_is_no_number_is_an_error(words: Vocabulary, parts: Parts, tmp
     assert list((tmp_path / "run").glob("checkpoint-*")) == []
 
 
+def test_a_long_run_has_a_lower_rate_unless_one_is_given(words: Vocabulary, parts: Parts) -> None:
+    long: dict[str, Any] = {"max_steps": 24_000, "max_epochs": None, "warmup_steps": 0}
+    for given, expected in ((None, 2.5e-3), (4e-3, 4e-3)):
+        trainer = make_trainer(make_model(words), parts, StopAt(2), with_valid=False, **long, learning_rate=given)
+        trainer.fit()
+        assert trainer.state.learning_rate == pytest.approx(expected, rel=1e-3)
+
+
 def test_huge_learning_rate_is_an_error_that_names_it(words: Vocabulary, parts: Parts) -> None:
     with pytest.raises(DataError, match=r"learning_rate \(now 1e\+38\)"):
         make_trainer(make_model(words), parts, learning_rate=1e38, max_epochs=20).fit()

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from zh_lstm_lm.errors import ZhLstmLmError as ZhLstmLmError
     from zh_lstm_lm.estimates import TrainingEstimate as TrainingEstimate
     from zh_lstm_lm.estimates import estimate_training as estimate_training
-    from zh_lstm_lm.evaluation import EvaluationResult as EvaluationResult
     from zh_lstm_lm.evaluation import evaluate as evaluate
+    from zh_lstm_lm.evaluation_result import EvaluationResult as EvaluationResult
     from zh_lstm_lm.generation import GenerationResult as GenerationResult
     from zh_lstm_lm.generation import GenerationState as GenerationState
     from zh_lstm_lm.memorization import CopiedPassage as CopiedPassage
@@ -82,7 +82,7 @@ _HOMES = {
     "Ensemble": "ensemble",
     "EpochSamples": "epoch_samples",
     "ErrorBars": "bootstrap",
-    "EvaluationResult": "evaluation",
+    "EvaluationResult": "evaluation_result",
     "GenerationResult": "generation",
     "GenerationState": "generation",
     "History": "training_state",

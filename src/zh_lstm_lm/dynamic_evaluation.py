@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm._config import check_integer, check_number, check_type
-from zh_lstm_lm.evaluation import EvaluationResult, ParagraphSums, document_windows
+from zh_lstm_lm.evaluation import document_windows
+from zh_lstm_lm.evaluation_result import EvaluationResult, ParagraphSums
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.optimization import clip_gradients, sparse_embedding
 from zh_lstm_lm.recurrent import LSTMState, detach_state

@@ -60,6 +60,7 @@ class Learner:
         self._generator.manual_seed(config.seed)
         self._generator.first, self._generator.num_lanes = first, self.windows.batch_size
         self._figures = UpdateFiguresQueue(self.device)
+        self._peak = config.learning_rate or default_learning_rate(None)
         self._uncounted = 0.0  # seconds of the updates whose figures were not read yet
         self._carried: LSTMState | None = None
 
@@ -86,9 +87,10 @@ class Learner:
         loss.backward()  # type: ignore[no-untyped-call]
         loss = self._gather_gradients(loss, batch.inputs)
         norm = clip_gradients(self._model.parameters(), config.max_grad_norm)
+        self._peak = config.learning_rate or default_learning_rate(state.planned_steps)
         state.learning_rate = learning_rate_at(
             state.step,
-            peak=(config.learning_rate or default_learning_rate(state.planned_steps)) / 2**state.rollbacks,
+            peak=self._peak / 2**state.rollbacks,
             schedule=config.schedule,
             warmup_steps=config.warmup_steps,
             planned_steps=state.planned_steps,
@@ -147,9 +149,8 @@ class Learner:
 
     def advice(self) -> str:
         """What to do when training has diverged."""
-        rate = self._config.learning_rate or default_learning_rate(None)
         return (
-            f"lower learning_rate (now {rate:g}) and resume: the last checkpoint is from before; "
+            f"lower learning_rate (now {self._peak:g}) and resume: the last checkpoint is from before; "
             "or let the run go back by itself, with max_rollbacks"
         )
 

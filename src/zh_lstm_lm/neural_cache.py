@@ -5,7 +5,8 @@ import math
 import torch
 
 from zh_lstm_lm._config import check_integer, check_number, check_type
-from zh_lstm_lm.evaluation import EvaluationResult, ParagraphSums, document_windows, evaluation_mode
+from zh_lstm_lm.evaluation import document_windows, evaluation_mode
+from zh_lstm_lm.evaluation_result import EvaluationResult, ParagraphSums
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.recurrent import LSTMState
 from zh_lstm_lm.token_stream import TokenStream

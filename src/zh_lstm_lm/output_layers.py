@@ -59,7 +59,9 @@ class _TargetLogProbs(torch.autograd.Function):
         return of_logits @ weight, of_logits.t() @ hidden, of_bias, None
 
 
-def target_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, *, counted: bool = False) -> Tensor:
+def target_log_probs(
+    hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, *, all_counted: bool = False
+) -> Tensor:
     """Log-probability of one class a row under a softmax over a linear layer; 0 where the target is `IGNORED`.
 
     Inside `torch.autocast` the matrix products are in its type, all else in float32.
@@ -69,7 +71,7 @@ def target_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tens
         weight: **Shape:** (classes, width).
         bias: **Shape:** (classes,).
         targets: **Shape:** (rows,).
-        counted: Whether none of them is `IGNORED`, which saves asking.
+        all_counted: Whether none of them is `IGNORED`, which saves asking.
 
     Returns:
         In nats. **Shape:** (rows,).
@@ -77,10 +79,10 @@ def target_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tens
     low = autocast_dtype(hidden.device)
     if low is not None:
         hidden, weight = hidden.to(low), weight.to(low)  # here, so that the gradient's products are in it too
-    mask = None if counted else targets != IGNORED
-    classes = targets if mask is None else targets * mask
+    counted = None if all_counted else targets != IGNORED
+    classes = targets if counted is None else targets * counted
     log_probs: Tensor = _TargetLogProbs.apply(hidden, weight, bias, classes)  # type: ignore[no-untyped-call]
-    return log_probs if mask is None else log_probs * mask
+    return log_probs if counted is None else log_probs * counted
 
 
 class OutputLayer(nn.Module):
@@ -223,7 +225,7 @@ class AdaptiveSoftmax(OutputLayer):
         places = targets - bounds[(cluster - 1).clamp(min=0)]  # of each token in its tail
         tokens = torch.split(on_device(places.index_select(0, in_tails), device), sizes)
         within = [
-            target_log_probs(narrow(states[number]), tail.weight, tail.bias, tokens[number], counted=True)
+            target_log_probs(narrow(states[number]), tail.weight, tail.bias, tokens[number], all_counted=True)
             for number, (narrow, tail) in enumerate(self._clusters())
             if sizes[number]
         ]

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from zh_lstm_lm.evaluation import EvaluationResult
+from zh_lstm_lm.evaluation_result import EvaluationResult
 from zh_lstm_lm.token_stream import TokenStream
 from zh_lstm_lm.training_state import TrainerState
 

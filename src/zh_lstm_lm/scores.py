@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from zh_lstm_lm.evaluation import EvaluationResult
+from zh_lstm_lm.evaluation_result import EvaluationResult
 from zh_lstm_lm.recurrent import LSTMState
 
 __all__ = ["Score", "TextState", "WordScore"]

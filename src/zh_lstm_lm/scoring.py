@@ -11,7 +11,8 @@ import torch
 from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.batches import EvaluationSegment
 from zh_lstm_lm.errors import DataError, NonFiniteError
-from zh_lstm_lm.evaluation import ParagraphSums, count_characters, evaluation_mode, read_segments
+from zh_lstm_lm.evaluation import evaluation_mode, read_segments
+from zh_lstm_lm.evaluation_result import ParagraphSums, count_characters
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.recurrent import LSTMState
 from zh_lstm_lm.scores import Score, TextState

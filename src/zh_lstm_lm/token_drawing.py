@@ -91,11 +91,10 @@ class TokenDrawer:
         self.steps = captured_steps(model)
         self._captured: CapturedFunction | None = None
         self._adaptive: AdaptiveSampler | None = None
-        if self._history_processors:
-            pass
-        elif model.device.type == "cuda":  # all scores at once take less time there than asking for some
+        freely = not self._history_processors
+        if freely and model.device.type == "cuda":  # all scores at once take less time there than asking for some
             self._captured = CapturedFunction(self._draw_freely, list(model.parameters()))
-        elif isinstance(model.output, AdaptiveSoftmax) and not self._greedy and plain:
+        elif freely and plain and not self._greedy and isinstance(model.output, AdaptiveSoftmax):
             self._adaptive = AdaptiveSampler(
                 model.output,
                 ~self._undrawable,
@@ -179,8 +178,7 @@ class TokenDrawer:
             logits = process(ids, logits)
         if by_rules:
             logits, allowed = self._without_forbidden(texts, logits), self._without_forbidden(texts, allowed)
-        logits = self._best_stays(logits, allowed)
-        return (logits.argmax(dim=-1) if self._greedy else draw_from(logits, numbers)).tolist()
+        return self._pick(logits, allowed, numbers).tolist()
 
     def _draw_freely(self, hidden: Tensor, numbers: Tensor) -> tuple[Tensor]:
         """Draws where nothing depends on the texts, without a look at any value.
@@ -196,9 +194,12 @@ class TokenDrawer:
         allowed = logits = scores.masked_fill(self._undrawable, -math.inf)
         for process in () if self._greedy else self._cutoffs:
             logits = process(hidden.new_zeros(len(hidden), 1, dtype=torch.int64), logits)
+        return (self._pick(logits, allowed, numbers).masked_fill(scores.isnan().any(dim=-1), -1),)
+
+    def _pick(self, logits: Tensor, allowed: Tensor, numbers: Tensor) -> Tensor:
+        """The likeliest of what is left, or one drawn from it. **Shape:** (rows, vocab_size), twice, and (rows,)."""
         logits = self._best_stays(logits, allowed)
-        ids = logits.argmax(dim=-1) if self._greedy else draw_from(logits, numbers)
-        return (ids.masked_fill(scores.isnan().any(dim=-1), -1),)
+        return logits.argmax(dim=-1) if self._greedy else draw_from(logits, numbers)
 
     def _allowed_scores(self, texts: Sequence[WrittenText], hidden: Tensor) -> Tensor:
         """The model's scores of the words that fit. **Shape:** (texts, vocab_size)."""

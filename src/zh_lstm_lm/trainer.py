@@ -14,7 +14,8 @@ from zh_lstm_lm.callbacks import Callback, EarlyStopping, ProgressCallback, noti
 from zh_lstm_lm.devices import matrix_precision
 from zh_lstm_lm.distributed import join_ranks
 from zh_lstm_lm.errors import ConfigError, DataError, NonFiniteError
-from zh_lstm_lm.evaluation import EvaluationResult, evaluate_ids
+from zh_lstm_lm.evaluation import evaluate_ids
+from zh_lstm_lm.evaluation_result import EvaluationResult
 from zh_lstm_lm.interruption import catch_interruption
 from zh_lstm_lm.learner import Learner
 from zh_lstm_lm.model import LSTMLanguageModel

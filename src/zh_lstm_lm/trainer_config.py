@@ -24,7 +24,8 @@ class TrainerConfig(Config):
             fewer for a small text, so that an epoch has about a hundred updates.
         bptt_len: Tokens over which gradients flow back.
         carry_state: Whether a window goes on from the state after the one before it; if not, each begins from zero.
-        learning_rate: Highest learning rate of Adam; None takes 5e-3, less for a run of more than 3,000 updates.
+        learning_rate: Highest learning rate of Adam; None takes 5e-3, and for a run of more than 3,000
+            updates less, by the cube root of their number.
         schedule: ``"cosine"`` (falls to a hundredth over the run) or ``"constant"``.
         warmup_steps: Updates over which the rate rises from zero; 0 for none.
         betas: Adam's decay rates. Without momentum, a rare word's update is not spread over updates in which it does not

@@ -8,6 +8,7 @@ from zh_lstm_lm.errors import DataError
 
 TYPE_CHECKING = False  # true for type checkers; typing takes longer than the parsing of a command line
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import IO, Any
 
     from zh_lstm_lm.model import LSTMLanguageModel
@@ -25,6 +26,7 @@ __all__ = [
     "read_stream",
     "read_text",
     "standard_input",
+    "tell_page",
 ]
 
 INTERRUPTED = 130
@@ -99,6 +101,11 @@ def figures(result: "Any") -> str:
     unknown = "" if bits is not None else f"unknown {result.unknown_rate:.2%}"
     without = "" if bits is not None else f" ({result.perplexity_excluding_unknown:,.2f} without <unk>)"
     return f"{told}{unknown}  perplexity {result.perplexity:,.2f} per token{without}  {result.num_tokens:,} tokens"
+
+
+def tell_page(page: "Path") -> None:
+    """Prints where a page was written, and its size."""
+    print(f"{page}: {page.stat().st_size / 1000:,.0f} KB")
 
 
 def standard_input() -> str:

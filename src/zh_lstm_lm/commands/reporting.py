@@ -2,7 +2,7 @@
 
 import argparse
 
-from zh_lstm_lm.commands.common import AddCommand
+from zh_lstm_lm.commands.common import AddCommand, tell_page
 
 __all__ = ["add_commands"]
 
@@ -19,6 +19,5 @@ def add_commands(add: AddCommand) -> None:
 def _report(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.report.document import write_report
 
-    path = write_report(parsed.folders, parsed.output, language=parsed.language, overwrite=parsed.overwrite)
-    print(f"{path}: {path.stat().st_size / 1000:,.0f} KB")
+    tell_page(write_report(parsed.folders, parsed.output, language=parsed.language, overwrite=parsed.overwrite))
     return 0

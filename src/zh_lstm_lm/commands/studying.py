@@ -2,9 +2,16 @@
 
 import argparse
 import sys
-from pathlib import Path
 
-from zh_lstm_lm.commands.common import INTERRUPTED, AddCommand, add_reading, chosen_tokenizer, given, read_stream
+from zh_lstm_lm.commands.common import (
+    INTERRUPTED,
+    AddCommand,
+    add_reading,
+    chosen_tokenizer,
+    given,
+    read_stream,
+    tell_page,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,6 +81,8 @@ def _number(text: str) -> float:
 
 
 def _study(parsed: argparse.Namespace) -> int:
+    from pathlib import Path
+
     from zh_lstm_lm.model_sizes import ModelConfig
     from zh_lstm_lm.report.document import check_page, write_report
     from zh_lstm_lm.studies.config import StudyConfig
@@ -102,8 +111,7 @@ def _study(parsed: argparse.Namespace) -> int:
     print(result)
     print(f"kept in {parsed.output}")
     if parsed.report:
-        page = write_report(parsed.output, parsed.report, overwrite=parsed.overwrite)
-        print(f"{page}: {page.stat().st_size / 1000:,.0f} KB")
+        tell_page(write_report(parsed.output, parsed.report, overwrite=parsed.overwrite))
     return 0
 
 

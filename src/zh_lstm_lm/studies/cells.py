@@ -8,7 +8,8 @@ from torch import Tensor
 
 from zh_lstm_lm.batches import TrainingWindows
 from zh_lstm_lm.callbacks import Callback
-from zh_lstm_lm.evaluation import EvaluationResult, evaluate_ids
+from zh_lstm_lm.evaluation import evaluate_ids
+from zh_lstm_lm.evaluation_result import EvaluationResult
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.model_sizes import ModelConfig
 from zh_lstm_lm.sampler import Sampler
