@@ -1,8 +1,8 @@
-"""Generation against the report's loop: the same vocabulary and sizes, in turn in one run.
+"""Generation against the usual loop: the same vocabulary and sizes, in turn in one run.
 
     python benchmarks/generation.py MODEL_OR_CORPUS [--tokens 400]
 
-The report's loop takes one text at a time: embedding, LSTM, a linear layer over the whole vocabulary, exp, multinomial.
+The usual loop takes one text at a time: embedding, LSTM, a linear layer over the whole vocabulary, exp, multinomial.
 The library writes one text, and 64 side by side, at temperature 1 and at the default settings. How often a cluster of
 the output layer is needed depends on what the model has learned, so a saved model is used, or one that is trained on
 novels for two minutes. Each figure is the median of five
@@ -33,7 +33,7 @@ ROUNDS = 5
 TEXTS = 64
 
 
-def report_loop(model: LSTMLanguageModel, tokens: int) -> float:
+def usual_loop(model: LSTMLanguageModel, tokens: int) -> float:
     """Tokens a second of the loop as it is usually written, on a model of the same sizes."""
     config, size = model.config, len(model.vocabulary)
     embedding = nn.Embedding(size, config.embedding_dim)
@@ -87,7 +87,7 @@ def main() -> None:
     model = LSTMLanguageModel.from_pretrained(options.source) if saved else train(options.source)
     plain: dict[str, float] = {"temperature": 1.0, "top_p": 1.0}
     sides: dict[str, Callable[[], float]] = {
-        "the report's loop": lambda: report_loop(model, options.tokens // 4),
+        "the usual loop": lambda: usual_loop(model, options.tokens // 4),
         "one text, temperature 1": lambda: library(model, options.tokens, 1, plain),
         "one text, default settings": lambda: library(model, options.tokens, 1, {}),
         f"{TEXTS} texts, temperature 1": lambda: library(model, options.tokens // 4, TEXTS, plain),
@@ -97,7 +97,7 @@ def main() -> None:
     for _ in range(ROUNDS):
         for name, measure in sides.items():
             rates[name].append(measure())
-    base = statistics.median(rates["the report's loop"])
+    base = statistics.median(rates["the usual loop"])
     config = model.config
     print(
         f"vocabulary {len(model.vocabulary):,}, E {config.embedding_dim}, H {config.hidden_size}, "

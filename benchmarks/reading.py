@@ -5,7 +5,7 @@
 Every variant trains the same model for the same number of updates of the same size on the training part, and is measured
 on the test part, which is the tail of every document. A cleaned text is another text: its figure is per character of the
 cleaned one, so models of both are measured on both texts (columns "cleaned" and "as it is", the latter with only indents
-and empty lines taken off, as in the protocol). Lower is better; two seeds of one variant differ by about 0.01.
+and empty lines taken off). Lower is better; two seeds of one variant differ by about 0.01.
 """
 
 import argparse

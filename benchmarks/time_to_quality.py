@@ -2,10 +2,11 @@
 
     python benchmarks/time_to_quality.py CORPUS [--minutes 10] [--hidden-size 384 --learning-rate 0.003 …]
 
-The text is read as in the protocol (lines stripped, empty ones dropped, the last 5 % of every document for the test, the
-5 % before them for validation) into an empty cache, so that the clock covers everything: reading, segmentation,
-vocabulary, choosing the sizes, training, and the half minute that is kept for measuring. The figure to beat on the 24 novels of the wuxia corpus is that of KenLM's
-modified Kneser-Ney models: 6.177 over characters (order 6), 6.357 over words (order 5).
+The text is read (lines stripped, empty ones dropped, the last 5 % of every document for the test, the 5 % before them for
+validation) into an empty cache, so that the clock covers everything: reading, segmentation,
+vocabulary, choosing the sizes, training, and the half minute that is kept for measuring. The figure to beat on the 24
+novels of the wuxia corpus is that of KenLM's modified Kneser-Ney models: 6.177 over characters (order 6), 6.357 over words
+(order 5).
 """
 
 import argparse

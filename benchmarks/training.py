@@ -1,8 +1,8 @@
-"""The report's recipe against the default recipe: the same corpus, vocabulary and machine, in turn in one run.
+"""The usual loop against the default recipe: the same corpus, vocabulary and machine, in turn in one run.
 
     python benchmarks/training.py CORPUS [--seconds 120] [--max-size 60000]
 
-The report's recipe is Embedding 128, one LSTM layer of 1024, a linear layer over the whole vocabulary, Adam at 0.002,
+The usual loop is Embedding 128, one LSTM layer of 1024, a linear layer over the whole vocabulary, Adam at 0.002,
 batches of 20, windows of 30, gradients clipped to 0.5. Each side trains in a process of its own for the same seconds;
 printed are tokens a second, peak memory, bits per character of the test part, and the arithmetic of a step over that of
 a large matrix product timed in the same process. Only the ratios mean something: machines differ, and are shared.
@@ -29,7 +29,7 @@ MEASURED_IDS = 20_001  # of the test part; a full softmax over all of it would t
 
 
 class ReportModel(nn.Module):
-    """The report's model, as it is usually written."""
+    """The usual loop's model, as it is mostly written."""
 
     def __init__(self, vocab_size: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class ReportModel(nn.Module):
 
 
 def train_report(train: TokenStream, test: TokenStream, vocabulary: Vocabulary, seconds: float) -> dict[str, float]:
-    """The report's loop, for as long as there is time; then its bits per character."""
+    """The usual loop, for as long as there is time; then its bits per character."""
     torch.manual_seed(0)
     ids = vocabulary.encode_stream(train)
     windows = TrainingWindows(ids, batch_size=20, bptt_len=30)
@@ -79,7 +79,7 @@ def train_report(train: TokenStream, test: TokenStream, vocabulary: Vocabulary, 
 
 
 def measure_report(model: ReportModel, test: TokenStream, vocabulary: Vocabulary) -> dict[str, float]:
-    """Bits per character of the report's model over the measured part, with a new state every 1,000 tokens.
+    """Bits per character of the usual loop's model over the measured part, with a new state every 1,000 tokens.
 
     It is kinder than one long read: after a short training, the state runs away beyond what was trained on.
     """

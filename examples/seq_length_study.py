@@ -13,13 +13,18 @@ import sys
 from zh_lstm_lm import StudyConfig, TokenStream, ZhLstmLmError, sample_novel, study
 
 
+def number(text: str) -> float:
+    """A whole number stays one: passes and updates are counted, minutes are measured."""
+    return float(text) if "." in text else int(text)
+
+
 def parse_arguments() -> argparse.Namespace:
     """The options; each has a default that suits the bundled novella."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", metavar="DIR", help="folder of novels; without it, the bundled novella")
     parser.add_argument("--lengths", type=int, nargs="+", default=[5, 10, 20, 35, 70, 140], help="windows, in tokens")
     parser.add_argument("--equality", default="tokens", help="what all lengths get: equal tokens, updates or minutes")
-    parser.add_argument("--budget", type=int, help="how much of it: passes over the text, updates, or minutes")
+    parser.add_argument("--budget", type=number, help="how much of it: passes over the text, updates, or minutes")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="each length is trained with each")
     parser.add_argument("--output", default="seq_length_study", metavar="DIR", help="where the study is kept")
     return parser.parse_args()

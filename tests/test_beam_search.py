@@ -89,11 +89,18 @@ def test_processors_and_rules_hold_for_beams(model: LSTMLanguageModel) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"num_beams": 0}, {"num_beams": 2, "num_return_sequences": 3}, {"length_penalty": "1"}]
+    "options",
+    [{"num_beams": 0}, {"num_beams": 2, "num_return_sequences": 3}, {"length_penalty": "1"}, {"length_penalty": 17.0}],
 )
 def test_bad_options_are_refused(model: LSTMLanguageModel, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="|".join(options)):
         Sampler(model).beam_search("展昭", **options)
+
+
+@pytest.mark.parametrize("length_penalty", [-16.0, 16.0])
+def test_the_largest_length_penalties_are_numbers(model: LSTMLanguageModel, length_penalty: float) -> None:
+    (result,) = Sampler(model).beam_search("展昭", num_beams=2, length_penalty=length_penalty, max_characters=9)
+    assert len(result.text) == 9
 
 
 def test_nothing_to_write_gives_the_prompt(model: LSTMLanguageModel) -> None:

@@ -468,10 +468,10 @@ def test_room_on_the_disk_is_asked_for_before_the_run(tmp_path: Path, monkeypatc
     for free, enough in ((14_000_000 - 1, False), (14_000_000, True)):  # 4 checkpoints of 3 MB, 2 models of 1 MB
         monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: usage._replace(free=free))
         if enough:
-            folder.check_space(1_000_000)
+            folder.check_space(1_000_000, 2_000_000)
         else:
             with pytest.raises(CheckpointError, match=r"needs 14 MB for checkpoints and 14 MB are free; .*keep_last"):
-                folder.check_space(1_000_000)
+                folder.check_space(1_000_000, 2_000_000)
 
 
 @pytest.mark.parametrize(
@@ -488,9 +488,9 @@ def test_room_is_asked_for_what_is_not_yet_there(
         folder.best.mkdir()
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=needed * 1_000_000))
-    folder.check_space(1_000_000)
+    folder.check_space(1_000_000, 2_000_000)
     with pytest.raises(CheckpointError):
-        folder.check_space(1_000_001)
+        folder.check_space(1_000_001, 2_000_000)
 
 
 def test_a_run_folder_is_made_with_the_folders_above_it(tmp_path: Path) -> None:

@@ -87,6 +87,31 @@ def test_train_goes_on_from_a_saved_model_with_its_vocabulary(trained: Path, nov
     assert evaluate(after, stream).loss < evaluate(before, stream).loss
 
 
+@pytest.mark.parametrize(
+    "settled", [["--min-freq", "2"], ["--hidden-size", "16"], ["--tokenizer", "jieba"], ["--normalize", "none"]]
+)
+def test_what_a_model_has_settled_is_not_asked_for_again(
+    trained: Path, novels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], settled: list[str]
+) -> None:
+    assert main(["train", str(novels), "--from", str(trained), "--output", str(tmp_path / "m"), *settled]) == 2
+    assert f"leave out {settled[0]}" in capsys.readouterr().err
+    assert not (tmp_path / "m.run").exists()
+
+
+def test_a_reader_that_goes_away_is_no_failure(trained: Path) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-m", "zh_lstm_lm", "info", str(trained)]
+    with os.fdopen(writes, "wb") as gone:
+        done = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_an_empty_text_is_told_of(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["score", str(trained), "", "--end", "--per", "character"]) == 2
+    assert "nothing to score" in capsys.readouterr().err
+
+
 def test_evaluate_prints_what_the_library_measures(
     trained: Path, novels: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,6 +186,14 @@ def test_info_tells_what_a_model_is(trained: Path, capsys: pytest.CaptureFixture
     assert "hidden_size=16" in shown
     assert "characters 1" in shown
     assert "valid_perplexity=" in shown
+
+
+def test_info_sends_nothing_to_a_terminal_but_text(model: LSTMLanguageModel, tmp_path: Path) -> None:
+    model.training_summary = {"\x1b[2Jnovels": "射雕\x1b]0;x\x07"}
+    model.save_pretrained(tmp_path / "model")
+    done = run("info", str(tmp_path / "model"))
+    assert "training    [2Jnovels=射雕]0;x" in done.stdout
+    assert "\x1b" not in done.stdout
 
 
 def test_cache_tells_its_size_and_clears_only_its_own(

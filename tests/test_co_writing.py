@@ -38,6 +38,20 @@ def test_again_writes_the_last_turn_otherwise_each_time(sampler: Sampler) -> Non
         writer.again()
 
 
+def test_a_turn_stays_until_another_is_there(sampler: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    writer = CoWriter(sampler, "展昭", max_new_tokens=12)
+    turn = writer.go_on()
+    with monkeypatch.context() as patch:
+        patch.setattr(sampler, "generate_results", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            writer.again()
+    assert writer.text == "展昭" + turn
+    assert writer.again() != turn
+
+
 def test_choices_are_offered_and_one_is_taken(sampler: Sampler) -> None:
     writer = CoWriter(sampler, "展昭", max_new_tokens=8)
     offered = writer.choices(3)

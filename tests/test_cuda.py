@@ -79,6 +79,7 @@ def test_training_follows_the_course_it_has_on_the_cpu(
     assert losses[1] == pytest.approx(losses[0], rel=1e-3 if precision == "float32" else 2e-2)
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning")
 @pytest.mark.parametrize("options", LAYERS)
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
 def test_an_update_does_not_wait_for_the_device(
@@ -90,8 +91,8 @@ def test_an_update_does_not_wait_for_the_device(
     with sparse_embedding(model), matrix_precision(torch.device("cuda"), precision):
         for _ in range(3):  # libraries set themselves up
             learner.update(state)
-        torch.cuda.set_sync_debug_mode("error")
         try:
+            torch.cuda.set_sync_debug_mode("error")
             for _ in range(3):
                 learner.update(state)
         finally:
@@ -114,7 +115,7 @@ def test_captured_steps_write_what_the_plain_loop_writes(
 
 
 def test_text_goes_on_from_a_state(vocabulary: Vocabulary) -> None:
-    sampler = Sampler(make(vocabulary, num_layers=2).cuda())
+    sampler = Sampler(make(vocabulary, num_layers=2).cuda(), SamplerConfig(balanced_pairs=False))
     whole = sampler.generate_result("展昭", max_new_tokens=30)
     begun = sampler.generate_result("展昭", max_new_tokens=12)
     assert begun.tokens + sampler.generate_result(state=begun.state, max_new_tokens=18).tokens == whole.tokens

@@ -378,6 +378,14 @@ def test_an_error_in_a_large_file_names_its_place_in_it(tmp_path: Path, monkeypa
         read(tmp_path)
 
 
+def test_a_large_file_that_is_no_text_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"a.txt": bytes(range(128, 256)) * 80})
+    monkeypatch.setattr(documents, "_BLOCK_BYTES", 5000)
+
+    with pytest.raises(DataError, match=r"a\.txt: seems to be no text"):
+        read(tmp_path)
+
+
 def test_a_long_line_without_a_full_stop_is_no_list_of_names(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("雪夜展昭道好大的雪，" * 20_000, encoding="utf-8")
 

@@ -74,3 +74,8 @@ def test_training_on_the_command_line_writes_them(texts: list[str], tmp_path: Pa
     assert main([*command, "--sample-prompt", "白玉堂", "--quiet"]) == 0
     lines = (tmp_path / "model.run" / "history.jsonl").read_text(encoding="utf-8").splitlines()
     assert all(json.loads(line)["sample"].startswith("白玉堂") for line in lines)
+
+
+def test_a_config_of_another_kind_is_refused_at_once() -> None:
+    with pytest.raises(ConfigError, match="config"):
+        EpochSamples(config={"temperature": 1.0})  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 import math
 from dataclasses import fields, replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -14,10 +15,13 @@ from zh_lstm_lm import (
     EvaluationResult,
     LSTMLanguageModel,
     ModelConfig,
+    NonFiniteError,
     TokenStream,
     Vocabulary,
     ZhLstmLmError,
     evaluate,
+    evaluate_dynamically,
+    evaluate_with_cache,
     score,
 )
 from zh_lstm_lm.bootstrap import bootstrap
@@ -293,3 +297,26 @@ def test_error_bars_do_not_change_the_figures_and_are_those_of_the_paragraphs(
 def test_error_bars_need_paragraphs_to_draw_from(tiny: LSTMLanguageModel) -> None:
     with pytest.raises(DataError, match="two paragraphs"):
         evaluate(tiny, TokenStream.from_texts(["展昭道"], tokenizer="characters"), num_resamples=10)
+
+
+@pytest.mark.parametrize("measure", [evaluate, evaluate_dynamically, evaluate_with_cache])
+def test_scores_that_are_no_numbers_are_no_result(stream: TokenStream, vocabulary: Vocabulary, measure: Any) -> None:
+    model = LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=4, hidden_size=6))
+    with torch.no_grad():
+        model.layers[0].get_parameter("bias_hh_l0").fill_(math.nan)
+    with pytest.raises(NonFiniteError, match="not numbers"):
+        measure(model, stream)
+
+
+@pytest.mark.parametrize("measure", [evaluate, evaluate_dynamically, evaluate_with_cache])
+@pytest.mark.parametrize("options", [{"num_resamples": 10**7}, {"num_resamples": 10, "seed": -1}])
+def test_options_of_error_bars_are_looked_at_before_the_text(
+    model: LSTMLanguageModel,
+    stream: TokenStream,
+    monkeypatch: pytest.MonkeyPatch,
+    measure: Any,
+    options: dict[str, int],
+) -> None:
+    monkeypatch.setattr(Vocabulary, "encode_stream", None)
+    with pytest.raises(ConfigError, match=list(options)[-1]):
+        measure(model, stream, **options)

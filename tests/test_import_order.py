@@ -46,7 +46,7 @@ LAYERS = [  # a module imports only from rows below its own
     {"vocabulary"},
     {"coverage", "spelling_table", "vocabulary_choice"},
     {"token_stream"},
-    {"stream_cache"},
+    {"stream_cache", "stream_splitting"},
     {"segmentation"},
     {"tokenizers"},
     {"text"},

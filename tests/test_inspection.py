@@ -68,6 +68,17 @@ def test_a_text_that_stands_twice_is_found_in_another_encoding_too(tmp_path: Pat
     assert found["d.txt"] == ()
 
 
+def test_changes_are_told_by_their_line_in_the_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "展昭在雪夜中行了三里，来到一座古庙之前。\n"
+    write(tmp_path, {"a.txt": line * 300 + "　　" + line + line * 300})
+    (whole,) = inspect_files(tmp_path)
+    monkeypatch.setattr("zh_lstm_lm.text.documents._BLOCK_BYTES", 5000)
+
+    (in_blocks,) = inspect_files(tmp_path)
+
+    assert [change.line for change in in_blocks.changes] == [change.line for change in whole.changes] == [301]
+
+
 def test_a_broken_file_does_not_hide_the_others(tmp_path: Path) -> None:
     write(tmp_path, {"a.txt": SENTENCES[0], "b.txt": bytes(range(128, 256)) * 8, "inf.txt": "雪,夜,人"})
 

@@ -99,7 +99,9 @@ def test_a_cache_that_no_place_is_known_for_is_done_without(path: Path, monkeypa
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr(jieba_dictionary, "user_cache_dir", homeless)
+    for name in ("ZH_LSTM_LM_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
     assert everything(path) == by_hand(path)
 
 

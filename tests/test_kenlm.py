@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from zh_lstm_lm import ConfigError, DataError, LSTMLanguageModel, ModelConfig, Vocabulary, score
+from zh_lstm_lm import ConfigError, DataError, LSTMLanguageModel, ModelConfig, TokenStream, Vocabulary, score
 from zh_lstm_lm.integrations import kenlm as adapter
 
 WORDS = ["展昭", "大喜", "。"]
@@ -194,3 +194,12 @@ def test_what_is_no_sentence_is_refused(model: LSTMLanguageModel) -> None:
         adapter.Model(_any_model()).score(b"\xb5")
     with pytest.raises(ConfigError, match="order"):
         adapter.Model(model, order=1)
+
+
+def test_tokens_that_compose_into_other_characters_cannot_be_cut_anew() -> None:
+    stream = TokenStream.from_texts(["展昭é"], tokenizer="characters", normalize="nfc")
+    model = LSTMLanguageModel(Vocabulary.from_stream(stream), ModelConfig(embedding_dim=4, hidden_size=4))
+    ours = adapter.Model(model, resegment=True)
+    assert len(list(ours.full_scores("展 昭 é"))) == 4
+    with pytest.raises(DataError, match="once they are joined"):
+        list(ours.full_scores("e \u0301"))

@@ -16,6 +16,7 @@ from zh_lstm_lm import (
     memory,
 )
 from zh_lstm_lm.memory import check_fits, scores_per_token, total_memory, training_memory
+from zh_lstm_lm.optimization import training_bytes
 
 CPU = torch.device("cpu")
 
@@ -53,12 +54,10 @@ def test_a_model_that_cannot_fit_is_not_allocated(vocabulary: Vocabulary) -> Non
 
 def test_a_training_that_cannot_fit_is_refused(stream: TokenStream, vocabulary: Vocabulary) -> None:
     model = LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=4, hidden_size=8))
-    needed = training_memory(
-        num_parameters=model.num_parameters, num_tokens=8, hidden_size=8, num_layers=1, scores=100.0, itemsize=4
-    )
-    assert needed == 4 * (4 * model.num_parameters + 8 * (64 + 200))
+    needed = training_memory(held=1000, num_tokens=8, hidden_size=8, num_layers=1, scores=100.0, itemsize=4)
+    assert needed == 1000 + 4 * 8 * (64 + 200)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(memory, "total_memory", lambda device: needed // 2)
+        patch.setattr(memory, "total_memory", lambda device: training_bytes(model, betas=(0.0, 0.999)))
         trainer = Trainer(model, stream, None, TrainerConfig(batch_size=2, bptt_len=4), progress=False)
         with pytest.raises(ConfigError, match="weights would take about"):
             trainer.fit()

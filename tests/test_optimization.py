@@ -21,8 +21,10 @@ from zh_lstm_lm.optimization import (
     clip_gradients,
     default_learning_rate,
     learning_rate_at,
+    optimizer_bytes,
     settle_rows,
     sparse_embedding,
+    training_bytes,
 )
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -273,6 +275,23 @@ def test_a_table_by_rows_keeps_one_number_a_row(vocabulary: Vocabulary) -> None:
         key: tensor.shape for key, tensor in optimizer.state_tensors().items() if key.startswith("embedding.weight")
     }
     assert kept == {"embedding.weight/step": (), "embedding.weight/exp_avg_sq": (len(vocabulary), 1)}
+
+
+@every_kind
+@every_mean
+def test_the_bytes_of_training_are_those_of_what_it_holds(
+    vocabulary: Vocabulary, kind: str, betas: tuple[float, float]
+) -> None:
+    model = make(vocabulary, kind)
+    optimizer = Optimizer(model, betas=betas)
+    compute_gradients(model, next(batches(vocabulary)))
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    dense = sum(gradient.nbytes for gradient in gradients if not gradient.is_sparse)
+    optimizer.step(1e-3)
+    means = sum(tensor.nbytes for name, tensor in optimizer.state_tensors().items() if not name.endswith("/step"))
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    assert optimizer_bytes(model, betas=betas) == means
+    assert training_bytes(model, betas=betas) == weights + dense + means
 
 
 # --- the learning rate --------------------------------------------------------------------------------------------

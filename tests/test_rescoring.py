@@ -63,3 +63,8 @@ def test_options_out_of_range_are_refused(model: LSTMLanguageModel) -> None:
         rescore(model, CANDIDATES, length_normalization="tokens")
     with pytest.raises(DataError, match="empty"):
         rescore(model, [""], end=False)
+
+
+def test_a_score_beyond_all_numbers_is_refused(model: LSTMLanguageModel) -> None:
+    with pytest.raises(DataError, match="finite score"):
+        rescore(model, [("展昭", 10**400)])

@@ -728,12 +728,15 @@ def test_no_ngram_comes_twice(word_model: LSTMLanguageModel) -> None:
     assert len(set(pairs)) == len(pairs) > 70
 
 
-def test_where_everything_is_banned_the_best_word_stays(model: LSTMLanguageModel) -> None:
+@pytest.mark.parametrize("temperature", [1.0, 0.8, 0.0])
+def test_where_everything_is_banned_the_best_word_stays(model: LSTMLanguageModel, temperature: float) -> None:
     letters = [token for token in model.vocabulary if len(token) == 1]
+    best = Sampler(model, free(temperature=0.0)).generate("展昭", max_new_tokens=3)
 
-    banned = Sampler(model, free(**FREE, banned_words=letters)).generate("展昭", max_new_tokens=3)
+    sampler = Sampler(model, free(**{**FREE, "temperature": temperature}, banned_words=letters))
+    (beam,) = sampler.beam_search("展昭", num_beams=2, max_new_tokens=3)
 
-    assert banned == Sampler(model, free(temperature=0.0)).generate("展昭", max_new_tokens=3)
+    assert sampler.generate("展昭", max_new_tokens=3) == beam.text == best
 
 
 def test_penalties_make_repetition_rarer(word_model: LSTMLanguageModel) -> None:

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from zh_lstm_lm import Ensemble, LSTMLanguageModel, ModelConfig, Vocabulary
-from zh_lstm_lm.evaluation import evaluation_mode
 from zh_lstm_lm.single_steps import SingleSteps
 
 
@@ -14,7 +13,7 @@ def test_steps_are_what_the_model_reads(vocabulary: Vocabulary, num_layers: int,
     sizes = ModelConfig(embedding_dim=6, hidden_size=8, num_layers=num_layers, dropout=0.5)
     model = LSTMLanguageModel(vocabulary, sizes).double().train()  # no mask is drawn all the same
     ids = torch.randint(len(vocabulary), (rows, 7), generator=torch.Generator().manual_seed(0))
-    with evaluation_mode(model):
+    with torch.inference_mode():
         expected, (h, c) = model.hidden_states(ids)
         state = model.init_state(rows)
         read = SingleSteps(model)
@@ -27,7 +26,7 @@ def test_steps_are_what_the_model_reads(vocabulary: Vocabulary, num_layers: int,
 def test_a_model_that_reads_in_its_own_way_is_asked(vocabulary: Vocabulary) -> None:
     models = [LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=4, hidden_size=6, seed=seed)) for seed in (1, 2)]
     both, ids = Ensemble(models), torch.tensor([[5], [9]])
-    with evaluation_mode(both):
+    with torch.inference_mode():
         expected, (h, c) = both.hidden_states(ids, both.init_state(2))
         hidden, state = SingleSteps(both)(ids[:, 0], both.init_state(2))
     torch.testing.assert_close(hidden, expected[:, 0])

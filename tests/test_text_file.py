@@ -129,6 +129,20 @@ def test_full_disk_leaves_what_can_be_resumed(
     assert path.read_text(encoding="utf-8") == Sampler(model).generate(max_new_tokens=60)
 
 
+def test_a_text_that_is_complete_is_not_lost_with_its_last_step(
+    model: LSTMLanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(text_file, "_WORDS_BETWEEN_STATES", 1000)
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(DataError, match=r"Permission denied.*the whole text is in .*a\.txt\.part"):
+        Sampler(model).write(tmp_path / "a.txt", max_new_tokens=30)
+    text = (tmp_path / "a.txt.part").read_text(encoding="utf-8")
+    assert text == Sampler(model).generate(max_new_tokens=30)
+
+
 def test_command_resumes_a_file(model: LSTMLanguageModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model.save_pretrained(tmp_path / "model")
     path = tmp_path / "novel.txt"

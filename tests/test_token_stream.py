@@ -313,8 +313,23 @@ def test_a_cache_folder_that_cannot_be_made_is_done_without(
         stream = TokenStream.from_files(novels, tokenizer="characters", cache_dir=tmp_path / "cache")
 
     assert list(stream) == list(TokenStream.from_files(novels, tokenizer="characters", cache_dir=tmp_path / "other"))
-    assert "no cache is kept there" in caplog.text
+    assert "no cache is kept" in caplog.text
     assert (tmp_path / "cache").read_text(encoding="utf-8") == "a file"
+
+
+def test_without_a_home_folder_no_cache_is_kept(
+    novels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    expected = list(TokenStream.from_files(novels, tokenizer="characters", cache_dir=tmp_path / "cache"))
+    for name in ("ZH_LSTM_LM_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+
+    assert list(TokenStream.from_files(novels, tokenizer="characters")) == expected
+    assert "ZH_LSTM_LM_CACHE" in caplog.text
 
 
 @pytest.mark.parametrize("call", ["mkdir", "fsync"])
@@ -573,8 +588,7 @@ def test_a_stream_is_cut_and_counted_in_chunks_of_any_size(monkeypatch: pytest.M
     whole = [[part.documents for part in stream.split(valid=valid, test=test)] for valid, test in shares]
     counts, lines = stream.token_counts(), list(stream)
     for size in (1, 2, 7, 30):
-        monkeypatch.setattr("zh_lstm_lm.token_stream._CHUNK_TOKENS", size)
-        monkeypatch.setattr(TokenStream.numbers, "__kwdefaults__", {"chunk_size": size})
+        monkeypatch.setattr("zh_lstm_lm.stream_splitting._CHUNK_TOKENS", size)
         again = [[part.documents for part in stream.split(valid=valid, test=test)] for valid, test in shares]
         assert again == whole
         assert torch.equal(stream.token_counts(), counts)

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 import zh_lstm_lm
 from zh_lstm_lm import TokenStream
+from zh_lstm_lm._optional import require
 from zh_lstm_lm.errors import ConfigError, DataError, MissingDependencyError
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer, restore_dropped_spans
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
@@ -471,3 +472,40 @@ def test_rjieba_cuts_real_novels_as_jieba_does(loaded: Loaded, shared_data: Path
     f1 = 2 * same / (jiebas + rjiebas)
     assert jiebas > 30_000
     assert f1 >= (0.9999 if hmm else 1.0)
+
+
+def test_jieba_is_imported_whole_or_not_at_all() -> None:
+    """By an interpreter of its own, with an import that fails once, and tokenizers in several threads."""
+    code = """
+import importlib.machinery, sys, threading
+from zh_lstm_lm.tokenizers.registry import get_tokenizer
+loader, failed = importlib.machinery.SourceFileLoader, []
+execute = loader.exec_module
+def fails_once(self, module):
+    if self.name.endswith("._jieba") and not failed:
+        failed.append(True)
+        raise KeyboardInterrupt
+    execute(self, module)
+loader.exec_module = fails_once
+try:
+    get_tokenizer("jieba").tokenize("展昭")
+except KeyboardInterrupt:
+    print("interrupted", "zh_lstm_lm.tokenizers._jieba" in sys.modules)
+cut = []
+threads = [threading.Thread(target=lambda: cut.append(get_tokenizer("jieba").tokenize("中国科学院"))) for _ in range(4)]
+[thread.start() for thread in threads], [thread.join() for thread in threads]
+print(cut == [["中国科学院"]] * 4)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout.split() == ["interrupted", "False", "True"], done.stderr
+
+
+def test_a_library_that_is_there_but_broken_is_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_library.py").write_text("import one_of_its_own_that_is_missing")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingDependencyError, match=r"broken_library cannot be imported \(No module named 'one_of"):
+        require("broken_library", extra="fast")
+    with pytest.raises(MissingDependencyError, match="no_library is not installed"):
+        require("no_library", extra="fast")

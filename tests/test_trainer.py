@@ -1379,3 +1379,40 @@ def test_run_goes_on_on_a_cuda_device(words: Vocabulary, parts: Parts, tmp_path:
         make_trainer(make_model(words), parts, StopAt(11), device=begun, run_dir=run).fit()
         history = make_trainer(make_model(words), parts, device=going_on, run_dir=run).fit(resume=True)
         assert [record["epoch"] for record in history] == [1.0, 2.0]
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_ends_nothing(
+    words: Vocabulary, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(path: Path) -> None:
+        raise CheckpointError(f"{path}: cannot be removed")
+
+    monkeypatch.setattr("zh_lstm_lm.checkpoint.remove_directory", refuse)
+    trainer = make_trainer(make_model(words), parts, run_dir=tmp_path, max_epochs=4, keep_last=1)
+    assert len(trainer.fit()) == 4
+    assert "an old checkpoint stays" in caplog.text
+    assert len(list(tmp_path.glob("checkpoint-*"))) == 4
+    assert (tmp_path / "best" / "config.json").is_file()
+    monkeypatch.undo()
+    longer = make_trainer(make_model(words), parts, run_dir=tmp_path, max_epochs=5, keep_last=1)
+    assert len(longer.fit(resume=True)) == 5
+    assert len(list(tmp_path.glob("checkpoint-*"))) <= 2
+
+
+def test_without_held_out_text_the_last_epoch_is_told_of(words: Vocabulary, parts: Parts) -> None:
+    trainer = make_trainer(make_model(words), parts, with_valid=False, max_epochs=3)
+    history = trainer.fit()
+    summary = trainer.model.training_summary
+    assert (summary["best_epoch"], summary["best_step"]) == (3.0, None)
+    assert summary["train_perplexity"] == round(history[-1]["train_perplexity"], 4)
+
+
+def test_callbacks_may_come_one_by_one(words: Vocabulary, parts: Parts) -> None:
+    seen = []
+
+    class Counting(Callback):
+        def on_epoch_end(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
+            seen.append(state.step)
+
+    Trainer(make_model(words), *parts, make_config(), callbacks=iter([Counting()]), progress=False).fit()  # type: ignore[arg-type]
+    assert len(seen) == 2

@@ -16,11 +16,13 @@ def require(module: str, *, extra: str) -> ModuleType:
         extra: The extra of this package that brings it, such as ``"fast"``.
 
     Raises:
-        MissingDependencyError: The library is not installed.
+        MissingDependencyError: The library is not installed, or broken.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
+        problem = "is not installed" if missing else f"cannot be imported ({error})"
         raise MissingDependencyError(
-            f"{module} is not installed; it comes with the extra {extra!r}: pip install 'zh-lstm-lm[{extra}]'"
+            f"{module} {problem}; it comes with the extra {extra!r}: pip install 'zh-lstm-lm[{extra}]'"
         ) from error

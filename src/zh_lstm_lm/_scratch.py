@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm.cache_folder import user_cache_dir
+from zh_lstm_lm.errors import CheckpointError
 
 __all__ = ["scratch_tensor"]
 
@@ -26,7 +27,7 @@ def scratch_tensor(size: int) -> Tensor:
         **Shape:** (size,), int32, not initialised.
     """
     if 4 * size > _IN_MEMORY_BYTES:
-        with contextlib.suppress(OSError):  # no room on the disk either: memory is what is left
+        with contextlib.suppress(OSError, CheckpointError):  # no room on the disk either: memory is what is left
             return _mapped(size)
     return torch.empty(size, dtype=torch.int32)
 
@@ -38,7 +39,11 @@ def _mapped(size: int) -> Tensor:
         raise OSError("no room")
     descriptor, name = tempfile.mkstemp(dir=folder)
     os.close(descriptor)
-    tensor = torch.from_file(name, shared=True, size=size, dtype=torch.int32)
+    try:
+        tensor = torch.from_file(name, shared=True, size=size, dtype=torch.int32)
+    except RuntimeError as error:  # the file cannot be made so large, or not be mapped
+        _remove(name)
+        raise OSError(str(error)) from error
     if os.name == "nt":  # an open file cannot be removed there
         weakref.finalize(tensor, _remove, name)
     else:

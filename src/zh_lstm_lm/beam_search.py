@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 
 from zh_lstm_lm._config import check_number
-from zh_lstm_lm.evaluation import evaluation_mode
 from zh_lstm_lm.interruption import check_interruption
 from zh_lstm_lm.prompt_reading import read_prompts
 from zh_lstm_lm.single_steps import SingleSteps
@@ -14,6 +13,8 @@ from zh_lstm_lm.token_drawing import TokenDrawer
 from zh_lstm_lm.written_text import WrittenText
 
 __all__ = ["Beam", "beam_search"]
+
+_MOST_PENALTY = 16.0  # with which the power of a length without a limit is still a number
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def beam_search(
     Returns:
         Finished texts, the best first; fewer than `num_results` where there are no more.
     """
-    check_number("length_penalty", length_penalty, minimum=-1e3, maximum=1e3)
+    check_number("length_penalty", length_penalty, minimum=-_MOST_PENALTY, maximum=_MOST_PENALTY)
     model, read = drawer.model, SingleSteps(drawer.model, drawer.steps)
     text.begin()
     state = read_prompts(model, [text])
@@ -66,7 +67,7 @@ def beam_search(
         check_interruption()
         texts = [beam.text for beam in beams]
         last = torch.tensor([text.ids[-1] for text in texts], device=model.device)
-        with evaluation_mode(model):
+        with torch.inference_mode():
             hidden, state = read(last, state)
             steps = drawer.scores(texts, hidden)  # (beams, vocab_size)
             sums = steps.double() + torch.tensor([beam.score for beam in beams], device=steps.device)[:, None]

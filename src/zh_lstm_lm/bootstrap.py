@@ -9,7 +9,7 @@ from torch import Tensor
 from zh_lstm_lm._config import check_integer, check_number
 from zh_lstm_lm.errors import DataError
 
-__all__ = ["ErrorBars", "bootstrap"]
+__all__ = ["ErrorBars", "bootstrap", "check_resampling"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,16 @@ class ErrorBars:
     confidence: float
     num_paragraphs: int
     num_resamples: int
+
+
+def check_resampling(num_resamples: int, seed: int) -> None:
+    """Holds the options of error bars to their ranges, before the text is read; 0 resamples are none.
+
+    Raises:
+        ConfigError: One is out of range.
+    """
+    check_integer("num_resamples", num_resamples, minimum=0, maximum=1_000_000)
+    check_integer("seed", seed, minimum=0, maximum=2**63 - 1)
 
 
 def bootstrap(
@@ -51,9 +61,9 @@ def bootstrap(
         ConfigError: An option is out of range.
         DataError: There are fewer than two paragraphs.
     """
-    check_integer("num_resamples", num_resamples, minimum=1, maximum=1_000_000)
+    check_integer("num_resamples", num_resamples, minimum=1)
+    check_resampling(num_resamples, seed)
     check_number("confidence", confidence, maximum=1.0, exclusive=True)
-    check_integer("seed", seed, minimum=0, maximum=2**63 - 1)
     sums = sums[sums[:, 1] > 0]
     if len(sums) < 2:
         raise DataError(

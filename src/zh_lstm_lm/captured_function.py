@@ -10,6 +10,7 @@ from torch import Tensor
 __all__ = ["CapturedFunction"]
 
 _GROWTH = 4  # from one capacity to the next
+_CAPTURING = threading.Lock()  # PyTorch has one stream to capture on
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,11 @@ class CapturedFunction:
             return tuple(output[:rows].clone() for output in capture.outputs)
 
     def _capture(self, inputs: Sequence[Tensor], capacity: int) -> _Capture:
-        statics = tuple(given.new_zeros(capacity, *given.shape[1:]) for given in inputs)
-        device, aside = statics[0].device, torch.cuda.Stream(statics[0].device)  # type: ignore[no-untyped-call]
-        with torch.cuda.device(device):
+        device = inputs[0].device
+        # A generator that PyTorch makes for a capture in inference mode refuses all later ones outside of it.
+        with _CAPTURING, torch.inference_mode(False), torch.no_grad(), torch.cuda.device(device):
+            statics = tuple(given.new_zeros(capacity, *given.shape[1:]) for given in inputs)
+            aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
             aside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(aside):  # libraries set themselves up at their first calls, which no graph may hold
                 for _ in range(2):

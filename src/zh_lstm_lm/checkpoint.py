@@ -99,18 +99,19 @@ class RunFolder:
         """
         write_json(self.path / "run.json", versioned(_FORMAT, description))
 
-    def check_space(self, model_bytes: int) -> None:
+    def check_space(self, model_bytes: int, optimizer_bytes: int) -> None:
         """Makes sure that the disk has room for all the checkpoints that will lie here side by side.
 
         Args:
-            model_bytes: Size of the weights; Adam's two means of them are as large each.
+            model_bytes: Size of the weights.
+            optimizer_bytes: Size of the optimizer's means.
 
         Raises:
             CheckpointError: It has not; the message tells how much is needed and how much is free.
         """
         there = len(self._checkpoints())
         missing = max(1, self.keep_last + 2 - there)  # the best one, and the one that is being written
-        needed = missing * 3 * model_bytes + (2 - self.best.is_dir()) * model_bytes
+        needed = missing * (model_bytes + optimizer_bytes) + (2 - self.best.is_dir()) * model_bytes
         free = shutil.disk_usage(self.path).free
         if free < needed:
             raise CheckpointError(
@@ -212,7 +213,10 @@ class RunFolder:
         older = [folder for folder in self._checkpoints() if _step_of(folder) <= step]  # newer ones are damaged
         for folder in older[: -self.keep_last]:
             if _step_of(folder) != best:
-                remove_directory(folder)
+                try:
+                    remove_directory(folder)
+                except CheckpointError as error:  # it is tried again with the next one
+                    logger.warning("%s; an old checkpoint stays", error)
 
     def _checkpoint(self, step: int) -> Path:
         return self.path / f"checkpoint-{step:08d}"
@@ -241,7 +245,7 @@ def _load(folder: Path, like: Checkpoint) -> Checkpoint:
     for key, kind in kinds["optimizer"].items():
         weight = like.model.get(key.rpartition("/")[0])
         if weight is None or kind.shape not in ((), weight.shape, (len(weight), 1)):  # a step, a mean, or one by rows
-            raise CheckpointError(f"{folder}: the optimizer's {key:.200}, {kind}, belongs to no weight")
+            raise CheckpointError(f"{folder}: the optimizer's {key[:200]!r}, {kind}, belongs to no weight")
     expected = kinds_of(like.carried)
     if kinds["carried"].keys() == {"generator"}:  # as at the start of an epoch
         expected = {"generator": expected["generator"]}

@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("zh_lstm_lm").setLevel(logging.WARNING if parsed.quiet else logging.INFO)
     try:
         status: int = parsed.run(parsed)
+        sys.stdout.flush()
     except ZhLstmLmError as error:
         print(f"zh-lstm-lm: error: {error}", file=sys.stderr)
         return 2
@@ -62,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("zh-lstm-lm: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone
-        sys.stderr.close()
+        import os  # noqa: PLC0415
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to write has a place to go
         return 0
     return status
 

@@ -58,11 +58,16 @@ class CoWriter:
         tried = self._steps[-1].tried
         if not tried:
             raise ConfigError("there is no turn of the model to write again; let it go on first")
+        (result,) = self._draw(1, first=tried, before=2)
         self._steps.pop()
-        return self._take(self._draw(1, first=tried)[0], tried=tried + 1)
+        return self._take(result, tried=tried + 1)
 
     def choices(self, number: int) -> list[str]:
-        """Several ways to go on, of which `choose` takes one."""
+        """Several ways to go on, of which `choose` takes one.
+
+        Raises:
+            ConfigError: `number` is out of range.
+        """
         self._offered = self._draw(number)
         return [result.text for result in self._offered]
 
@@ -87,8 +92,8 @@ class CoWriter:
         self._offered = []
         return len(self._steps) > 1 and bool(self._steps.pop())
 
-    def _draw(self, number: int, *, first: int = 0) -> list[GenerationResult]:
-        state = self._steps[-1].state
+    def _draw(self, number: int, *, first: int = 0, before: int = 1) -> list[GenerationResult]:
+        state = self._steps[-before].state
         return self._sampler.generate_results([""], num_samples=number, first_sample=first, state=state, **self._limits)
 
     def _take(self, result: GenerationResult, *, tried: int) -> str:

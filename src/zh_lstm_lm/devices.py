@@ -46,7 +46,7 @@ def on_device(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on a device; a copy to CUDA goes through pinned memory, and nobody waits for it."""
     if device.type != "cuda" or tensor.device.type != "cpu":
         return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.contiguous().pin_memory().to(device, non_blocking=True)  # gaps would be closed by a copy that waits
 
 
 @contextmanager

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm._config import check_integer, check_number, check_type
+from zh_lstm_lm.bootstrap import check_resampling
 from zh_lstm_lm.evaluation import document_windows
-from zh_lstm_lm.evaluation_result import EvaluationResult, ParagraphSums
+from zh_lstm_lm.evaluation_result import EvaluationResult, ParagraphSums, check_finite
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.optimization import clip_gradients, sparse_embedding
 from zh_lstm_lm.recurrent import LSTMState, detach_state
@@ -46,6 +47,7 @@ def evaluate_dynamically(
 
     Raises:
         DataError: There is nothing to measure.
+        NonFiniteError: The model's scores are not numbers.
         ConfigError: An option is out of range.
     """
     check_type("model", model, LSTMLanguageModel)
@@ -54,7 +56,7 @@ def evaluate_dynamically(
     check_number("decay", decay, maximum=1.0)
     check_integer("window_len", window_len, minimum=1)
     check_number("max_grad_norm", max_grad_norm, exclusive=True)
-    check_integer("num_resamples", num_resamples, minimum=0)
+    check_resampling(num_resamples, seed)
     ids = model.vocabulary.encode_stream(stream)
     sums = ParagraphSums(model.vocabulary, ids)
     learner = copy.deepcopy(model).train()  # CUDA takes gradients of an LSTM in this mode only
@@ -83,4 +85,4 @@ def evaluate_dynamically(
                 if decay:
                     with torch.no_grad():
                         torch._foreach_lerp_(weights, given, decay)
-    return sums.result(stream.clean, num_resamples, seed)
+    return check_finite(sums.result(stream.clean, num_resamples, seed))

@@ -31,6 +31,7 @@ class EpochSamples(Callback):
     def __init__(self, prompt: str = "", *, max_characters: int = 120, config: SamplerConfig | None = None) -> None:
         check_type("prompt", prompt, str)
         check_integer("max_characters", max_characters, minimum=1)
+        check_type("config", config, SamplerConfig, type(None))
         if len(prompt) >= max_characters:
             raise ConfigError(f"max_characters counts the prompt, whose {len(prompt)} leave none of {max_characters}")
         self.prompt = prompt

@@ -12,6 +12,7 @@ import torch
 from zh_lstm_lm.callbacks import Callback
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.model_sizes import ModelConfig
+from zh_lstm_lm.optimization import optimizer_bytes
 from zh_lstm_lm.token_stream import TokenStream
 from zh_lstm_lm.trainer import Trainer
 from zh_lstm_lm.trainer_config import TrainerConfig
@@ -34,8 +35,8 @@ class TrainingEstimate:
     Attributes:
         num_parameters: Weights of the model.
         peak_memory: Most memory that training will hold in this process, in bytes: what the process has held so far,
-            trial updates included, the copy of the best weights and, with a `run_dir`, Adam's two means once more while
-            they are written. None where the system does not tell.
+            trial updates included, the copy of the best weights and, with a `run_dir`, the optimizer's means once more
+            while they are written. None where the system does not tell.
         tokens_per_second: Training speed.
         seconds_per_epoch: Time for one pass over the training text, without evaluation.
     """
@@ -105,9 +106,10 @@ def estimate_training(
     each = statistics.median(after - before for before, after in itertools.pairwise(times))
     seconds = each * trainer.state.steps_per_epoch
     peak = peak_memory()
-    copies = 3 if trainer_config is not None and trainer_config.run_dir is not None else 1
-    weights = sum(parameter.nbytes for parameter in model.parameters())
-    memory = peak + copies * weights if peak is not None else None
+    copies = sum(parameter.nbytes for parameter in model.parameters())
+    if trainer_config is not None and trainer_config.run_dir is not None:
+        copies += optimizer_bytes(model, betas=trial.betas)
+    memory = peak + copies if peak is not None else None
     return TrainingEstimate(model.num_parameters, memory, len(train) / seconds, seconds)
 
 

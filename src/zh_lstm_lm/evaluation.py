@@ -2,14 +2,14 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from zh_lstm_lm._config import check_integer, check_number, check_type
 from zh_lstm_lm.batches import IGNORED, EvaluationSegment, evaluation_segments, segment_windows
-from zh_lstm_lm.evaluation_result import EvaluationResult, ParagraphSums
+from zh_lstm_lm.bootstrap import check_resampling
+from zh_lstm_lm.evaluation_result import EvaluationResult, ParagraphSums, check_finite
 from zh_lstm_lm.interruption import check_interruption
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.recurrent import LSTMState
@@ -19,7 +19,6 @@ __all__ = [
     "document_windows",
     "evaluate",
     "evaluate_ids",
-    "evaluation_mode",
     "read_segments",
 ]
 
@@ -29,17 +28,6 @@ _MAX_SCORES = 1 << 23  # numbers in the scores of one window over the whole voca
 _WINDOW_LEN = 64  # steps of many rows at once
 _WINDOW_TOKENS = 4096  # of few rows
 _SCORED_ROWS = 1024  # whose scores stay in the processor's cache
-
-
-@contextmanager
-def evaluation_mode(model: LSTMLanguageModel) -> Iterator[None]:
-    """Computes without gradients and without dropout, whatever the model's mode.
-
-    The model is not touched, so that threads can share it: inference mode is a matter of each thread's own, and a model
-    drops nothing in it.
-    """
-    with torch.inference_mode():
-        yield
 
 
 def document_windows(ids: Tensor, bos_id: int, length: int) -> Iterator[tuple[bool, Tensor]]:
@@ -85,21 +73,24 @@ def evaluate(
 
     Raises:
         DataError: There is nothing to measure, or too little for error bars.
+        NonFiniteError: The model's scores are not numbers.
         ConfigError: An option is out of range.
     """
     check_type("model", model, LSTMLanguageModel)
     check_type("stream", stream, TokenStream)
     check_integer("batch_size", batch_size, minimum=1)
     check_number("temperature", temperature, exclusive=True)
-    check_integer("num_resamples", num_resamples, minimum=0)
-    return evaluate_ids(
-        model,
-        model.vocabulary.encode_stream(stream),
-        batch_size=batch_size,
-        temperature=temperature,
-        clean=stream.clean,
-        num_resamples=num_resamples,
-        seed=seed,
+    check_resampling(num_resamples, seed)
+    return check_finite(
+        evaluate_ids(
+            model,
+            model.vocabulary.encode_stream(stream),
+            batch_size=batch_size,
+            temperature=temperature,
+            clean=stream.clean,
+            num_resamples=num_resamples,
+            seed=seed,
+        )
     )
 
 
@@ -123,7 +114,7 @@ def evaluate_ids(
     segments.sort(key=lambda segment: segment.start - segment.stop)  # long ones first, so that few rows are filled up
     segments = segments[part[0] :: part[1]]
     sums = ParagraphSums(model.vocabulary, ids)
-    with evaluation_mode(model):
+    with torch.inference_mode():  # in which a model drops nothing, whatever its mode; threads may share it
         for start in range(0, len(segments), batch_size):
             batch = segments[start : start + batch_size]
             for places, log_probs, _ in read_segments(model, ids, batch, temperature=temperature):

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm.bootstrap import ErrorBars, bootstrap
-from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.errors import DataError, NonFiniteError
 from zh_lstm_lm.vocabulary import Vocabulary
 
-__all__ = ["EvaluationResult", "ParagraphSums", "count_characters"]
+__all__ = ["EvaluationResult", "ParagraphSums", "check_finite", "count_characters"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,20 @@ class EvaluationResult:
 
 def _perplexity(loss: float) -> float:
     return math.exp(loss) if loss < 700 else math.inf
+
+
+def check_finite(result: EvaluationResult) -> EvaluationResult:
+    """Gives a result back.
+
+    Raises:
+        NonFiniteError: Its log-probability is not a number.
+    """
+    if math.isnan(result.log_prob):
+        raise NonFiniteError(
+            "the model's scores are not numbers (NaN): its weights are damaged, or it diverged while it learned from the "
+            "text; load or train it anew, or lower learning_rate"
+        )
+    return result
 
 
 class ParagraphSums:

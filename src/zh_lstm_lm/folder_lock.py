@@ -43,9 +43,12 @@ def lock_folder(folder: Path) -> Iterator[None]:
             os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
         yield
     finally:
-        with contextlib.suppress(OSError):  # Windows does not remove an open file
+        if sys.platform == "win32":  # which does not remove an open file
+            os.close(descriptor)
+        with contextlib.suppress(OSError):
             path.unlink()
-        os.close(descriptor)
+        if sys.platform != "win32":
+            os.close(descriptor)
 
 
 def _holder(path: Path) -> str:
@@ -63,6 +66,7 @@ def _open_lock(path: Path) -> int | None:
             if sys.platform == "win32":
                 os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # what is locked there cannot be read
                 msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+                os.lseek(descriptor, 0, os.SEEK_SET)
             else:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), path.stat()):
@@ -72,4 +76,7 @@ def _open_lock(path: Path) -> int | None:
         except (BlockingIOError, PermissionError):
             os.close(descriptor)
             return None
+        except OSError:
+            os.close(descriptor)
+            raise
         os.close(descriptor)

@@ -95,9 +95,11 @@ def inspect_files(paths: Paths, *, encoding: str = "auto", clean: str = "novel")
             paragraphs.append(set())
             continue
         changes: list[Change] = []
-        characters, lines = 0, set()
+        characters, lines, before = 0, set(), 0
         for decoded in decoded_blocks(file, survey.encoding):
-            changes += explain(decoded.text, clean, repeated=repeated)
+            found = explain(decoded.text.removesuffix("\n"), clean, repeated=repeated)  # a block ends with a line
+            changes += (replace(change, line=before + change.line) for change in found)
+            before += decoded.text.count("\n")
             text = clean_text(decoded.text, clean, repeated=repeated)
             characters += len(text)
             lines |= {hash(line) for line in text.split("\n") if len(line) >= _LONG_PARAGRAPH}
@@ -114,15 +116,11 @@ def _with_duplicates(inspections: Sequence[FileInspection], paragraphs: Sequence
     shared: Counter[tuple[int, int]] = Counter()
     for numbers in owners.values():
         shared.update((one, other) for one in numbers for other in numbers if one != other)
-    found: list[FileInspection] = []
-    for number, inspection in enumerate(inspections):
-        duplicates = [
-            (str(inspections[other].file), count / len(paragraphs[number]))
-            for (one, other), count in sorted(shared.items())
-            if one == number and count >= _DUPLICATE_SHARE * len(paragraphs[number])
-        ]
-        found.append(replace(inspection, duplicates=tuple(duplicates)))
-    return found
+    duplicates: list[list[tuple[str, float]]] = [[] for _ in inspections]
+    for (one, other), count in sorted(shared.items()):
+        if count >= _DUPLICATE_SHARE * len(paragraphs[one]):
+            duplicates[one].append((str(inspections[other].file), count / len(paragraphs[one])))
+    return [replace(one, duplicates=tuple(found)) for one, found in zip(inspections, duplicates, strict=True)]
 
 
 def _short(line: str) -> str:

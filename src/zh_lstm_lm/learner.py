@@ -12,7 +12,14 @@ from zh_lstm_lm.devices import autocast, choose_device, on_device
 from zh_lstm_lm.errors import NonFiniteError
 from zh_lstm_lm.memory import check_fits, scores_per_token, training_memory
 from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.optimization import Optimizer, clip_gradients, default_learning_rate, learning_rate_at, settle_rows
+from zh_lstm_lm.optimization import (
+    Optimizer,
+    clip_gradients,
+    default_learning_rate,
+    learning_rate_at,
+    settle_rows,
+    training_bytes,
+)
 from zh_lstm_lm.ranks import Ranks
 from zh_lstm_lm.recurrent import LSTMState, detach_state
 from zh_lstm_lm.regularization import LaneGenerator
@@ -158,7 +165,7 @@ class Learner:
         """Refuses a run that cannot fit the device, before anything is allocated there."""
         sizes, counts = self._model.config, torch.tensor(self._model.vocabulary.counts)
         needed = training_memory(
-            num_parameters=self._model.num_parameters,
+            held=training_bytes(self._model, betas=self._config.betas),
             num_tokens=self.windows.batch_size // self._ranks.size * self.windows.bptt_len,
             hidden_size=sizes.hidden_size,
             num_layers=sizes.num_layers,

@@ -15,6 +15,7 @@ from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.text.alignment import align_text
 from zh_lstm_lm.token_stream import TokenStream
+from zh_lstm_lm.tokenizers.workers import tokenize_paragraphs
 
 __all__ = ["CopiedPassage", "Novelty", "novelty"]
 
@@ -94,7 +95,7 @@ def novelty(text: str, stream: TokenStream, *, max_n: int = 8, num_passages: int
     if not aligned.text or not len(stream):
         raise DataError(f"there is nothing to compare: the {'stream' if aligned.text else 'text'} is empty")
     numbers = {token: number for number, token in enumerate(stream.lexicon)}
-    words = [numbers.get(word, _SEPARATOR - 1) for word in _words(aligned.text, stream)]
+    words = [numbers.get(word, _SEPARATOR - 1) for word in tokenize_paragraphs(stream.tokenizer, aligned.text)]
     of_words = _NGrams(torch.tensor(words), max_n)
     of_characters = _NGrams(_codes(aligned.text), max_n)
     matches = [torch.empty(0, 3, dtype=torch.int64)]
@@ -270,13 +271,6 @@ def _blocks(stream: TokenStream) -> Iterator[_Block]:
         stops = [0, *ends[(words == separator).nonzero().squeeze(1)].tolist()]
         yield _Block(words, characters, list(zip(stops, names, strict=False)))
         parts, names, size = [], [], 0
-
-
-def _words(text: str, stream: TokenStream) -> Iterator[str]:
-    for number, paragraph in enumerate(text.split("\n")):
-        if number:
-            yield "\n"
-        yield from stream.tokenizer.tokenize(paragraph)
 
 
 def _codes(text: str) -> Tensor:

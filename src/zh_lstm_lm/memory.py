@@ -33,13 +33,12 @@ def total_memory(device: torch.device) -> int | None:
 
 
 def training_memory(
-    *, num_parameters: int, num_tokens: int, hidden_size: int, num_layers: int, scores: float, itemsize: int
+    *, held: int, num_tokens: int, hidden_size: int, num_layers: int, scores: float, itemsize: int
 ) -> int:
-    """About what training takes, in bytes, at least.
+    """About what training takes, in bytes, at least; the copy of the best weights is not counted.
 
     Args:
-        num_parameters: Weights. Each has a gradient and Adam's two means beside it; the embedding's gradient counts as
-            a whole one, the copy of the best weights not at all.
+        held: Bytes of the weights, their gradients and the optimizer's means.
         num_tokens: Tokens of a window, over all lanes.
         hidden_size: Width of the LSTM.
         num_layers: Its layers.
@@ -47,7 +46,7 @@ def training_memory(
         itemsize: Bytes of a number.
     """
     of_token = 8 * hidden_size * num_layers + 2 * scores  # gates, states, outputs; scores and their gradient
-    return int(itemsize * (4 * num_parameters + num_tokens * of_token))
+    return held + int(itemsize * num_tokens * of_token)
 
 
 def scores_per_token(counts: Tensor, cutoffs: tuple[int, ...] | None) -> float:

@@ -5,8 +5,9 @@ import math
 import torch
 
 from zh_lstm_lm._config import check_integer, check_number, check_type
-from zh_lstm_lm.evaluation import document_windows, evaluation_mode
-from zh_lstm_lm.evaluation_result import EvaluationResult, ParagraphSums
+from zh_lstm_lm.bootstrap import check_resampling
+from zh_lstm_lm.evaluation import document_windows
+from zh_lstm_lm.evaluation_result import EvaluationResult, ParagraphSums, check_finite
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.recurrent import LSTMState
 from zh_lstm_lm.token_stream import TokenStream
@@ -43,6 +44,7 @@ def evaluate_with_cache(
 
     Raises:
         DataError: There is nothing to measure.
+        NonFiniteError: The model's scores are not numbers.
         ConfigError: An option is out of range.
     """
     check_type("model", model, LSTMLanguageModel)
@@ -50,12 +52,12 @@ def evaluate_with_cache(
     check_integer("cache_size", cache_size, minimum=1)
     check_number("cache_weight", cache_weight, maximum=0.999)
     check_number("theta", theta)
-    check_integer("num_resamples", num_resamples, minimum=0)
+    check_resampling(num_resamples, seed)
     ids = model.vocabulary.encode_stream(stream)
     sums = ParagraphSums(model.vocabulary, ids)
     state: LSTMState | None = None
     keys, values = torch.empty(0), torch.empty(0)
-    with evaluation_mode(model):
+    with torch.inference_mode():
         for begins, places in document_windows(ids, model.vocabulary.bos_id, _WINDOW_LEN):
             known = 0 if begins else len(keys)
             window = ids[places].long().to(model.device)
@@ -73,7 +75,7 @@ def evaluate_with_cache(
             empty = ~usable.any(dim=-1)  # the first token of a document
             sums.add(places[1:], torch.where(empty, log_probs, mixed).double().cpu())
             keys, values = keys[-cache_size:], values[-cache_size:]
-    return sums.result(stream.clean, num_resamples, seed)
+    return check_finite(sums.result(stream.clean, num_resamples, seed))
 
 
 def _log(value: float) -> float:

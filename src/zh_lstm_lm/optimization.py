@@ -15,8 +15,10 @@ __all__ = [
     "clip_gradients",
     "default_learning_rate",
     "learning_rate_at",
+    "optimizer_bytes",
     "settle_rows",
     "sparse_embedding",
+    "training_bytes",
 ]
 
 _EMBEDDING_RATE = 3.0
@@ -96,11 +98,10 @@ class Optimizer:
 
     def __init__(self, model: LSTMLanguageModel, *, betas: tuple[float, float]) -> None:
         self._names = {parameter: name for name, parameter in model.named_parameters()}
-        lazy = [] if model.config.tie_weights else list(model.embedding.parameters())
-        dense = [parameter for parameter in self._names if not any(parameter is other for other in lazy)]
+        dense, tables = _dense_and_tables(model)
         self._optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(dense, betas=betas, fused=True)]
-        if lazy:
-            self._optimizers.append(RowAdam(lazy, betas=betas))
+        if tables:
+            self._optimizers.append(RowAdam(tables, betas=betas))
 
     def step(self, learning_rate: float) -> None:
         """Updates the weights from their gradients, and drops the gradients."""
@@ -132,6 +133,40 @@ class Optimizer:
                     counter = field == "step" and isinstance(optimizer, RowAdam)
                     kept = int(value) if counter else value.to(parameter.device, copy=True)
                     optimizer.state[parameter][field] = kept
+
+
+def _dense_and_tables(model: LSTMLanguageModel) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The weights that every update touches, and the tables of which it touches rows."""
+    tables = [] if model.config.tie_weights else list(model.embedding.parameters())
+    apart = set(map(id, tables))
+    return [parameter for parameter in model.parameters() if id(parameter) not in apart], tables
+
+
+def optimizer_bytes(model: LSTMLanguageModel, *, betas: tuple[float, float]) -> int:
+    """Bytes of the running means that `Optimizer` keeps for a model.
+
+    Args:
+        model: The model.
+        betas: Decay of the means.
+    """
+    dense, tables = _dense_and_tables(model)
+    rows = sum(table.itemsize * len(table) for table in tables)
+    return 2 * _size(dense) + rows + (_size(tables) if betas[0] else 0)
+
+
+def training_bytes(model: LSTMLanguageModel, *, betas: tuple[float, float]) -> int:
+    """Bytes of a model's weights, their gradients and `Optimizer`'s means; rows of the embedding's gradient left out.
+
+    Args:
+        model: The model.
+        betas: Decay of the means.
+    """
+    dense, tables = _dense_and_tables(model)
+    return 2 * _size(dense) + _size(tables) + optimizer_bytes(model, betas=betas)
+
+
+def _size(parameters: Iterable[nn.Parameter]) -> int:
+    return sum(parameter.nbytes for parameter in parameters)
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:

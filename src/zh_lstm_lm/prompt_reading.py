@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 
-from zh_lstm_lm.evaluation import evaluation_mode
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.recurrent import LSTMState
 from zh_lstm_lm.written_text import WrittenText
@@ -21,7 +20,7 @@ def read_prompts(model: LSTMLanguageModel, texts: Sequence[WrittenText]) -> LSTM
         The state. **Shape:** (num_layers, texts, hidden_size) each.
     """
     known: dict[tuple[int, tuple[int, ...]], LSTMState] = {}
-    with evaluation_mode(model):
+    with torch.inference_mode():
         for text in texts:
             key = (id(text.lstm_state), tuple(text.unread))
             if key not in known:

@@ -1,6 +1,7 @@
 """N-best lists put into a new order: what proposed the candidates and the model each have their say."""
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -117,8 +118,8 @@ def _checked(candidates: Iterable[Candidate], number: int) -> Sequence[tuple[str
     pairs = []
     for candidate in candidates:
         text, given = candidate if isinstance(candidate, (tuple, list)) and len(candidate) == 2 else (candidate, 0.0)
-        number_given = isinstance(given, (int, float)) and not isinstance(given, bool) and math.isfinite(given)
-        if not isinstance(text, str) or not number_given:
+        number_given = isinstance(given, (int, float)) and not isinstance(given, bool) and abs(given) < math.inf
+        if not isinstance(text, str) or not number_given or abs(given) > sys.float_info.max:
             raise DataError(
                 f"a candidate must be a text, or a pair of a text and a finite score, got {candidate!r:.60}"
             )

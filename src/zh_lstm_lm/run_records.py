@@ -36,7 +36,7 @@ def make_record(state: TrainerState, *, spells: bool, valid: EvaluationResult | 
 
 def make_summary(state: TrainerState, train: TokenStream) -> dict[str, Any]:
     """What a reader of the saved model wants to know of its training."""
-    best = min(state.history, key=lambda record: record.get("valid_loss", math.inf), default={})
+    best = state.best_record
     figures = {name: best[name] for name in best if name.endswith(("perplexity", "bits_per_character"))}
     return {
         "documents": train.num_documents,

@@ -11,6 +11,7 @@ from torch import Tensor
 from zh_lstm_lm.checkpoint import Checkpoint, RunFolder
 from zh_lstm_lm.errors import CheckpointError, ConfigError
 from zh_lstm_lm.model import LSTMLanguageModel
+from zh_lstm_lm.optimization import optimizer_bytes
 from zh_lstm_lm.ranks import Ranks
 from zh_lstm_lm.trainer_config import TrainerConfig
 from zh_lstm_lm.training_state import TrainerState
@@ -80,7 +81,8 @@ class SavedRun:
     def check_space(self) -> None:
         """Makes sure that the disk has room for the checkpoints; see `RunFolder.check_space`."""
         if self._folder is not None:
-            self._folder.check_space(sum(tensor.nbytes for tensor in self._model.state_dict().values()))
+            weights = sum(tensor.nbytes for tensor in self._model.state_dict().values())
+            self._folder.check_space(weights, optimizer_bytes(self._model, betas=self._config.betas))
 
     def load(self, like: Checkpoint) -> tuple[Checkpoint, Mapping[str, Tensor] | None]:
         """Loads the newest checkpoint that is whole, and the best weights so far if there are any.

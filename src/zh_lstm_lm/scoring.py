@@ -10,8 +10,9 @@ import torch
 
 from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.batches import EvaluationSegment
+from zh_lstm_lm.bootstrap import check_resampling
 from zh_lstm_lm.errors import DataError, NonFiniteError
-from zh_lstm_lm.evaluation import evaluation_mode, read_segments
+from zh_lstm_lm.evaluation import read_segments
 from zh_lstm_lm.evaluation_result import ParagraphSums, count_characters
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.recurrent import LSTMState
@@ -51,7 +52,7 @@ def score(
     """
     check_type("model", model, LSTMLanguageModel)
     check_type("state", state, TextState, type(None))
-    check_integer("num_resamples", num_resamples, minimum=0)
+    check_resampling(num_resamples, seed)
     cut = _cut(model.vocabulary, text, end=end)
     ((log_probs, after),) = read_rows(model, [cut.ids], state, with_states=True)
     return _score_of(model.vocabulary, cut, log_probs, after, num_resamples=num_resamples, seed=seed)
@@ -96,7 +97,7 @@ def score_batch(
     check_type("state", state, TextState, type(None), list, tuple)
     check_type("with_states", with_states, bool)
     check_integer("batch_size", batch_size, minimum=1)
-    check_integer("num_resamples", num_resamples, minimum=0)
+    check_resampling(num_resamples, seed)
     if isinstance(texts, str) or not isinstance(texts, Iterable):
         raise DataError(f"texts must be a list of strings, got {texts!r:.40}; give [text]")
     cuts = []
@@ -151,7 +152,7 @@ def read_rows(
         segments = [EvaluationSegment(start, start + 1, stop) for start, stop in itertools.pairwise(stops)]
         values = torch.zeros(len(ids), dtype=torch.float64)
         before = after = _side_by_side(model, [starts[n].before for n in numbers])
-        with evaluation_mode(model):
+        with torch.inference_mode():
             for places, read, state_after in read_segments(model, ids, segments, before):
                 values[places], after = read, state_after
         for row, (n, segment) in enumerate(zip(numbers, segments, strict=True)):

@@ -79,7 +79,7 @@ def choose_sizes(
         `embedding_dim`, `hidden_size` and `dropout`.
     """
     kind = "cuda" if device.type == "cuda" else "cpu"
-    rate, overhead = machine_rate(torch.device(kind)) * _EFFICIENCY[kind], _OVERHEAD[kind]
+    rate, overhead = machine_rate(device if device.type == kind else _CPU) * _EFFICIENCY[kind], _OVERHEAD[kind]
     sizes = _DEVICE_SIZES if kind == "cuda" else _SIZES
     chosen, epochs = sizes[0], 1.0
     for embedding_dim, hidden_size in sizes:
@@ -90,5 +90,5 @@ def choose_sizes(
         if hidden_size > sizes[0][1] and min(tokens, _PASSES * num_tokens) < _TOKENS_PER_WEIGHT * weights:
             break
         chosen, epochs = (embedding_dim, hidden_size), tokens / max(num_tokens, 1)
-    dropout = 0.05 if epochs < 1 else 0.1 if epochs < 3 else 0.3 if epochs < 8 else 0.5
+    dropout = 0.05 if epochs < 1 else 0.1 if epochs < 4 else 0.3 if epochs < 8 else 0.5
     return (*chosen, dropout)

@@ -32,8 +32,9 @@ class LimitOptions(TypedDict, total=False):
     """When a text is finished; the first limit that is reached ends it, never inside a word.
 
     Attributes:
-        max_new_tokens: Tokens to write; where it is not given, 200 if there is no other limit, 1,000 for each of the
-            sentences or paragraphs, and 20,000 for each of the chapters.
+        max_new_tokens: Tokens to write. Where it is not given: 1,000 for each of the sentences or paragraphs, 20,000
+            for each of the chapters, as many as it takes with `max_characters` or `max_time`, else 200, also with
+            `stop` and `stop_when`.
         min_new_tokens: Tokens that come before a sentence, paragraph, chapter, string, predicate or the time may end
             the text.
         max_characters: Length of the text in characters, prompt and paragraph ends included. It is met exactly: where

@@ -1,4 +1,4 @@
-"""The one place that writes files and folders for keeps.
+"""How files and folders are written for keeps.
 
 A file or folder is written beside its final place, flushed to the disk, and only then renamed, so that a reader sees
 the old one or the new one and never half of either. A saved folder ends with a manifest of sizes and SHA-256 sums.
@@ -122,7 +122,11 @@ def atomic_directory(path: Path, *, owned: frozenset[str], replace: bool = True)
 
 
 def recover_directory(path: Path, *, owned: frozenset[str]) -> None:
-    """Finishes what a crash in `atomic_directory` may have left: puts the old folder back, or clears it away."""
+    """Finishes what a crash in `atomic_directory` may have left: puts the old folder back, or clears it away.
+
+    Raises:
+        OSError: The system refuses.
+    """
     path = Path(os.path.realpath(path))
     previous = _previous(path)
     if not previous.is_dir():
@@ -139,9 +143,18 @@ def recover_directory(path: Path, *, owned: frozenset[str]) -> None:
 
 
 def remove_directory(path: Path) -> None:
-    """Removes a folder; it is renamed first, so that no half of it is ever seen under its name."""
+    """Removes a folder; it is renamed first, so that no half of it is ever seen under its name.
+
+    Raises:
+        CheckpointError: It cannot be removed, and is there as before.
+    """
     doomed = path.with_name(f".{path.name}.{uuid.uuid4().hex}.removed")
-    os.rename(path, doomed)
+    try:
+        os.rename(path, doomed)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be removed ({error.strerror or error}); check its permissions, and whether it is open"
+        ) from error
     shutil.rmtree(doomed, ignore_errors=True)
 
 

@@ -55,7 +55,7 @@ def load_stream(directory: Path) -> StoredStream | None:
         check_stored(tokens, lexicon, spans)
     except (CheckpointError, OSError, RuntimeError, ValueError, TypeError) as error:
         logger.warning("%s: a damaged cache is made again (%s)", directory, error)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(CheckpointError):
             remove_directory(directory)
         return None
     return tokens, lexicon, spans

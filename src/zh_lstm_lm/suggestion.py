@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 
 from zh_lstm_lm._config import check_integer, check_type
-from zh_lstm_lm.evaluation import evaluation_mode
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.scores import TextState
 from zh_lstm_lm.scoring import check_log_probs, read_rows, score
@@ -59,11 +58,10 @@ def suggest(
     read = TextState(vocabulary.bos_id, None)
     if normalize_text(left, "none"):
         read = score(model, left).state or read
-    with evaluation_mode(model):
+    with torch.inference_mode():
         hidden, _ = model.hidden_states(torch.tensor([[read.last_id]], device=model.device), read.before)
         log_probs = torch.log_softmax(model.scores(hidden[:, -1])[0].double(), dim=-1).cpu()
-    never = {vocabulary.bos_id, *vocabulary.byte_ids, *filter(None, [vocabulary.unk_id])}
-    open_ids = [number for number, token in enumerate(vocabulary) if number not in never and not token.isspace()]
+    open_ids = [number for number, text in enumerate(vocabulary.texts()) if text.strip()]
     best = log_probs[open_ids].topk(min(max(k, num_candidates), len(open_ids)))
     check_log_probs(best.values.tolist())
     ids = [open_ids[place] for place in best.indices.tolist()]

@@ -104,7 +104,7 @@ def check_kinds(path: Path, found: Mapping[str, TensorKind], expected: Mapping[s
     for name in sorted(expected.keys() | found.keys()):
         if found.get(name) != expected.get(name):
             raise CheckpointError(
-                f"{path}: {name:.200} is {found.get(name, 'missing')}, by {by} it should be "
+                f"{path}: {name[:200]!r} is {found.get(name, 'missing')}, by {by} it should be "
                 f"{expected.get(name, 'missing')}"
             )
 

@@ -61,6 +61,7 @@ def write_text_file(
         raise DataError(f"{str(path)!r} cannot be written: it is not the name of a file; give one")
     part, saved = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.state")
     text, size, characters = _resumed(begin, part, saved, call, device) if resume else (begin(None), 0, 0)
+    complete = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
@@ -88,14 +89,16 @@ def write_text_file(
                     if progress is not None:
                         progress(characters)
             _flush(file)
+        complete = True
         os.replace(part, path)
         saved.unlink(missing_ok=True)
     except (OSError, CheckpointError) as error:
-        if not saved.exists():  # nothing that could be resumed
+        if not complete and not saved.exists():  # nothing that could be resumed
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
         reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"{path}: cannot be written ({reason}); choose another file") from error
+        kept = f"the whole text is in {part}" if complete else "choose another file"
+        raise DataError(f"{path}: cannot be written ({reason}); {kept}") from error
     if progress is not None:
         progress(characters)
     return path
@@ -122,14 +125,14 @@ def _resumed(
     """The text that was interrupted, its bytes in the file and its characters; one that begins, where there is none."""
     if not (part.is_file() and saved.is_file()):
         return begin(None), 0, 0
-    data = read_bytes(saved)
     try:
+        data = read_bytes(saved)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # safetensors gives tensors only
         facts = json.loads(header["__metadata__"]["text_file"])
         state = GenerationState.from_tensors(load_tensors(data), device=device)
         size, characters, counts = int(facts["size"]), int(facts["characters"]), facts["counts"]
         told = facts["call"]
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (CheckpointError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{saved}: damaged or foreign ({error!r}); remove it to begin anew") from error
     if told != call:
         raise DataError(

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
+import torch
+
 from zh_lstm_lm.batches import Batch
-from zh_lstm_lm.evaluation import evaluation_mode
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.training_state import TrainerState
 
@@ -48,7 +49,7 @@ class TimeBudget:
 def estimate_evaluation(model: LSTMLanguageModel, window: Batch, num_ids: int, *, clock: Callable[[], float]) -> float:
     """About how many seconds an evaluation of `num_ids` ids will take, from that of one window."""
     inputs, targets = window.inputs.to(model.device), window.targets.to(model.device)
-    with evaluation_mode(model):
+    with torch.inference_mode():
         for _ in range(3):  # the first ones are slower
             began = clock()
             float(model.target_log_probs(inputs, targets)[0].sum())

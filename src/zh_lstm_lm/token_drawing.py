@@ -56,11 +56,10 @@ class TokenDrawer:
                 )
         self.model = model
         vocabulary = model.vocabulary
-        self._lengths = torch.tensor([len(token) for token in vocabulary])
-        self._lengths[[vocabulary.bos_id, *vocabulary.byte_ids, *filter(None, [vocabulary.unk_id])]] = 0  # never drawn
+        tokens = list(vocabulary.texts())
+        self._lengths = torch.tensor([len(token) for token in tokens])  # 0 for what is never drawn
         self._undrawable = (self._lengths == 0).to(model.device)
         self._longest = int(self._lengths.max())
-        tokens = [token if length else "" for token, length in zip(vocabulary, self._lengths.tolist(), strict=True)]
         self.rules = PunctuationRules(
             tokens,
             balanced_pairs=config.balanced_pairs,
@@ -145,9 +144,7 @@ class TokenDrawer:
             **Shape:** (texts, vocab_size).
         """
         allowed = self._allowed_scores(texts, hidden)
-        logits, ids = allowed, self._history(texts)
-        for process in self._history_processors:
-            logits = process(ids, logits)
+        logits, _ = self._after_history(texts, allowed)
         ruled = self._without_forbidden(texts, logits.log_softmax(dim=-1))
         for row, text in enumerate(texts):
             token_id = text.must_close()
@@ -173,12 +170,19 @@ class TokenDrawer:
                 raise NonFiniteError(_DAMAGED.format("scores"))
             return drawn
         allowed = self._allowed_scores(texts, hidden)
-        logits, ids = allowed, self._history(texts)
-        for process in self._history_processors if self._greedy else [*self._history_processors, *self._cutoffs]:
+        logits, ids = self._after_history(texts, allowed)
+        for process in () if self._greedy else self._cutoffs:
             logits = process(ids, logits)
         if by_rules:
             logits, allowed = self._without_forbidden(texts, logits), self._without_forbidden(texts, allowed)
         return self._pick(logits, allowed, numbers).tolist()
+
+    def _after_history(self, texts: Sequence[WrittenText], allowed: Tensor) -> tuple[Tensor, Tensor]:
+        """The scores after what looks at the words so far, and those words. **Shape:** (texts, vocab_size)."""
+        logits, ids = allowed, self._history(texts)
+        for process in self._history_processors:
+            logits = process(ids, logits)
+        return self._best_stays(logits, allowed), ids
 
     def _draw_freely(self, hidden: Tensor, numbers: Tensor) -> tuple[Tensor]:
         """Draws where nothing depends on the texts, without a look at any value.

@@ -4,11 +4,9 @@ A stream holds tokens, not ids of a vocabulary: each distinct token has a number
 order of first appearance (0 is the paragraph end), and any vocabulary re-encodes the stream through one table.
 """
 
-import itertools
 import logging
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -22,6 +20,7 @@ from zh_lstm_lm.errors import CheckpointError, DataError
 from zh_lstm_lm.interruption import catch_interruption
 from zh_lstm_lm.segmentation import DocumentSpan, cache_key, document_of, number_tokens
 from zh_lstm_lm.stream_cache import StoredStream, load_stream, store_stream
+from zh_lstm_lm.stream_splitting import chunks, count_characters, cut_documents, cut_tails
 from zh_lstm_lm.text.cleaning import check_cleaning
 from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents, survey_files
 from zh_lstm_lm.text.files import Paths, TextFile, find_files
@@ -35,7 +34,6 @@ __all__ = ["TokenStream"]
 logger = logging.getLogger(__name__)
 
 _DEFAULT_NORMALIZATION = "nfc+width"
-_CHUNK_TOKENS = 1 << 20  # looked at at once: the tokens may be more than the memory holds
 _PARALLEL_BYTES = 4_000_000  # under this, starting processes costs more than it saves
 
 
@@ -139,22 +137,22 @@ class TokenStream:
         except DataError:  # some cannot be read: they are told of together with those that cannot be decoded
             survey_files(files, encoding=options.encoding)
             raise
-        directory = Path(cache_dir or user_cache_dir()) / "streams" / key
-        stored = load_stream(directory)
-        if stored is not None:
-            return cls._of(stored, segmenter, options)
         if workers is None:
             large = sum(file.path.stat().st_size for file in files) > _PARALLEL_BYTES
             workers = min(available_cores(), 8) if large and segmenter.name == "jieba" else 1
-        logger.info("segmenting %d files with %s in %d processes", len(files), segmenter.fingerprint, workers)
+        stored = None
         try:
-            store_stream(directory, read_documents(files, options), segmenter, workers)
+            directory = Path(cache_dir or user_cache_dir()) / "streams" / key
+            stored = load_stream(directory)
+            if stored is None:
+                logger.info("segmenting %d files with %s in %d processes", len(files), segmenter.fingerprint, workers)
+                store_stream(directory, read_documents(files, options), segmenter, workers)
+                stored = load_stream(directory)
         except CheckpointError as error:
-            logger.warning("no cache is kept there: %s", error)
-        stored = load_stream(directory)
-        if stored is not None:
-            return cls._of(stored, segmenter, options)
-        return cls._segment(read_documents(files, options), segmenter, options, workers)
+            logger.warning("no cache is kept: %s", error)
+        if stored is None:
+            return cls._segment(read_documents(files, options), segmenter, options, workers)
+        return cls._of(stored, segmenter, options)
 
     @classmethod
     def from_texts(
@@ -209,8 +207,9 @@ class TokenStream:
         check_number("test", test, maximum=1.0)
         check_number("valid + test", valid + test, maximum=0.999999)
         check_choice("by", by, ("tail", "document"))
-        cut = self._cut_tails if by == "tail" else self._cut_documents
-        parts = tuple(self._part(spans) for spans in cut(valid, test))
+        cut = cut_tails if by == "tail" else cut_documents
+        spans = cut(self._tokens, self._lengths, self.documents, valid=valid, test=test)
+        parts = tuple(map(self._part, spans))
         for name, part, share in zip(("train", "valid", "test"), parts, (1.0, valid, test), strict=True):
             if share and not len(part):
                 raise DataError(
@@ -230,47 +229,6 @@ class TokenStream:
             normalize=self.normalize,
         )
 
-    def _cut_tails(self, valid: float, test: float) -> tuple[list[DocumentSpan], ...]:
-        shares = round(1 - valid - test, 12), round(1 - test, 12)  # of the characters, paragraph ends left out
-        parts: tuple[list[DocumentSpan], ...] = ([], [], [])
-        for span in self.documents:
-            cuts = [span.start, span.start, span.start, span.stop]
-            total = sum(int(characters.sum()) for _, characters in self._paragraph_ends(span))
-            seen = 0
-            for stops, characters in self._paragraph_ends(span):
-                before = (characters.cumsum(0) + seen).double()
-                for number, share in enumerate(shares, 1):
-                    paragraphs = len(stops) if share == 1 else int((before < share * total).sum())
-                    cuts[number] = int(stops[paragraphs - 1]) if paragraphs else cuts[number]
-                seen += int(characters.sum())
-            for part, (start, stop) in zip(parts, itertools.pairwise(cuts), strict=True):
-                part.append(replace(span, start=start, stop=stop))
-        return parts
-
-    def _paragraph_ends(self, span: DocumentSpan) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields, a chunk at a time, where each paragraph stops, and its characters.
-
-        **Shape:** (paragraphs that end in the chunk,), int64, both.
-        """
-        rest = 0
-        for start in range(span.start, span.stop, _CHUNK_TOKENS):
-            numbers = self._tokens[start : min(start + _CHUNK_TOKENS, span.stop)]
-            characters = self._lengths[numbers.long()].masked_fill_(numbers == 0, 0).cumsum(0)
-            ends = (numbers == 0).nonzero().squeeze(1)
-            of_each = characters[ends].diff(prepend=torch.tensor([-rest]))
-            rest = int(characters[-1]) - int(characters[ends[-1]]) if len(ends) else rest + int(characters[-1])
-            yield start + ends + 1, of_each
-
-    def _cut_documents(self, valid: float, test: float) -> tuple[list[DocumentSpan], ...]:
-        rest = list(self.documents)
-        parts: list[list[DocumentSpan]] = []
-        for share in (test, valid):
-            part: list[DocumentSpan] = []
-            while share and rest and self._characters(part) < share * self.num_characters:
-                part.insert(0, rest.pop())
-            parts.insert(0, part)
-        return rest, *parts
-
     def token_counts(self) -> Tensor:
         """How often each token of the lexicon occurs. **Shape:** (lexicon size,), int64."""
         counts = torch.zeros(len(self.lexicon), dtype=torch.int64)
@@ -278,19 +236,14 @@ class TokenStream:
             counts += torch.bincount(numbers, minlength=len(self.lexicon))
         return counts
 
-    def numbers(self, *, chunk_size: int = _CHUNK_TOKENS) -> Iterator[Tensor]:
+    def numbers(self, *, chunk_size: int | None = None) -> Iterator[Tensor]:
         """Yields the lexicon numbers in order, never across documents. **Shape:** (at most `chunk_size`,), int32."""
-        for span in self.documents:
-            for start in range(span.start, span.stop, chunk_size):
-                yield self._tokens[start : min(start + chunk_size, span.stop)]
+        return chunks(self._tokens, self.documents, chunk_size=chunk_size)
 
     @cached_property
     def _lengths(self) -> Tensor:
         """Characters of each token of the lexicon. **Shape:** (lexicon size,), int64."""
         return torch.tensor([len(token) for token in self.lexicon])
-
-    def _characters(self, spans: Iterable[DocumentSpan]) -> int:
-        return sum(int(self._lengths[numbers.long()].sum()) for numbers in self._part(spans).numbers())
 
     @property
     def num_tokens(self) -> int:
@@ -300,7 +253,7 @@ class TokenStream:
     @cached_property
     def num_characters(self) -> int:
         """Number of characters, one more for every paragraph end."""
-        return self._characters(self.documents)
+        return count_characters(self._tokens, self._lengths, self.documents)
 
     @property
     def num_documents(self) -> int:

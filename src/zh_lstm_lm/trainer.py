@@ -84,9 +84,10 @@ class Trainer:
         self.config = config or TrainerConfig()
         self.state = TrainerState()
         stopping = [EarlyStopping(self.config.patience)] if self.config.patience else []
-        if not isinstance(callbacks, Iterable) or not all(isinstance(callback, Callback) for callback in callbacks):
+        further = list(callbacks) if isinstance(callbacks, Iterable) else [None]
+        if not all(isinstance(callback, Callback) for callback in further):
             raise ConfigError(f"callbacks must be a list of Callback objects, got {callbacks!r}")
-        self._callbacks = [*stopping, *([ProgressCallback()] if progress else []), *callbacks]
+        self._callbacks = [*stopping, *([ProgressCallback()] if progress else []), *further]
         self._own_clock = self._clock = clock
 
     def fit(self, *, resume: bool = False) -> History:

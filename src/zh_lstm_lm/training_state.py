@@ -185,10 +185,15 @@ class TrainerState:
         return cls(**values)
 
     @property
+    def best_record(self) -> dict[str, Any]:
+        """The record with the lowest held-out loss; without held-out text the last one; empty while there is none."""
+        measured = [record for record in self.history if "valid_loss" in record]
+        return min(measured or self.history[-1:], key=lambda record: record.get("valid_loss", 0.0), default={})
+
+    @property
     def best_step(self) -> int | None:
         """The update after which the held-out loss was lowest; None while there is none."""
-        best = min(self.history, key=lambda record: record.get("valid_loss", math.inf), default={})
-        return best["step"] if "valid_loss" in best else None
+        return self.best_record["step"] if "valid_loss" in self.best_record else None
 
     @property
     def epoch(self) -> float:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from zh_lstm_lm.evaluation import evaluation_mode
 from zh_lstm_lm.interruption import check_interruption
 from zh_lstm_lm.prompt_reading import read_prompts
 from zh_lstm_lm.single_steps import SingleSteps
@@ -41,7 +40,7 @@ def write_rounds(
     last = torch.tensor([texts[place].ids[-1] for place in active], device=model.device)
     while active:
         check_interruption()
-        with evaluation_mode(model):
+        with torch.inference_mode():
             hidden, state = read(last, state)
             ids = drawer.draw([texts[place] for place in active], hidden)
             last = torch.tensor(ids, device=model.device)

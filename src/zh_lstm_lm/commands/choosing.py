@@ -99,7 +99,7 @@ def _candidates(text: str, kind: str) -> Iterator[tuple[tuple[int, str], float, 
                 parts, name = line.split("\t"), str(number + 1)
                 name, given, candidate = {1: [name, "0", *parts], 2: [name, *parts], 3: parts}[len(parts)]
             yield (number, name), float(given), candidate
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             wanted = (
                 "an object with text, score and list" if kind == "jsonl" else "[[list] score] text, with tabs between"
             )

@@ -1,10 +1,10 @@
 """Co-writing in the terminal: one command a line, also when the lines come from a pipe."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zh_lstm_lm.errors import ConfigError, DataError, ZhLstmLmError
+from zh_lstm_lm.commands.common import write_text
+from zh_lstm_lm.errors import ConfigError, ZhLstmLmError
 
 if TYPE_CHECKING:
     from zh_lstm_lm.co_writing import CoWriter
@@ -72,9 +72,5 @@ def _answer(writer: "CoWriter", line: str) -> str:
 def _save(text: str, name: str) -> str:
     if not name.strip():
         raise ConfigError("save needs the name of a file, as in 'save novel.txt'")
-    path = Path(name.strip())
-    try:
-        path.write_bytes(text.encode("utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
-    return f"{len(text):,} characters in {path}"
+    write_text(name.strip(), text)
+    return f"{len(text):,} characters in {name.strip()}"

@@ -27,6 +27,7 @@ __all__ = [
     "read_text",
     "standard_input",
     "tell_page",
+    "write_text",
 ]
 
 INTERRUPTED = 130
@@ -106,6 +107,20 @@ def figures(result: "Any") -> str:
 def tell_page(page: "Path") -> None:
     """Prints where a page was written, and its size."""
     print(f"{page}: {page.stat().st_size / 1000:,.0f} KB")
+
+
+def write_text(path: "str | Path", text: str) -> None:
+    """Writes a text file.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+    from pathlib import Path
+
+    try:
+        Path(path).write_bytes(text.encode("utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
 
 
 def standard_input() -> str:

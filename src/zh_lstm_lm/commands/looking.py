@@ -38,7 +38,8 @@ def _info(parsed: argparse.Namespace) -> int:
     print(f"normalize   {vocabulary.normalize}")
     for title, values in (("config", model.config.to_dict()), ("training", model.training_summary)):
         for name, value in values.items():
-            print(f"{title:<11} {name}={value}")
+            line = f"{title:<11} {name}={value}"
+            print("".join(filter(str.isprintable, line)))  # whoever made the folder may have put anything there
     return 0
 
 
@@ -70,10 +71,10 @@ def _inspect(parsed: argparse.Namespace) -> int:
 def _cache(parsed: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from zh_lstm_lm.cache_folder import clear_cache, user_cache_dir
+    from zh_lstm_lm.cache_folder import cached_files, clear_cache, user_cache_dir
 
     folder = Path(parsed.cache_dir) if parsed.cache_dir else user_cache_dir()
-    files = [file for file in folder.rglob("*") if file.is_file()]
+    files = cached_files(folder)
     size = sum(file.stat().st_size for file in files) / 1e6
     if parsed.clear:
         clear_cache(folder)

@@ -4,7 +4,7 @@ import argparse
 import json
 from collections.abc import Iterator
 
-from zh_lstm_lm.commands.common import AddCommand, add_reading, figures, load_model, read_stream, read_text
+from zh_lstm_lm.commands.common import AddCommand, add_reading, figures, load_model, read_stream, read_text, write_text
 from zh_lstm_lm.errors import DataError
 
 TYPE_CHECKING = False
@@ -101,7 +101,7 @@ def _score(parsed: argparse.Namespace) -> int:
     if parsed.html:
         from pathlib import Path
 
-        _write(parsed.html, heat_map(drawn, title=f"Surprisal, {Path(parsed.model).name}"))
+        write_text(parsed.html, heat_map(drawn, title=f"Surprisal, {Path(parsed.model).name}"))
     return 0
 
 
@@ -110,9 +110,10 @@ def _texts(parsed: argparse.Namespace) -> list[str]:
     if parsed.file and parsed.text is not None:
         raise DataError("give a text or --file, not both")
     if parsed.text not in (None, "-"):
-        return [parsed.text]
-    text = read_text(parsed.file or "-")
-    texts = [text] if parsed.whole else [line for line in text.split("\n") if line]
+        texts = [parsed.text]
+    else:
+        text = read_text(parsed.file or "-")
+        texts = [text] if parsed.whole else [line for line in text.split("\n") if line]
     if not any(texts):
         raise DataError("there is nothing to score: the text is empty")
     return texts
@@ -157,12 +158,3 @@ def _cell(value: "Any") -> str:
         return f"{value:.3f}"
     text = " ".join(value) if isinstance(value, list) else str(value)
     return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-
-
-def _write(path: str, page: str) -> None:
-    from pathlib import Path
-
-    try:
-        Path(path).write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror})") from error

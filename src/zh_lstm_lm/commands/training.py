@@ -10,8 +10,10 @@ from zh_lstm_lm.commands.common import (
     chosen_tokenizer,
     figures,
     given,
+    option,
     read_stream,
 )
+from zh_lstm_lm.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +25,19 @@ if TYPE_CHECKING:
     from zh_lstm_lm.vocabulary import Vocabulary
 
 __all__ = ["add_commands"]
+
+_SETTLED = (
+    "tokenizer",
+    "user_dictionary",
+    "min_freq",
+    "max_size",
+    "unknown",
+    "embedding_dim",
+    "hidden_size",
+    "num_layers",
+    "dropout",
+    "tie_weights",
+)
 
 
 def add_commands(add: AddCommand) -> None:
@@ -37,11 +52,9 @@ def add_commands(add: AddCommand) -> None:
     train.add_argument("--valid", type=float, default=0.05, help="share of every document held out for validation")
     train.add_argument("--test", type=float, default=0.05, help="share of every document held out for the final test")
     sizes = train.add_argument_group("vocabulary and model (not with --from)")
-    sizes.add_argument("--min-freq", type=int, default=3, help="leave out words that occur less often")
-    sizes.add_argument("--max-size", type=int, default=60_000, help="most entries of the vocabulary")
-    sizes.add_argument(
-        "--unknown", choices=["characters", "unk"], default="characters", help="what becomes of other words"
-    )
+    sizes.add_argument("--min-freq", type=int, help="leave out words that occur less often (3)")
+    sizes.add_argument("--max-size", type=int, help="most entries of the vocabulary (60000)")
+    sizes.add_argument("--unknown", choices=["characters", "unk"], help="what becomes of other words (characters)")
     sizes.add_argument("--embedding-dim", type=int)
     sizes.add_argument("--hidden-size", type=int)
     sizes.add_argument("--num-layers", type=int)
@@ -82,7 +95,8 @@ def _train(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.vocabulary import Vocabulary
 
     names = ("max_epochs", "max_steps", "max_minutes", "batch_size", "bptt_len", "learning_rate", "max_grad_norm")
-    run_dir = parsed.run_dir or f"{parsed.output.rstrip('/')}.run"
+    _check_base(parsed)
+    run_dir = parsed.run_dir or f"{Path(parsed.output)}.run"
     config = TrainerConfig(run_dir=run_dir, **given(parsed, *names, "patience", "seed", "device", "precision"))
     sizes = given(
         parsed, "embedding_dim", "hidden_size", "num_layers", "dropout", "tie_weights", "seed", output="output_layer"
@@ -99,11 +113,10 @@ def _train(parsed: argparse.Namespace) -> int:
         with ranks.first_here_first():
             corpus = read_stream(parsed, chosen_tokenizer(parsed), parsed.normalize)
         train, valid, test = corpus.split(valid=parsed.valid, test=parsed.test)
-        vocabulary = Vocabulary.from_stream(
-            train, min_freq=parsed.min_freq, max_size=parsed.max_size, unknown=parsed.unknown
-        )
-        chosen = ranks.by_first(lambda: _sizes(parsed, checked, sizes, train, vocabulary).to_dict())
-        model = LSTMLanguageModel(vocabulary, ModelConfig.from_dict(chosen))
+        chosen = {"min_freq": 3, "max_size": 60_000, **given(parsed, "min_freq", "max_size", "unknown")}
+        vocabulary = Vocabulary.from_stream(train, **chosen)
+        settled = ranks.by_first(lambda: _sizes(parsed, checked, sizes, train, vocabulary).to_dict())
+        model = LSTMLanguageModel(vocabulary, ModelConfig.from_dict(settled))
     else:
         model = LSTMLanguageModel.from_pretrained(parsed.base)
         with ranks.first_here_first():
@@ -132,6 +145,18 @@ def _train(parsed: argparse.Namespace) -> int:
             print(f"saved in {parsed.output}")
     ranks.wait_for_all()  # torchrun ends the others when one has ended with another status than 0
     return INTERRUPTED if interrupted else 0
+
+
+def _check_base(parsed: argparse.Namespace) -> None:
+    """Refuses what a model to go on from has settled already."""
+    typed = given(parsed, *_SETTLED, softmax="output_layer")
+    if parsed.normalize != "auto":
+        typed["normalize"] = parsed.normalize
+    if parsed.base is not None and typed:
+        raise ConfigError(
+            f"--from goes on with the vocabulary, tokenizer and sizes of {parsed.base}; leave out "
+            + ", ".join(map(option, typed))
+        )
 
 
 def _sizes(

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from zh_lstm_lm.commands.common import AddCommand, add_reading, given, load_model, option, read_stream
+from zh_lstm_lm.commands.common import AddCommand, add_reading, given, load_model, option, read_stream, write_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _generate(parsed: argparse.Namespace) -> int:
         print(f"{written:,} characters in {path}")
         if parsed.paths:
             beside = path.with_name(f"{path.name}.novelty.txt")
-            beside.write_text(f"{_novelty(parsed, model, path.read_text(encoding='utf-8'))}\n", encoding="utf-8")
+            write_text(beside, f"{_novelty(parsed, model, path.read_text(encoding='utf-8'))}\n")
             print(f"what of it was copied is in {beside}")
         return 0
     text = ""

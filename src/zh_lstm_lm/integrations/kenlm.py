@@ -18,7 +18,6 @@ import torch
 
 from zh_lstm_lm._config import check_integer
 from zh_lstm_lm.errors import ConfigError, DataError
-from zh_lstm_lm.evaluation import evaluation_mode
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.scores import TextState
 from zh_lstm_lm.scoring import check_log_probs
@@ -109,7 +108,7 @@ class Model:
             bos: Whether it stands at the start of a document; else nothing is known of what stands before.
             eos: Whether the paragraph end that follows is scored, too.
         """
-        return math.fsum(token.log_prob for token in self._full_scores(sentence, bos, eos))
+        return math.fsum(token.log_prob for token in self.full_scores(sentence, bos, eos))
 
     def perplexity(self, sentence: str | bytes) -> float:
         """Perplexity per token, the paragraph end counted."""
@@ -118,9 +117,6 @@ class Model:
 
     def full_scores(self, sentence: str | bytes, bos: bool = True, eos: bool = True) -> Iterator[FullScoreReturn]:
         """Yields log-probability, n-gram length and OOV flag of each token. Args as in `score`."""
-        yield from self._full_scores(sentence, bos, eos)
-
-    def _full_scores(self, sentence: str | bytes, bos: bool, eos: bool) -> Iterator[FullScoreReturn]:
         given = _split(sentence)
         tokens = [*given, *["</s>"] * eos]
         state = State()
@@ -129,6 +125,10 @@ class Model:
         words = [(token, self._ids(token)) for token in tokens]
         if self.resegment:
             text = self._normalized("".join(given))
+            if text != "".join(map(self._normalized, given)):
+                raise DataError(
+                    f"{sentence!r:.60}: its tokens are other characters once they are joined; join them first"
+                )
             words = [*self._model.vocabulary.encode_words(text), *words[len(given) :]]
         log_probs = iter(self._advance(state, [token_id for _, ids in words for token_id in ids]))
         of_words = [math.fsum(next(log_probs) for _ in ids) / math.log(10) for _, ids in words]
@@ -174,7 +174,7 @@ class Model:
             return log_probs
         last_id, before = state._read
         places = torch.tensor([[last_id, *ids]], device=self._model.device)
-        with evaluation_mode(self._model):
+        with torch.inference_mode():
             for start in range(0, len(ids), _WINDOW_LEN):
                 window = places[:, start : start + _WINDOW_LEN + 1]
                 values, before = self._model.target_log_probs(window[:, :-1], window[:, 1:], before)

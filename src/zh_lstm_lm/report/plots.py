@@ -30,7 +30,6 @@ class Series:
         style: ``"line"``; ``"faint"`` (thin, behind the others); ``"dashed"``;
             ``"dotted"`` (without marks); ``"marks"`` (without a line).
         errors: Half the length of each point's error bar; none for no bars.
-        notes: What else is told of each point.
         in_legend: Whether the legend names it.
     """
 
@@ -39,7 +38,6 @@ class Series:
     color: int = 0
     style: str = "line"
     errors: Sequence[float] = ()
-    notes: Sequence[str] = ()
     in_legend: bool = True
 
 
@@ -71,13 +69,12 @@ class Plot:
     references: Sequence[tuple[float, Words]] = ()
     note: Words = ""
 
-    def kept(self, series: Series) -> Iterator[tuple[float, float, float, str]]:
-        """The points that can be shown, with their errors and notes; no logarithm has a place for 0."""
-        for (x, y), error, note in itertools.zip_longest(
-            series.points, series.errors[: len(series.points)], series.notes[: len(series.points)]
-        ):
+    def kept(self, series: Series) -> Iterator[tuple[float, float, float]]:
+        """The points that can be shown, with their errors; no logarithm has a place for 0."""
+        errors = itertools.chain(series.errors, itertools.repeat(0.0))
+        for (x, y), error in zip(series.points, errors, strict=False):
             if _can_be_shown(x, log=self.log_x) and _can_be_shown(y, log=self.log_y):
-                yield x, y, error if error is not None and _can_be_shown(error) else 0.0, note or ""
+                yield x, y, error if _can_be_shown(error) else 0.0
 
     def has_marks(self, series: Series) -> bool:
         """Whether its points are marked one by one: where they are few, or there is no line."""
@@ -99,7 +96,7 @@ def draw(plot: Plot) -> Element:
     """Draws a plot as a figure with its title, legend and note."""
     points = [point for series in plot.series for point in plot.kept(series)]
     x_axis = make_axis((x for x, *_ in points), log=plot.log_x, whole=plot.whole_x, ticks=plot.x_ticks)
-    heights = [height for _, y, error, _ in points for height in (y - error, y + error) if height > 0 or not plot.log_y]
+    heights = [height for _, y, error in points for height in (y - error, y + error) if height > 0 or not plot.log_y]
     heights += [height for height, _ in plot.references if not plot.log_y or height > 0]
     y_axis = make_axis(heights, log=plot.log_y)
     frame = _Frame(x_axis, y_axis)
@@ -165,7 +162,7 @@ class _Frame:
             yield element("path", element("title", name), d=f"M{path}", class_=f"line {series.style} {color}")
         if not plot.has_marks(series):
             return
-        for x, y, error, note in kept:
+        for x, y, error in kept:
             if error:
                 low = self.y(max(y - error, self.y_axis.low))
                 high, middle = self.y(y + error), self.x(x)
@@ -173,7 +170,7 @@ class _Frame:
                 yield element("path", d=bar, class_=f"bar {color}")
             spread = f" ± {format_number(error)}" if error else ""
             told = f"{name}: {in_both(plot.x)} {self._written(x)}, {in_both(plot.y)} {format_number(y)}{spread}"
-            title = element("title", told + (f"; {note}" if note else ""))
+            title = element("title", told)
             yield element("circle", title, cx=self.x(x), cy=self.y(y), r=3, class_=f"mark {color}")
 
     def _written(self, x: float) -> str:

@@ -93,7 +93,7 @@ def train_cell(
         "tokens_read": round(trainer.state.epoch * len(train_ids)),
         "seconds": history[-1]["seconds"],
         "microseconds_per_token": 1e6 / statistics.median(record["tokens_per_second"] for record in history),
-        "memory_mb": update_memory(model, windows[0]) / 1e6,
+        "memory_mb": update_memory(model, windows[0], betas=trainer_config.betas) / 1e6,
         "train_loss": train.loss,
         "train_perplexity": train.perplexity,
         "train_bits_per_character": bits[0],

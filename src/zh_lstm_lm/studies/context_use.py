@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from zh_lstm_lm.evaluation import evaluation_mode
 from zh_lstm_lm.model import LSTMLanguageModel
 
 __all__ = ["context_used", "loss_by_context", "loss_by_position"]
 
 _ROWS = 64
+_TOLERANCE = 0.01  # nats
 _MAX_SCORES = 1 << 23  # numbers in the scores over the whole vocabulary that are there at once
 
 
@@ -23,7 +23,7 @@ def loss_by_position(model: LSTMLanguageModel, ids: Tensor, *, length: int, num_
         length: Tokens read in a piece.
         num_pieces: Pieces, evenly spaced; they may overlap.
     """
-    starts = torch.linspace(0, len(ids) - 1 - length, num_pieces).long()
+    starts = torch.linspace(0, len(ids) - 1 - length, num_pieces, dtype=torch.float64).long()
     total = torch.zeros(length, dtype=torch.float64)
     counted = torch.zeros(length, dtype=torch.int64)
     for rows in torch.split(starts, _ROWS):
@@ -46,7 +46,7 @@ def loss_by_context(
         context_tokens: How many tokens are seen, rising.
         num_places: Predicted tokens, evenly spaced.
     """
-    places = torch.linspace(context_tokens[-1], len(ids) - 1, num_places).long()
+    places = torch.linspace(context_tokens[-1], len(ids) - 1, num_places, dtype=torch.float64).long()
     places = places[ids[places] != model.vocabulary.bos_id]
     means = []
     for seen in context_tokens:
@@ -58,9 +58,9 @@ def loss_by_context(
     return means
 
 
-def context_used(context_tokens: Sequence[int], losses: Sequence[float], *, tolerance: float = 0.01) -> int:
-    """The fewest tokens with which the loss is within `tolerance` nats of the lowest."""
-    enough = min(losses) + tolerance
+def context_used(context_tokens: Sequence[int], losses: Sequence[float]) -> int:
+    """The fewest tokens with which the loss is within 0.01 nats of the lowest."""
+    enough = min(losses) + _TOLERANCE
     return next(seen for seen, loss in zip(context_tokens, losses, strict=True) if loss <= enough)
 
 
@@ -68,7 +68,7 @@ def _losses(model: LSTMLanguageModel, windows: Tensor, *, last_only: bool) -> Te
     """Losses of the tokens of windows after those before them, read from the zero state. **Shape:** (rows, time)."""
     windows = windows.to(model.device)
     targets = windows[:, -1:] if last_only else windows[:, 1:]
-    with evaluation_mode(model):
+    with torch.inference_mode():
         hidden, _ = model.hidden_states(windows[:, :-1])
         hidden = hidden[:, -targets.shape[1] :].flatten(0, 1)
         chunk = max(1, _MAX_SCORES // len(model.vocabulary))

@@ -25,7 +25,7 @@ def gradient_by_distance(
     Returns:
         The two lists, k = 1 first.
     """
-    places = torch.linspace(max_distance + 1, len(ids) - 1, num_places).long()
+    places = torch.linspace(max_distance + 1, len(ids) - 1, num_places, dtype=torch.float64).long()
     places = places[ids[places] != model.vocabulary.bos_id]  # what is never predicted has no loss
     windows = ids[places[:, None] + torch.arange(-max_distance - 1, 1)].long().to(model.device)  # (places, k + 2)
     was_training = model.training

@@ -5,21 +5,22 @@ from torch import Tensor
 
 from zh_lstm_lm.batches import Batch
 from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.optimization import sparse_embedding
+from zh_lstm_lm.optimization import optimizer_bytes, sparse_embedding
 
 __all__ = ["update_memory"]
 
 
-def update_memory(model: LSTMLanguageModel, batch: Batch) -> int:
+def update_memory(model: LSTMLanguageModel, batch: Batch, *, betas: tuple[float, float]) -> int:
     """Bytes that an update holds when its backward pass begins.
 
-    They are the weights, Adam's two means, and the tensors that the forward pass kept for the backward one, each
+    They are the weights, the optimizer's means, and the tensors that the forward pass kept for the backward one, each
     storage counted once. Memory of the allocator and of other parts of the process is not in it, so that the figure is
     the same on every machine.
 
     Args:
         model: The model, which is left as it is.
         batch: A training window.
+        betas: Decay of the means.
     """
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}
@@ -45,4 +46,4 @@ def update_memory(model: LSTMLanguageModel, batch: Batch) -> int:
         model.train(was_training)
     assert loss.requires_grad
     held = sum(parameter.nbytes for parameter in model.parameters())
-    return 3 * held + sum(kept.values())
+    return held + optimizer_bytes(model, betas=betas) + sum(kept.values())

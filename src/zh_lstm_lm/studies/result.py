@@ -52,7 +52,7 @@ class Row(TypedDict, total=False):
         tokens_read: Tokens trained on, those of later passes counted again.
         seconds: Wall time of training, its evaluations included. It depends on the machine and its load.
         microseconds_per_token: Time to train on one token (median over the epochs). It depends on the machine too.
-        memory_mb: What an update holds when the backward pass begins, in megabytes: weights, Adam's two means, and
+        memory_mb: What an update holds when the backward pass begins, in megabytes: weights, the optimizer's means, and
             what the forward pass kept for the backward one. The same on every machine.
         train_loss: Loss on the training text (its first 100,000 tokens), without dropout, at the best weights.
         train_perplexity: The same, per token.

@@ -102,12 +102,12 @@ def _judge_vanishing(group: Rows, length: int) -> Claim:
             en=f"of the gradient one token back, {spread_of(hidden):.1e} (hidden state) and {spread_of(cell):.1e} (cell "
             f"state) arrive {length} tokens back; in the cell state it is above 1 % for {reach:.0f} tokens",
             zh=f"与前一个词处的梯度相比，{length} 个词之前只剩 {spread_of(hidden):.1e}（隐状态）和 "
-            f"{spread_of(cell):.1e}（细胞状态）；细胞状态的梯度在 {reach:.0f} 个词以内高于 1 %",
+            f"{spread_of(cell):.1e}（记忆单元）；记忆单元的梯度在 {reach:.0f} 个词以内高于 1 %",
         ),
         Text(
             en=f"under 1 % of the gradient one token back arrives {length} tokens back, in hidden and cell state, with "
             "every seed",
-            zh=f"每个种子下，{length} 个词之前的梯度（隐状态与细胞状态）都不到前一个词处的 1 %",
+            zh=f"每个种子下，{length} 个词之前的梯度（隐状态与记忆单元）都不到前一个词处的 1 %",
         ),
     )
 

@@ -1,5 +1,6 @@
 """Running a study: every setting with every seed, each kept as soon as it is measured."""
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -15,7 +16,7 @@ import torch
 from zh_lstm_lm._config import check_choice, check_type
 from zh_lstm_lm._version import __version__
 from zh_lstm_lm.devices import choose_device
-from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.errors import CheckpointError, ConfigError
 from zh_lstm_lm.folder_lock import lock_folder
 from zh_lstm_lm.model_sizes import ModelConfig
 from zh_lstm_lm.storage import check_place, remove_directory
@@ -109,7 +110,8 @@ def _run(plan: Study, result: StudyResult, folder: Path | None, progress: bool) 
         result = replace(result, rows=rows, complete=complete, claims=plan.claims(rows) if complete else [])
         if folder is not None:
             result.save(folder)
-            remove_directory(folder / "runs")  # with anything that a crash may have left of the run before
+            with contextlib.suppress(CheckpointError):  # which is tried again after the next one
+                remove_directory(folder / "runs")  # with anything that a crash may have left of the run before
         if progress:
             show_line(f"{number}/{len(cells)}  {line_of(result.kind, rows[-1])}")
     return result

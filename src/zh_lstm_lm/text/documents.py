@@ -116,7 +116,7 @@ def decoded_blocks(file: TextFile, encoding: str) -> Iterator[DecodedText]:
             except OSError as error:
                 raise file.unreadable(error) from error
             data = rest + read
-            end = _last_line_end(data, encoding) if read else len(data)
+            end = _last_line_end(data, encoding, str(file)) if read else len(data)
             if end or not read:
                 decoded = decode(data[:end], encoding=encoding, name=str(file), offset=offset, line=line)
                 encoding, text = decoded.encoding, normalize_line_ends(decoded.text)
@@ -127,12 +127,12 @@ def decoded_blocks(file: TextFile, encoding: str) -> Iterator[DecodedText]:
                 return
 
 
-def _last_line_end(data: bytes, encoding: str) -> int:
+def _last_line_end(data: bytes, encoding: str, name: str) -> int:
     """One behind the last newline of a block; 0 to read on, which a file of one block always does."""
     if len(data) < _BLOCK_BYTES:
         return 0
     if encoding == "auto":
-        encoding = decode(data[: _BLOCK_BYTES // 16 * 16]).encoding
+        encoding = decode(data[: _BLOCK_BYTES // 16 * 16], name=name).encoding
     newline = "\n".encode(encoding if codecs.lookup(encoding).name not in ("utf-16", "utf-32") else f"{encoding}-le")
     end = len(data)
     while (end := data.rfind(newline, 0, end)) >= 0:

@@ -81,9 +81,9 @@ def _index_of(data: bytes) -> dict[str, Any]:
                     return index
             except (CheckpointError, TypeError):
                 pass
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(CheckpointError):
                 remove_directory(folder)
-    except (OSError, RuntimeError):  # no home folder, no access
+    except (OSError, CheckpointError):  # no access, no home folder
         return _make_index(data)
     index = _make_index(data)
     with (

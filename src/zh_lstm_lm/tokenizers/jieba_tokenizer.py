@@ -18,6 +18,7 @@ from zh_lstm_lm.tokenizers.jieba_dictionary import JiebaDictionary
 __all__ = ["JiebaTokenizer"]
 
 _PRIVATE_NAME = "zh_lstm_lm.tokenizers._jieba"
+_IMPORTING = threading.Lock()  # the module is one for all tokenizers
 _HAN = re.compile("[\u4e00-\u9fd5]+")  # what jieba's hidden Markov model cuts
 
 
@@ -65,12 +66,17 @@ class JiebaTokenizer(DictionaryTokenizer):
         return segmenter
 
 
-def _dictionary_path() -> Path:
-    """The place of jieba's ``dict.txt``."""
+def _place() -> Path:
+    """The place of jieba's ``__init__.py``."""
     found = find_spec("jieba")
     assert found is not None
     assert found.origin is not None
-    return Path(found.origin).with_name("dict.txt")
+    return Path(found.origin)
+
+
+def _dictionary_path() -> Path:
+    """The place of jieba's ``dict.txt``."""
+    return _place().with_name("dict.txt")
 
 
 def _import_jieba() -> ModuleType:
@@ -79,17 +85,18 @@ def _import_jieba() -> ModuleType:
     jieba keeps words that must be split in a set of the module, and puts a handler on its logger when it is imported.
     With a copy, neither reaches us from the user's jieba, nor the user's from us.
     """
-    if _PRIVATE_NAME not in sys.modules:
-        found = find_spec("jieba")
-        assert found is not None
-        assert found.origin is not None
-        spec = spec_from_file_location(
-            _PRIVATE_NAME, found.origin, submodule_search_locations=found.submodule_search_locations
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        module = sys.modules[_PRIVATE_NAME] = module_from_spec(spec)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its age: invalid escapes, pkg_resources
-            spec.loader.exec_module(module)
-    return sys.modules[_PRIVATE_NAME]
+    with _IMPORTING:
+        if _PRIVATE_NAME not in sys.modules:
+            place = _place()
+            spec = spec_from_file_location(_PRIVATE_NAME, place, submodule_search_locations=[str(place.parent)])
+            assert spec is not None
+            assert spec.loader is not None
+            module = sys.modules[_PRIVATE_NAME] = module_from_spec(spec)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of its age: invalid escapes, pkg_resources
+                    spec.loader.exec_module(module)
+            except BaseException:  # half a module would be taken for a whole one
+                del sys.modules[_PRIVATE_NAME]
+                raise
+        return sys.modules[_PRIVATE_NAME]

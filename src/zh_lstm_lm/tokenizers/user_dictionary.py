@@ -83,14 +83,14 @@ def _parse(lines: Iterable[str], name: str) -> UserDictionary:
         if not fields:
             continue
         word, *rest = fields
-        tag = rest.pop() if rest and rest[-1].isascii() and rest[-1].isalpha() else None
+        if rest and rest[-1].isascii() and rest[-1].isalpha():
+            rest.pop()  # a part of speech; nothing here asks for it
         is_number = len(rest) == 1 and rest[0].isascii() and rest[0].isdigit() and len(rest[0]) <= _MAX_DIGITS
         frequency = int(rest[0]) if is_number else None
         if len(rest) > 1 or (rest and frequency is None):
             raise ConfigError(
                 f"{place}: {line.strip()!r:.60} is no entry; {_EXPECTED}; a frequency is a whole number from 0 to {_MAX_FREQUENCY:,}"
             )
-        del tag  # a part of speech; nothing here asks for it
         words.pop(word, None)  # so that the order is that of the last lines
         words[word] = frequency
         _check_entry(word, frequency, place, repr(line.strip()))
