@@ -111,7 +111,7 @@ ZOO: dict[str, tuple[Change, str]] = {
     # sizes that would fill the memory
     "a vocabulary of 10^12": (edited(CONFIG, vocab_size=10**12), "tells of 1000000000000 tokens, .* holds 335"),
     "a vocabulary of 10^400": (edited(CONFIG, vocab_size=10**400), "tells of 1000"),
-    "an embedding of 10^6": (edited(CONFIG, embedding_dim=1 << 20), "embedding.characters is .* should be .*1048576"),
+    "an embedding of 10^6": (edited(CONFIG, embedding_dim=1 << 20), "'embedding.characters' is .* should be .*1048576"),
     "a state of 10^6": (edited(CONFIG, hidden_size=1 << 20), "should be .*4194304"),
     "a state of 10^12": (edited(CONFIG, hidden_size=10**12), "hidden_size must be from 1 to"),
     "10^9 layers": (edited(CONFIG, num_layers=10**9), "num_layers must be from 1 to 1000"),
@@ -186,7 +186,7 @@ ZOO: dict[str, tuple[Change, str]] = {
     "a side that is text": (described(shape=["335", 6]), "truncated, damaged"),
     "a type that there is not": (described(dtype="F7"), "truncated, damaged"),
     "a type that is a list": (described(dtype=["F32"]), "truncated, damaged"),
-    "integers": (described(dtype="I32"), "embedding.weight is torch.int32"),
+    "integers": (described(dtype="I32"), "'embedding.weight' is torch.int32"),
     "values that overlap": (described(data_offsets=[0, 0]), "model.safetensors"),
     "values out of the file": (described(data_offsets=[10**9, 10**9 + 335 * 24]), "model.safetensors"),
     "a tensor less": (header(lambda entries: entries.pop("output.bias")), "truncated, damaged"),

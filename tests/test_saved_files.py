@@ -44,7 +44,7 @@ def test_a_cache_that_cannot_be_removed_is_named(tmp_path: Path, monkeypatch: py
     (tmp_path / "mine").mkdir()
     with monkeypatch.context() as patched:
         patched.setattr("os.rename", fails)
-        with pytest.raises(CheckpointError, match="streams: cannot be written"):
+        with pytest.raises(CheckpointError, match="streams: cannot be removed"):
             clear_cache(tmp_path)
     clear_cache(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
