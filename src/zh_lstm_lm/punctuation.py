@@ -11,6 +11,7 @@ PAIRS = dict(zip("“‘「『（《〈【〔", "”’」』）》〉】〕", s
 """Opening marks and what closes them."""
 
 _OPENING = {closing: opening for opening, closing in PAIRS.items()}
+_EMPTY = frozenset("：:") | PAIRS.keys()  # after which nothing was said yet that a mark could close
 _SENTENCE_ENDS = frozenset("。！？!?")
 _NEVER_FIRST = frozenset("，。！？；：、,.!?;:)]}·％%") | _OPENING.keys()
 _PARAGRAPH_END = "\n"
@@ -21,7 +22,7 @@ class PunctuationRules:
 
     Args:
         tokens: The text of each id; empty for one that is never drawn.
-        balanced_pairs: Whether pairs have to match.
+        balanced_pairs: Whether pairs have to match, and hold something.
         tidy_paragraphs: Whether closing punctuation may not begin a paragraph.
         banned: Words that are never drawn; a pair with one of them is left alone, as is one whose two marks are not
             both tokens.
@@ -55,29 +56,30 @@ class PunctuationRules:
                 opened = opened.rpartition(_OPENING[character])[0]
         return opened
 
-    def allow(self, token: str, opened: str, *, first: bool, room: int) -> bool:
+    def allow(self, token: str, opened: str, *, before: str, room: int) -> bool:
         """Whether a token may come next.
 
         Args:
             token: Its text, one of those of `concerned`.
             opened: What is open.
-            first: Whether a paragraph begins here.
+            before: The text before it, or at least its last character.
             room: How many marks may still be closed after it.
         """
+        previous = before[-1:] or _PARAGRAPH_END
         for character in token:
-            if first and character in self._never_first:
+            if previous == _PARAGRAPH_END and character in self._never_first:
                 return False
-            first = character == _PARAGRAPH_END
-            if first and opened:
+            if character == _PARAGRAPH_END and opened:
                 return False
             if character in self._closing:
                 if character in opened:
                     return False
                 opened += character
             elif character in self._matched:
-                if opened[-1:] != _OPENING[character]:
+                if opened[-1:] != _OPENING[character] or previous in _EMPTY:
                     return False
                 opened = opened[:-1]
+            previous = character
         return len(opened) <= room
 
     def waits_for_closing(self, token: str, opened: str) -> bool:

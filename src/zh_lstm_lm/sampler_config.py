@@ -73,7 +73,8 @@ class SamplerConfig(Config):
         banned_words: Words that are never written.
         word_bias: Words of the vocabulary, and what is added to their logits; 0 changes nothing.
         balanced_pairs: Quotes and brackets that open are closed, in order and in their paragraph (a text that reaches
-            its limit closes what is open with its last words), and none closes that is not open; False lets them be.
+            its limit closes what is open with its last words); none closes that is not open, nor right after a colon or
+            an opening mark; False lets them be.
         tidy_paragraphs: No paragraph begins with closing punctuation, such as a full stop; False lets it.
         seed: What the draws come from; equal seeds give equal text.
     """

@@ -105,8 +105,7 @@ class WrittenText:
         token = self._rules.concerned.get(token_id)
         if token is None:
             return False
-        first = not self._tail or self._tail[-1] == "\n"
-        return not self._rules.allow(token, self.opened, first=first, room=self._marks_after(token))
+        return not self._rules.allow(token, self.opened, before=self._tail, room=self._marks_after(token))
 
     def forbidden_ids(self) -> list[int]:
         """All tokens that the rules of punctuation are against."""
