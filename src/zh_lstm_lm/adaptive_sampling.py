@@ -76,38 +76,49 @@ class AdaptiveSampler:
         """
         head_size = self._layer.head_size
         scores = self._layer.head(hidden) + self._forbidden  # (rows, head_size + tails)
-        upper = scores.sub_(scores.amax(dim=-1, keepdim=True)).mul_(self._exponent).exp_()
+        if self._exponent == 1.0:
+            upper = scores.softmax(dim=-1)
+        else:
+            upper = scores.sub_(scores.amax(dim=-1, keepdim=True)).mul_(self._exponent).exp_()
         powers = upper[:, head_size:].clone()  # m**a, (rows, tails)
-        upper[:, head_size:] *= self._most
+        if self._exponent != 1.0:
+            upper[:, head_size:] *= self._most
         lower = powers * self._least
         least = self._cut(hidden, upper, lower, powers) if self._min_p else None
+        cut_off = bool(self._top_k) or self._top_p < 1.0
         result = [0] * len(hidden)
         rows = list(range(len(hidden)))  # that have no token yet
         while rows:
             among = slice(None) if len(rows) == len(hidden) else torch.tensor(rows, device=hidden.device)
-            sums = upper[among].cumsum(dim=-1)
+            weights = upper[among]
+            sums = weights.cumsum(dim=-1)
             random = torch.tensor(uniforms(rows), dtype=sums.dtype, device=sums.device)
             points = (random * sums[:, -1])[:, None]
             place = torch.searchsorted(sums, points, right=True).clamp_(max=sums.shape[1] - 1)  # (rows, 1)
-            weight = upper[among].gather(1, place).squeeze(1)
             entries = place.squeeze(1).tolist()
+            drawn = weights.gather(1, place).squeeze(1) if cut_off else None  # the weight of each row's token
             tokens, kept = [*entries], [True] * len(rows)
             for number in {entry - head_size for entry in entries if entry >= head_size}:
                 chosen = [order for order, entry in enumerate(entries) if entry == head_size + number]
-                here = torch.tensor([rows[order] for order in chosen], device=hidden.device)
+                here: slice | Tensor = slice(None)
+                these: slice | Tensor = slice(None)
+                if len(chosen) < len(hidden):
+                    here = torch.tensor([rows[order] for order in chosen], device=hidden.device)
+                    these = torch.tensor(chosen, device=hidden.device)
                 shares = self._shares(hidden[here], number, powers[here], least[here] if least is not None else None)
                 inner = shares.cumsum(dim=-1)  # (chosen, size of the tail)
                 upper[here, head_size + number] = lower[here, number] = inner[:, -1]  # exact from now on
-                rest = points[chosen] - sums[chosen, head_size + number - 1, None]
+                rest = points[these] - sums[these, head_size + number - 1, None]
                 within = torch.searchsorted(inner, rest, right=True)
-                weight[chosen] = shares.gather(1, within.clamp(max=shares.shape[1] - 1)).squeeze(1)
+                if drawn is not None:
+                    drawn[these] = shares.gather(1, within.clamp(max=shares.shape[1] - 1)).squeeze(1)
                 for order, place_within in zip(chosen, within.squeeze(1).tolist(), strict=True):
                     tokens[order] = self._starts[number] + place_within
                     kept[order] = place_within < shares.shape[1]
-            if self._top_k or self._top_p < 1.0:
+            if drawn is not None:
                 settle = self._inside_both if self._top_k and self._top_p < 1.0 else self._inside
                 bounds = upper[among], lower[among]
-                inside = settle(hidden[among], weight, *bounds, powers[among])
+                inside = settle(hidden[among], drawn, *bounds, powers[among])
                 if len(rows) < len(hidden):
                     upper[among], lower[among] = bounds  # which may be exact by now
                 kept = [was and now for was, now in zip(kept, inside.tolist(), strict=True)]
@@ -130,8 +141,12 @@ class AdaptiveSampler:
             **Shape:** (rows, size of the tail).
         """
         layer = self._layer
-        within = torch.log_softmax(layer.tails[number](layer.narrow[number](hidden)), dim=-1)
-        shares = (within if self._exponent == 1.0 else within.mul_(self._exponent)).exp_().mul_(powers[:, number, None])
+        within = layer.tails[number](layer.narrow[number](hidden))
+        if self._exponent == 1.0:
+            shares: Tensor = within.softmax(dim=-1)
+        else:
+            shares = within.log_softmax(dim=-1).mul_(self._exponent).exp_()
+        shares.mul_(powers[:, number, None])
         allowed = self._allowed[number]
         if allowed is not None:
             shares.mul_(allowed)

@@ -81,8 +81,7 @@ def beam_search(
             if score == -math.inf or len(going) == num_beams:
                 break
             beam = Beam(beams[row].text.fork(), (*beams[row].drawn, (token_id, log_prob)), score)
-            after = state[0][:, row : row + 1], state[1][:, row : row + 1]
-            beam.text.add(token_id, model.vocabulary.id_to_token(token_id), after)
+            beam.text.add(token_id, drawer.tokens[token_id], state, row)
             if beam.text.finish_reason is None:
                 going.append(beam)
                 rows.append(row)

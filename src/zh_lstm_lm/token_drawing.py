@@ -41,6 +41,7 @@ class TokenDrawer:
         processors: The user's processors.
 
     Attributes:
+        tokens: The text of each id; empty for what is never drawn.
         rules: The rules of punctuation, over the model's vocabulary.
         window: How many of the latest ids the processors look at; None for all.
         steps: The model's steps as a CUDA graph; None where it is on another device.
@@ -56,7 +57,7 @@ class TokenDrawer:
                 )
         self.model = model
         vocabulary = model.vocabulary
-        tokens = list(vocabulary.texts())
+        self.tokens = tokens = list(vocabulary.texts())
         self._lengths = torch.tensor([len(token) for token in tokens])  # 0 for what is never drawn
         self._undrawable = (self._lengths == 0).to(model.device)
         self._longest = int(self._lengths.max())

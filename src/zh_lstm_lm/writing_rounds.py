@@ -45,10 +45,9 @@ def write_rounds(
             ids = drawer.draw([texts[place] for place in active], hidden)
             last = torch.tensor(ids, device=model.device)
             log_probs = model.log_probs_after(hidden, last).tolist() if with_log_probs else [0.0] * len(ids)
-        states = zip(torch.split(state[0], 1, dim=1), torch.split(state[1], 1, dim=1), strict=True)
-        for place, token_id, log_prob, lstm_state in zip(active, ids, log_probs, states, strict=True):
+        for row, (place, token_id, log_prob) in enumerate(zip(active, ids, log_probs, strict=True)):
             text = texts[place]
-            text.add(token_id, model.vocabulary.id_to_token(token_id), lstm_state)
+            text.add(token_id, drawer.tokens[token_id], state, row)
             pending[place].append((token_id, log_prob))
             if text.finish_reason == "max_chapters":
                 pending[place].clear()  # the heading of a chapter that is not wanted

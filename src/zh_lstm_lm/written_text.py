@@ -25,7 +25,7 @@ class WrittenText:
     Attributes:
         ids: The latest ids of the prompt and of what was drawn.
         unread: Ids of the prompt that the model has not read yet, without the last one.
-        lstm_state: What the model has read; None for nothing.
+        lstm_state: What the model has read, for all texts that were read beside each other; None for nothing.
         room: Characters that may still come; None for no limit.
         opened: The quotes and brackets that are open.
         closing: The limit that will have ended the text when all pairs are closed, if one is reached.
@@ -64,6 +64,7 @@ class WrittenText:
         self.ids = [*before, *ids]
         self._forget()
         self.lstm_state: LSTMState | None = state.lstm_state if state is not None else None
+        self._row = 0  # of the state that is this text's
         self._kept = max(_TAIL, max(map(len, limits.stops), default=0))
         self._tail = ((state.tail if state is not None else "") + prompt)[-self._kept :]
         self.opened = rules.read(prompt, state.opened if state is not None else "")
@@ -118,17 +119,18 @@ class WrittenText:
             return False
         return 0 < len(self._tail.rpartition("\n")[2].strip()) <= MAX_HEADING_LENGTH
 
-    def add(self, token_id: int, piece: str, lstm_state: LSTMState) -> None:
+    def add(self, token_id: int, piece: str, lstm_state: LSTMState, row: int) -> None:
         """Takes a word that was drawn.
 
         Args:
             token_id: Its id.
             piece: Its text.
             lstm_state: What the model has read, which is all before it.
+            row: The text's place in that state.
         """
         if self._limits.max_chapters is not None and self._before is None:
             self._remember()
-        self.lstm_state = lstm_state
+        self.lstm_state, self._row = lstm_state, row
         self.ids.append(token_id)
         self._forget()
         self.left -= 1
@@ -164,9 +166,9 @@ class WrittenText:
     def state(self) -> GenerationState:
         """Where it stands; the model must have read all but the last id."""
         assert self.lstm_state is not None
-        h, c = self.lstm_state
+        h, c = (part[:, self._row : self._row + 1].clone() for part in self.lstm_state)
         return GenerationState(
-            (h.clone(), c.clone()),
+            (h, c),
             tuple(self.ids),
             self._tail,
             self.opened,
