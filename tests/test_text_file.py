@@ -129,6 +129,26 @@ def test_full_disk_leaves_what_can_be_resumed(
     assert path.read_text(encoding="utf-8") == Sampler(model).generate(max_new_tokens=60)
 
 
+def test_a_file_that_is_being_written_is_refused_to_another(model: LSTMLanguageModel, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    alone = Sampler(model).generate(max_new_tokens=60)
+
+    tried = 0
+
+    def meanwhile(*_: object) -> None:
+        nonlocal tried
+        if path.exists():  # it is complete
+            return
+        tried += 1
+        with pytest.raises(DataError, match=rf"a\.txt: process {os.getpid()} on .* is writing it"):
+            Sampler(model).write(path, max_new_tokens=20)
+
+    Sampler(model).write(path, max_new_tokens=60, progress=meanwhile)
+    assert tried
+    assert path.read_text(encoding="utf-8") == alone
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
 def test_a_text_that_is_complete_is_not_lost_with_its_last_step(
     model: LSTMLanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

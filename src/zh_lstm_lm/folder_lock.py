@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""One process at a time in a folder, or at a file."""
 
 import contextlib
 import os
@@ -14,11 +14,10 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["lock_folder"]
+__all__ = ["lock_file", "lock_folder"]
 
 
-@contextlib.contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> contextlib.AbstractContextManager[None]:
     """Holds a folder for the block, in a file ``lock`` that names the holder.
 
     The system takes the lock away from a process that ends, however it ends, so no lock is ever stale.
@@ -26,7 +25,21 @@ def lock_folder(folder: Path) -> Iterator[None]:
     Raises:
         CheckpointError: Somebody else holds it, or the file cannot be written.
     """
-    path = folder / "lock"
+    return _lock(folder / "lock", folder, "is at work in it; wait until it has ended, or give another folder")
+
+
+def lock_file(path: Path) -> contextlib.AbstractContextManager[None]:
+    """Holds a file that is being written, as `lock_folder` does a folder, in ``PATH.lock``.
+
+    Raises:
+        CheckpointError: Somebody else holds it, or the lock cannot be written.
+    """
+    lock = path.with_name(f"{path.name}.lock")
+    return _lock(lock, path, "is writing it; wait until it has ended, or give another file")
+
+
+@contextlib.contextmanager
+def _lock(path: Path, held: Path, doing: str) -> Iterator[None]:
     try:
         descriptor = _open_lock(path)
     except OSError as error:
@@ -34,9 +47,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
             f"{path}: cannot be written ({error.strerror}); check the folder and its permissions"
         ) from error
     if descriptor is None:
-        raise CheckpointError(
-            f"{folder}: {_holder(path)} is at work in it; wait until it has ended, or give another folder"
-        )
+        raise CheckpointError(f"{held}: {_holder(path)} {doing}")
     try:
         with contextlib.suppress(OSError):  # a lock without a name is a lock
             os.truncate(descriptor, 0)

@@ -17,6 +17,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from zh_lstm_lm.errors import CheckpointError, DataError
+from zh_lstm_lm.folder_lock import lock_file
 from zh_lstm_lm.generation import GenerationState
 from zh_lstm_lm.interruption import catch_interruption
 from zh_lstm_lm.saved_files import read_bytes
@@ -55,20 +56,45 @@ def write_text_file(
         The path.
 
     Raises:
-        DataError: The file cannot be written, or what was interrupted is another text.
+        DataError: The file cannot be written, another process is writing it, or what was interrupted is another text.
     """
     if not path.name:
         raise DataError(f"{str(path)!r} cannot be written: it is not the name of a file; give one")
-    part, saved = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.state")
-    text, size, characters = _resumed(begin, part, saved, call, device) if resume else (begin(None), 0, 0)
-    complete = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(None, "it is a folder")
+        with catch_interruption(), lock_file(path):
+            characters = _write(
+                path, begin, go_on, prompt=prompt, call=call, resume=resume, progress=progress, device=device
+            )
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
+    except CheckpointError as error:
+        raise DataError(str(error)) from error
+    if progress is not None:
+        progress(characters)
+    return path
+
+
+def _write(
+    path: Path,
+    begin: Callable[[GenerationState | None], WrittenText],
+    go_on: Callable[[WrittenText], Iterator[str]],
+    *,
+    prompt: str,
+    call: str,
+    resume: bool,
+    progress: Callable[[int], None] | None,
+    device: torch.device,
+) -> int:
+    """Writes the text beside its place and puts it there when it is complete; returns its characters."""
+    part, saved = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.state")
+    text, size, characters = _resumed(begin, part, saved, call, device) if resume else (begin(None), 0, 0)
+    try:
         if not size:
             saved.unlink(missing_ok=True)
-        with catch_interruption(), part.open("r+b" if size else "wb") as file:
+        with part.open("r+b" if size else "wb") as file:
             file.truncate(size)
             file.seek(size)
             if not size:
@@ -89,19 +115,17 @@ def write_text_file(
                     if progress is not None:
                         progress(characters)
             _flush(file)
-        complete = True
-        os.replace(part, path)
-        saved.unlink(missing_ok=True)
-    except (OSError, CheckpointError) as error:
-        if not complete and not saved.exists():  # nothing that could be resumed
+    except (OSError, CheckpointError):
+        if not saved.exists():  # nothing that could be resumed
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
-        reason = error.strerror if isinstance(error, OSError) else error
-        kept = f"the whole text is in {part}" if complete else "choose another file"
-        raise DataError(f"{path}: cannot be written ({reason}); {kept}") from error
-    if progress is not None:
-        progress(characters)
-    return path
+        raise
+    try:
+        os.replace(part, path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}); the whole text is in {part}") from error
+    saved.unlink(missing_ok=True)
+    return characters
 
 
 def _flush(file: IO[bytes]) -> None:
