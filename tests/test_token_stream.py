@@ -595,9 +595,30 @@ def test_a_stream_is_cut_and_counted_in_chunks_of_any_size(monkeypatch: pytest.M
         assert list(stream) == lines
 
 
+def test_opening_a_cache_takes_no_memory_for_its_tokens(tmp_path: Path) -> None:
+    pytest.importorskip("resource", reason="the system does not tell")
+    line = "展昭在雪夜中行了三里，来到一座古庙之前，只见庙门半掩，里面有火光。\n"
+    (tmp_path / "large.txt").write_text(line * 300_000, encoding="utf-8")
+    code = """
+import resource, sys
+from zh_lstm_lm import TokenStream
+TokenStream.from_texts(["雪夜。"], tokenizer="characters")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+stream = TokenStream.from_files(sys.argv[1], tokenizer="characters", cache_dir=sys.argv[2])
+unit = 1 if sys.platform == "darwin" else 1024
+print(len(stream), unit * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "large.txt"), str(tmp_path / "cache")]
+    first, again = (
+        subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.split() for _ in range(2)
+    )
+    assert first[0] == again[0] == str(300_000 * len(line))
+    assert int(again[1]) < 4 * int(again[0]) / 2  # half of what the tokens take in the file
+
+
 @pytest.mark.parametrize("numbers", [[1, 2, 0], [1, -1, 0], [1, 1, 1], [1, 0, 0]])
 def test_numbers_that_are_not_of_the_lexicon_are_refused(numbers: list[int]) -> None:
     lexicon, spans = ["\n", "展昭"], [DocumentSpan("a", 0, len(numbers) - (numbers == [1, 0, 0]))]
-    check_stored(torch.tensor([1, 1, 0]), lexicon, [DocumentSpan("a", 0, 3)])
+    check_stored(torch.tensor([1, 1, 0]), lexicon, [DocumentSpan("a", 0, 3)], bounds=(0, 1))
     with pytest.raises(ValueError, match=r"lexicon|paragraph end|documents"):
-        check_stored(torch.tensor(numbers), lexicon, spans)
+        check_stored(torch.tensor(numbers), lexicon, spans, bounds=(min(numbers), max(numbers)))

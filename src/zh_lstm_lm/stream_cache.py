@@ -26,6 +26,7 @@ StoredStream: TypeAlias = tuple[Tensor, list[str], list[DocumentSpan]]
 
 _FILES = frozenset({"tokens.bin", "lexicon.utf8", "stream.json"})
 _MAX_LEXICON_BYTES = 1 << 32
+_CHUNK_BYTES = 1 << 22
 
 
 def store_stream(directory: Path, documents: Iterable[Document], tokenizer: LosslessTokenizer, workers: int) -> None:
@@ -50,9 +51,9 @@ def load_stream(directory: Path) -> StoredStream | None:
         words = read_bytes(directory / "lexicon.utf8", max_bytes=_MAX_LEXICON_BYTES).decode("utf-8")
         lexicon = ["\n", *(words.split("\n") if words else ())]
         spans = [DocumentSpan(str(name), start, stop) for name, start, stop in description["documents"]]
-        size = (directory / "tokens.bin").stat().st_size // 4
-        tokens = torch.from_file(str(directory / "tokens.bin"), shared=False, size=size, dtype=torch.int32)
-        check_stored(tokens, lexicon, spans)
+        path = directory / "tokens.bin"
+        tokens = torch.from_file(str(path), shared=False, size=path.stat().st_size // 4, dtype=torch.int32)
+        check_stored(tokens, lexicon, spans, bounds=_bounds(path))
     except (CheckpointError, OSError, RuntimeError, ValueError, TypeError) as error:
         logger.warning("%s: a damaged cache is made again (%s)", directory, error)
         with contextlib.suppress(CheckpointError):
@@ -61,8 +62,25 @@ def load_stream(directory: Path) -> StoredStream | None:
     return tokens, lexicon, spans
 
 
-def check_stored(tokens: Tensor, lexicon: list[str], spans: list[DocumentSpan]) -> None:
-    """Makes sure that the parts of a stream fit, whoever wrote them; raises ValueError."""
+def _bounds(path: Path) -> tuple[int, int]:
+    """The least and the greatest number in a file. It is read and not mapped: mapped pages count as this process's memory."""
+    least = most = 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            found = torch.frombuffer(bytearray(chunk), dtype=torch.int32).aminmax()
+            least, most = min(least, int(found.min)), max(most, int(found.max))
+    return least, most
+
+
+def check_stored(tokens: Tensor, lexicon: list[str], spans: list[DocumentSpan], *, bounds: tuple[int, int]) -> None:
+    """Makes sure that the parts of a stream fit, whoever wrote them; raises ValueError.
+
+    Args:
+        tokens: Lexicon numbers. **Shape:** (number of tokens,), int32.
+        lexicon: The distinct tokens.
+        spans: The documents.
+        bounds: The least and the greatest of the numbers.
+    """
     position = 0
     for span in spans:
         whole = type(span.start) is int and type(span.stop) is int
@@ -71,7 +89,7 @@ def check_stored(tokens: Tensor, lexicon: list[str], spans: list[DocumentSpan]) 
         if tokens[span.stop - 1]:
             raise ValueError("a document does not end with a paragraph end")
         position = span.stop
-    least, most = tokens.aminmax()
+    least, most = bounds
     if position != len(tokens) or least < 0 or most >= len(lexicon):
         raise ValueError("its numbers are not those of its lexicon")
     if "" in lexicon or len(set(lexicon)) != len(lexicon):
