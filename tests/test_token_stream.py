@@ -598,7 +598,7 @@ def test_a_stream_is_cut_and_counted_in_chunks_of_any_size(monkeypatch: pytest.M
 def test_opening_a_cache_takes_no_memory_for_its_tokens(tmp_path: Path) -> None:
     pytest.importorskip("resource", reason="the system does not tell")
     line = "展昭在雪夜中行了三里，来到一座古庙之前，只见庙门半掩，里面有火光。\n"
-    (tmp_path / "large.txt").write_text(line * 300_000, encoding="utf-8")
+    (tmp_path / "large.txt").write_text(line * 120_000, encoding="utf-8")
     code = """
 import resource, sys
 from zh_lstm_lm import TokenStream
@@ -612,7 +612,7 @@ print(len(stream), unit * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - 
     first, again = (
         subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.split() for _ in range(2)
     )
-    assert first[0] == again[0] == str(300_000 * len(line))
+    assert first[0] == again[0] == str(120_000 * len(line))
     assert int(again[1]) < 4 * int(again[0]) / 2  # half of what the tokens take in the file
 
 
