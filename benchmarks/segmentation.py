@@ -1,11 +1,12 @@
 """jieba against the other tokenizers: the same tokens? how fast? how soon?
 
-    python benchmarks/segmentation.py DATA_FOLDER [--sample 0.1]
+    python benchmarks/segmentation.py DATA_FOLDER [--sample 0.1] [--reading CORPUS]
 
 DATA_FOLDER holds folders of ``*.txt`` files, each a corpus. Printed are, per corpus and with the hidden Markov model on
 and off, the token F1 of rjieba against jieba; the speed of each tokenizer that is installed over jieba's on the same
 text in the same run; the share of jieba's time that joining dashes and numbers takes; the speed of two worker processes
-over one; and the time to the first word, with jieba's own start-up and with ours, without and with its cache.
+over one; and the time to the first word, with jieba's own start-up and with ours, without and with its cache. With
+`--reading`, a whole corpus goes from its files into a stream with one worker and with two.
 """
 
 import argparse
@@ -26,6 +27,11 @@ from zh_lstm_lm.tokenizers.token_merging import merge_tokens
 from zh_lstm_lm.tokenizers.workers import number_chunks
 
 OURS = "from zh_lstm_lm.tokenizers.registry import get_tokenizer as get; get('jieba').tokenize('话说展爷大喜')"
+READING = """
+import sys
+from zh_lstm_lm import TokenStream
+TokenStream.from_files(sys.argv[1], cache_dir=sys.argv[2], workers=int(sys.argv[3]))
+"""
 PLAIN = "import jieba; jieba.setLogLevel(60); list(jieba.Tokenizer().cut('话说展爷大喜'))"
 
 
@@ -129,6 +135,20 @@ def print_workers(lines: list[str]) -> None:
         )
 
 
+def print_reading(corpus: Path) -> None:
+    """Wall time from files to a stream, each in a process of its own; it takes two idle cores to mean something."""
+
+    def read(workers: int) -> float:
+        with tempfile.TemporaryDirectory() as cache:
+            command = [sys.executable, "-c", READING, str(corpus), cache, str(workers)]
+            return seconds(lambda: subprocess.run(command, check=True, capture_output=True))
+
+    print(f"\n{corpus.name}, from files to a stream: one worker (s), two, ratio")
+    for _ in range(5):
+        one, two = read(1), read(2)
+        print(f"{one:10.1f}{two:10.1f}{one / two:10.2f}", flush=True)
+
+
 def print_start_up() -> None:
     """Time to the first word in a new process, less that of a process that only imports."""
     with tempfile.TemporaryDirectory() as folder:
@@ -160,6 +180,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sample", type=float, default=1.0, help="share of the paragraphs; 1.0 takes all")
     parser.add_argument("--no-workers", action="store_true", help="leave out the measure that needs two idle cores")
+    parser.add_argument("--reading", type=Path, metavar="CORPUS", help="read this with one worker and with two as well")
     options = parser.parse_args()
     corpora = read_corpora(options.folder, options.sample)
     lines = [line for corpus in corpora.values() for line in corpus]
@@ -168,6 +189,8 @@ def main() -> None:
     print_speed(some)
     if not options.no_workers:
         print_workers(some * 3)
+    if options.reading:
+        print_reading(options.reading)
     print_start_up()
 
 
