@@ -28,7 +28,7 @@ from zh_lstm_lm.sizing import machine_rate, training_operations
 MEASURED_IDS = 20_001  # of the test part; a full softmax over all of it would take longer than the training
 
 
-class ReportModel(nn.Module):
+class UsualModel(nn.Module):
     """The usual loop's model, as it is mostly written."""
 
     def __init__(self, vocab_size: int) -> None:
@@ -43,12 +43,12 @@ class ReportModel(nn.Module):
         return self.linear(hidden.flatten(0, 1)), state
 
 
-def train_report(train: TokenStream, test: TokenStream, vocabulary: Vocabulary, seconds: float) -> dict[str, float]:
+def train_usual(train: TokenStream, test: TokenStream, vocabulary: Vocabulary, seconds: float) -> dict[str, float]:
     """The usual loop, for as long as there is time; then its bits per character."""
     torch.manual_seed(0)
     ids = vocabulary.encode_stream(train)
     windows = TrainingWindows(ids, batch_size=20, bptt_len=30)
-    model = ReportModel(len(vocabulary))
+    model = UsualModel(len(vocabulary))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.002)
     tokens, step, state = 0, 0, None
     losses: list[float] = []
@@ -74,11 +74,11 @@ def train_report(train: TokenStream, test: TokenStream, vocabulary: Vocabulary, 
         "operations": operations,
         "first_losses": sum(losses[:10]) / 10,
         "last_losses": sum(losses[-10:]) / 10,
-        **measure_report(model, test, vocabulary),
+        **measure_usual(model, test, vocabulary),
     }
 
 
-def measure_report(model: ReportModel, test: TokenStream, vocabulary: Vocabulary) -> dict[str, float]:
+def measure_usual(model: UsualModel, test: TokenStream, vocabulary: Vocabulary) -> dict[str, float]:
     """Bits per character of the usual loop's model over the measured part, with a new state every 1,000 tokens.
 
     It is kinder than one long read: after a short training, the state runs away beyond what was trained on.
@@ -120,7 +120,7 @@ def run_side(options: argparse.Namespace) -> None:
     train, _, test = corpus.split(valid=0.05, test=0.05)
     vocabulary = Vocabulary.from_stream(train, min_freq=options.min_freq, max_size=options.max_size)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    side = train_report if options.side == "report" else train_default
+    side = train_usual if options.side == "usual" else train_default
     figures = side(train, test, vocabulary, options.seconds)
     figures["peak_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     figures["before_megabytes"] = before / 1024
@@ -136,19 +136,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--min-freq", type=int, default=3)
     parser.add_argument("--max-size", type=int, default=60_000)
-    parser.add_argument("--side", choices=["report", "default"], help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=["usual", "default"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
         run_side(options)
         return
     sides = {}
-    for side in ("report", "default"):
+    for side in ("usual", "default"):
         command = [sys.executable, __file__, *sys.argv[1:], "--side", side]
         sides[side] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    print(
-        f"vocabulary {sides['report']['vocab_size']:,}, {options.seconds:g} s each, {torch.get_num_threads()} threads"
-    )
-    print(f"{'':<32}{'report':>12}{'default':>12}{'ratio':>9}")
+    print(f"vocabulary {sides['usual']['vocab_size']:,}, {options.seconds:g} s each, {torch.get_num_threads()} threads")
+    print(f"{'':<32}{'usual loop':>12}{'default':>12}{'ratio':>9}")
     rows: list[tuple[str, Callable[[dict[str, float]], float]]] = [
         ("tokens a second", lambda side: side["tokens"] / side["seconds"]),
         ("peak memory, MB", lambda side: side["peak_megabytes"]),
@@ -159,8 +157,8 @@ def main() -> None:
         ),
     ]
     for name, value in rows:
-        report, default = value(sides["report"]), value(sides["default"])
-        print(f"{name:<32}{report:>12,.3f}{default:>12,.3f}{default / report:>9.2f}")
+        usual, default = value(sides["usual"]), value(sides["default"])
+        print(f"{name:<32}{usual:>12,.3f}{default:>12,.3f}{default / usual:>9.2f}")
 
 
 if __name__ == "__main__":
