@@ -202,7 +202,7 @@ class Readers:
         try:
             stored = [DocumentSpan(str(name), start, stop) for name, start, stop in spans]
             lexicon = ["\n", *damaged_bytes("一\n二\n三".encode(), chance).decode("utf-8").split("\n")]
-            check_stored(tokens, lexicon, stored)
+            check_stored(tokens, lexicon, stored, bounds=(int(tokens.min()), int(tokens.max())))
         except (ValueError, TypeError, RuntimeError):  # what TokenStream takes for a damaged cache
             return
         list(TokenStream(tokens, lexicon, stored, tokenizer=self._tokenizer(), clean="none", normalize="none"))
