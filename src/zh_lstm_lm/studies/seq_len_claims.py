@@ -99,10 +99,10 @@ def _judge_vanishing(group: Rows, length: int) -> Claim:
         Text(en="Over long windows the gradient vanishes.", zh="窗口很长时，梯度会消失。"),
         [max(pair) < _VANISHED for pair in zip(hidden, cell, strict=True)],
         Text(
-            en=f"of the gradient one token back, {spread_of(hidden):.1e} (hidden state) and {spread_of(cell):.1e} (cell "
+            en=f"of the gradient one token back, {_share(hidden)} (hidden state) and {_share(cell)} (cell "
             f"state) arrive {length} tokens back; in the cell state it is above 1 % for {reach:.0f} tokens",
-            zh=f"与前一个词处的梯度相比，{length} 个词之前只剩 {spread_of(hidden):.1e}（隐状态）和 "
-            f"{spread_of(cell):.1e}（记忆单元）；记忆单元的梯度在 {reach:.0f} 个词以内高于 1 %",
+            zh=f"与前一个词处的梯度相比，{length} 个词之前有 {_share(hidden)}（隐状态）和 "
+            f"{_share(cell)}（记忆单元）；记忆单元的梯度在 {reach:.0f} 个词以内高于 1 %",
         ),
         Text(
             en=f"under 1 % of the gradient one token back arrives {length} tokens back, in hidden and cell state, with "
@@ -110,6 +110,12 @@ def _judge_vanishing(group: Rows, length: int) -> Claim:
             zh=f"每个种子下，{length} 个词之前的梯度（隐状态与记忆单元）都不到前一个词处的 1 %",
         ),
     )
+
+
+def _share(values: Sequence[float]) -> str:
+    """In percent, unless it is next to nothing."""
+    spread = spread_of(values)
+    return f"{spread:.1%}" if spread.mean >= 0.001 else f"{spread:.1e}"
 
 
 def _arriving(norms: Sequence[float], distance: int) -> float:
