@@ -57,7 +57,7 @@ OPEN_TO_ALL = {
     "saved_files",
     "storage",
     "strict_json",
-    "folder_lock",
+    "process_lock",
     "_optional",
     "_config",
     "_version",

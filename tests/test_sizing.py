@@ -73,6 +73,14 @@ def test_more_passes_over_the_text_call_for_more_dropout() -> None:
     assert 0 < chosen[0] < chosen[-1] < 0.99
 
 
+@pytest.mark.parametrize(
+    ("passes", "dropout"), [(0.9, 0.05), (1.1, 0.1), (3.9, 0.1), (4.1, 0.3), (7.9, 0.3), (8.1, 0.5)]
+)
+def test_dropout_is_that_of_the_expected_passes(passes: float, dropout: float) -> None:
+    a_pass = 1_000 * training_operations(64, 128, COUNTS, full=False) / (0.6 * 1e11)  # seconds, at the smallest sizes
+    assert choose_sizes(COUNTS, 1_000, passes * a_pass) == (64, 128, dropout)
+
+
 def test_for_budget_follows_the_time_there_is(texts: list[str], vocabulary: Vocabulary) -> None:
     stream = TokenStream.from_texts(["".join(texts) * 2000], tokenizer="characters")
     sizes = [ModelConfig.for_budget(stream, vocabulary, minutes=minutes).hidden_size for minutes in MINUTES]

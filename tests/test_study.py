@@ -27,7 +27,7 @@ from zh_lstm_lm import (
 )
 from zh_lstm_lm.callbacks import Callback
 from zh_lstm_lm.cli import main
-from zh_lstm_lm.folder_lock import lock_folder
+from zh_lstm_lm.process_lock import lock_folder
 from zh_lstm_lm.studies.result import EpochsRow, SeqLenRow, VocabularyRow
 
 SIZES = ModelConfig(embedding_dim=8, hidden_size=8, dropout=0.1)

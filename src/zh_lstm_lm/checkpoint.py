@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from zh_lstm_lm.errors import CheckpointError, DataError, NonFiniteError
-from zh_lstm_lm.folder_lock import lock_folder
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.model_folder import read_weights, write_model_folder
+from zh_lstm_lm.process_lock import lock_folder
 from zh_lstm_lm.run_description import IDENTITY, check_same_run
 from zh_lstm_lm.saved_files import NewerFormatError, read_json, read_versioned, verify_manifest, versioned
 from zh_lstm_lm.storage import atomic_directory, clear_litter, remove_directory, write_json

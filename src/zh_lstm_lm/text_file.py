@@ -17,9 +17,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from zh_lstm_lm.errors import CheckpointError, DataError
-from zh_lstm_lm.folder_lock import lock_file
 from zh_lstm_lm.generation import GenerationState
 from zh_lstm_lm.interruption import catch_interruption
+from zh_lstm_lm.process_lock import lock_file
 from zh_lstm_lm.saved_files import read_bytes
 from zh_lstm_lm.storage import atomic_write
 from zh_lstm_lm.written_text import WrittenText
@@ -60,72 +60,66 @@ def write_text_file(
     """
     if not path.name:
         raise DataError(f"{str(path)!r} cannot be written: it is not the name of a file; give one")
+    part, saved = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.state")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(None, "it is a folder")
         with catch_interruption(), lock_file(path):
-            characters = _write(
-                path, begin, go_on, prompt=prompt, call=call, resume=resume, progress=progress, device=device
-            )
+            text, size, characters = _resumed(begin, part, saved, call, device) if resume else (begin(None), 0, 0)
+            if not size:
+                saved.unlink(missing_ok=True)
+            try:
+                with part.open("r+b" if size else "wb") as file:
+                    file.truncate(size)
+                    file.seek(size)
+                    if not size:
+                        file.write(prompt.encode("utf-8"))
+                        characters = len(prompt)
+                    for reached in _grow(file, saved, text, go_on(text), call=call, characters=characters):
+                        if progress is not None:
+                            progress(reached)
+            except (OSError, CheckpointError):
+                if not saved.exists():  # nothing that could be resumed
+                    with contextlib.suppress(OSError):
+                        part.unlink(missing_ok=True)
+                raise
+            _complete(part, path)
+            saved.unlink(missing_ok=True)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
     except CheckpointError as error:
         raise DataError(str(error)) from error
-    if progress is not None:
-        progress(characters)
     return path
 
 
-def _write(
-    path: Path,
-    begin: Callable[[GenerationState | None], WrittenText],
-    go_on: Callable[[WrittenText], Iterator[str]],
-    *,
-    prompt: str,
-    call: str,
-    resume: bool,
-    progress: Callable[[int], None] | None,
-    device: torch.device,
-) -> int:
-    """Writes the text beside its place and puts it there when it is complete; returns its characters."""
-    part, saved = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.state")
-    text, size, characters = _resumed(begin, part, saved, call, device) if resume else (begin(None), 0, 0)
-    try:
-        if not size:
-            saved.unlink(missing_ok=True)
-        with part.open("r+b" if size else "wb") as file:
-            file.truncate(size)
-            file.seek(size)
-            if not size:
-                file.write(prompt.encode("utf-8"))
-                characters = len(prompt)
-            since = 0
-            for piece in go_on(text):
-                file.write(piece.encode("utf-8"))
-                characters += len(piece)
-                since += 1
-                if "\n" in piece:
-                    file.flush()
-                ends = text.closing is not None or text.finish_reason is not None
-                if since >= _WORDS_BETWEEN_STATES and not ends and not text.undecided:
-                    _flush(file)
-                    _save(saved, text, call, file.tell(), characters)
-                    since = 0
-                    if progress is not None:
-                        progress(characters)
+def _grow(
+    file: IO[bytes], saved: Path, text: WrittenText, pieces: Iterator[str], *, call: str, characters: int
+) -> Iterator[int]:
+    """Adds the pieces of a text to its file; yields its characters whenever the state was saved, and at the end."""
+    since = 0
+    for piece in pieces:
+        file.write(piece.encode("utf-8"))
+        characters += len(piece)
+        since += 1
+        if "\n" in piece:
+            file.flush()
+        ends = text.closing is not None or text.finish_reason is not None
+        if since >= _WORDS_BETWEEN_STATES and not ends and not text.undecided:
             _flush(file)
-    except (OSError, CheckpointError):
-        if not saved.exists():  # nothing that could be resumed
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
-        raise
+            _save(saved, text, call, file.tell(), characters)
+            since = 0
+            yield characters
+    _flush(file)
+    yield characters
+
+
+def _complete(part: Path, path: Path) -> None:
+    """Puts a text that is complete into its place."""
     try:
         os.replace(part, path)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}); the whole text is in {part}") from error
-    saved.unlink(missing_ok=True)
-    return characters
 
 
 def _flush(file: IO[bytes]) -> None:

@@ -84,8 +84,8 @@ class Trainer:
         self.config = config or TrainerConfig()
         self.state = TrainerState()
         stopping = [EarlyStopping(self.config.patience)] if self.config.patience else []
-        further = list(callbacks) if isinstance(callbacks, Iterable) else [None]
-        if not all(isinstance(callback, Callback) for callback in further):
+        further = list(callbacks) if isinstance(callbacks, Iterable) else None
+        if further is None or not all(isinstance(callback, Callback) for callback in further):
             raise ConfigError(f"callbacks must be a list of Callback objects, got {callbacks!r}")
         self._callbacks = [*stopping, *([ProgressCallback()] if progress else []), *further]
         self._own_clock = self._clock = clock

@@ -17,8 +17,8 @@ from zh_lstm_lm._config import check_choice, check_type
 from zh_lstm_lm._version import __version__
 from zh_lstm_lm.devices import choose_device
 from zh_lstm_lm.errors import CheckpointError, ConfigError
-from zh_lstm_lm.folder_lock import lock_folder
 from zh_lstm_lm.model_sizes import ModelConfig
+from zh_lstm_lm.process_lock import lock_folder
 from zh_lstm_lm.storage import check_place, remove_directory
 from zh_lstm_lm.studies.base import Study
 from zh_lstm_lm.studies.config import StudyConfig
