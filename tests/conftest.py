@@ -2,12 +2,16 @@
 
 import os
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Vocabulary
+from zh_lstm_lm.single_steps import SingleSteps
 
 TEXTS = [
     "第一回　风雪\n展昭道：“好大的雪！”\n白玉堂笑道：“雪大，酒才好喝。”\n二人推门进了酒店，店小二忙迎上来。\n",
@@ -62,6 +66,25 @@ def model(vocabulary: Vocabulary) -> LSTMLanguageModel:
     """A tiny untrained model with an adaptive softmax, in evaluation mode."""
     config = ModelConfig(embedding_dim=12, hidden_size=16, output="adaptive", cutoffs=(20, 60), dropout=0.0)
     return LSTMLanguageModel(vocabulary, config).eval()
+
+
+@pytest.fixture
+def at_each_word() -> Callable[[Callable[[], object]], AbstractContextManager[None]]:
+    """Calls a function in the block before each word that a model writes."""
+
+    @contextmanager
+    def block(call: Callable[[], object]) -> Iterator[None]:
+        read = SingleSteps.__call__
+
+        def step(self: SingleSteps, *given: Any) -> Any:
+            call()
+            return read(self, *given)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(SingleSteps, "__call__", step)
+            yield
+
+    return block
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,8 @@ from torch import Tensor
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, Sampler, SamplerConfig, Vocabulary
 from zh_lstm_lm import captured_function as module
 from zh_lstm_lm.captured_function import CapturedFunction
-from zh_lstm_lm.single_steps import captured_steps
+from zh_lstm_lm.rowwise import RowwiseLinear
+from zh_lstm_lm.single_steps import SingleSteps, captured_steps
 
 
 class Again:
@@ -98,7 +99,7 @@ def test_captured_steps_write_what_the_plain_loop_writes(
     with stand_in([]):
         with monkeypatch.context() as patch:
             patch.setattr(LSTMLanguageModel, "device", torch.device("cuda"))
-            captured._drawer.steps = captured_steps(model)
+            captured._drawer.steps = SingleSteps(model, RowwiseLinear(), captured_steps(model))
         captured._drawer._captured = CapturedFunction(captured._drawer._draw_freely, list(model.parameters()))
         captured._drawer._adaptive = None
         told = captured.generate_batch(prompts, num_samples=2, max_new_tokens=40, max_characters=100)

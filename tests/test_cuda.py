@@ -25,6 +25,8 @@ from zh_lstm_lm.devices import matrix_precision
 from zh_lstm_lm.learner import Learner
 from zh_lstm_lm.optimization import sparse_embedding
 from zh_lstm_lm.ranks import Ranks
+from zh_lstm_lm.rowwise import RowwiseLinear
+from zh_lstm_lm.single_steps import SingleSteps
 from zh_lstm_lm.training_state import TrainerState
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
@@ -107,7 +109,7 @@ def test_captured_steps_write_what_the_plain_loop_writes(
     monkeypatch.setattr("zh_lstm_lm.token_drawing._REDRAWS", 1)  # each takes a random number
     model = make(vocabulary, **options).cuda()
     captured, plain = Sampler(model, settings), Sampler(model, settings)
-    plain._drawer._captured = plain._drawer.steps = None
+    plain._drawer._captured, plain._drawer.steps = None, SingleSteps(model, RowwiseLinear())
     prompts = ["", "展昭道：", "夜里三更，", "二人", "雪"]
     told = captured.generate_batch(prompts, num_samples=2, max_new_tokens=40)
     assert told == plain.generate_batch(prompts, num_samples=2, max_new_tokens=40)

@@ -9,6 +9,8 @@ import signal
 import sys
 import threading
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,6 +29,8 @@ from zh_lstm_lm import (
     evaluate,
     score,
 )
+
+AtEachWord = Callable[[Callable[[], object]], AbstractContextManager[None]]
 
 SCRIPTS = Path(__file__).parents[1] / "benchmarks"
 pytestmark = pytest.mark.skipif(not SCRIPTS.is_dir(), reason="the scripts are not here")
@@ -120,22 +124,22 @@ def test_no_call_changes_what_is_global(tmp_path: Path, texts: list[str], output
     assert model.training is False
 
 
-def test_interrupted_text_is_kept_between_two_words(tmp_path: Path, model: LSTMLanguageModel) -> None:
+def test_interrupted_text_is_kept_between_two_words(
+    tmp_path: Path, model: LSTMLanguageModel, at_each_word: AtEachWord
+) -> None:
     sampler = Sampler(model)
     whole = sampler.generate("展昭", max_new_tokens=200)
     before = signal.getsignal(signal.SIGINT)
     steps = 0
 
-    def interrupt(*details: object) -> None:
+    def interrupt() -> None:
         nonlocal steps
         steps += 1
         if steps == 50:
             signal.raise_signal(signal.SIGINT)
 
-    hook = model.embedding.register_forward_hook(interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with at_each_word(interrupt), pytest.raises(KeyboardInterrupt):
         sampler.write(tmp_path / "text.txt", prompt="展昭", max_new_tokens=200)
-    hook.remove()
     assert signal.getsignal(signal.SIGINT) is before
     assert not (tmp_path / "text.txt").exists()
     written = (tmp_path / "text.txt.part").read_text(encoding="utf-8")

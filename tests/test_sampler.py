@@ -2,7 +2,8 @@ import itertools
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from zh_lstm_lm import (
     TrainerConfig,
     Vocabulary,
 )
+
+AtEachWord = Callable[[Callable[[], object]], AbstractContextManager[None]]
 
 
 def free(**options: Any) -> SamplerConfig:
@@ -525,19 +528,18 @@ def test_file_holds_what_is_generated(word_model: LSTMLanguageModel, tmp_path: P
     assert path.read_text(encoding="utf-8") == sampler.generate("展昭\n", max_new_tokens=5)
 
 
-def test_file_grows_beside_its_place(word_model: LSTMLanguageModel, tmp_path: Path) -> None:
+def test_file_grows_beside_its_place(word_model: LSTMLanguageModel, tmp_path: Path, at_each_word: AtEachWord) -> None:
     path = tmp_path / "novel.txt"
     path.write_text("an older novel", encoding="utf-8")
     seen: list[str] = []
 
-    def watch(*_: object) -> None:
+    def watch() -> None:
         assert path.read_text(encoding="utf-8") == "an older novel"
         seen.append((tmp_path / "novel.txt.part").read_text(encoding="utf-8"))
 
-    handle = word_model.embedding.register_forward_hook(watch)
     sampler = Sampler(word_model, free(temperature=1.0, top_p=1.0, seed=1))
-    sampler.write(path, prompt="展昭\n", max_new_tokens=150)
-    handle.remove()
+    with at_each_word(watch):
+        sampler.write(path, prompt="展昭\n", max_new_tokens=150)
     text = path.read_text(encoding="utf-8")
     assert text == sampler.generate("展昭\n", max_new_tokens=150)
     assert text.count("\n") > 3
@@ -556,7 +558,7 @@ class Fault:
         self.error = error
         self.left = after
 
-    def __call__(self, *_: object) -> None:
+    def __call__(self) -> None:
         self.left -= 1
         if self.left < 0:
             raise self.error
@@ -564,11 +566,10 @@ class Fault:
 
 @pytest.mark.parametrize("error", [RuntimeError("out of memory"), KeyboardInterrupt()])
 def test_older_file_outlives_a_model_that_fails(
-    word_model: LSTMLanguageModel, tmp_path: Path, error: BaseException
+    word_model: LSTMLanguageModel, tmp_path: Path, at_each_word: AtEachWord, error: BaseException
 ) -> None:
     (tmp_path / "novel.txt").write_text("an older novel", encoding="utf-8")
-    word_model.embedding.register_forward_hook(Fault(error, after=10))
-    with pytest.raises(type(error)):
+    with at_each_word(Fault(error, after=10)), pytest.raises(type(error)):
         Sampler(word_model).write(tmp_path / "novel.txt", max_new_tokens=50)
     assert (tmp_path / "novel.txt").read_text(encoding="utf-8") == "an older novel"
 

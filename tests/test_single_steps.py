@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from zh_lstm_lm import Ensemble, LSTMLanguageModel, ModelConfig, Vocabulary
+from zh_lstm_lm.rowwise import RowwiseLinear
 from zh_lstm_lm.single_steps import SingleSteps
 
 
@@ -16,7 +17,7 @@ def test_steps_are_what_the_model_reads(vocabulary: Vocabulary, num_layers: int,
     with torch.inference_mode():
         expected, (h, c) = model.hidden_states(ids)
         state = model.init_state(rows)
-        read = SingleSteps(model)
+        read = SingleSteps(model, RowwiseLinear())
         for step in range(7):
             hidden, state = read(ids[:, step], state)
             torch.testing.assert_close(hidden, expected[:, step], atol=1e-12, rtol=0)
@@ -28,6 +29,6 @@ def test_a_model_that_reads_in_its_own_way_is_asked(vocabulary: Vocabulary) -> N
     both, ids = Ensemble(models), torch.tensor([[5], [9]])
     with torch.inference_mode():
         expected, (h, c) = both.hidden_states(ids, both.init_state(2))
-        hidden, state = SingleSteps(both)(ids[:, 0], both.init_state(2))
+        hidden, state = SingleSteps(both, RowwiseLinear())(ids[:, 0], both.init_state(2))
     torch.testing.assert_close(hidden, expected[:, 0])
     torch.testing.assert_close(state, (h, c))

@@ -1,6 +1,8 @@
 """Files that grow as a text is made: interrupted, resumed, completed."""
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,67 +18,67 @@ def _states_come_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_file, "_WORDS_BETWEEN_STATES", 10)
 
 
+AtEachWord = Callable[[Callable[[], object]], AbstractContextManager[None]]
+
+
 class Interruption:
-    """Presses Ctrl-C at one of the model's steps."""
+    """Presses Ctrl-C at one of the words."""
 
-    def __init__(self, model: LSTMLanguageModel, after: int) -> None:
+    def __init__(self, after: int) -> None:
         self.left = after
-        self.handle = model.embedding.register_forward_hook(self)
 
-    def __call__(self, *_: object) -> None:
+    def __call__(self) -> None:
         self.left -= 1
         if self.left < 0:
-            self.handle.remove()
             raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("options", [{}, {"repetition_penalty": 1.2, "penalty_window": 7}, {"no_repeat_ngram_size": 3}])
 @pytest.mark.parametrize("limits", [{"max_characters": 120}, {"max_new_tokens": 90}, {"max_sentences": 9}])
 def test_interrupted_text_is_resumed_exactly(
-    model: LSTMLanguageModel, tmp_path: Path, options: dict[str, Any], limits: dict[str, Any]
+    model: LSTMLanguageModel,
+    tmp_path: Path,
+    at_each_word: AtEachWord,
+    options: dict[str, Any],
+    limits: dict[str, Any],
 ) -> None:
     sampler = Sampler(model, SamplerConfig(**{"temperature": 1.0, "seed": 2, **options}))
     whole = sampler.generate("展昭道：“", **limits)
     path = tmp_path / "novel.txt"
     path.write_text("an older novel", encoding="utf-8")
     for after in (5, 27, 31):  # before the first state, after it, and again
-        Interruption(model, after)
-        with pytest.raises(KeyboardInterrupt):
+        with at_each_word(Interruption(after)), pytest.raises(KeyboardInterrupt):
             sampler.write(path, prompt="展昭道：“", resume=True, **limits)
         assert path.read_text(encoding="utf-8") == "an older novel"
-        model.embedding._forward_hooks.clear()
     assert sorted(os.listdir(tmp_path)) == ["novel.txt", "novel.txt.part", "novel.txt.part.state"]
     steps = 0
 
-    def count(*_: object) -> None:
+    def count() -> None:
         nonlocal steps
         steps += 1
 
-    handle = model.embedding.register_forward_hook(count)
-    assert sampler.write(path, prompt="展昭道：“", resume=True, **limits) == path
-    handle.remove()
+    with at_each_word(count):
+        assert sampler.write(path, prompt="展昭道：“", resume=True, **limits) == path
     assert path.read_text(encoding="utf-8") == whole
     assert os.listdir(tmp_path) == ["novel.txt"]
     assert 0 < steps < len(sampler.generate_result("展昭道：“", **limits).ids) - 30
 
 
-def test_without_resume_the_text_begins_anew(model: LSTMLanguageModel, tmp_path: Path) -> None:
+def test_without_resume_the_text_begins_anew(
+    model: LSTMLanguageModel, tmp_path: Path, at_each_word: AtEachWord
+) -> None:
     sampler = Sampler(model)
-    Interruption(model, 40)
-    with pytest.raises(KeyboardInterrupt):
+    with at_each_word(Interruption(40)), pytest.raises(KeyboardInterrupt):
         sampler.write(tmp_path / "a.txt", max_new_tokens=60)
-    model.embedding._forward_hooks.clear()
     sampler.write(tmp_path / "a.txt", max_new_tokens=30)
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == sampler.generate(max_new_tokens=30)
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
-def test_another_text_is_not_resumed(model: LSTMLanguageModel, tmp_path: Path) -> None:
+def test_another_text_is_not_resumed(model: LSTMLanguageModel, tmp_path: Path, at_each_word: AtEachWord) -> None:
     path = tmp_path / "novel.txt"
-    Interruption(model, 40)
-    with pytest.raises(KeyboardInterrupt):
+    with at_each_word(Interruption(40)), pytest.raises(KeyboardInterrupt):
         Sampler(model).write(path, prompt="展昭", max_new_tokens=60)
-    model.embedding._forward_hooks.clear()
     part = (tmp_path / "novel.txt.part").read_bytes()
     other = SamplerConfig(seed=9)
     for config, prompt, number in ((other, "展昭", 60), (None, "白玉堂", 60), (None, "展昭", 61)):
@@ -90,12 +92,12 @@ def test_another_text_is_not_resumed(model: LSTMLanguageModel, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("damage", ["state", "part"])
-def test_damaged_remains_are_told_of(model: LSTMLanguageModel, tmp_path: Path, damage: str) -> None:
+def test_damaged_remains_are_told_of(
+    model: LSTMLanguageModel, tmp_path: Path, at_each_word: AtEachWord, damage: str
+) -> None:
     path = tmp_path / "novel.txt"
-    Interruption(model, 40)
-    with pytest.raises(KeyboardInterrupt):
+    with at_each_word(Interruption(40)), pytest.raises(KeyboardInterrupt):
         Sampler(model).write(path, prompt="展昭", max_new_tokens=60)
-    model.embedding._forward_hooks.clear()
     target = tmp_path / ("novel.txt.part.state" if damage == "state" else "novel.txt.part")
     target.write_bytes(target.read_bytes()[:20])
     with pytest.raises(DataError, match=r"novel\.txt\.part"):
@@ -163,11 +165,12 @@ def test_a_text_that_is_complete_is_not_lost_with_its_last_step(
     assert text == Sampler(model).generate(max_new_tokens=30)
 
 
-def test_command_resumes_a_file(model: LSTMLanguageModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_resumes_a_file(
+    model: LSTMLanguageModel, tmp_path: Path, at_each_word: AtEachWord, capsys: pytest.CaptureFixture[str]
+) -> None:
     model.save_pretrained(tmp_path / "model")
     path = tmp_path / "novel.txt"
-    Interruption(model, 40)
-    with pytest.raises(KeyboardInterrupt):
+    with at_each_word(Interruption(40)), pytest.raises(KeyboardInterrupt):
         Sampler(model, SamplerConfig(seed=5)).write(path, prompt="展昭", max_new_tokens=60)
     command = ["generate", str(tmp_path / "model"), "--prompt", "展昭", "--max-new-tokens", "60", "--output", str(path)]
     assert main([*command, "--resume"]) == 2
@@ -175,5 +178,4 @@ def test_command_resumes_a_file(model: LSTMLanguageModel, tmp_path: Path, capsys
     assert main([*command, "--seed", "5", "--resume"]) == 0
     text = path.read_text(encoding="utf-8")
     assert f"{len(text):,} characters in {path}" in capsys.readouterr().out
-    model.embedding._forward_hooks.clear()
     assert text == Sampler(model, SamplerConfig(seed=5)).generate("展昭", max_new_tokens=60)

@@ -1,6 +1,7 @@
 """Chapters: a text ends before the heading of the one that nobody asked for, as if it had not been written."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ CHAPTER = "展昭笑道：“好。”\n第二回他又来了。\n"
 NOVEL = f"第一回　风雪\n{CHAPTER}第二回　夜行\n{CHAPTER}第三回\n比剑\n"
 
 Write = Callable[..., Sampler]
+AtEachWord = Callable[[Callable[[], object]], AbstractContextManager[None]]
 
 
 @pytest.fixture(params=["adaptive", "full"])
@@ -81,26 +83,25 @@ def test_other_limits_give_out_what_was_held_back(writing: Write) -> None:
     )
 
 
-def test_a_long_line_is_streamed_while_it_is_written(writing: Write) -> None:
+def test_a_long_line_is_streamed_while_it_is_written(writing: Write, at_each_word: AtEachWord) -> None:
     stream = writing("夜" * 120).stream(max_chapters=1, max_new_tokens=100)
     assert [len(piece) for piece in stream] == [1] * 100
     model = writing("").model
     steps = 0
 
-    def count(*_: object) -> None:
+    def count() -> None:
         nonlocal steps
         steps += 1
 
-    handle = model.embedding.register_forward_hook(count)
     stream = Sampler(model, writing("夜" * 120).config).stream("夜" * 60, max_chapters=1, max_new_tokens=100)
-    next(stream), next(stream)
-    handle.remove()
+    with at_each_word(count):
+        next(stream), next(stream)
     assert steps < 5
 
 
 @pytest.mark.parametrize("between", [1, 7])
 def test_a_file_is_resumed_wherever_it_was_interrupted(
-    writing: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: int
+    writing: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_each_word: AtEachWord, between: int
 ) -> None:
     monkeypatch.setattr(text_file, "_WORDS_BETWEEN_STATES", between)
     sampler = writing(NOVEL)
@@ -108,16 +109,14 @@ def test_a_file_is_resumed_wherever_it_was_interrupted(
     for after in range(3, len(expected) + 6, 5):
         left = after
 
-        def interrupt(*_: object) -> None:
+        def interrupt() -> None:
             nonlocal left
             left -= 1
             if left < 0:
                 raise KeyboardInterrupt
 
-        handle = sampler.model.embedding.register_forward_hook(interrupt)
-        with pytest.raises(KeyboardInterrupt):
+        with at_each_word(interrupt), pytest.raises(KeyboardInterrupt):
             sampler.write(tmp_path / "a.txt", max_chapters=2)
-        handle.remove()
         sampler.write(tmp_path / "a.txt", max_chapters=2, resume=True)
         assert (tmp_path / "a.txt").read_text(encoding="utf-8") == expected
 

@@ -8,12 +8,16 @@ processors give over the full scores.
 """
 
 import itertools
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from zh_lstm_lm.output_layers import AdaptiveSoftmax
+from zh_lstm_lm.output_layers import AdaptiveSoftmax, Linear
+from zh_lstm_lm.rowwise import row_sums
 
 __all__ = ["AdaptiveSampler", "draw_from"]
 
@@ -21,6 +25,68 @@ Uniforms = Callable[[list[int]], list[float]]
 """Gives each of the rows that it is asked for its next random number in [0, 1)."""
 
 _LARGEST_EXPONENT = 1e30  # of temperatures next to 0, whose smallest weights are 0 in float32
+
+
+@dataclass
+class _Rows:
+    """What is known of rows' weights while they are drawn from.
+
+    Attributes:
+        hidden: The last layer's states. **Shape:** (rows, hidden_size).
+        upper: The weights of the frequent tokens, and upper bounds of the tails'. **Shape:** (rows, head_size + tails).
+        lower: Lower bounds of the tails' weights. **Shape:** (rows, tails).
+        powers: The most that a token of a tail may weigh. **Shape:** (rows, tails).
+        least: What a token must weigh; None for anything. **Shape:** (rows,).
+        shares: The weights in a tail, by row and tail, of those that may be asked for again. **Shape:** (size of the tail,).
+    """
+
+    hidden: Tensor
+    upper: Tensor
+    lower: Tensor
+    powers: Tensor
+    least: Tensor | None = None
+    shares: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class _Question:
+    """Whether what weighs more than a row's token comes to less than a limit: top-k's number, or top-p's share of all.
+
+    Attributes:
+        above_head: What of the head weighs more.
+        head: The weight of the head; 0 for top-k.
+        above_most: Upper bounds of what in each tail weighs more.
+        above_least: Lower bounds of it.
+        upper: Upper bounds of each tail's weight.
+        lower: Lower bounds of it.
+        computed: What weighs more, and the weight, of tails that were computed, asked for or not.
+        inside: The answer.
+    """
+
+    above_head: float
+    head: float
+    above_most: list[float]
+    above_least: list[float]
+    upper: list[float]
+    lower: list[float]
+    computed: dict[int, tuple[float, float]] = field(default_factory=dict)
+    inside: bool = False
+
+    def open_tail(self, top_k: int, top_p: float) -> int | None:
+        """The tail that has to be computed next, which leaves most open; None when there is an answer."""
+        while True:
+            low: float = top_k or top_p * (self.head + sum(self.lower))
+            high: float = top_k or top_p * (self.head + sum(self.upper))
+            self.inside = self.above_head + sum(self.above_most) < low
+            if self.inside or self.above_head + sum(self.above_least) >= high:
+                return None
+            bounds = zip(self.above_most, self.above_least, self.upper, self.lower, strict=True)
+            gaps = [most - least + (0.0 if top_k else upper - lower) for most, least, upper, lower in bounds]
+            tail = gaps.index(max(gaps))
+            if tail not in self.computed:
+                return tail
+            self.above_most[tail] = self.above_least[tail] = self.computed[tail][0]
+            self.upper[tail] = self.lower[tail] = self.computed[tail][1]
 
 
 class AdaptiveSampler:
@@ -39,6 +105,7 @@ class AdaptiveSampler:
         top_k: As there; 0 for none.
         top_p: As there; 1 for none.
         min_p: As there; 0 for none. Not together with the other two.
+        linear: What multiplies rows with weights.
     """
 
     def __init__(
@@ -50,11 +117,12 @@ class AdaptiveSampler:
         top_k: int = 0,
         top_p: float = 1.0,
         min_p: float = 0.0,
+        linear: Linear = functional.linear,
     ) -> None:
-        self._layer = layer
+        self._layer, self._linear = layer, linear
         self._exponent = min(1.0 / temperature, _LARGEST_EXPONENT)
         self._top_k, self._top_p, self._min_p = top_k, top_p, min_p
-        self._starts = layer.cutoffs[:-1]
+        self._starts, self._clusters = layer.cutoffs[:-1], list(layer.clusters())
         parts = [allowed[start:stop] for start, stop in itertools.pairwise(layer.cutoffs)]
         self._allowed = [None if part.all() else part for part in parts]  # of each tail; None for all of it
         self._sizes = torch.tensor([len(part) for part in parts], device=allowed.device)
@@ -65,7 +133,7 @@ class AdaptiveSampler:
         self._forbidden[: layer.head_size].masked_fill_(~allowed[: layer.head_size], -torch.inf)
 
     def draw(self, hidden: Tensor, uniforms: Uniforms) -> list[int]:
-        """Draws a token for each row.
+        """Draws a token for each row; what a row draws does not depend on the others.
 
         Args:
             hidden: The last layer's states. **Shape:** (rows, hidden_size).
@@ -75,22 +143,14 @@ class AdaptiveSampler:
             An id for each row.
         """
         head_size = self._layer.head_size
-        scores = self._layer.head(hidden) + self._forbidden  # (rows, head_size + tails)
-        if self._exponent == 1.0:
-            upper = scores.softmax(dim=-1)
-        else:
-            upper = scores.sub_(scores.amax(dim=-1, keepdim=True)).mul_(self._exponent).exp_()
-        powers = upper[:, head_size:].clone()  # m**a, (rows, tails)
-        if self._exponent != 1.0:
-            upper[:, head_size:] *= self._most
-        lower = powers * self._least
-        least = self._cut(hidden, upper, lower, powers) if self._min_p else None
+        known = self._bounds(hidden)
+        exact = self._exponent == 1.0 and not self._min_p  # so are the bounds of tails of which all is allowed
         cut_off = bool(self._top_k) or self._top_p < 1.0
+        settle = self._inside_both if self._top_k and self._top_p < 1.0 else self._inside
         result = [0] * len(hidden)
         rows = list(range(len(hidden)))  # that have no token yet
         while rows:
-            among = slice(None) if len(rows) == len(hidden) else torch.tensor(rows, device=hidden.device)
-            weights = upper[among]
+            weights = known.upper[_places(rows, len(hidden))]
             sums = weights.cumsum(dim=-1)
             random = torch.tensor(uniforms(rows), dtype=sums.dtype, device=sums.device)
             points = (random * sums[:, -1])[:, None]
@@ -98,132 +158,158 @@ class AdaptiveSampler:
             entries = place.squeeze(1).tolist()
             drawn = weights.gather(1, place).squeeze(1) if cut_off else None  # the weight of each row's token
             tokens, kept = [*entries], [True] * len(rows)
-            for number in {entry - head_size for entry in entries if entry >= head_size}:
-                chosen = [order for order, entry in enumerate(entries) if entry == head_size + number]
-                here: slice | Tensor = slice(None)
-                these: slice | Tensor = slice(None)
-                if len(chosen) < len(hidden):
-                    here = torch.tensor([rows[order] for order in chosen], device=hidden.device)
-                    these = torch.tensor(chosen, device=hidden.device)
-                shares = self._shares(hidden[here], number, powers[here], least[here] if least is not None else None)
-                inner = shares.cumsum(dim=-1)  # (chosen, size of the tail)
-                upper[here, head_size + number] = lower[here, number] = inner[:, -1]  # exact from now on
+            in_tails: dict[int, list[int]] = {}
+            for order, entry in enumerate(entries):
+                if entry >= head_size:
+                    in_tails.setdefault(entry - head_size, []).append(order)
+            for number, orders in in_tails.items():
+                among = [rows[order] for order in orders]
+                shares = self._shares(known, number, among, keep=cut_off)
+                inner = shares.cumsum(dim=-1)  # (orders, size of the tail)
+                these = _places(orders, len(rows))
+                if not exact or self._allowed[number] is not None:
+                    here = _places(among, len(hidden))
+                    known.upper[here, head_size + number] = known.lower[here, number] = inner[:, -1]
                 rest = points[these] - sums[these, head_size + number - 1, None]
                 within = torch.searchsorted(inner, rest, right=True)
                 if drawn is not None:
                     drawn[these] = shares.gather(1, within.clamp(max=shares.shape[1] - 1)).squeeze(1)
-                for order, place_within in zip(chosen, within.squeeze(1).tolist(), strict=True):
+                for order, place_within in zip(orders, within.squeeze(1).tolist(), strict=True):
                     tokens[order] = self._starts[number] + place_within
                     kept[order] = place_within < shares.shape[1]
-            if drawn is not None:
-                settle = self._inside_both if self._top_k and self._top_p < 1.0 else self._inside
-                bounds = upper[among], lower[among]
-                inside = settle(hidden[among], drawn, *bounds, powers[among])
-                if len(rows) < len(hidden):
-                    upper[among], lower[among] = bounds  # which may be exact by now
-                kept = [was and now for was, now in zip(kept, inside.tolist(), strict=True)]
+            orders = [order for order in range(len(rows)) if kept[order]]
+            if drawn is not None and orders:
+                inside = settle(known, [rows[order] for order in orders], drawn[_places(orders, len(rows))])
+                for order, now in zip(orders, inside, strict=True):
+                    kept[order] = now
             for order, row in enumerate(rows):
                 if kept[order]:
                     result[row] = tokens[order]
             rows = [row for order, row in enumerate(rows) if not kept[order]]
         return result
 
-    def _shares(self, hidden: Tensor, number: int, powers: Tensor, least: Tensor | None = None) -> Tensor:
-        """The weights of a tail's tokens; 0 where forbidden, or below `least`.
+    def _bounds(self, hidden: Tensor) -> _Rows:
+        """What the head alone tells."""
+        head_size, head = self._layer.head_size, self._layer.head
+        scores = self._linear(hidden, head.weight, head.bias + self._forbidden)  # (rows, head_size + tails)
+        if self._exponent == 1.0:
+            upper = scores.softmax(dim=-1)
+        else:
+            upper = scores.sub_(scores.amax(dim=-1, keepdim=True)).mul_(self._exponent).exp_()
+        powers = upper[:, head_size:].clone()  # m**a
+        if self._exponent != 1.0:
+            upper[:, head_size:] *= self._most
+        known = _Rows(hidden, upper, powers * self._least, powers)
+        if self._min_p:
+            self._cut(known)
+        return known
+
+    def _shares(self, known: _Rows, number: int, rows: Sequence[int], *, keep: bool = True) -> Tensor:
+        """The weights of a tail's tokens; 0 where forbidden, or too little. **Shape:** (rows, size of the tail)."""
+        new = [row for row in rows if (row, number) not in known.shares]
+        if new:
+            here = _places(new, len(known.hidden))
+            shares = self._new_shares(known.hidden[here], number, known.powers[here])
+            if known.least is not None:
+                shares.masked_fill_(shares < known.least[here, None], 0.0)
+            if keep:
+                known.shares.update(((row, number), of_row) for row, of_row in zip(new, shares, strict=True))
+            if len(new) == len(rows):
+                return shares
+        return torch.stack([known.shares[row, number] for row in rows])
+
+    def _new_shares(self, hidden: Tensor, number: int, powers: Tensor) -> Tensor:
+        """The weights of a tail's tokens; 0 where forbidden.
 
         Args:
             hidden: **Shape:** (rows, hidden_size).
             number: Of the tail.
             powers: What all tails' shares are multiplied by. **Shape:** (rows, tails).
-            least: **Shape:** (rows,).
 
         Returns:
             **Shape:** (rows, size of the tail).
         """
-        layer = self._layer
-        within = layer.tails[number](layer.narrow[number](hidden))
+        narrow, tail = self._clusters[number]
+        within = self._linear(self._linear(hidden, narrow.weight, None), tail.weight, tail.bias)
         if self._exponent == 1.0:
             shares: Tensor = within.softmax(dim=-1)
         else:
             shares = within.log_softmax(dim=-1).mul_(self._exponent).exp_()
         shares.mul_(powers[:, number, None])
         allowed = self._allowed[number]
-        if allowed is not None:
-            shares.mul_(allowed)
-        return shares if least is None else shares.masked_fill_(shares < least[:, None], 0.0)
+        return shares if allowed is None else shares.mul_(allowed)
 
-    def _cut(self, hidden: Tensor, upper: Tensor, lower: Tensor, powers: Tensor) -> Tensor:
-        """Takes out what is below min-p's threshold, in place, and returns the threshold. **Shape:** (rows,)."""
-        head = upper[:, : self._layer.head_size]
+    def _cut(self, known: _Rows) -> None:
+        """Takes out what is below min-p's threshold."""
+        head, powers = known.upper[:, : self._layer.head_size], known.powers
         highest = head.amax(dim=-1)
         for number in (powers > highest[:, None]).any(dim=0).nonzero().squeeze(1).tolist():
             rows = (powers[:, number] > highest).nonzero().squeeze(1)  # whose likeliest token may be in that tail
             if len(rows):
-                of_tail = self._shares(hidden[rows], number, powers[rows]).amax(dim=-1)
+                of_tail = self._new_shares(known.hidden[rows], number, powers[rows]).amax(dim=-1)
                 highest[rows] = torch.maximum(highest[rows], of_tail)
-        least = highest * self._min_p
-        head.masked_fill_(head < least[:, None], 0.0)
-        upper[:, self._layer.head_size :].masked_fill_(powers < least[:, None], 0.0)
-        lower.zero_()  # a cluster may lose all of its tokens
-        return least
+        known.least = highest * self._min_p
+        head.masked_fill_(head < known.least[:, None], 0.0)
+        known.upper[:, self._layer.head_size :].masked_fill_(powers < known.least[:, None], 0.0)
+        known.lower.zero_()  # a cluster may lose all of its tokens
 
-    def _inside(self, hidden: Tensor, weight: Tensor, upper: Tensor, lower: Tensor, powers: Tensor) -> Tensor:
+    def _inside(self, known: _Rows, rows: Sequence[int], weight: Tensor) -> list[bool]:
         """Whether a token of this weight is among the top-k, or inside the top-p.
 
         It is where what weighs more falls short of `top_k` tokens, or of the share `top_p` of all weight. Clusters are
-        computed until the bounds of these sums have settled it; the bounds of those are made exact.
+        computed until the bounds of these sums have settled it, and bounds become exact. Which ones a row uses does
+        not depend on the others, but a cluster is computed for all that may come to use it.
 
         Args:
-            hidden: **Shape:** (rows, hidden_size).
-            weight: The weight of each row's token. **Shape:** (rows,).
-            upper: The weights of the frequent tokens, and upper bounds of the tails'. **Shape:** (rows, head_size + tails).
-            lower: Lower bounds of the tails' weights. **Shape:** (rows, tails).
-            powers: The most that a token of a tail may weigh. **Shape:** (rows, tails).
-
-        Returns:
-            **Shape:** (rows,), bool.
+            known: What is known of all rows.
+            rows: Those that are asked about.
+            weight: The weight of each one's token. **Shape:** (rows,).
         """
-        head, upper = upper[:, : self._layer.head_size], upper[:, self._layer.head_size :]
-        known = upper, lower
+        here, head_size, by_count = _places(rows, len(known.hidden)), self._layer.head_size, bool(self._top_k)
+        upper, lower = known.upper[here, head_size:], known.lower[here]
+        head = known.upper[here, :head_size]
         above = head > weight[:, None]
-        of_head = above.sum(dim=-1) if self._top_k else (head * above).sum(dim=-1)  # what surely weighs more
-        total = head.sum(dim=-1)
-        most = (powers > weight[:, None]) * (self._sizes if self._top_k else upper)  # of each tail above the token
-        least = torch.zeros_like(most)
-        result = torch.zeros_like(weight, dtype=torch.bool)
-        rows = torch.arange(len(weight), device=weight.device)  # that are not settled
+        above_most = (known.powers[here] > weight[:, None]) * (self._sizes if by_count else upper)
+        given = [
+            (above if by_count else head * above).sum(dim=-1),
+            torch.zeros_like(weight) if by_count else head.sum(dim=-1),
+            above_most,
+            torch.zeros_like(upper),
+            upper,
+            lower,
+        ]
+        questions = [_Question(*each) for each in zip(*(tensor.tolist() for tensor in given), strict=True)]
+        open_ = list(range(len(rows)))
         while True:
-            surely, perhaps = of_head + least.sum(dim=-1), of_head + most.sum(dim=-1)
-            if self._top_k:
-                inside, outside = perhaps < self._top_k, surely >= self._top_k
-            else:
-                inside = perhaps < self._top_p * (total + lower.sum(dim=-1))
-                outside = surely >= self._top_p * (total + upper.sum(dim=-1))
-            result[rows[inside]] = True
-            open_ = (~(inside | outside)).nonzero().squeeze(1)
-            if not len(open_):
-                return result
-            if len(open_) < len(rows):
-                rows, of_head, total, weight, hidden = (
-                    tensor[open_] for tensor in (rows, of_head, total, weight, hidden)
-                )
-                upper, lower, powers, most, least = (tensor[open_] for tensor in (upper, lower, powers, most, least))
-            gaps = (most - least) + (0 if self._top_k else upper - lower)
-            number = int(gaps.sum(dim=0).argmax())
-            shares = self._shares(hidden, number, powers)
-            over = shares > weight[:, None]
-            upper[:, number] = lower[:, number] = shares.sum(dim=-1)
-            if len(rows) < len(result):
-                known[0][rows, number] = known[1][rows, number] = lower[:, number]
-            most[:, number] = least[:, number] = over.sum(dim=-1) if self._top_k else (shares * over).sum(dim=-1)
+            asked = [(order, questions[order].open_tail(self._top_k, self._top_p)) for order in open_]
+            open_ = [order for order, tail in asked if tail is not None]
+            wanted = Counter(tail for _, tail in asked if tail is not None)
+            if not open_:
+                break
+            number = max(wanted, key=lambda tail: wanted[tail])
+            orders = [order for order in open_ if number not in questions[order].computed]
+            shares = self._shares(known, number, [rows[order] for order in orders])
+            over = shares > weight[_places(orders, len(rows)), None]
+            counted = (over.sum(dim=-1) if by_count else row_sums(shares * over)).tolist()
+            for order, of_above, of_all in zip(orders, counted, row_sums(shares).tolist(), strict=True):
+                questions[order].computed[number] = of_above, of_all
+        known.upper[here, head_size:] = upper.new_tensor([question.upper for question in questions])
+        known.lower[here] = lower.new_tensor([question.lower for question in questions])
+        return [question.inside for question in questions]
 
-    def _inside_both(self, hidden: Tensor, weight: Tensor, upper: Tensor, lower: Tensor, powers: Tensor) -> Tensor:
+    def _inside_both(self, known: _Rows, rows: Sequence[int], weight: Tensor) -> list[bool]:
         """As `_inside`, for the top-p of what top-k leaves, by the weights of all tokens."""
-        tails = (self._shares(hidden, number, powers) for number in range(len(self._sizes)))
-        weights = torch.cat([upper[:, : self._layer.head_size], *tails], dim=-1)  # (rows, vocab_size)
+        tails = [self._shares(known, number, rows) for number in range(len(self._starts))]
+        weights = torch.cat([known.upper[_places(rows, len(known.hidden)), : self._layer.head_size], *tails], dim=-1)
         above = weights > weight[:, None]
         total = weights.topk(min(self._top_k, weights.shape[1]), dim=-1).values.sum(dim=-1)
-        return (above.sum(dim=-1) < self._top_k) & ((weights * above).sum(dim=-1) < self._top_p * total)
+        inside = (above.sum(dim=-1) < self._top_k) & (row_sums(weights * above) < self._top_p * total)
+        return [bool(each) for each in inside.tolist()]
+
+
+def _places(rows: Sequence[int], whole: int) -> slice | Tensor:
+    """An index for some of so many rows, which rise."""
+    return slice(None) if len(rows) == whole else torch.tensor(rows)
 
 
 def draw_from(scores: Tensor, uniform: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ import torch
 from zh_lstm_lm._config import check_number
 from zh_lstm_lm.interruption import check_interruption
 from zh_lstm_lm.prompt_reading import read_prompts
-from zh_lstm_lm.single_steps import SingleSteps
 from zh_lstm_lm.token_drawing import TokenDrawer
 from zh_lstm_lm.written_text import WrittenText
 
@@ -57,7 +56,8 @@ def beam_search(
         Finished texts, the best first; fewer than `num_results` where there are no more.
     """
     check_number("length_penalty", length_penalty, minimum=-_MOST_PENALTY, maximum=_MOST_PENALTY)
-    model, read = drawer.model, SingleSteps(drawer.model, drawer.steps)
+    model, read = drawer.model, drawer.steps
+    read.begin()
     text.begin()
     state = read_prompts(model, [text])
     beams, finished = [Beam(text)], []
@@ -73,10 +73,10 @@ def beam_search(
             sums = steps.double() + torch.tensor([beam.score for beam in beams], device=steps.device)[:, None]
             best = sums.flatten().topk(min(2 * num_beams, sums.numel()))  # those that end here leave enough to go on
             parents, ids = best.indices // steps.shape[1], best.indices % steps.shape[1]
-            log_probs = model.log_probs_after(hidden[parents], ids)
+            log_probs = drawer.log_probs(hidden[parents], ids)
         going: list[Beam] = []
         rows: list[int] = []
-        candidates = zip(best.values.tolist(), parents.tolist(), ids.tolist(), log_probs.tolist(), strict=True)
+        candidates = zip(best.values.tolist(), parents.tolist(), ids.tolist(), log_probs, strict=True)
         for rank, (score, row, token_id, log_prob) in enumerate(candidates):
             if score == -math.inf or len(going) == num_beams:
                 break

@@ -7,14 +7,15 @@ from typing import NoReturn, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from typing_extensions import override
 
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.output_layers import OutputLayer
+from zh_lstm_lm.output_layers import Linear, OutputLayer
 from zh_lstm_lm.recurrent import LSTMState
 
-__all__ = ["Ensemble"]
+__all__ = ["Ensemble", "joined"]
 
 
 class Ensemble(LSTMLanguageModel):
@@ -78,26 +79,25 @@ class Ensemble(LSTMLanguageModel):
 
     @override
     def init_state(self, batch_size: int) -> LSTMState:
-        return _joined([model.init_state(batch_size) for model in self.models])
+        return joined([model.init_state(batch_size) for model in self.models])
 
     @override
     def hidden_states(
         self, inputs: Tensor, state: LSTMState | None = None, *, generator: torch.Generator | None = None
     ) -> tuple[Tensor, LSTMState]:
+        states = [None] * len(self.models) if state is None else self.parted(state)
         read = [
             model.hidden_states(inputs, of_model, generator=generator)
-            for model, of_model in zip(self.models, self._parted(state), strict=True)
+            for model, of_model in zip(self.models, states, strict=True)
         ]
-        return torch.cat([hidden for hidden, _ in read], dim=-1), _joined([after for _, after in read])
+        return torch.cat([hidden for hidden, _ in read], dim=-1), joined([after for _, after in read])
 
     @override
     def save_pretrained(self, path: str | PathLike[str]) -> NoReturn:
         raise ConfigError("an ensemble is not saved; save its models, each in its own folder")
 
-    def _parted(self, state: LSTMState | None) -> list[LSTMState | None]:
+    def parted(self, state: LSTMState) -> list[LSTMState]:
         """The state of each model."""
-        if state is None:
-            return [None] * len(self.models)
         sizes = [(model.config.num_layers, model.config.hidden_size) for model in self.models]
         h, c = (
             [
@@ -118,14 +118,19 @@ class _MeanOfProbabilities(OutputLayer):
         super().__init__()
         self._models = nn.ModuleList(models)
         self._widths = [model.config.hidden_size for model in models]
+        self.hidden_size = sum(self._widths)
 
     @override
-    def scores(self, hidden: Tensor, tied: Tensor | None = None) -> Tensor:
-        return self._mean([model.scores(part).log_softmax(dim=-1) for model, part in self._parts(hidden)])
+    def scores(self, hidden: Tensor, tied: Tensor | None = None, linear: Linear = functional.linear) -> Tensor:
+        return self._mean(
+            [model.scores(part, linear=linear).log_softmax(dim=-1) for model, part in self._parts(hidden)]
+        )
 
     @override
-    def target_log_probs(self, hidden: Tensor, targets: Tensor, tied: Tensor | None = None) -> Tensor:
-        return self._mean([model.log_probs_after(part, targets) for model, part in self._parts(hidden)])
+    def target_log_probs(
+        self, hidden: Tensor, targets: Tensor, tied: Tensor | None = None, linear: Linear = functional.linear
+    ) -> Tensor:
+        return self._mean([model.log_probs_after(part, targets, linear=linear) for model, part in self._parts(hidden)])
 
     def _parts(self, hidden: Tensor) -> Iterator[tuple[LSTMLanguageModel, Tensor]]:
         models = cast("Iterable[LSTMLanguageModel]", self._models)
@@ -136,7 +141,7 @@ class _MeanOfProbabilities(OutputLayer):
         return torch.stack(list(log_probs)).logsumexp(dim=0) - math.log(len(log_probs))
 
 
-def _joined(states: Sequence[LSTMState]) -> LSTMState:
+def joined(states: Sequence[LSTMState]) -> LSTMState:
     """States side by side, so that rows are chosen as in that of a single model. **Shape:** (1, batch, width)."""
     h, c = (torch.cat([state[part].transpose(0, 1).flatten(1) for state in states], dim=-1)[None] for part in (0, 1))
     return h, c

@@ -9,6 +9,7 @@ from types import FrameType
 __all__ = ["Interruption", "catch_interruption", "check_interruption"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_blocks: list["Interruption"] = []  # that are open, the innermost last; the main thread's
 
 
 class Interruption:
@@ -50,6 +51,7 @@ def catch_interruption() -> Iterator[Interruption]:
     caught = [signum for signum in _SIGNALS if before[signum] not in (signal.SIG_IGN, None)]
     for signum in caught:
         signal.signal(signum, interruption)
+    _blocks.append(interruption)
     abandoned = False
     try:
         yield interruption
@@ -57,6 +59,7 @@ def catch_interruption() -> Iterator[Interruption]:
         abandoned = interruption.signum == signal.SIGTERM
         raise
     finally:
+        _blocks.remove(interruption)
         for signum in caught:
             signal.signal(signum, before[signum])
         if abandoned:
@@ -68,8 +71,7 @@ def check_interruption() -> None:
 
     Work that has nothing to save itself calls this between two steps, so that what is around it can save at once.
     """
-    around = _block_around()
-    if around is not None and around.requested:
+    if _blocks and _blocks[-1].requested and threading.current_thread() is threading.main_thread():
         raise KeyboardInterrupt
 
 

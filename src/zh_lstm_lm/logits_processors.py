@@ -59,21 +59,25 @@ def top_k(k: int) -> LogitsProcessor:
 
 
 def top_p(p: float) -> LogitsProcessor:
-    """Keeps the likeliest tokens that together have at least the probability `p` (Holtzman et al., 2020); 1 keeps all."""
+    """Keeps the likeliest tokens that together have at least the probability `p`; 1 keeps all.
+
+    Nucleus sampling (Holtzman et al., 2020). Of tokens that are equally likely the first stay.
+    """
 
     def process(ids: Tensor, logits: Tensor) -> Tensor:
         if p >= 1.0:
             return logits
-        total = logits.logsumexp(dim=-1, keepdim=True)  # (..., 1)
-        whole = logits.shape[-1]
+        log_probs, whole = logits.log_softmax(dim=-1), logits.shape[-1]
         for size in (whole,) if logits.is_cuda else (_LIKELY_ENOUGH, whole):  # whether few suffice is a look at values
-            values, tokens = logits.topk(min(size, whole), dim=-1)  # (..., size), falling
-            reached = (values - total).exp().cumsum(dim=-1)
+            values = log_probs.topk(min(size, whole), dim=-1).values  # (..., size), falling
+            reached = values.exp().cumsum(dim=-1)
             if size >= whole or bool((reached[..., -1] >= p).all()):
                 break
-        dropped = reached.roll(1, dims=-1) >= p  # what comes before it is enough already
-        dropped[..., 0] = False  # the likeliest one always stays
-        return torch.full_like(logits, -math.inf).scatter(-1, tokens, values.masked_fill(dropped, -math.inf))
+        kept = (reached < p).sum(dim=-1, keepdim=True).clamp(max=values.shape[-1] - 1)  # and the one that reaches it
+        least = values.gather(-1, kept)
+        tied = log_probs == least
+        room = kept + 1 - (log_probs > least).sum(dim=-1, keepdim=True)
+        return logits.masked_fill((log_probs < least) | (tied & (tied.cumsum(dim=-1) > room)), -math.inf)
 
     return process
 
@@ -265,7 +269,8 @@ def _counts(ids: Tensor, logits: Tensor, window: int | None) -> Tensor:
 
 def _entropy(log_probs: Tensor) -> Tensor:
     """In nats; a token of probability 0 has no part in it. **Shape:** (..., vocab_size) to (..., 1)."""
-    return -(log_probs.exp() * log_probs.clamp(min=-1e30)).sum(dim=-1, keepdim=True)
+    terms = log_probs.exp() * log_probs.clamp(min=-1e30)
+    return -terms.cumsum(dim=-1)[..., -1:]  # a sum parts a single long row among the threads
 
 
 def _cut(logits: Tensor, log_probs: Tensor, threshold: float | Tensor) -> Tensor:

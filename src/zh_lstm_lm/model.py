@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from zh_lstm_lm._config import check_type
 from zh_lstm_lm.batches import IGNORED
@@ -14,7 +15,7 @@ from zh_lstm_lm.errors import CheckpointError, ConfigError, DataError
 from zh_lstm_lm.memory import check_fits
 from zh_lstm_lm.model_folder import read_description, read_generation_config, read_weights, write_model_folder
 from zh_lstm_lm.model_sizes import ModelConfig
-from zh_lstm_lm.output_layers import AdaptiveSoftmax, FullSoftmax, OutputLayer
+from zh_lstm_lm.output_layers import AdaptiveSoftmax, FullSoftmax, Linear, OutputLayer
 from zh_lstm_lm.recurrent import LSTMLayer, LSTMState
 from zh_lstm_lm.regularization import locked_dropout
 from zh_lstm_lm.tokenizers.base import Tokenizer
@@ -130,16 +131,17 @@ class LSTMLanguageModel(nn.Module):
         hidden, state = self.hidden_states(inputs, state)
         return self.scores(hidden.flatten(0, 1)).view(*inputs.shape, -1), state
 
-    def scores(self, hidden: Tensor) -> Tensor:
+    def scores(self, hidden: Tensor, *, linear: Linear = functional.linear) -> Tensor:
         """Predicts the next token from states of the last layer.
 
         Args:
             hidden: What `hidden_states` returns, any number of rows. **Shape:** (rows, hidden_size).
+            linear: What multiplies rows with weights; another than PyTorch's own knows no gradients.
 
         Returns:
             Logits (with adaptive softmax: log-probabilities). **Shape:** (rows, vocab_size).
         """
-        return self.output.scores(hidden, self._tied)
+        return self.output.scores(hidden, self._tied, linear)
 
     def hidden_states(
         self, inputs: Tensor, state: LSTMState | None = None, *, generator: torch.Generator | None = None
@@ -214,17 +216,18 @@ class LSTMLanguageModel(nn.Module):
         hidden, state = self.hidden_states(inputs, state, generator=generator)
         return self.log_probs_after(hidden.flatten(0, 1), targets.flatten()).view_as(targets), state
 
-    def log_probs_after(self, hidden: Tensor, targets: Tensor) -> Tensor:
+    def log_probs_after(self, hidden: Tensor, targets: Tensor, *, linear: Linear = functional.linear) -> Tensor:
         """Log-probability of one token after each state of the last layer, in nats; 0 where it is -100.
 
         Args:
             hidden: What `hidden_states` returns, any number of rows. **Shape:** (rows, hidden_size).
             targets: Token ids. **Shape:** (rows,), int64.
+            linear: As in `scores`.
 
         Returns:
             **Shape:** (rows,).
         """
-        return self.output.target_log_probs(hidden, targets, self._tied)
+        return self.output.target_log_probs(hidden, targets, self._tied, linear)
 
     @property
     def _tied(self) -> Tensor | None:

@@ -1,7 +1,7 @@
 """From hidden states to probabilities of the next token: over all at once, or in clusters by frequency."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -11,9 +11,20 @@ from torch.nn import functional
 
 from zh_lstm_lm.batches import IGNORED
 from zh_lstm_lm.devices import autocast_dtype, on_device
+from zh_lstm_lm.rowwise import row_sums
 
-__all__ = ["DEFAULT_DIV_VALUE", "AdaptiveSoftmax", "FullSoftmax", "OutputLayer", "default_cutoffs", "tail_width"]
+__all__ = [
+    "DEFAULT_DIV_VALUE",
+    "AdaptiveSoftmax",
+    "FullSoftmax",
+    "Linear",
+    "OutputLayer",
+    "default_cutoffs",
+    "tail_width",
+]
 
+Linear = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""What multiplies, called as `torch.nn.functional.linear` is, with rows, weight and bias."""
 
 DEFAULT_DIV_VALUE = 1.5
 """By how much each tail of the adaptive softmax is narrower than the one before."""
@@ -31,8 +42,10 @@ class _TargetLogProbs(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
-        logits = torch.addmm(bias.to(hidden.dtype), hidden, weight.t())  # (rows, classes)
+    def forward(  # noqa: PLR0917 - PyTorch gives them by place
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, linear: Linear
+    ) -> Tensor:
+        logits = linear(hidden, weight, bias.to(hidden.dtype))  # (rows, classes)
         chosen, ctx.logs = targets[:, None], logits.is_cuda
         if logits.is_cuda:
             sums = torch.float32 if logits.dtype in _NARROW else logits.dtype
@@ -43,24 +56,30 @@ class _TargetLogProbs(torch.autograd.Function):
             logits = logits.float()
         highest, of_chosen = logits.amax(1, keepdim=True), logits.gather(1, chosen)
         probs = logits.sub_(highest).exp_()
-        total = probs.sum(1, keepdim=True)
+        total = row_sums(probs)[:, None]
         ctx.save_for_backward(hidden, weight, targets, probs.div_(total))
         return (of_chosen - highest - total.log()).squeeze(1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         hidden, weight, targets, saved = ctx.saved_tensors
         probs = saved.exp() if ctx.logs else saved
         of_logits = probs * -gradient[:, None]  # g · (one-hot − p), (rows, classes)
         of_logits.scatter_add_(1, targets[:, None], gradient[:, None])
         of_bias = of_logits.sum(0)
         of_logits = of_logits.to(hidden.dtype)
-        return of_logits @ weight, of_logits.t() @ hidden, of_bias, None
+        return of_logits @ weight, of_logits.t() @ hidden, of_bias, None, None
 
 
 def target_log_probs(
-    hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, *, all_counted: bool = False
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    *,
+    linear: Linear = functional.linear,
+    all_counted: bool = False,
 ) -> Tensor:
     """Log-probability of one class a row under a softmax over a linear layer; 0 where the target is `IGNORED`.
 
@@ -71,6 +90,7 @@ def target_log_probs(
         weight: **Shape:** (classes, width).
         bias: **Shape:** (classes,).
         targets: **Shape:** (rows,).
+        linear: What multiplies.
         all_counted: Whether none of them is `IGNORED`, which saves asking.
 
     Returns:
@@ -81,7 +101,7 @@ def target_log_probs(
         hidden, weight = hidden.to(low), weight.to(low)  # here, so that the gradient's products are in it too
     counted = None if all_counted else targets != IGNORED
     classes = targets if counted is None else targets * counted
-    log_probs: Tensor = _TargetLogProbs.apply(hidden, weight, bias, classes)  # type: ignore[no-untyped-call]
+    log_probs: Tensor = _TargetLogProbs.apply(hidden, weight, bias, classes, linear)  # type: ignore[no-untyped-call]
     return log_probs if counted is None else log_probs * counted
 
 
@@ -89,21 +109,29 @@ class OutputLayer(nn.Module):
     """What a model asks of its last layer.
 
     `tied` is the embedding's weight where the layer shares it, else None.
+
+    Attributes:
+        hidden_size: Width of the states that it takes.
     """
 
-    def scores(self, hidden: Tensor, tied: Tensor | None = None) -> Tensor:
+    hidden_size: int
+
+    def scores(self, hidden: Tensor, tied: Tensor | None = None, linear: Linear = functional.linear) -> Tensor:
         """Logits or log-probabilities of all tokens.
 
         Args:
             hidden: **Shape:** (rows, hidden_size).
             tied: The shared weight. **Shape:** (vocab_size, embedding_dim).
+            linear: What multiplies; another than PyTorch's knows no gradients.
 
         Returns:
             **Shape:** (rows, vocab_size).
         """
         raise NotImplementedError
 
-    def target_log_probs(self, hidden: Tensor, targets: Tensor, tied: Tensor | None = None) -> Tensor:
+    def target_log_probs(
+        self, hidden: Tensor, targets: Tensor, tied: Tensor | None = None, linear: Linear = functional.linear
+    ) -> Tensor:
         """Log-probability, in nats, of one token a row; 0 where the target is `IGNORED`.
 
         Args:
@@ -111,6 +139,7 @@ class OutputLayer(nn.Module):
             targets: Token ids; on the CPU they may stay there, and then nothing waits for a device to find out where
                 they fall. **Shape:** (rows,).
             tied: The shared weight. **Shape:** (vocab_size, embedding_dim).
+            linear: What multiplies; another than PyTorch's knows no gradients.
 
         Returns:
             **Shape:** (rows,).
@@ -139,26 +168,29 @@ class FullSoftmax(OutputLayer):
 
     def __init__(self, hidden_size: int, vocab_size: int, *, tied_dim: int | None = None) -> None:
         super().__init__()
+        self.hidden_size = hidden_size
         self.projection = nn.Linear(hidden_size, tied_dim, bias=False) if tied_dim not in (None, hidden_size) else None
         self.weight = nn.Parameter(torch.empty(vocab_size, hidden_size)) if tied_dim is None else None
         self.bias = nn.Parameter(torch.empty(vocab_size))
 
-    def scores(self, hidden: Tensor, tied: Tensor | None = None) -> Tensor:
+    def scores(self, hidden: Tensor, tied: Tensor | None = None, linear: Linear = functional.linear) -> Tensor:
         """Logits, not normalised. See `OutputLayer.scores`."""
-        hidden, weight = self._projected(hidden, tied)
-        return functional.linear(hidden, weight, self.bias)
+        hidden, weight = self._projected(hidden, tied, linear)
+        return linear(hidden, weight, self.bias)
 
-    def _projected(self, hidden: Tensor, tied: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _projected(self, hidden: Tensor, tied: Tensor | None, linear: Linear) -> tuple[Tensor, Tensor]:
         if self.projection is not None:
-            hidden = self.projection(hidden)
+            hidden = linear(hidden, self.projection.weight, None)
         weight = tied if self.weight is None else self.weight
         assert weight is not None
         return hidden, weight
 
-    def target_log_probs(self, hidden: Tensor, targets: Tensor, tied: Tensor | None = None) -> Tensor:
+    def target_log_probs(
+        self, hidden: Tensor, targets: Tensor, tied: Tensor | None = None, linear: Linear = functional.linear
+    ) -> Tensor:
         """See `OutputLayer.target_log_probs`."""
-        hidden, weight = self._projected(hidden, tied)
-        return target_log_probs(hidden, weight, self.bias, on_device(targets, hidden.device))
+        hidden, weight = self._projected(hidden, tied, linear)
+        return target_log_probs(hidden, weight, self.bias, on_device(targets, hidden.device), linear=linear)
 
     def reset_parameters(self, generator: torch.Generator, counts: Tensor) -> None:
         """See `OutputLayer.reset_parameters`."""
@@ -187,6 +219,7 @@ class AdaptiveSoftmax(OutputLayer):
         self, hidden_size: int, vocab_size: int, cutoffs: Sequence[int], *, div_value: float = DEFAULT_DIV_VALUE
     ) -> None:
         super().__init__()
+        self.hidden_size = hidden_size
         self.cutoffs = (*cutoffs, vocab_size)
         self.head_size = cutoffs[0]
         self.head = nn.Linear(hidden_size, self.head_size + len(cutoffs))
@@ -196,26 +229,33 @@ class AdaptiveSoftmax(OutputLayer):
             self.narrow.append(nn.Linear(hidden_size, width, bias=False))
             self.tails.append(nn.Linear(width, stop - start))
 
-    def _clusters(self) -> Iterator[tuple[nn.Linear, nn.Linear]]:
+    def clusters(self) -> Iterator[tuple[nn.Linear, nn.Linear]]:
         """For each tail the layer that narrows the hidden states, and the one over its tokens."""
         yield from cast("Iterator[tuple[nn.Linear, nn.Linear]]", zip(self.narrow, self.tails, strict=True))
 
-    def scores(self, hidden: Tensor, tied: Tensor | None = None) -> Tensor:
+    def scores(self, hidden: Tensor, tied: Tensor | None = None, linear: Linear = functional.linear) -> Tensor:
         """Log-probabilities. See `OutputLayer.scores`."""
-        head = functional.log_softmax(self.head(hidden), dim=-1)  # (rows, head_size + tails)
+        head = functional.log_softmax(
+            linear(hidden, self.head.weight, self.head.bias), dim=-1
+        )  # (rows, head_size + tails)
         parts = [head[:, : self.head_size]]
-        for number, (narrow, tail) in enumerate(self._clusters()):
-            within = functional.log_softmax(tail(narrow(hidden)), dim=-1)  # (rows, size of the tail)
+        for number, (narrow, tail) in enumerate(self.clusters()):
+            narrowed = linear(hidden, narrow.weight, None)
+            within = functional.log_softmax(
+                linear(narrowed, tail.weight, tail.bias), dim=-1
+            )  # (rows, size of the tail)
             parts.append(within + head[:, self.head_size + number, None])
         return torch.cat(parts, dim=-1)
 
-    def target_log_probs(self, hidden: Tensor, targets: Tensor, tied: Tensor | None = None) -> Tensor:
+    def target_log_probs(
+        self, hidden: Tensor, targets: Tensor, tied: Tensor | None = None, linear: Linear = functional.linear
+    ) -> Tensor:
         """See `OutputLayer.target_log_probs`."""
         device = hidden.device
         bounds = torch.tensor(self.cutoffs[:-1], device=targets.device)
         cluster = torch.bucketize(targets, bounds, right=True)  # (rows,), 0 for the head and for IGNORED
         entry = torch.where(cluster > 0, self.head_size - 1 + cluster, targets)
-        result = target_log_probs(hidden, self.head.weight, self.head.bias, on_device(entry, device))
+        result = target_log_probs(hidden, self.head.weight, self.head.bias, on_device(entry, device), linear=linear)
         in_head, *sizes = torch.bincount(cluster, minlength=len(self.cutoffs)).tolist()
         in_tails = cluster.argsort(stable=True)[in_head:]  # tail by tail; taken at once, so that their gradient is too
         if not len(in_tails):
@@ -225,8 +265,15 @@ class AdaptiveSoftmax(OutputLayer):
         places = targets - bounds[(cluster - 1).clamp(min=0)]  # of each token in its tail
         tokens = torch.split(on_device(places.index_select(0, in_tails), device), sizes)
         within = [
-            target_log_probs(narrow(states[number]), tail.weight, tail.bias, tokens[number], all_counted=True)
-            for number, (narrow, tail) in enumerate(self._clusters())
+            target_log_probs(
+                linear(states[number], narrow.weight, None),
+                tail.weight,
+                tail.bias,
+                tokens[number],
+                linear=linear,
+                all_counted=True,
+            )
+            for number, (narrow, tail) in enumerate(self.clusters())
             if sizes[number]
         ]
         return result.index_add(0, rows, torch.cat(within))

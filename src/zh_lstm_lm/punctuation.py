@@ -44,6 +44,11 @@ class PunctuationRules:
             if token and (token[0] in self._never_first or not told.isdisjoint(token))
         }
         """The tokens that the rules can forbid."""
+        self._telling = told | _SENTENCE_ENDS
+
+    def changes_nothing(self, text: str) -> bool:
+        """Whether a text neither opens nor closes anything, and ends no sentence."""
+        return self._telling.isdisjoint(text)
 
     def read(self, text: str, opened: str = "") -> str:
         """What is open after a text that need not follow the rules."""

@@ -103,9 +103,9 @@ class Sampler:
             The texts: all of the first prompt, then all of the second, and so on.
         """
         starts, _, drawn = self._write_side_by_side(prompts, num_samples, Limits(**limits))
-        token_of = self.model.vocabulary.id_to_token
+        tokens = self._drawer.tokens
         return [
-            prompt + "".join(token_of(token_id) for token_id, _ in pairs)
+            prompt + "".join(tokens[token_id] for token_id, _ in pairs)
             for prompt, pairs in zip(starts, drawn, strict=True)
         ]
 

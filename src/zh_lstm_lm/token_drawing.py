@@ -22,8 +22,9 @@ from zh_lstm_lm.logits_processors import LogitsProcessor
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.output_layers import AdaptiveSoftmax
 from zh_lstm_lm.punctuation import PunctuationRules
+from zh_lstm_lm.rowwise import RowwiseLinear
 from zh_lstm_lm.sampler_config import SamplerConfig
-from zh_lstm_lm.single_steps import captured_steps
+from zh_lstm_lm.single_steps import SingleSteps, captured_steps
 from zh_lstm_lm.written_text import WrittenText
 
 __all__ = ["TokenDrawer"]
@@ -44,7 +45,7 @@ class TokenDrawer:
         tokens: The text of each id; empty for what is never drawn.
         rules: The rules of punctuation, over the model's vocabulary.
         window: How many of the latest ids the processors look at; None for all.
-        steps: The model's steps as a CUDA graph; None where it is on another device.
+        steps: The model's steps.
     """
 
     def __init__(
@@ -88,7 +89,11 @@ class TokenDrawer:
         self._greedy = config.temperature == 0
         both = config.min_p and (config.top_k or config.top_p < 1)
         plain = not (both or config.epsilon_cutoff or config.eta_cutoff or config.typical_p < 1 or config.top_h < 1)
-        self.steps = captured_steps(model)
+        self._linear = RowwiseLinear()
+        self.steps = SingleSteps(model, self._linear, captured_steps(model))
+        if model.device.type == "cpu":  # what takes time at the first use is done here
+            with torch.inference_mode():
+                model.scores(model.init_state(1)[0].new_zeros(1, model.output.hidden_size), linear=self._linear)
         self._captured: CapturedFunction | None = None
         self._adaptive: AdaptiveSampler | None = None
         freely = not self._history_processors
@@ -102,6 +107,7 @@ class TokenDrawer:
                 top_k=config.top_k,
                 top_p=config.top_p,
                 min_p=config.min_p,
+                linear=self._linear,
             )
 
     def draw(self, texts: Sequence[WrittenText], hidden: Tensor) -> list[int]:
@@ -153,6 +159,16 @@ class TokenDrawer:
                 ruled[row] = -math.inf
                 ruled[row, token_id] = 0.0
         return self._best_stays(ruled, self._without_forbidden(texts, allowed))
+
+    def log_probs(self, hidden: Tensor, ids: Tensor) -> list[float]:
+        """The model's own log-probabilities, in nats.
+
+        Args:
+            hidden: **Shape:** (rows, hidden_size).
+            ids: A token for each row. **Shape:** (rows,).
+        """
+        values: list[float] = self.model.log_probs_after(hidden, ids, linear=self._linear).tolist()
+        return values
 
     def _propose(self, texts: Sequence[WrittenText], hidden: Tensor, *, by_rules: bool) -> list[int]:
         """Draws an id for each text; unless `by_rules`, those of punctuation are not asked."""
@@ -211,7 +227,7 @@ class TokenDrawer:
         rooms = [text.room_for_word for text in texts]
         room = torch.tensor([self._longest if room is None else room for room in rooms])
         allowed = (self._lengths > 0) & (self._lengths <= room[:, None])  # (texts, vocab_size)
-        scores = self.model.scores(hidden)
+        scores = self.model.scores(hidden, linear=self._linear)
         if scores.isnan().any():
             raise NonFiniteError(_DAMAGED.format("scores"))
         return scores.masked_fill(~allowed.to(hidden.device), -math.inf)

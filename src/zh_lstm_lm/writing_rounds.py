@@ -6,7 +6,6 @@ import torch
 
 from zh_lstm_lm.interruption import check_interruption
 from zh_lstm_lm.prompt_reading import read_prompts
-from zh_lstm_lm.single_steps import SingleSteps
 from zh_lstm_lm.token_drawing import TokenDrawer
 from zh_lstm_lm.written_text import WrittenText
 
@@ -31,7 +30,8 @@ def write_rounds(
         return
     for text in texts:
         text.begin()
-    model, read = drawer.model, SingleSteps(drawer.model, drawer.steps)
+    model, read = drawer.model, drawer.steps
+    read.begin()
     pending: list[list[tuple[int, float]]] = [[] for _ in texts]
     active = [place for place, text in enumerate(texts) if text.finish_reason is None]
     state = read_prompts(model, texts)
@@ -44,7 +44,7 @@ def write_rounds(
             hidden, state = read(last, state)
             ids = drawer.draw([texts[place] for place in active], hidden)
             last = torch.tensor(ids, device=model.device)
-            log_probs = model.log_probs_after(hidden, last).tolist() if with_log_probs else [0.0] * len(ids)
+            log_probs = drawer.log_probs(hidden, last) if with_log_probs else [0.0] * len(ids)
         for row, (place, token_id, log_prob) in enumerate(zip(active, ids, log_probs, strict=True)):
             text = texts[place]
             text.add(token_id, drawer.tokens[token_id], state, row)

@@ -59,6 +59,7 @@ class WrittenText:
         self.room = limits.room_after(prompt)
         self._limits, self._rules, self._generator = limits, rules, generator
         self._window, self._clock = window, clock
+        self._watched = bool(limits.stops or limits.stop_when is not None or limits.max_time is not None)
         before = state.ids[:-1] if state is not None else ()
         self.unread = list(ids[:-1])
         self.ids = [*before, *ids]
@@ -137,16 +138,18 @@ class WrittenText:
         self.written += 1
         if self.room is not None:
             self.room -= len(piece)
-        sentences = ends_sentences(piece, self._tail)
-        paragraphs = piece.count("\n")
-        self.opened = self._rules.read(piece, self.opened)
         before, tail = len(self._tail), self._tail + piece
+        sentences = paragraphs = chapters = 0
+        if not (plain := self._rules.changes_nothing(piece)):
+            sentences = ends_sentences(piece, self._tail)
+            paragraphs = piece.count("\n")
+            self.opened = self._rules.read(piece, self.opened)
+            chapters = self._read_line(tail.split("\n")[-2]) if paragraphs else 0
+            self.sentences += sentences
+            self.paragraphs += paragraphs
+            self.chapters += chapters
         self._tail = tail[-self._kept :]
-        chapters = self._read_line(tail.split("\n")[-2]) if paragraphs else 0
-        self.sentences += sentences
-        self.paragraphs += paragraphs
-        self.chapters += chapters
-        if self.written >= self._limits.min_new_tokens:
+        if (self._watched or self.closing or not plain) and self.written >= self._limits.min_new_tokens:
             self._check_limits(tail, before, sentences=sentences, paragraphs=paragraphs, chapters=chapters)
         if self.finish_reason is None:
             self._check_room()

@@ -1,0 +1,80 @@
+"""A text among others is the one that is written alone, to the last bit of its scores and its state."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from zh_lstm_lm import (
+    Ensemble,
+    GenerationResult,
+    LSTMLanguageModel,
+    ModelConfig,
+    Sampler,
+    SamplerConfig,
+    Vocabulary,
+)
+from zh_lstm_lm.rowwise import RowwiseLinear
+
+PROMPTS = ["展昭道：“", "", "白玉堂笑道：“雪大，", "夜里三更，", "展昭", "夜里三更，", "酒"]
+
+pytestmark = pytest.mark.skipif(
+    RowwiseLinear().packed(lambda weight: weight, torch.ones(2, 2)) is None,
+    reason="this processor has no layer of float16 weights (FBGEMM, x86-64); texts are the same up to rounding",
+)
+
+
+def make(vocabulary: Vocabulary, kind: str) -> LSTMLanguageModel:
+    """A model whose clusters all count: its weights are large, as those of a trained one are."""
+    if kind == "ensemble":
+        return Ensemble([make(vocabulary, "adaptive"), make(vocabulary, "full")])
+    sizes: dict[str, Any] = {"output": "full", "hidden_size": 16}
+    if kind == "adaptive":
+        sizes = {"output": "adaptive", "cutoffs": (8, 20, 45), "hidden_size": 13}
+    elif kind == "tied":
+        sizes |= {"tie_weights": True, "num_layers": 2}
+    model = LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=11, seed=4, **sizes)).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(3.0)
+    return model
+
+
+def assert_equal(one: GenerationResult, other: GenerationResult) -> None:
+    assert one.text == other.text
+    assert one.ids == other.ids
+    assert one.log_probs == other.log_probs
+    assert one.finish_reason == other.finish_reason
+    for mine, others in zip(one.state.lstm_state, other.state.lstm_state, strict=True):
+        assert torch.equal(mine, others)
+    assert torch.equal(one.state.random, other.state.random)
+
+
+@pytest.mark.parametrize("kind", ["adaptive", "full", "tied", "ensemble"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"temperature": 1.0, "top_p": 1.0},
+        {"temperature": 1.4, "top_p": 0.9},
+        {"temperature": 0.7, "top_p": 0.3},
+        {"temperature": 0.9, "top_p": 1.0, "top_k": 5},
+        {"temperature": 1.2, "top_p": 0.8, "top_k": 12},
+        {"temperature": 0.9, "top_p": 1.0, "min_p": 0.05},
+        {"temperature": 0.0},
+        {"repetition_penalty": 1.2, "penalty_window": 16, "no_repeat_ngram_size": 3},
+        {"temperature": 1.0, "top_p": 1.0, "typical_p": 0.7},
+        {"temperature": 1.0, "top_p": 1.0, "eta_cutoff": 0.02, "top_h": 0.8},
+    ],
+)
+def test_a_text_among_others_is_the_text_alone(vocabulary: Vocabulary, kind: str, options: dict[str, Any]) -> None:
+    sampler = Sampler(make(vocabulary, kind), SamplerConfig(seed=7, **options))
+    limits: dict[str, Any] = {"max_new_tokens": 40, "max_sentences": 3}
+    together = sampler.generate_results(PROMPTS, num_samples=5, **limits)
+    for number, result in enumerate(together):
+        prompt, sample = PROMPTS[number // 5], number % 5
+        [alone] = sampler.generate_results([prompt], first_sample=sample, **limits)
+        assert_equal(alone, result)
+    few = sampler.generate_results(PROMPTS[2:4], num_samples=2, **limits)
+    for result, other in zip(few, [*together[10:12], *together[15:17]], strict=True):
+        assert_equal(result, other)
