@@ -78,3 +78,16 @@ def test_a_text_among_others_is_the_text_alone(vocabulary: Vocabulary, kind: str
     few = sampler.generate_results(PROMPTS[2:4], num_samples=2, **limits)
     for result, other in zip(few, [*together[10:12], *together[15:17]], strict=True):
         assert_equal(result, other)
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 1.0, "top_p": 1.0}, {"repetition_penalty": 1.2}])
+def test_a_text_at_its_limit_leaves_the_others_alone(options: dict[str, Any]) -> None:
+    """Near the limit only words that fit are drawn, which is another way to draw."""
+    words = ["展昭", "白玉堂", "雪", "笑道", "夜行衣", "酒店", "如飞而去", "，", "。", "好", "大"]
+    sampler = Sampler(make(Vocabulary([*words, *range(256)]), "adaptive"), SamplerConfig(seed=2, **options))
+    prompts = ["展昭笑道，白玉堂笑道，" * 2, "雪", "展昭，", "白玉堂如飞而去，酒店", ""]
+    together = sampler.generate_results(prompts, num_samples=3, max_characters=60)
+    for number, result in enumerate(together):
+        [alone] = sampler.generate_results([prompts[number // 3]], first_sample=number % 3, max_characters=60)
+        assert_equal(alone, result)
+    assert {len(result.text) for result in together} == {60}

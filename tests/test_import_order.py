@@ -37,7 +37,7 @@ LAYERS = [  # a module imports only from rows below its own
     {"generation", "training_state"},
     {"punctuation", "sampler_config", "stopping"},
     {"ensemble"},
-    {"history_plot", "looked_up_vectors", "model"},
+    {"history_plot", "model"},
     {"model_sizes"},
     {"memory", "model_folder", "sizing"},
     {"output_layers", "recurrent", "regularization", "word_embedding", "tensor_files"},

@@ -206,7 +206,7 @@ class AdaptiveSampler:
 
     def _shares(self, known: _Rows, number: int, rows: Sequence[int], *, keep: bool = True) -> Tensor:
         """The weights of a tail's tokens; 0 where forbidden, or too little. **Shape:** (rows, size of the tail)."""
-        new = [row for row in rows if (row, number) not in known.shares]
+        new = [row for row in rows if (row, number) not in known.shares] if known.shares else rows
         if new:
             here = _places(new, len(known.hidden))
             shares = self._new_shares(known.hidden[here], number, known.powers[here])

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from zh_lstm_lm.captured_function import CapturedFunction
 from zh_lstm_lm.ensemble import Ensemble, joined
-from zh_lstm_lm.looked_up_vectors import LookedUpVectors
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.recurrent import LSTMState
 from zh_lstm_lm.rowwise import PackedWeight, RowwiseLinear
@@ -35,7 +34,6 @@ class SingleSteps:
         self._model, self._captured = model, captured
         self._linear = linear
         self._parts = [SingleSteps(part, linear) for part in model.models] if isinstance(model, Ensemble) else []
-        self._vectors = LookedUpVectors(model.embedding) if _reads_as_usual(model) else None
         self._layers: list[tuple[PackedWeight | _Transposed, Tensor]] = []
         self.begin()
 
@@ -43,10 +41,8 @@ class SingleSteps:
         """Takes the weights that the model has now, for texts that are begun."""
         for part in self._parts:
             part.begin()
-        if self._vectors is not None:
-            self._vectors.begin()
         layers: list[tuple[PackedWeight | _Transposed, Tensor]] = []
-        for layer in self._model.layers if self._vectors is not None and self._model.device.type == "cpu" else ():
+        for layer in self._model.layers if _reads_as_usual(self._model) and self._model.device.type == "cpu" else ():
             of_input, of_state, bias, more = (layer.get_parameter(name) for name in _NAMES)
             packed = self._linear.packed(_side_by_side, of_input, of_state)
             multiply = packed or _Transposed(_side_by_side(of_input, of_state))
@@ -73,8 +69,7 @@ class SingleSteps:
         if not self._layers:
             states, state = self._model.hidden_states(ids[:, None], state)
             return states[:, 0], state
-        assert self._vectors is not None
-        hidden, after = self._vectors(ids), []
+        hidden, after = self._model.embedding(ids), []
         size = state[0].shape[-1]
         for (multiply, bias), h, c in zip(self._layers, *state, strict=True):
             gates = multiply(hidden, h, bias=bias)  # (texts, 4 * hidden_size)

@@ -126,16 +126,24 @@ class TokenDrawer:
         drawn = [token_id if token_id is not None else -1 for token_id in closing]
         rows = [row for row, token_id in enumerate(closing) if token_id is None]
         redraws = 1 if self._adaptive is None and self._captured is None else _REDRAWS
+        concerned = self.rules.concerned
         for attempt in range(redraws + 1):
-            if not rows:
-                break
-            among, states = [texts[row] for row in rows], hidden if len(rows) == len(texts) else hidden[rows]
             by_rules = attempt == redraws
-            for row, token_id in zip(rows, self._propose(among, states, by_rules=by_rules), strict=True):
-                drawn[row] = texts[row].in_place_of(token_id)
-            if by_rules:
-                break
-            rows = [row for row in rows if texts[row].forbids(drawn[row])]
+            free = [not by_rules and self._draws_freely(texts[row]) for row in rows]
+            again = []
+            for freely in (True, False):  # each text in its own way, whatever the others need
+                some = [row for row, is_free in zip(rows, free, strict=True) if is_free is freely]
+                if not some:
+                    continue
+                among, states = [texts[row] for row in some], hidden if len(some) == len(texts) else hidden[some]
+                proposed = self._propose_freely(among, states) if freely else self._propose(among, states, by_rules)
+                for row, token_id in zip(some, proposed, strict=True):
+                    drawn[row] = token_id
+                    if token_id in concerned:
+                        drawn[row] = texts[row].in_place_of(token_id)
+                        if texts[row].forbids(drawn[row]) and not by_rules:
+                            again.append(row)
+            rows = sorted(again)
         return drawn
 
     def scores(self, texts: Sequence[WrittenText], hidden: Tensor) -> Tensor:
@@ -170,22 +178,31 @@ class TokenDrawer:
         values: list[float] = self.model.log_probs_after(hidden, ids, linear=self._linear).tolist()
         return values
 
-    def _propose(self, texts: Sequence[WrittenText], hidden: Tensor, *, by_rules: bool) -> list[int]:
-        """Draws an id for each text; unless `by_rules`, those of punctuation are not asked."""
+    def _draws_freely(self, text: WrittenText) -> bool:
+        """Whether every word may come: nothing depends on the text, and it has room for the longest."""
+        if self._adaptive is None and self._captured is None:
+            return False
+        room = text.room_for_word
+        return room is None or room >= self._longest
 
-        def uniforms(rows: list[int]) -> list[float]:
-            return [texts[row].random() for row in rows]
+    def _propose_freely(self, texts: Sequence[WrittenText], hidden: Tensor) -> list[int]:
+        """Draws an id for each text, where every word may come."""
+        if self._adaptive is not None:
+            return self._adaptive.draw(hidden, lambda rows: [texts[row].random() for row in rows])
+        assert self._captured is not None
+        drawn: list[int] = self._captured(hidden, self._numbers(texts))[0].tolist()
+        if min(drawn) < 0:
+            raise NonFiniteError(_DAMAGED.format("scores"))
+        return drawn
 
-        roomy = all(text.room_for_word is None or text.room_for_word >= self._longest for text in texts)
-        if self._adaptive is not None and roomy and not by_rules:
-            return self._adaptive.draw(hidden, uniforms)
-        random = [0.0] * len(texts) if self._greedy else uniforms(list(range(len(texts))))
-        numbers = torch.tensor(random, dtype=torch.float64, device=hidden.device)
-        if self._captured is not None and roomy and not by_rules:
-            drawn: list[int] = self._captured(hidden, numbers)[0].tolist()
-            if min(drawn) < 0:
-                raise NonFiniteError(_DAMAGED.format("scores"))
-            return drawn
+    def _numbers(self, texts: Sequence[WrittenText]) -> Tensor:
+        """A random number of each text's; 0 where none is needed. **Shape:** (texts,), float64."""
+        numbers = [0.0 if self._greedy else text.random() for text in texts]
+        return torch.tensor(numbers, dtype=torch.float64, device=self.model.device)
+
+    def _propose(self, texts: Sequence[WrittenText], hidden: Tensor, by_rules: bool) -> list[int]:
+        """Draws an id for each text from all scores; unless `by_rules`, those of punctuation are not asked."""
+        numbers = self._numbers(texts)
         allowed = self._allowed_scores(texts, hidden)
         logits, ids = self._after_history(texts, allowed)
         for process in () if self._greedy else self._cutoffs:

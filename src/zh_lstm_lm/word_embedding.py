@@ -31,7 +31,9 @@ class WordEmbedding(nn.Embedding):
         self.characters: nn.Parameter | None = None
         if characters:
             spellings, num_characters = _spell(vocabulary)
-            self._spellings = {spellings.device: spellings}  # a copy for each device that ids come from
+            counted = spellings.ne(0).double()
+            shares = counted / counted.sum(dim=1, keepdim=True).clamp(min=1)  # of each character in the mean
+            self._spellings = {(spellings.device, shares.dtype): (spellings, shares)}  # copies for where ids come from
             self.characters = nn.Parameter(torch.empty(1 + num_characters, embedding_dim))  # the first is for none
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -39,11 +41,7 @@ class WordEmbedding(nn.Embedding):
         own = super().forward(ids)
         if self.characters is None:
             return own
-        spelled = self._spelled(ids)
-        counted = spelled.ne(0)
-        shares = counted.to(own.dtype) / counted.sum(dim=1, keepdim=True).clamp(
-            min=1
-        )  # a mean that waits for no device
+        spelled, shares = (table[ids.flatten()] for table in self._spelling_tables(ids.device))  # (ids, longest)
         shared = functional.embedding_bag(
             spelled, self.characters, mode="sum", per_sample_weights=shares, sparse=self.sparse
         )
@@ -54,13 +52,15 @@ class WordEmbedding(nn.Embedding):
         words = torch.unique(ids)
         yield self.weight, words
         if self.characters is not None:
-            yield self.characters, torch.unique(self._spelled(words))
+            yield self.characters, torch.unique(self._spelling_tables(ids.device)[0][words])
 
-    def _spelled(self, ids: Tensor) -> Tensor:
-        """The characters of each token, filled up with 0. **Shape:** any to (number of ids, longest)."""
-        if ids.device not in self._spellings:
-            self._spellings[ids.device] = self._spellings[torch.device("cpu")].to(ids.device)
-        return self._spellings[ids.device][ids.flatten()]
+    def _spelling_tables(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The characters of each token, filled up with 0, and their shares. **Shape:** (vocab_size, longest), twice."""
+        kind = device, self.weight.dtype
+        if kind not in self._spellings:
+            characters, shares = self._spellings[torch.device("cpu"), torch.float64]
+            self._spellings[kind] = characters.to(device), shares.to(device, kind[1])
+        return self._spellings[kind]
 
 
 def _spell(vocabulary: Vocabulary) -> tuple[Tensor, int]:
