@@ -5,6 +5,7 @@
     python benchmarks/reliability.py full-disk --times 500
     python benchmarks/reliability.py damage --times 10000
     python benchmarks/reliability.py determinism --times 20
+    python benchmarks/reliability.py neighbours --times 500
     python benchmarks/reliability.py threads --times 8 --seconds 120
     python benchmarks/reliability.py memory --times 10000
     python benchmarks/reliability.py refusal --times 20
@@ -560,6 +561,45 @@ def determinism(times: int, seed: int) -> None:
     print(f"determinism: {times} runs in one process and 4 in others, each with a hash seed of its own: one outcome")
 
 
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"temperature": 1.0, "top_p": 1.0},
+    {"temperature": 1.3, "top_p": 0.9},
+    {"temperature": 0.9, "top_p": 1.0, "top_k": 9},
+    {"temperature": 0.9, "top_p": 0.9, "top_k": 20},
+    {"temperature": 0.9, "top_p": 1.0, "min_p": 0.02},
+    {"temperature": 0.0},
+    {"repetition_penalty": 1.2, "penalty_window": 16},
+    {"temperature": 1.0, "top_p": 1.0, "typical_p": 0.8},
+]
+
+
+def neighbours(times: int, seed: int) -> None:
+    """Texts that are written side by side, with models and settings of all kinds, against each alone."""
+    chance, texts = random.Random(seed), 0
+    for _ in range(times):
+        sizes = chance.choice([*MODELS, {"output": "adaptive", "cutoffs": (9, 30, 80)}])
+        model = make_model(**{**sizes, "hidden_size": chance.randint(2, 60), "embedding_dim": chance.randint(2, 40)})
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.mul_(3.0)  # so that all words count, as they do in a trained model
+        sampler = Sampler(model, SamplerConfig(seed=chance.randrange(10**6), **chance.choice(SETTINGS)))
+        prompts = ["".join(chance.choices(TEXTS[0], k=chance.randint(0, 9))) for _ in range(chance.randint(1, 24))]
+        limits: dict[str, Any] = {"max_characters": 40} if chance.random() < 0.5 else {"max_new_tokens": 30}
+        side_by_side = sampler.generate_results(prompts, num_samples=chance.randint(1, 3), **limits)
+        samples = len(side_by_side) // len(prompts)
+        for number in chance.sample(range(len(side_by_side)), min(4, len(side_by_side))):
+            [alone] = sampler.generate_results([prompts[number // samples]], first_sample=number % samples, **limits)
+            among, texts = side_by_side[number], texts + 1
+            equal = map(torch.equal, alone.state.lstm_state, among.state.lstm_state)
+            told = f"{prompts[number // samples]!r} with {sampler.config} and {model.config}"
+            assert (alone.text, alone.log_probs) == (among.text, among.log_probs), told
+            assert all(equal), told
+    print(
+        f"neighbours: {texts:,} texts of {times:,} batches equal to those alone, to the last bit of scores and states"
+    )
+
+
 def resident_memory() -> float:
     """What this process holds in memory now, in MB."""
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
@@ -649,6 +689,7 @@ KINDS_OF_CHECK: dict[str, Callable[[int, int], None]] = {
     "full-disk": full_disk,
     "damage": damage,
     "determinism": determinism,
+    "neighbours": neighbours,
     "memory": memory,
     "refusal": refusal,
 }

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zh_lstm_lm import logits_processors
+from zh_lstm_lm import NonFiniteError, logits_processors
 from zh_lstm_lm.adaptive_sampling import AdaptiveSampler, draw_from
 from zh_lstm_lm.output_layers import AdaptiveSoftmax
 
@@ -126,3 +126,37 @@ def test_draw_from_inverts_the_distribution_function() -> None:
     uniform = torch.tensor([0.0, 0.1999, 0.2001, 0.6999, 0.9999], dtype=torch.float64)
 
     assert draw_from(scores, uniform).tolist() == [0, 0, 2, 2, 3]
+
+
+@pytest.mark.parametrize("top", [{"top_k": 1}, {"top_k": 3}, {"top_p": 0.02}])
+@pytest.mark.parametrize("temperature", [1.0, 1.5])
+def test_a_flat_distribution_with_few_tokens_left_is_drawn_at_once(
+    layer: AdaptiveSoftmax, temperature: float, top: dict[str, float]
+) -> None:
+    """Nearly all draws are rejected there; each row takes a number for each, and not hundreds."""
+    for weight in layer.parameters():
+        weight.data.mul_(0.05)
+    sampler = AdaptiveSampler(layer, torch.ones(SIZE, dtype=torch.bool), temperature=temperature, **top)  # type: ignore[arg-type]
+    numbers, asked = random.Random(0), [0] * 500
+
+    def uniforms(rows: list[int]) -> list[float]:
+        for row in rows:
+            asked[row] += 1
+        return [numbers.random() for _ in rows]
+
+    with torch.inference_mode():
+        hidden = torch.randn(1, HIDDEN, generator=torch.Generator().manual_seed(0)).expand(500, HIDDEN)
+        drawn = sampler.draw(hidden, uniforms)
+        scores = logits_processors.temperature(temperature)(torch.zeros(1, 1), layer.scores(hidden[:1]))
+        [process] = [getattr(logits_processors, name)(value) for name, value in top.items()]
+        left = process(torch.zeros(1, 1), scores)[0].isfinite()
+    assert max(asked) < 20
+    assert set(drawn) == set(left.nonzero().squeeze(1).tolist())
+
+
+def test_scores_that_are_not_numbers_end_the_draw(layer: AdaptiveSoftmax) -> None:
+    sampler = AdaptiveSampler(layer, torch.ones(SIZE, dtype=torch.bool), temperature=0.8, top_p=0.9)
+    _, tail = list(layer.clusters())[1]
+    tail.bias.data[3] = math.nan
+    with torch.inference_mode(), pytest.raises(NonFiniteError, match="not numbers"):
+        sampler.draw(torch.zeros(40, HIDDEN), lambda rows: [(row + 0.5) / 40 for row in rows])

@@ -41,7 +41,7 @@ LAYERS = [  # a module imports only from rows below its own
     {"model_sizes"},
     {"memory", "model_folder", "sizing"},
     {"output_layers", "recurrent", "regularization", "word_embedding", "tensor_files"},
-    {"batches", "captured_function", "devices", "rare_characters", "rowwise"},
+    {"batches", "captured_function", "devices", "inside_question", "rare_characters", "rowwise"},
     {"memorization"},
     {"vocabulary"},
     {"coverage", "spelling_table", "vocabulary_choice"},

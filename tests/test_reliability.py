@@ -29,6 +29,7 @@ from zh_lstm_lm import (
     evaluate,
     score,
 )
+from zh_lstm_lm.rowwise import RowwiseLinear
 
 AtEachWord = Callable[[Callable[[], object]], AbstractContextManager[None]]
 
@@ -63,6 +64,14 @@ def script(name: str) -> ModuleType:
 def test_promise_is_kept(what: str, times: int, capsys: pytest.CaptureFixture[str]) -> None:
     getattr(script("reliability"), what)(times, 1)
     assert capsys.readouterr().out
+
+
+@pytest.mark.skipif(
+    RowwiseLinear().packed(lambda weight: weight, torch.ones(2, 2)) is None,
+    reason="this processor has no layer of float16 weights (FBGEMM, x86-64); texts are the same up to rounding",
+)
+def test_texts_do_not_depend_on_their_neighbours() -> None:
+    script("reliability").neighbours(12, 1)
 
 
 def test_threads_share_a_model() -> None:

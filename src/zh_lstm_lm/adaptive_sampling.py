@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from zh_lstm_lm.errors import NonFiniteError
+from zh_lstm_lm.inside_question import InsideQuestion
 from zh_lstm_lm.output_layers import AdaptiveSoftmax, Linear
 from zh_lstm_lm.rowwise import row_sums
 
@@ -24,6 +26,7 @@ __all__ = ["AdaptiveSampler", "draw_from"]
 Uniforms = Callable[[list[int]], list[float]]
 """Gives each of the rows that it is asked for its next random number in [0, 1)."""
 
+_ATTEMPTS = 16  # which are rarely all rejected; where they are, few tokens hold little of the probability
 _LARGEST_EXPONENT = 1e30  # of temperatures next to 0, whose smallest weights are 0 in float32
 
 
@@ -48,47 +51,6 @@ class _Rows:
     shares: dict[tuple[int, int], Tensor] = field(default_factory=dict)
 
 
-@dataclass
-class _Question:
-    """Whether what weighs more than a row's token comes to less than a limit: top-k's number, or top-p's share of all.
-
-    Attributes:
-        above_head: What of the head weighs more.
-        head: The weight of the head; 0 for top-k.
-        above_most: Upper bounds of what in each tail weighs more.
-        above_least: Lower bounds of it.
-        upper: Upper bounds of each tail's weight.
-        lower: Lower bounds of it.
-        computed: What weighs more, and the weight, of tails that were computed, asked for or not.
-        inside: The answer.
-    """
-
-    above_head: float
-    head: float
-    above_most: list[float]
-    above_least: list[float]
-    upper: list[float]
-    lower: list[float]
-    computed: dict[int, tuple[float, float]] = field(default_factory=dict)
-    inside: bool = False
-
-    def open_tail(self, top_k: int, top_p: float) -> int | None:
-        """The tail that has to be computed next, which leaves most open; None when there is an answer."""
-        while True:
-            low: float = top_k or top_p * (self.head + sum(self.lower))
-            high: float = top_k or top_p * (self.head + sum(self.upper))
-            self.inside = self.above_head + sum(self.above_most) < low
-            if self.inside or self.above_head + sum(self.above_least) >= high:
-                return None
-            bounds = zip(self.above_most, self.above_least, self.upper, self.lower, strict=True)
-            gaps = [most - least + (0.0 if top_k else upper - lower) for most, least, upper, lower in bounds]
-            tail = gaps.index(max(gaps))
-            if tail not in self.computed:
-                return tail
-            self.above_most[tail] = self.above_least[tail] = self.computed[tail][0]
-            self.upper[tail] = self.lower[tail] = self.computed[tail][1]
-
-
 class AdaptiveSampler:
     r"""Draws one token a row.
 
@@ -96,7 +58,8 @@ class AdaptiveSampler:
     weighs between :math:`m^a \min(1, n^{1-a})` and :math:`m^a \max(1, n^{1-a})`, by the inequality of the power means,
     and none of its tokens more than :math:`m^a`. A token is drawn among the frequent ones and the clusters' upper
     bounds; if it falls on a cluster, that is computed, and the part of the bound that it does not fill is drawn again
-    (rejection). So is a token outside of the top-k or the top-p.
+    (rejection). So is a token outside of the top-k or the top-p. What is rejected too often is drawn among all tokens,
+    and so it is under top-k and top-p together.
 
     Args:
         layer: The output layer.
@@ -146,10 +109,9 @@ class AdaptiveSampler:
         known = self._bounds(hidden)
         exact = self._exponent == 1.0 and not self._min_p  # so are the bounds of tails of which all is allowed
         cut_off = bool(self._top_k) or self._top_p < 1.0
-        settle = self._inside_both if self._top_k and self._top_p < 1.0 else self._inside
         result = [0] * len(hidden)
         rows = list(range(len(hidden)))  # that have no token yet
-        while rows:
+        for _ in range(0 if self._top_k and self._top_p < 1.0 else _ATTEMPTS):
             weights = known.upper[_places(rows, len(hidden))]
             sums = weights.cumsum(dim=-1)
             random = torch.tensor(uniforms(rows), dtype=sums.dtype, device=sums.device)
@@ -179,13 +141,17 @@ class AdaptiveSampler:
                     kept[order] = place_within < shares.shape[1]
             orders = [order for order in range(len(rows)) if kept[order]]
             if drawn is not None and orders:
-                inside = settle(known, [rows[order] for order in orders], drawn[_places(orders, len(rows))])
+                inside = self._inside(known, [rows[order] for order in orders], drawn[_places(orders, len(rows))])
                 for order, now in zip(orders, inside, strict=True):
                     kept[order] = now
             for order, row in enumerate(rows):
                 if kept[order]:
                     result[row] = tokens[order]
             rows = [row for order, row in enumerate(rows) if not kept[order]]
+            if not rows:
+                return result
+        for row, token in zip(rows, self._draw_from_all(known, rows, uniforms(rows)), strict=True):
+            result[row] = token
         return result
 
     def _bounds(self, hidden: Tensor) -> _Rows:
@@ -278,7 +244,7 @@ class AdaptiveSampler:
             upper,
             lower,
         ]
-        questions = [_Question(*each) for each in zip(*(tensor.tolist() for tensor in given), strict=True)]
+        questions = [InsideQuestion(*each) for each in zip(*(tensor.tolist() for tensor in given), strict=True)]
         open_ = list(range(len(rows)))
         while True:
             asked = [(order, questions[order].open_tail(self._top_k, self._top_p)) for order in open_]
@@ -297,14 +263,28 @@ class AdaptiveSampler:
         known.lower[here] = lower.new_tensor([question.lower for question in questions])
         return [question.inside for question in questions]
 
-    def _inside_both(self, known: _Rows, rows: Sequence[int], weight: Tensor) -> list[bool]:
-        """As `_inside`, for the top-p of what top-k leaves, by the weights of all tokens."""
+    def _draw_from_all(self, known: _Rows, rows: Sequence[int], uniforms: Sequence[float]) -> list[int]:
+        """Draws from the weights of all tokens. One number a row.
+
+        Raises:
+            NonFiniteError: The weights are not numbers.
+        """
+        head = known.upper[_places(rows, len(known.hidden)), : self._layer.head_size]
         tails = [self._shares(known, number, rows) for number in range(len(self._starts))]
-        weights = torch.cat([known.upper[_places(rows, len(known.hidden)), : self._layer.head_size], *tails], dim=-1)
-        above = weights > weight[:, None]
-        total = weights.topk(min(self._top_k, weights.shape[1]), dim=-1).values.sum(dim=-1)
-        inside = (above.sum(dim=-1) < self._top_k) & (row_sums(weights * above) < self._top_p * total)
-        return [bool(each) for each in inside.tolist()]
+        weights = torch.cat([head, *tails], dim=-1)  # (rows, vocab_size)
+        if self._top_k:
+            weights = weights * (weights >= weights.topk(min(self._top_k, weights.shape[1])).values[:, -1:])
+        if self._top_p < 1.0:
+            falling = weights.sort(dim=-1, descending=True).values
+            sums = falling.cumsum(dim=-1)
+            inside = (sums < self._top_p * sums[:, -1:]).sum(dim=-1, keepdim=True).clamp(max=sums.shape[1] - 1)
+            weights = weights * (weights >= falling.gather(1, inside))
+        sums = weights.double().cumsum(dim=-1)
+        if sums[:, -1].isnan().any():
+            raise NonFiniteError("the scores are not numbers (NaN); the model is damaged: load or train it anew")
+        points = sums.new_tensor(uniforms) * sums[:, -1]
+        drawn: list[int] = torch.searchsorted(sums, points[:, None], right=True).squeeze(1).tolist()
+        return drawn
 
 
 def _places(rows: Sequence[int], whole: int) -> slice | Tensor:
