@@ -40,6 +40,7 @@ from torch import Tensor
 from zh_lstm_lm import (
     Callback,
     CheckpointError,
+    Ensemble,
     LSTMLanguageModel,
     ModelConfig,
     Sampler,
@@ -578,11 +579,16 @@ def neighbours(times: int, seed: int) -> None:
     """Texts that are written side by side, with models and settings of all kinds, against each alone."""
     chance, texts = random.Random(seed), 0
     for _ in range(times):
-        sizes = chance.choice([*MODELS, {"output": "adaptive", "cutoffs": (9, 30, 80)}])
-        model = make_model(**{**sizes, "hidden_size": chance.randint(2, 60), "embedding_dim": chance.randint(2, 40)})
-        with torch.no_grad():
-            for weight in model.parameters():
-                weight.mul_(3.0)  # so that all words count, as they do in a trained model
+        torch.set_num_threads(chance.choice([1, 2]))
+        models = []
+        for _ in range(chance.choice([1, 1, 1, 2, 6])):
+            sizes = chance.choice([*MODELS, {"output": "adaptive", "cutoffs": (9, 30, 80)}])
+            hidden_size = chance.choice([chance.randint(2, 60), chance.randint(60, 700)])
+            models.append(make_model(**{**sizes, "hidden_size": hidden_size, "embedding_dim": chance.randint(2, 40)}))
+            with torch.no_grad():
+                for weight in models[-1].parameters():
+                    weight.mul_(3.0)  # so that all words count, as they do in a trained model
+        model = models[0] if len(models) == 1 else Ensemble(models)
         sampler = Sampler(model, SamplerConfig(seed=chance.randrange(10**6), **chance.choice(SETTINGS)))
         prompts = ["".join(chance.choices(TEXTS[0], k=chance.randint(0, 9))) for _ in range(chance.randint(1, 24))]
         limits: dict[str, Any] = {"max_characters": 40} if chance.random() < 0.5 else {"max_new_tokens": 30}
@@ -592,7 +598,7 @@ def neighbours(times: int, seed: int) -> None:
             [alone] = sampler.generate_results([prompts[number // samples]], first_sample=number % samples, **limits)
             among, texts = side_by_side[number], texts + 1
             equal = map(torch.equal, alone.state.lstm_state, among.state.lstm_state)
-            told = f"{prompts[number // samples]!r} with {sampler.config} and {model.config}"
+            told = f"{prompts[number // samples]!r} with {sampler.config} and {[each.config for each in models]}"
             assert (alone.text, alone.log_probs) == (among.text, among.log_probs), told
             assert all(equal), told
     print(

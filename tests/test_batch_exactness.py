@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 def make(vocabulary: Vocabulary, kind: str) -> LSTMLanguageModel:
     """A model whose clusters all count: its weights are large, as those of a trained one are."""
     if kind == "ensemble":
-        return Ensemble([make(vocabulary, "adaptive"), make(vocabulary, "full")])
+        return Ensemble([make(vocabulary, kind) for kind in ["adaptive", "full", "tied", "full", "adaptive"]])
     sizes: dict[str, Any] = {"output": "full", "hidden_size": 16}
     if kind == "adaptive":
         sizes = {"output": "adaptive", "cutoffs": (8, 20, 45), "hidden_size": 13}
@@ -91,3 +91,25 @@ def test_a_text_at_its_limit_leaves_the_others_alone(options: dict[str, Any]) ->
         [alone] = sampler.generate_results([prompts[number // 3]], first_sample=number % 3, max_characters=60)
         assert_equal(alone, result)
     assert {len(result.text) for result in together} == {60}
+
+
+def test_a_step_that_is_parted_among_threads_has_the_same_bits(vocabulary: Vocabulary) -> None:
+    """PyTorch parts what has over 32,768 values wherever it comes, in the middle of a row or of a vector."""
+    model = LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=5, hidden_size=650, output="full")).eval()
+    sampler, before = Sampler(model), torch.get_num_threads()
+    torch.set_num_threads(2)
+    together = sampler.generate_results(["雪"], num_samples=23, max_new_tokens=6)
+    torch.set_num_threads(1)
+    for number, result in enumerate(together):
+        [alone] = sampler.generate_results(["雪"], first_sample=number, max_new_tokens=6)
+        assert_equal(alone, result)
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("models", [5, 8])
+def test_many_models_have_the_same_mean_for_a_text_among_many(vocabulary: Vocabulary, models: int) -> None:
+    sampler = Sampler(Ensemble([make(vocabulary, "full") for _ in range(models)]), SamplerConfig(balanced_pairs=False))
+    together = sampler.generate_results(PROMPTS, num_samples=11, max_new_tokens=5)
+    for number in range(0, len(together), 3):
+        [alone] = sampler.generate_results([PROMPTS[number // 11]], first_sample=number % 11, max_new_tokens=5)
+        assert_equal(alone, together[number])

@@ -100,7 +100,7 @@ def test_captured_steps_write_what_the_plain_loop_writes(
         with monkeypatch.context() as patch:
             patch.setattr(LSTMLanguageModel, "device", torch.device("cuda"))
             captured._drawer.steps = SingleSteps(model, RowwiseLinear(), captured_steps(model))
-        captured._drawer._captured = CapturedFunction(captured._drawer._draw_freely, list(model.parameters()))
+        captured._drawer._captured = CapturedFunction(captured._drawer._draw_captured, list(model.parameters()))
         captured._drawer._adaptive = None
         told = captured.generate_batch(prompts, num_samples=2, max_new_tokens=40, max_characters=100)
     assert told == plain.generate_batch(prompts, num_samples=2, max_new_tokens=40, max_characters=100)

@@ -68,16 +68,37 @@ def test_products_are_as_exact_as_those_of_float32(rows: int, scale: float) -> N
     assert ((usual - exact).abs() / size).max() < 5e-7
 
 
-def test_changed_weights_are_seen() -> None:
+def test_changed_weights_are_seen_after_a_refresh() -> None:
     linear, hidden = RowwiseLinear(), torch.ones(1, 3)
     weight = torch.nn.Parameter(torch.ones(2, 3))
     with torch.no_grad():
         assert linear(hidden, weight).tolist() == [[3.0, 3.0]]
-        weight.mul_(2)
-        assert linear(hidden, weight).tolist() == [[6.0, 6.0]]
-        weight.data = torch.zeros(2, 3)
-        assert linear(hidden, weight).tolist() == [[0.0, 0.0]]
-    assert linear(hidden, torch.full((2, 3), 4.0)).tolist() == [[12.0, 12.0]]
+        for change in (
+            lambda: weight.mul_(2),
+            lambda: weight.data.add_(1),  # which PyTorch does not count
+            lambda: setattr(weight, "data", torch.full((2, 3), 5.0)),
+        ):
+            change()
+            linear.refresh()
+            assert linear(hidden, weight).tolist() == (hidden @ weight.T).tolist()
+    with torch.inference_mode():
+        made_here = torch.ones(2, 3)
+        assert linear(hidden, made_here).tolist() == [[3.0, 3.0]]
+        made_here += 1
+        linear.refresh()
+        assert linear(hidden, made_here).tolist() == [[6.0, 6.0]]
+
+
+@packed
+def test_weights_that_are_gone_are_forgotten() -> None:
+    linear, hidden = RowwiseLinear(), torch.ones(1, 3)
+    with torch.inference_mode():
+        for number in range(50):  # one may lie where another was
+            assert linear(hidden, torch.full((2, 3), float(number))).tolist() == [[3.0 * number] * 2]
+    linear.refresh()
+    assert not linear._known
+    linear(hidden.half(), torch.ones(2, 3).half())
+    assert not linear._known
 
 
 def test_what_cannot_be_packed_is_multiplied_all_the_same() -> None:
@@ -94,6 +115,13 @@ def test_what_cannot_be_packed_is_multiplied_all_the_same() -> None:
 def test_weights_of_inference_mode_are_packed() -> None:
     with torch.inference_mode():
         assert RowwiseLinear()(torch.ones(1, 3), torch.ones(2, 3)).tolist() == [[3.0, 3.0]]
+
+
+def test_sums_of_no_row_and_of_more_dimensions() -> None:
+    assert row_sums(torch.ones(0, 5)).shape == (0,)
+    assert row_sums(torch.ones(2, 3, 5)).tolist() == [[5.0] * 3] * 2
+    assert float(row_sums(torch.ones(5))) == 5.0
+    assert row_sums(torch.ones(1, 1, 5)).tolist() == [[5.0]]
 
 
 @pytest.mark.parametrize("size", [10, 40_000, 100_000])

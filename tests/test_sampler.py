@@ -798,3 +798,24 @@ def test_a_batch_with_other_options_gives_what_each_gets_alone(
 def test_options_out_of_range_are_refused_by_name(name: str, bad: Any) -> None:
     with pytest.raises(ConfigError, match=name):
         free(**{name: bad})
+
+
+@pytest.mark.parametrize("output", ["full", "adaptive"])
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
+def test_models_of_other_types_write_too(words: Vocabulary, output: str, kind: torch.dtype) -> None:
+    model = LSTMLanguageModel(words, ModelConfig(embedding_dim=12, hidden_size=16, output=output)).to(kind).eval()
+    for config in (SamplerConfig(), SamplerConfig(temperature=1.0, top_p=1.0), SamplerConfig(repetition_penalty=1.1)):
+        assert Sampler(model, config).generate("展昭", max_characters=30).startswith("展昭")
+
+
+@pytest.mark.parametrize("output", ["full", "adaptive"])
+def test_text_is_that_of_the_weights_of_now(words: Vocabulary, output: str) -> None:
+    model, other = (
+        LSTMLanguageModel(words, ModelConfig(embedding_dim=12, hidden_size=16, output=output, seed=seed)).eval()
+        for seed in (1, 2)
+    )
+    sampler, expected = Sampler(model), Sampler(other).generate("展昭", max_new_tokens=30)
+    assert sampler.generate("展昭", max_new_tokens=30) != expected
+    for weight, new in zip(model.parameters(), other.parameters(), strict=True):
+        weight.data.copy_(new)  # which PyTorch does not count as a change
+    assert sampler.generate("展昭", max_new_tokens=30) == expected

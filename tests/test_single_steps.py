@@ -1,9 +1,12 @@
 """Steps of one token, against the model reading the same tokens at once."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from zh_lstm_lm import Ensemble, LSTMLanguageModel, ModelConfig, Vocabulary
+from zh_lstm_lm.recurrent import LSTMState
 from zh_lstm_lm.rowwise import RowwiseLinear
 from zh_lstm_lm.single_steps import SingleSteps
 
@@ -24,7 +27,23 @@ def test_steps_are_what_the_model_reads(vocabulary: Vocabulary, num_layers: int,
     torch.testing.assert_close(state, (h, c), atol=1e-12, rtol=0)
 
 
+class Attentive(LSTMLanguageModel):
+    """Reads in a way of its own."""
+
+    def hidden_states(self, *given: Any, **options: Any) -> tuple[torch.Tensor, LSTMState]:
+        hidden, state = super().hidden_states(*given, **options)
+        return hidden + 1.0, state
+
+
 def test_a_model_that_reads_in_its_own_way_is_asked(vocabulary: Vocabulary) -> None:
+    model, ids = Attentive(vocabulary, ModelConfig(embedding_dim=4, hidden_size=6)), torch.tensor([[5], [9]])
+    with torch.inference_mode():
+        expected, _ = model.hidden_states(ids, model.init_state(2))
+        hidden, _ = SingleSteps(model, RowwiseLinear())(ids[:, 0], model.init_state(2))
+    assert torch.equal(hidden, expected[:, 0])
+
+
+def test_the_models_of_an_ensemble_are_read_one_by_one(vocabulary: Vocabulary) -> None:
     models = [LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=4, hidden_size=6, seed=seed)) for seed in (1, 2)]
     both, ids = Ensemble(models), torch.tensor([[5], [9]])
     with torch.inference_mode():

@@ -4,7 +4,7 @@ The head gives the probability of every frequent token and of every cluster of r
 frequent token needs no more, unless a cut-off asks how the probability is shared out inside the clusters. Where that
 question has the same answer for every possible share, they are not computed; otherwise they are computed one by one,
 the one that leaves most open first, until it has one. All is exact: the tokens follow the very distribution that the
-processors give over the full scores.
+processors give over the full scores (but that all tokens stay that are exactly as likely as the last of the top-p).
 """
 
 import itertools
@@ -112,7 +112,7 @@ class AdaptiveSampler:
         result = [0] * len(hidden)
         rows = list(range(len(hidden)))  # that have no token yet
         for _ in range(0 if self._top_k and self._top_p < 1.0 else _ATTEMPTS):
-            weights = known.upper[_places(rows, len(hidden))]
+            weights = known.upper[_places(rows, hidden)]
             sums = weights.cumsum(dim=-1)
             random = torch.tensor(uniforms(rows), dtype=sums.dtype, device=sums.device)
             points = (random * sums[:, -1])[:, None]
@@ -128,9 +128,9 @@ class AdaptiveSampler:
                 among = [rows[order] for order in orders]
                 shares = self._shares(known, number, among, keep=cut_off)
                 inner = shares.cumsum(dim=-1)  # (orders, size of the tail)
-                these = _places(orders, len(rows))
+                these = _places(orders, sums)
                 if not exact or self._allowed[number] is not None:
-                    here = _places(among, len(hidden))
+                    here = _places(among, hidden)
                     known.upper[here, head_size + number] = known.lower[here, number] = inner[:, -1]
                 rest = points[these] - sums[these, head_size + number - 1, None]
                 within = torch.searchsorted(inner, rest, right=True)
@@ -141,7 +141,7 @@ class AdaptiveSampler:
                     kept[order] = place_within < shares.shape[1]
             orders = [order for order in range(len(rows)) if kept[order]]
             if drawn is not None and orders:
-                inside = self._inside(known, [rows[order] for order in orders], drawn[_places(orders, len(rows))])
+                inside = self._inside(known, [rows[order] for order in orders], drawn[_places(orders, drawn)])
                 for order, now in zip(orders, inside, strict=True):
                     kept[order] = now
             for order, row in enumerate(rows):
@@ -157,7 +157,9 @@ class AdaptiveSampler:
     def _bounds(self, hidden: Tensor) -> _Rows:
         """What the head alone tells."""
         head_size, head = self._layer.head_size, self._layer.head
-        scores = self._linear(hidden, head.weight, head.bias + self._forbidden)  # (rows, head_size + tails)
+        scores = self._linear(
+            hidden, head.weight, head.bias + self._forbidden.to(head.bias.dtype)
+        )  # (rows, head_size + tails)
         if self._exponent == 1.0:
             upper = scores.softmax(dim=-1)
         else:
@@ -174,7 +176,7 @@ class AdaptiveSampler:
         """The weights of a tail's tokens; 0 where forbidden, or too little. **Shape:** (rows, size of the tail)."""
         new = [row for row in rows if (row, number) not in known.shares] if known.shares else rows
         if new:
-            here = _places(new, len(known.hidden))
+            here = _places(new, known.hidden)
             shares = self._new_shares(known.hidden[here], number, known.powers[here])
             if known.least is not None:
                 shares.masked_fill_(shares < known.least[here, None], 0.0)
@@ -231,16 +233,15 @@ class AdaptiveSampler:
             rows: Those that are asked about.
             weight: The weight of each one's token. **Shape:** (rows,).
         """
-        here, head_size, by_count = _places(rows, len(known.hidden)), self._layer.head_size, bool(self._top_k)
+        here, head_size, by_count = _places(rows, known.hidden), self._layer.head_size, bool(self._top_k)
         upper, lower = known.upper[here, head_size:], known.lower[here]
         head = known.upper[here, :head_size]
         above = head > weight[:, None]
         above_most = (known.powers[here] > weight[:, None]) * (self._sizes if by_count else upper)
         given = [
-            (above if by_count else head * above).sum(dim=-1),
-            torch.zeros_like(weight) if by_count else head.sum(dim=-1),
+            above.sum(dim=-1) if by_count else row_sums(head * above),
+            torch.zeros_like(weight) if by_count else row_sums(head),
             above_most,
-            torch.zeros_like(upper),
             upper,
             lower,
         ]
@@ -255,7 +256,7 @@ class AdaptiveSampler:
             number = max(wanted, key=lambda tail: wanted[tail])
             orders = [order for order in open_ if number not in questions[order].computed]
             shares = self._shares(known, number, [rows[order] for order in orders])
-            over = shares > weight[_places(orders, len(rows)), None]
+            over = shares > weight[_places(orders, weight), None]
             counted = (over.sum(dim=-1) if by_count else row_sums(shares * over)).tolist()
             for order, of_above, of_all in zip(orders, counted, row_sums(shares).tolist(), strict=True):
                 questions[order].computed[number] = of_above, of_all
@@ -269,7 +270,7 @@ class AdaptiveSampler:
         Raises:
             NonFiniteError: The weights are not numbers.
         """
-        head = known.upper[_places(rows, len(known.hidden)), : self._layer.head_size]
+        head = known.upper[_places(rows, known.hidden), : self._layer.head_size]
         tails = [self._shares(known, number, rows) for number in range(len(self._starts))]
         weights = torch.cat([head, *tails], dim=-1)  # (rows, vocab_size)
         if self._top_k:
@@ -287,9 +288,9 @@ class AdaptiveSampler:
         return drawn
 
 
-def _places(rows: Sequence[int], whole: int) -> slice | Tensor:
-    """An index for some of so many rows, which rise."""
-    return slice(None) if len(rows) == whole else torch.tensor(rows)
+def _places(rows: Sequence[int], tensor: Tensor) -> slice | Tensor:
+    """An index for some rows of a tensor, which rise."""
+    return slice(None) if len(rows) == len(tensor) else torch.tensor(rows, device=tensor.device)
 
 
 def draw_from(scores: Tensor, uniform: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Several models as one: the mean of their probabilities."""
 
+import functools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
@@ -138,7 +139,11 @@ class _MeanOfProbabilities(OutputLayer):
 
     @staticmethod
     def _mean(log_probs: Sequence[Tensor]) -> Tensor:
-        return torch.stack(list(log_probs)).logsumexp(dim=0) - math.log(len(log_probs))
+        highest = torch.stack(list(log_probs)).amax(dim=0)
+        highest = highest.masked_fill(highest == -math.inf, 0.0)
+        # one after another, since PyTorch's sum over a first dimension has an order that depends on the others
+        total = functools.reduce(torch.add, [(each - highest).exp() for each in log_probs])
+        return total.log() + highest - math.log(len(log_probs))
 
 
 def joined(states: Sequence[LSTMState]) -> LSTMState:

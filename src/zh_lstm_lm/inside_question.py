@@ -13,9 +13,9 @@ class InsideQuestion:
         above_head: What of the head weighs more.
         head: The weight of the head; 0 for top-k.
         above_most: Upper bounds of what in each tail weighs more.
-        above_least: Lower bounds of it.
         upper: Upper bounds of each tail's weight.
         lower: Lower bounds of it.
+        above_least: Lower bounds of what in each tail weighs more.
         computed: What weighs more, and the weight, of tails that were computed, asked for or not.
         inside: The answer.
     """
@@ -23,11 +23,14 @@ class InsideQuestion:
     above_head: float
     head: float
     above_most: list[float]
-    above_least: list[float]
     upper: list[float]
     lower: list[float]
+    above_least: list[float] = field(init=False)
     computed: dict[int, tuple[float, float]] = field(default_factory=dict)
     inside: bool = False
+
+    def __post_init__(self) -> None:
+        self.above_least = [0.0] * len(self.upper)
 
     def open_tail(self, top_k: int, top_p: float) -> int | None:
         """The tail that has to be computed next, which leaves most open; None when there is an answer."""

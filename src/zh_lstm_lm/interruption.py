@@ -9,7 +9,7 @@ from types import FrameType
 __all__ = ["Interruption", "catch_interruption", "check_interruption"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_blocks: list["Interruption"] = []  # that are open, the innermost last; the main thread's
+_blocks: list["Interruption"] = []  # the main thread's, while it is open
 
 
 class Interruption:
@@ -49,17 +49,17 @@ def catch_interruption() -> Iterator[Interruption]:
     interruption = Interruption()
     before = {signum: signal.getsignal(signum) for signum in _SIGNALS}
     caught = [signum for signum in _SIGNALS if before[signum] not in (signal.SIG_IGN, None)]
-    for signum in caught:
-        signal.signal(signum, interruption)
-    _blocks.append(interruption)
     abandoned = False
     try:
+        _blocks.append(interruption)
+        for signum in caught:
+            signal.signal(signum, interruption)
         yield interruption
     except KeyboardInterrupt:
         abandoned = interruption.signum == signal.SIGTERM
         raise
     finally:
-        _blocks.remove(interruption)
+        _blocks.clear()
         for signum in caught:
             signal.signal(signum, before[signum])
         if abandoned:
@@ -71,15 +71,11 @@ def check_interruption() -> None:
 
     Work that has nothing to save itself calls this between two steps, so that what is around it can save at once.
     """
-    if _blocks and _blocks[-1].requested and threading.current_thread() is threading.main_thread():
+    around = _block_around()
+    if around is not None and around.requested:
         raise KeyboardInterrupt
 
 
 def _block_around() -> Interruption | None:
     """The flag of a block around the caller; there is none in other threads than the main one."""
-    if threading.current_thread() is threading.main_thread():
-        for signum in _SIGNALS:
-            handler = signal.getsignal(signum)
-            if isinstance(handler, Interruption):
-                return handler
-    return None
+    return _blocks[0] if _blocks and threading.current_thread() is threading.main_thread() else None

@@ -12,6 +12,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from zh_lstm_lm.rowwise import row_sums
+
 __all__ = [
     "LogitsProcessor",
     "banned_words",
@@ -269,8 +271,7 @@ def _counts(ids: Tensor, logits: Tensor, window: int | None) -> Tensor:
 
 def _entropy(log_probs: Tensor) -> Tensor:
     """In nats; a token of probability 0 has no part in it. **Shape:** (..., vocab_size) to (..., 1)."""
-    terms = log_probs.exp() * log_probs.clamp(min=-1e30)
-    return -terms.cumsum(dim=-1)[..., -1:]  # a sum parts a single long row among the threads
+    return -row_sums(log_probs.exp() * log_probs.clamp(min=-1e30))[..., None]
 
 
 def _cut(logits: Tensor, log_probs: Tensor, threshold: float | Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Arithmetic whose result for a row depends on that row alone, to the last bit."""
 
 import math
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["PackedWeight", "RowwiseLinear", "marks_of", "row_sums"]
+__all__ = ["PackedWeight", "RowwiseLinear", "row_sums"]
 
 _LARGEST = 15  # the power of two that packed weights stay under; float16 ends at the sixteenth
 _MOST_SCALING = 100  # and the one that they are multiplied by at most, as all may be next to 0
+_LOOKED_AT = 500  # values of a weight that tell whether it has changed
 
 
 class PackedWeight:
@@ -42,8 +44,8 @@ class PackedWeight:
 
 @dataclass(frozen=True)
 class _Known:
-    sources: tuple[Tensor, ...]
-    marks: list[tuple[int, int]]
+    sources: Sequence["weakref.ref[Tensor]"]
+    marks: Sequence[tuple[int, ...]]
     packed: PackedWeight | None
 
 
@@ -51,13 +53,13 @@ class RowwiseLinear:
     """`torch.nn.functional.linear` for generation: without gradients, and no row minds how many others there are.
 
     PyTorch's matrix products take one routine for a single row, another for several, and these round differently. Its
-    layer of float16 weights (FBGEMM's, on x86-64) adds up every row's products in one order, for any number of rows and
-    threads, and takes less time for few rows. To lose nothing of float32, a weight is the sum of two such numbers, its
-    value in float16 and what that leaves; at most 2**-22 of it is lost, or 2**-39 of the largest one. So each input
-    counts twice.
+    layer of float16 weights (FBGEMM's, on x86-64 with AVX2) adds up every row's products in one order, for any number
+    of rows and threads, and takes less time for few rows. To be as exact as float32, a weight is the sum of two such
+    numbers, its value in float16 and what that leaves; at most 2**-22 of it is lost, or 2**-39 of the largest one. So
+    each input counts twice, with the small part first.
 
-    Weights are packed when they are first seen, and anew when they have changed. Where they cannot be (on other
-    processors or devices, for other types), it is PyTorch's own function.
+    Weights are packed when they are first seen. Where they cannot be (on other processors or devices, for other types),
+    it is PyTorch's own function.
     """
 
     def __init__(self) -> None:
@@ -76,41 +78,63 @@ class RowwiseLinear:
                 one for the same weights.
             *sources: The weights.
         """
-        key, marks = tuple(map(id, sources)), marks_of(*sources)
+        if sources[0].dtype != torch.float32 or sources[0].device.type != "cpu":
+            return None
+        key = tuple(map(id, sources))
         known = self._known.get(key)
-        if known is None or known.marks != marks:
-            self._known[key] = known = _Known(sources, marks, _pack(arrange(*sources)))
+        if known is None or known.sources[0]() is not sources[0]:
+            packed = _pack(arrange(*sources))
+            known = _Known([weakref.ref(source) for source in sources], _marks(sources), packed)
+            self._known[key] = known
         return known.packed
+
+    def refresh(self) -> None:
+        """Forgets weights that have changed, or are gone."""
+        for key, known in list(self._known.items()):
+            sources = [source() for source in known.sources]
+            alive = [source for source in sources if source is not None]
+            if len(alive) < len(sources) or _marks(alive) != known.marks:
+                self._known.pop(key, None)
 
 
 def row_sums(values: Tensor) -> Tensor:
-    """The sum of each row; PyTorch's own parts a single long one among the threads. **Shape:** (rows, n) to (rows,)."""
-    return values.sum(dim=-1) if len(values) > 1 else values.expand(2, -1).sum(dim=-1)[:1]
-
-
-def marks_of(*weights: Tensor) -> list[tuple[int, int]]:
-    """What differs where weights have changed: PyTorch counts changes in place, other memory has another address."""
-    return [(0 if weight.is_inference() else weight._version, weight.data_ptr()) for weight in weights]
+    """The sum of each row; PyTorch's own parts a single long one among the threads. **Shape:** (..., n) to (...)."""
+    if values.numel() != values.shape[-1]:
+        return values.sum(dim=-1)
+    return values.expand(2, *values.shape).sum(dim=-1)[0]
 
 
 def _itself(weight: Tensor) -> Tensor:
     return weight
 
 
+def _marks(weights: Sequence[Tensor]) -> list[tuple[int, ...]]:
+    """What differs where weights have changed: their number of changes in place, their address, some of their values.
+
+    PyTorch does not count changes through ``weight.data``.
+    """
+    marks: list[tuple[int, ...]] = []
+    for weight in weights:
+        some = weight.detach().flatten()[:: 1 + weight.numel() // _LOOKED_AT].view(torch.int32)
+        changes = 0 if weight.is_inference() else weight._version
+        marks.append((changes, weight.data_ptr(), int(some.sum())))
+    return marks
+
+
 def _pack(weight: Tensor) -> PackedWeight | None:
-    largest = (
-        float(weight.detach().abs().amax())
-        if weight.device.type == "cpu" and weight.dtype == torch.float32
-        else math.nan
-    )
+    weight = weight.detach()
+    largest = float(weight.abs().amax())
     if not math.isfinite(largest):
         return None
     scaling = min(_LARGEST - math.frexp(largest)[1], _MOST_SCALING)
-    with torch.no_grad():
-        scaled = weight * 2.0**scaling
-        rounded = scaled.half().float()
-        try:
-            packed = torch.ops.quantized.linear_prepack_fp16(torch.cat([rounded, scaled - rounded], dim=1), None)
-        except (AttributeError, RuntimeError):  # a processor without it
-            return None
+    inputs = weight.shape[1]
+    both = weight.new_empty(len(weight), 2 * inputs)
+    small, rounded = both[:, :inputs], both[:, inputs:]
+    torch.mul(weight, 2.0**scaling, out=small)
+    rounded.copy_(small.half())
+    small.sub_(rounded)
+    try:
+        packed = torch.ops.quantized.linear_prepack_fp16(both, None)
+    except (AttributeError, RuntimeError):  # a processor without it
+        return None
     return PackedWeight(packed, 2.0**-scaling)

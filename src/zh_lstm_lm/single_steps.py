@@ -38,7 +38,8 @@ class SingleSteps:
         self.begin()
 
     def begin(self) -> None:
-        """Takes the weights that the model has now, for texts that are begun."""
+        """Takes the weights that the model has now, for texts that are begun, and for those that are under way."""
+        self._linear.refresh()
         for part in self._parts:
             part.begin()
         layers: list[tuple[PackedWeight | _Transposed, Tensor]] = []
@@ -72,9 +73,9 @@ class SingleSteps:
         hidden, after = self._model.embedding(ids), []
         size = state[0].shape[-1]
         for (multiply, bias), h, c in zip(self._layers, *state, strict=True):
-            gates = multiply(hidden, h, bias=bias)  # (texts, 4 * hidden_size)
-            into, keep, out = torch.split(gates[:, : 3 * size].sigmoid_(), size, dim=1)
-            cell = torch.addcmul(keep * c, into, gates[:, 3 * size :].tanh_())
+            gates = multiply(hidden, h, bias=bias).tanh_()  # (texts, 4 * hidden_size)
+            into, keep, out = torch.split(gates[:, : 3 * size].mul_(0.5).add_(0.5), size, dim=1)
+            cell = torch.addcmul(keep * c, into, gates[:, 3 * size :])
             hidden = out * cell.tanh()
             after.append((hidden, cell))
         return hidden, (torch.stack([h for h, _ in after]), torch.stack([c for _, c in after]))
@@ -116,6 +117,10 @@ def _side_by_side(of_input: Tensor, of_state: Tensor) -> Tensor:
 
 
 def _gates_apart(weight: Tensor) -> Tensor:
-    """PyTorch's order of gates (input, forget, cell, output), with the cell's, which takes tanh, at the end."""
+    """PyTorch's gates (input, forget, cell, output) with the cell's at the end, and the others' weights halved.
+
+    For sigmoid(x) = (1 + tanh(x / 2)) / 2, and PyTorch's sigmoid, unlike its tanh, rounds some values otherwise in some
+    places of a tensor.
+    """
     into, keep, cell, out = weight.detach().chunk(4)
-    return torch.cat([into, keep, out, cell])
+    return torch.cat([into / 2, keep / 2, out / 2, cell])

@@ -8,6 +8,7 @@ and renormalised; it costs nothing where nothing is forbidden. Where nothing is 
 stays.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -98,7 +99,7 @@ class TokenDrawer:
         self._adaptive: AdaptiveSampler | None = None
         freely = not self._history_processors
         if freely and model.device.type == "cuda":  # all scores at once take less time there than asking for some
-            self._captured = CapturedFunction(self._draw_freely, list(model.parameters()))
+            self._captured = CapturedFunction(self._draw_captured, list(model.parameters()))
         elif freely and plain and not self._greedy and isinstance(model.output, AdaptiveSoftmax):
             self._adaptive = AdaptiveSampler(
                 model.output,
@@ -125,23 +126,24 @@ class TokenDrawer:
         closing = [text.must_close() for text in texts]
         drawn = [token_id if token_id is not None else -1 for token_id in closing]
         rows = [row for row, token_id in enumerate(closing) if token_id is None]
-        redraws = 1 if self._adaptive is None and self._captured is None else _REDRAWS
         concerned = self.rules.concerned
-        for attempt in range(redraws + 1):
-            by_rules = attempt == redraws
-            free = [not by_rules and self._draws_freely(texts[row]) for row in rows]
+        attempts = itertools.count()
+        while rows:
+            attempt = next(attempts)
+            free = [attempt < _REDRAWS and self._is_free(texts[row]) for row in rows]
             again = []
             for freely in (True, False):  # each text in its own way, whatever the others need
                 some = [row for row, is_free in zip(rows, free, strict=True) if is_free is freely]
                 if not some:
                     continue
                 among, states = [texts[row] for row in some], hidden if len(some) == len(texts) else hidden[some]
+                by_rules = not freely and attempt > 0
                 proposed = self._propose_freely(among, states) if freely else self._propose(among, states, by_rules)
                 for row, token_id in zip(some, proposed, strict=True):
                     drawn[row] = token_id
                     if token_id in concerned:
                         drawn[row] = texts[row].in_place_of(token_id)
-                        if texts[row].forbids(drawn[row]) and not by_rules:
+                        if not by_rules and texts[row].forbids(drawn[row]):
                             again.append(row)
             rows = sorted(again)
         return drawn
@@ -178,7 +180,7 @@ class TokenDrawer:
         values: list[float] = self.model.log_probs_after(hidden, ids, linear=self._linear).tolist()
         return values
 
-    def _draws_freely(self, text: WrittenText) -> bool:
+    def _is_free(self, text: WrittenText) -> bool:
         """Whether every word may come: nothing depends on the text, and it has room for the longest."""
         if self._adaptive is None and self._captured is None:
             return False
@@ -218,7 +220,7 @@ class TokenDrawer:
             logits = process(ids, logits)
         return self._best_stays(logits, allowed), ids
 
-    def _draw_freely(self, hidden: Tensor, numbers: Tensor) -> tuple[Tensor]:
+    def _draw_captured(self, hidden: Tensor, numbers: Tensor) -> tuple[Tensor]:
         """Draws where nothing depends on the texts, without a look at any value.
 
         Args:

@@ -30,10 +30,8 @@ class WordEmbedding(nn.Embedding):
         super().__init__(len(vocabulary), embedding_dim, _weight=torch.empty(len(vocabulary), embedding_dim))
         self.characters: nn.Parameter | None = None
         if characters:
-            spellings, num_characters = _spell(vocabulary)
-            counted = spellings.ne(0).double()
-            shares = counted / counted.sum(dim=1, keepdim=True).clamp(min=1)  # of each character in the mean
-            self._spellings = {(spellings.device, shares.dtype): (spellings, shares)}  # copies for where ids come from
+            self._spelled, num_characters = _spell(vocabulary)
+            self._tables: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
             self.characters = nn.Parameter(torch.empty(1 + num_characters, embedding_dim))  # the first is for none
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -57,10 +55,11 @@ class WordEmbedding(nn.Embedding):
     def _spelling_tables(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """The characters of each token, filled up with 0, and their shares. **Shape:** (vocab_size, longest), twice."""
         kind = device, self.weight.dtype
-        if kind not in self._spellings:
-            characters, shares = self._spellings[torch.device("cpu"), torch.float64]
-            self._spellings[kind] = characters.to(device), shares.to(device, kind[1])
-        return self._spellings[kind]
+        if kind not in self._tables:
+            counted = self._spelled.ne(0).to(self.weight.dtype)
+            shares = counted / counted.sum(dim=1, keepdim=True).clamp(min=1)  # in the mean
+            self._tables[kind] = self._spelled.to(device), shares.to(device)
+        return self._tables[kind]
 
 
 def _spell(vocabulary: Vocabulary) -> tuple[Tensor, int]:
