@@ -30,7 +30,7 @@ docs: install
 	$(BIN)/python -m sphinx -W -b html docs docs/_build
 
 bench: install
-	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/training_step.py $(CORPUS)
 	$(BIN)/python benchmarks/training.py $(CORPUS) --seconds 120
 	$(BIN)/python benchmarks/training.py $(CORPUS) --seconds 60 --min-freq 1 --max-size 1000000
 	$(BIN)/python benchmarks/generation.py $(CORPUS)

@@ -1,5 +1,6 @@
 """A stream's numbers to ids: each token of its lexicon is spelled once."""
 
+from array import array
 from collections.abc import Callable
 
 import torch
@@ -20,11 +21,15 @@ class SpellingTable:
     """
 
     def __init__(self, stream: TokenStream, spell: Callable[[str], list[int]]) -> None:
-        spellings = list(map(spell, stream.lexicon))
+        spelled, lengths = array("i"), array("q")  # so many lists kept would each be looked at by the garbage collector
+        for token in stream.lexicon:
+            ids = spell(token)
+            spelled.extend(ids)
+            lengths.append(len(ids))
         self._stream = stream
-        self._lengths = torch.tensor([len(ids) for ids in spellings])
+        self._lengths = torch.tensor(lengths, dtype=torch.int64)
         self._starts = self._lengths.cumsum(0) - self._lengths
-        self._ids = torch.tensor([token_id for ids in spellings for token_id in ids], dtype=torch.int32)
+        self._ids = torch.tensor(spelled, dtype=torch.int32)
 
     def encode(self, bos_id: int) -> Tensor:
         """The ids of the whole stream, every document after a `bos_id`. **Shape:** (number of ids,), int32."""

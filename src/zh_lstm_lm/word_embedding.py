@@ -1,5 +1,6 @@
 """Vectors of words: each has one of its own, and shares those of its characters with every word that they occur in."""
 
+from array import array
 from collections.abc import Iterator
 
 import torch
@@ -65,8 +66,8 @@ class WordEmbedding(nn.Embedding):
 def _spell(vocabulary: Vocabulary) -> tuple[Tensor, int]:
     """Numbers of the characters of each token, from 1 on and filled up with 0, and how many characters there are."""
     numbers: dict[str, int] = {}
-    rows = []
+    rows = array("i")  # one after another, as so many lists would each be looked at by the garbage collector
     for token in vocabulary.texts():
         row = [numbers.setdefault(character, len(numbers) + 1) for character in token[:_LONGEST]]
-        rows.append(row + [0] * (_LONGEST - len(row)))
-    return torch.tensor(rows, device="cpu"), len(numbers)
+        rows.extend(row + [0] * (_LONGEST - len(row)))
+    return torch.tensor(rows, dtype=torch.int64, device="cpu").view(-1, _LONGEST), len(numbers)
