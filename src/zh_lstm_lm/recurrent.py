@@ -15,7 +15,7 @@ LSTMState: TypeAlias = tuple[Tensor, Tensor]
 
 
 class LSTMLayer(nn.LSTM):
-    """`torch.nn.LSTM` of one layer; a single step on the CPU, as in generation, goes through the bare cell.
+    """`torch.nn.LSTM` of one layer; a single step on the CPU goes through the bare cell.
 
     oneDNN's path packs the weights anew at each call. That is nothing beside a window of steps, and ten times the
     cost of one.

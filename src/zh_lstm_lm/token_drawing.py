@@ -127,9 +127,9 @@ class TokenDrawer:
         drawn = [token_id if token_id is not None else -1 for token_id in closing]
         rows = [row for row, token_id in enumerate(closing) if token_id is None]
         concerned = self.rules.concerned
-        attempts = itertools.count()
-        while rows:
-            attempt = next(attempts)
+        for attempt in itertools.count():
+            if not rows:
+                break
             free = [attempt < _REDRAWS and self._is_free(texts[row]) for row in rows]
             again = []
             for freely in (True, False):  # each text in its own way, whatever the others need
