@@ -280,3 +280,15 @@ def test_each_row_has_a_history_of_its_own() -> None:
     assert no_repeat_ngrams(2)(ids, logits).tolist() == [[0, CUT, 0, 0], [0, 0, 0, CUT]]
     assert occurrence_penalties(1.0, 0.0)(ids, logits).tolist() == [[-2, -1, 0, 0], [0, 0, -2, -1]]
     assert banned_words(["昭道雪"], TOKENS)(ids, logits).tolist() == [[0, 0, 0, 0], [0, CUT, 0, 0]]
+
+
+@pytest.mark.parametrize("size", [10, 2000])
+def test_of_equally_likely_tokens_the_first_stay(size: int) -> None:
+    """However many rows there are, and however many tokens had to be looked at for them."""
+    likely = torch.full((1, size), -8.0)
+    likely[0, 3] = 0.0
+    both = torch.cat([torch.zeros(1, size), likely])
+    kept = top_p(0.4999)(torch.zeros(2, 1), both).isfinite()
+    assert kept[0].nonzero().squeeze(1).tolist() == list(range(size // 2))
+    assert kept[1].nonzero().squeeze(1).tolist() == [3]
+    assert torch.equal(top_p(0.4999)(torch.zeros(1, 1), likely).isfinite(), kept[1:])

@@ -69,17 +69,17 @@ def top_p(p: float) -> LogitsProcessor:
     def process(ids: Tensor, logits: Tensor) -> Tensor:
         if p >= 1.0:
             return logits
-        log_probs, whole = logits.log_softmax(dim=-1), logits.shape[-1]
+        probabilities, whole = logits.softmax(dim=-1), logits.shape[-1]
         for size in (whole,) if logits.is_cuda else (_LIKELY_ENOUGH, whole):  # whether few suffice is a look at values
-            values = log_probs.topk(min(size, whole), dim=-1).values  # (..., size), falling
-            reached = values.exp().cumsum(dim=-1)
+            values = probabilities.topk(min(size, whole), dim=-1).values  # (..., size), falling
+            reached = values.cumsum(dim=-1)
             if size >= whole or bool((reached[..., -1] >= p).all()):
                 break
         kept = (reached < p).sum(dim=-1, keepdim=True).clamp(max=values.shape[-1] - 1)  # and the one that reaches it
         least = values.gather(-1, kept)
-        tied = log_probs == least
-        room = kept + 1 - (log_probs > least).sum(dim=-1, keepdim=True)
-        return logits.masked_fill((log_probs < least) | (tied & (tied.cumsum(dim=-1) > room)), -math.inf)
+        tied = probabilities == least
+        room = kept + 1 - (probabilities > least).sum(dim=-1, keepdim=True)
+        return logits.masked_fill((probabilities < least) | (tied & (tied.cumsum(dim=-1) > room)), -math.inf)
 
     return process
 
