@@ -14,14 +14,10 @@ from zh_lstm_lm import (
     SamplerConfig,
     Vocabulary,
 )
-from zh_lstm_lm.rowwise import RowwiseLinear
 
 PROMPTS = ["展昭道：“", "", "白玉堂笑道：“雪大，", "夜里三更，", "展昭", "夜里三更，", "酒"]
 
-pytestmark = pytest.mark.skipif(
-    RowwiseLinear().packed(lambda weight: weight, torch.ones(2, 2)) is None,
-    reason="this processor has no layer of float16 weights (FBGEMM, x86-64); texts are the same up to rounding",
-)
+pytestmark = pytest.mark.usefixtures("exact_products")
 
 
 def make(vocabulary: Vocabulary, kind: str) -> LSTMLanguageModel:

@@ -41,6 +41,7 @@ LAYERS = [  # a module imports only from rows below its own
     {"model_sizes"},
     {"memory", "model_folder", "sizing"},
     {"output_layers", "recurrent", "regularization", "word_embedding", "tensor_files"},
+    {"target_log_probs"},
     {"batches", "captured_function", "devices", "inside_question", "rare_characters", "rowwise"},
     {"memorization"},
     {"vocabulary"},

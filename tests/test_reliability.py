@@ -29,7 +29,6 @@ from zh_lstm_lm import (
     evaluate,
     score,
 )
-from zh_lstm_lm.rowwise import RowwiseLinear
 
 AtEachWord = Callable[[Callable[[], object]], AbstractContextManager[None]]
 
@@ -66,10 +65,7 @@ def test_promise_is_kept(what: str, times: int, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out
 
 
-@pytest.mark.skipif(
-    RowwiseLinear().packed(lambda weight: weight, torch.ones(2, 2)) is None,
-    reason="this processor has no layer of float16 weights (FBGEMM, x86-64); texts are the same up to rounding",
-)
+@pytest.mark.usefixtures("exact_products")
 def test_texts_do_not_depend_on_their_neighbours() -> None:
     script("reliability").neighbours(12, 1)
 

@@ -15,11 +15,7 @@ def numbers(*shape: int, seed: int, scale: float = 1.0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * scale
 
 
-def packs() -> bool:
-    return RowwiseLinear().packed(lambda weight: weight, torch.ones(2, 2)) is not None
-
-
-packed = pytest.mark.skipif(not packs(), reason="this processor has no layer of float16 weights (FBGEMM, x86-64)")
+packed = pytest.mark.usefixtures("exact_products")
 shapes = st.tuples(st.integers(1, 70), st.integers(1, 60), st.integers(1, 90), st.integers(0, 1000))
 
 

@@ -18,8 +18,9 @@ from torch.nn import functional
 
 from zh_lstm_lm.errors import NonFiniteError
 from zh_lstm_lm.inside_question import InsideQuestion
-from zh_lstm_lm.output_layers import AdaptiveSoftmax, Linear
+from zh_lstm_lm.output_layers import AdaptiveSoftmax
 from zh_lstm_lm.rowwise import row_sums
+from zh_lstm_lm.target_log_probs import Linear
 
 __all__ = ["AdaptiveSampler", "draw_from"]
 
@@ -157,9 +158,8 @@ class AdaptiveSampler:
     def _bounds(self, hidden: Tensor) -> _Rows:
         """What the head alone tells."""
         head_size, head = self._layer.head_size, self._layer.head
-        scores = self._linear(
-            hidden, head.weight, head.bias + self._forbidden.to(head.bias.dtype)
-        )  # (rows, head_size + tails)
+        bias = head.bias + self._forbidden.to(head.bias.dtype)
+        scores = self._linear(hidden, head.weight, bias)  # (rows, head_size + tails)
         if self._exponent == 1.0:
             upper = scores.softmax(dim=-1)
         else:

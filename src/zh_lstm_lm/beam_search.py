@@ -56,8 +56,7 @@ def beam_search(
         Finished texts, the best first; fewer than `num_results` where there are no more.
     """
     check_number("length_penalty", length_penalty, minimum=-_MOST_PENALTY, maximum=_MOST_PENALTY)
-    model, read = drawer.model, drawer.steps
-    read.begin()
+    model, read = drawer.model, drawer.begin()
     text.begin()
     state = read_prompts(model, [text])
     beams, finished = [Beam(text)], []

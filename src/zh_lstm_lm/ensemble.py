@@ -13,8 +13,9 @@ from typing_extensions import override
 
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.output_layers import Linear, OutputLayer
+from zh_lstm_lm.output_layers import OutputLayer
 from zh_lstm_lm.recurrent import LSTMState
+from zh_lstm_lm.target_log_probs import Linear
 
 __all__ = ["Ensemble", "joined"]
 

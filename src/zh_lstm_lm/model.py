@@ -15,9 +15,10 @@ from zh_lstm_lm.errors import CheckpointError, ConfigError, DataError
 from zh_lstm_lm.memory import check_fits
 from zh_lstm_lm.model_folder import read_description, read_generation_config, read_weights, write_model_folder
 from zh_lstm_lm.model_sizes import ModelConfig
-from zh_lstm_lm.output_layers import AdaptiveSoftmax, FullSoftmax, Linear, OutputLayer
+from zh_lstm_lm.output_layers import AdaptiveSoftmax, FullSoftmax, OutputLayer
 from zh_lstm_lm.recurrent import LSTMLayer, LSTMState
 from zh_lstm_lm.regularization import locked_dropout
+from zh_lstm_lm.target_log_probs import Linear
 from zh_lstm_lm.tokenizers.base import Tokenizer
 from zh_lstm_lm.vocabulary import Vocabulary
 from zh_lstm_lm.word_embedding import WordEmbedding

@@ -39,7 +39,6 @@ class SingleSteps:
 
     def begin(self) -> None:
         """Takes the weights that the model has now, for texts that are begun, and for those that are under way."""
-        self._linear.refresh()
         for part in self._parts:
             part.begin()
         layers: list[tuple[PackedWeight | _Transposed, Tensor]] = []
@@ -47,7 +46,7 @@ class SingleSteps:
             of_input, of_state, bias, more = (layer.get_parameter(name) for name in _NAMES)
             packed = self._linear.packed(_side_by_side, of_input, of_state)
             multiply = packed or _Transposed(_side_by_side(of_input, of_state))
-            layers.append((multiply, _gates_apart(bias) + _gates_apart(more)))
+            layers.append((multiply, _gates_for_tanh(bias) + _gates_for_tanh(more)))
         self._layers = layers
 
     def __call__(self, ids: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
@@ -113,10 +112,11 @@ def _reads_as_usual(model: LSTMLanguageModel) -> bool:
 
 
 def _side_by_side(of_input: Tensor, of_state: Tensor) -> Tensor:
-    return torch.cat([_gates_apart(of_input), _gates_apart(of_state)], dim=1)
+    """One weight for both. **Shape:** (4 * hidden_size, inputs + hidden_size)."""
+    return torch.cat([_gates_for_tanh(of_input), _gates_for_tanh(of_state)], dim=1)
 
 
-def _gates_apart(weight: Tensor) -> Tensor:
+def _gates_for_tanh(weight: Tensor) -> Tensor:
     """PyTorch's gates (input, forget, cell, output) with the cell's at the end, and the others' weights halved.
 
     For sigmoid(x) = (1 + tanh(x / 2)) / 2, and PyTorch's sigmoid, unlike its tanh, rounds some values otherwise in some

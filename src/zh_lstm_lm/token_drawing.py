@@ -111,6 +111,12 @@ class TokenDrawer:
                 linear=self._linear,
             )
 
+    def begin(self) -> SingleSteps:
+        """The model's steps, for texts that are begun, with the weights that it has now."""
+        self._linear.refresh()
+        self.steps.begin()
+        return self.steps
+
     def draw(self, texts: Sequence[WrittenText], hidden: Tensor) -> list[int]:
         """Draws the next id of each text.
 

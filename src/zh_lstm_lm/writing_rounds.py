@@ -30,8 +30,7 @@ def write_rounds(
         return
     for text in texts:
         text.begin()
-    model, read = drawer.model, drawer.steps
-    read.begin()
+    model, read = drawer.model, drawer.begin()
     pending: list[list[tuple[int, float]]] = [[] for _ in texts]
     active = [place for place, text in enumerate(texts) if text.finish_reason is None]
     state = read_prompts(model, texts)
