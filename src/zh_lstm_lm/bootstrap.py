@@ -1,4 +1,4 @@
-"""Error bars of figures that are ratios of sums over paragraphs."""
+"""Confidence intervals by the bootstrap, for metrics that are ratios of sums over paragraphs."""
 
 import math
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from torch import Tensor
 from zh_lstm_lm._config import check_integer, check_number
 from zh_lstm_lm.errors import DataError
 
-__all__ = ["ErrorBars", "bootstrap", "check_resampling"]
+__all__ = ["ErrorBars", "bootstrap"]
 
 
 @dataclass(frozen=True)
 class ErrorBars:
-    """How far the figures of a text may lie from those of other text of its kind.
+    """Confidence intervals of the metrics of a text, for other text of its kind.
 
     Attributes:
         perplexity: Low and high end of the interval.
         bits_per_character: Low and high end of the interval; None with ``unknown="unk"``.
-        confidence: Share of the resamples whose figures lie in the intervals.
-        num_paragraphs: Paragraphs that were drawn from.
-        num_resamples: Times that as many were drawn.
+        confidence: Proportion of the resamples whose metrics lie in the intervals.
+        num_paragraphs: Paragraphs that were resampled.
+        num_resamples: Number of resamples.
     """
 
     perplexity: tuple[float, float]
@@ -31,43 +31,33 @@ class ErrorBars:
     num_resamples: int
 
 
-def check_resampling(num_resamples: int, seed: int) -> None:
-    """Holds the options of error bars to their ranges, before the text is read; 0 resamples are none.
-
-    Raises:
-        ConfigError: One is out of range.
-    """
-    check_integer("num_resamples", num_resamples, minimum=0, maximum=1_000_000)
-    check_integer("seed", seed, minimum=0, maximum=2**63 - 1)
-
-
 def bootstrap(
     sums: Tensor, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0, has_characters: bool = True
 ) -> ErrorBars:
-    """Percentile intervals by the bootstrap (Efron, 1979): paragraphs are drawn with replacement, again and again.
+    """Computes percentile intervals by the bootstrap (Efron, 1979), resampling paragraphs with replacement.
 
-    Paragraphs are what is drawn because tokens within one are far from independent; text whose paragraphs depend on each
-    other still has wider intervals than these.
+    Paragraphs are resampled, not tokens, because the tokens of a paragraph are far from independent. Text whose
+    paragraphs depend on each other has wider intervals than these.
 
     Args:
-        sums: Of each paragraph the log-probability in nats, the tokens, and the characters.
+        sums: Log-probability in nats, number of tokens and number of characters of each paragraph.
             **Shape:** (paragraphs, 3), float64. Paragraphs without a token do not count.
-        num_resamples: How often as many paragraphs as there are are drawn.
-        confidence: Share of the resamples in the interval.
-        seed: What they are drawn from.
-        has_characters: Whether characters were counted at all.
+        num_resamples: Number of resamples, each of as many paragraphs as there are.
+        confidence: Proportion of the resamples inside the interval.
+        seed: Seed of the resampling.
+        has_characters: Whether the character counts are known.
 
     Raises:
         ConfigError: An option is out of range.
         DataError: There are fewer than two paragraphs.
     """
-    check_integer("num_resamples", num_resamples, minimum=1)
-    check_resampling(num_resamples, seed)
+    check_integer("num_resamples", num_resamples, minimum=1, maximum=1_000_000)
+    check_integer("seed", seed, minimum=0, maximum=2**63 - 1)
     check_number("confidence", confidence, maximum=1.0, exclusive=True)
     sums = sums[sums[:, 1] > 0]
     if len(sums) < 2:
         raise DataError(
-            f"error bars need at least two paragraphs, got {len(sums)}; give a longer text, or num_resamples=0"
+            f"error bars need at least two paragraphs, got {len(sums)}; give a longer text"
         )
     generator = torch.Generator().manual_seed(seed)
     totals = torch.stack(

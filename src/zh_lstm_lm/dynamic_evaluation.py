@@ -1,88 +1,117 @@
-"""How well a model predicts text that it learns from while it reads."""
+"""Dynamic evaluation: a copy of the model learns from the text while it is evaluated."""
 
 import copy
-from dataclasses import replace
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from zh_lstm_lm._config import check_integer, check_number, check_type
-from zh_lstm_lm.bootstrap import check_resampling
-from zh_lstm_lm.evaluation import document_windows
-from zh_lstm_lm.evaluation_result import EvaluationResult, ParagraphSums, check_finite
+from zh_lstm_lm._config import Config, check_integer, check_number
+from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.evaluation_result import EvaluationResult, ParagraphSums
+from zh_lstm_lm.interruption import check_interruption
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.optimization import clip_gradients, sparse_embedding
-from zh_lstm_lm.recurrent import LSTMState, detach_state
-from zh_lstm_lm.token_stream import TokenStream
+from zh_lstm_lm.recurrent import LSTMState
 
-__all__ = ["evaluate_dynamically"]
+__all__ = ["DynamicEvaluation", "evaluate_while_learning"]
 
 
-def evaluate_dynamically(
-    model: LSTMLanguageModel,
-    stream: TokenStream,
-    *,
-    learning_rate: float = 1.0,
-    decay: float = 0.0,
-    window_len: int = 32,
-    max_grad_norm: float = 1.0,
-    num_resamples: int = 0,
-    seed: int = 0,
+@dataclass(frozen=True)
+class DynamicEvaluation(Config):
+    """Options of dynamic evaluation (Krause et al., 2018), for ``evaluate(model, stream, dynamic=…)``.
+
+    Every token is predicted before the model learns from it, so the metrics are comparable with those of a fixed model.
+    It helps on text whose names and phrases recur, such as the rest of a novel.
+
+    Attributes:
+        learning_rate: Of plain gradient descent; 0 learns nothing.
+        decay: Proportion of the way back to the original weights that is gone after each update; 0 goes no way back.
+        window_len: Number of tokens that are predicted before the model learns from them.
+        max_grad_norm: Norm that gradients are clipped to.
+    """
+
+    learning_rate: float = 1.0
+    decay: float = 0.0
+    window_len: int = 32
+    max_grad_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number("learning_rate", self.learning_rate)
+        check_number("decay", self.decay, maximum=1.0)
+        check_integer("window_len", self.window_len, minimum=1)
+        check_number("max_grad_norm", self.max_grad_norm, exclusive=True)
+
+
+def evaluate_while_learning(
+    model: object, ids: Tensor, options: DynamicEvaluation, *, clean: str | None
 ) -> EvaluationResult:
-    """Measures a model that adapts to what it reads: dynamic evaluation (Krause et al., 2018).
+    """Evaluates a model that learns from each window after it was predicted.
 
-    Every token is predicted before the model learns from it, so the figures compare with those of `evaluate`. They are
-    for text whose names and turns of phrase repeat, such as the rest of a novel. Each document is read in order from
-    the weights of the model as it was given.
+    Each document is read in order, starting from the original weights.
 
     Args:
-        model: The model. A copy learns; the model itself stays as it is.
-        stream: The text. It has to be cut by the model's tokenizer.
-        learning_rate: Of plain gradient descent; 0 learns nothing.
-        decay: Share of the way back to the given weights that is gone after each update; 0 goes back nowhere.
-        window_len: Tokens that are predicted before the model learns from them.
-        max_grad_norm: Gradients are clipped to this norm.
-        num_resamples: Times that the paragraphs are drawn anew for `EvaluationResult.error_bars`; 0 for none.
-        seed: What they are drawn from.
+        model: An `LSTMLanguageModel`. A copy learns; the model is left unchanged.
+        ids: Concatenated documents. **Shape:** (number of ids,).
+        options: The options.
+        clean: Name of the cleaning that the text went through.
 
     Raises:
-        DataError: There is nothing to measure.
-        NonFiniteError: The model's scores are not numbers.
-        ConfigError: An option is out of range.
+        ConfigError: The model has no weights that could learn.
+        DataError: The text has no token.
     """
-    check_type("model", model, LSTMLanguageModel)
-    check_type("stream", stream, TokenStream)
-    check_number("learning_rate", learning_rate)
-    check_number("decay", decay, maximum=1.0)
-    check_integer("window_len", window_len, minimum=1)
-    check_number("max_grad_norm", max_grad_norm, exclusive=True)
-    check_resampling(num_resamples, seed)
-    ids = model.vocabulary.encode_stream(stream)
+    if not isinstance(model, LSTMLanguageModel):
+        raise ConfigError(
+            f"dynamic evaluation trains the weights of an LSTMLanguageModel, got a {type(model).__name__}; "
+            "evaluate its parts one by one"
+        )
     sums = ParagraphSums(model.vocabulary, ids)
-    learner = copy.deepcopy(model).train()  # CUDA takes gradients of an LSTM in this mode only
+    # CUDA computes gradients of an LSTM in training mode only.
+    learner = copy.deepcopy(model).train()
     learner.config = replace(learner.config, dropout=0.0)
     weights: list[Tensor] = [*learner.parameters()]
-    given = [weight.detach().clone() for weight in weights]
-    optimizer = torch.optim.SGD(weights, lr=learning_rate)
+    original = [weight.detach().clone() for weight in weights]
+    optimizer = torch.optim.SGD(weights, lr=options.learning_rate)
     state: LSTMState | None = None
     with sparse_embedding(learner):
-        for begins, places in document_windows(ids, model.vocabulary.bos_id, window_len):
+        for begins, positions in _document_windows(ids, model.vocabulary.bos_id, options.window_len):
             if begins:
                 state = None
                 with torch.no_grad():
-                    torch._foreach_copy_(weights, given)
-            window = ids[places].long().to(model.device)[None]
-            with torch.set_grad_enabled(learning_rate > 0):
-                log_probs, state = learner.target_log_probs(window[:, :-1], window[:, 1:], state)
+                    torch._foreach_copy_(weights, original)
+            window = ids[positions].long().to(model.device)
+            with torch.set_grad_enabled(options.learning_rate > 0):
+                context, state = learner.read(window[None, :-1], state)
+                log_probs = learner.target_log_probs(context, window[1:])
                 loss = -log_probs.mean()
-            sums.add(places[1:], log_probs[0].detach().double().cpu())
-            state = detach_state(state)
-            if learning_rate:
+            sums.add(positions[1:], log_probs.detach().double().cpu())
+            state = state.detach()
+            if options.learning_rate:
                 loss.backward()  # type: ignore[no-untyped-call]
-                clip_gradients(learner.parameters(), max_grad_norm)
+                clip_gradients(learner.parameters(), options.max_grad_norm)
                 optimizer.step()
                 optimizer.zero_grad()
-                if decay:
+                if options.decay:
                     with torch.no_grad():
-                        torch._foreach_lerp_(weights, given, decay)
-    return check_finite(sums.result(stream.clean, num_resamples, seed))
+                        torch._foreach_lerp_(weights, original, options.decay)
+    return sums.result(clean)
+
+
+def _document_windows(ids: Tensor, bos_id: int, length: int) -> Iterator[tuple[bool, Tensor]]:
+    """Cuts documents into windows in order, each of which starts with the last id of the one before.
+
+    Args:
+        ids: Concatenated documents, each after a `bos_id`. **Shape:** (number of ids,).
+        bos_id: The id that every document starts with.
+        length: Most predicted ids of a window.
+
+    Yields:
+        Whether a document starts, and the positions of the window's ids. **Shape:** (at most length + 1,), int64.
+    """
+    begins = (ids == bos_id).nonzero().squeeze(1).tolist()
+    for begin, end in itertools.pairwise([*begins, len(ids)]):
+        for start in range(begin, end - 1, length):
+            check_interruption()
+            yield start == begin, torch.arange(start, min(start + length, end - 1) + 1)

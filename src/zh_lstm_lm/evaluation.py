@@ -1,174 +1,151 @@
-"""How well a model predicts text: every token once, in fixed segments that are read side by side."""
+"""Evaluation of a model on text: every token is predicted once, in fixed segments that are read in batches."""
 
-import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from zh_lstm_lm._config import check_integer, check_number, check_type
 from zh_lstm_lm.batches import IGNORED, EvaluationSegment, evaluation_segments, segment_windows
-from zh_lstm_lm.bootstrap import check_resampling
 from zh_lstm_lm.evaluation_result import EvaluationResult, ParagraphSums, check_finite
 from zh_lstm_lm.interruption import check_interruption
-from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.recurrent import LSTMState
+from zh_lstm_lm.base import LanguageModel, State, check_model, context_length
+from zh_lstm_lm.dynamic_evaluation import DynamicEvaluation, evaluate_while_learning
+from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.token_stream import TokenStream
 
-__all__ = [
-    "document_windows",
-    "evaluate",
-    "evaluate_ids",
-    "read_segments",
-]
+__all__ = ["evaluate", "evaluate_ids", "read_segments"]
 
 _SEGMENT_LEN = 4096
-_CONTEXT_LEN = 256
-_MAX_SCORES = 1 << 23  # numbers in the scores of one window over the whole vocabulary
-_WINDOW_LEN = 64  # steps of many rows at once
-_WINDOW_TOKENS = 4096  # of few rows
-_SCORED_ROWS = 1024  # whose scores stay in the processor's cache
-
-
-def document_windows(ids: Tensor, bos_id: int, length: int) -> Iterator[tuple[bool, Tensor]]:
-    """Cuts documents into windows, in order, each of which begins with the last id of the one before.
-
-    Args:
-        ids: Documents, each after a `bos_id`. **Shape:** (number of ids,).
-        bos_id: What each document begins with.
-        length: Most ids of a window that are predicted.
-
-    Yields:
-        Whether a document begins, and the places of the window's ids. **Shape:** (at most length + 1,), int64.
-    """
-    begins = (ids == bos_id).nonzero().squeeze(1).tolist()
-    for begin, end in itertools.pairwise([*begins, len(ids)]):
-        for start in range(begin, end - 1, length):
-            check_interruption()
-            yield start == begin, torch.arange(start, min(start + length, end - 1) + 1)
+# A model that needs a long context gets segments of at least so many times its length.
+_SEGMENT_CONTEXTS = 8
+# Log-probabilities over the vocabulary that exist at once.
+_MAX_SCORES = 1 << 23
+# Steps read at once: so many with a full batch, and more with few rows.
+_WINDOW_LEN = 64
+_WINDOW_TOKENS = 4096
+# Rows whose log-probabilities stay in the processor's cache.
+_SCORED_ROWS = 1024
 
 
 def evaluate(
-    model: LSTMLanguageModel,
+    model: LanguageModel,
     stream: TokenStream,
     *,
     batch_size: int = 64,
     temperature: float = 1.0,
-    num_resamples: int = 0,
-    seed: int = 0,
+    dynamic: DynamicEvaluation | None = None,
 ) -> EvaluationResult:
-    """Measures a model on a text; every token is predicted exactly once.
+    """Evaluates a model on a text; every token is a target exactly once.
 
     Each document is cut into segments of 4,096 tokens, each read after up to 256 uncounted tokens of context, so the
-    figures do not depend on `batch_size`.
+    result does not depend on `batch_size`. A model with a longer context length (see `LanguageModel`), such as a
+    `ContinuousCache`, gets as much context and longer segments.
 
     Args:
-        model: The model; it is given back in its mode and on its device.
-        stream: The text. It has to be cut by the model's tokenizer.
-        batch_size: Segments read side by side.
-        temperature: What the logits are divided by, chosen on other held-out text; 1 changes nothing.
-        num_resamples: Times that the paragraphs are drawn anew for `EvaluationResult.error_bars` (1,000 will do); 0
-            for no error bars.
-        seed: What they are drawn from.
+        model: Any `LanguageModel`. Its training mode and device are left unchanged.
+        stream: The text. It must have been segmented by the model's tokenizer.
+        batch_size: Number of segments read in a batch.
+        temperature: Divisor of the log-probabilities before they are normalised again; choose it on other held-out
+            text. 1 changes nothing.
+        dynamic: Lets a copy of the model learn from the text while it is read; None for a fixed model.
 
     Raises:
-        DataError: There is nothing to measure, or too little for error bars.
-        NonFiniteError: The model's scores are not numbers.
-        ConfigError: An option is out of range.
+        DataError: The text has no token.
+        NonFiniteError: The model's log-probabilities are NaN.
+        ConfigError: An option is out of range, or two do not go together.
     """
-    check_type("model", model, LSTMLanguageModel)
+    check_model("model", model)
     check_type("stream", stream, TokenStream)
     check_integer("batch_size", batch_size, minimum=1)
     check_number("temperature", temperature, exclusive=True)
-    check_resampling(num_resamples, seed)
-    return check_finite(
-        evaluate_ids(
-            model,
-            model.vocabulary.encode_stream(stream),
-            batch_size=batch_size,
-            temperature=temperature,
-            clean=stream.clean,
-            num_resamples=num_resamples,
-            seed=seed,
+    check_type("dynamic", dynamic, DynamicEvaluation, type(None))
+    ids = model.vocabulary.encode_stream(stream)
+    if dynamic is None:
+        return check_finite(
+            evaluate_ids(model, ids, batch_size=batch_size, temperature=temperature, clean=stream.clean)
         )
-    )
+    if temperature != 1.0:
+        raise ConfigError(f"temperature={temperature:g} does not go together with dynamic evaluation; leave one out")
+    return check_finite(evaluate_while_learning(model, ids, dynamic, clean=stream.clean))
 
 
 def evaluate_ids(
-    model: LSTMLanguageModel,
+    model: LanguageModel,
     ids: Tensor,
     *,
     batch_size: int = 64,
     temperature: float = 1.0,
     clean: str | None = None,
-    num_resamples: int = 0,
-    seed: int = 0,
     part: tuple[int, int] = (0, 1),
 ) -> EvaluationResult:
-    """Does the work of `evaluate` on ids, documents one behind the other. **Shape:** (number of ids,).
+    """Evaluates a model on the ids of concatenated documents; see `evaluate`. **Shape:** (number of ids,).
 
-    With ``part=(i, n)`` only every *n*-th segment from the *i*-th on adds to the log-probability; the sum over all *i* is
-    that of the text.
+    With ``part=(i, n)`` only every *n*-th segment from the *i*-th on contributes to the log-probability; the sum over
+    all *i* is that of the text.
     """
-    segments = evaluation_segments(ids, segment_len=_SEGMENT_LEN, context_len=_CONTEXT_LEN)
-    segments.sort(key=lambda segment: segment.start - segment.stop)  # long ones first, so that few rows are filled up
+    context = context_length(model)
+    segments = evaluation_segments(
+        ids, segment_len=max(_SEGMENT_LEN, _SEGMENT_CONTEXTS * context), context_len=context
+    )
+    # Long segments come first, so that few rows of a batch are padding.
+    segments.sort(key=lambda segment: segment.start - segment.stop)
     segments = segments[part[0] :: part[1]]
     sums = ParagraphSums(model.vocabulary, ids)
-    with torch.inference_mode():  # in which a model drops nothing, whatever its mode; threads may share it
+    # Inference mode also turns dropout off, so the training mode needs no change and threads may share the model.
+    with torch.inference_mode():
         for start in range(0, len(segments), batch_size):
             batch = segments[start : start + batch_size]
-            for places, log_probs, _ in read_segments(model, ids, batch, temperature=temperature):
-                sums.add(places, log_probs)
-    return sums.result(clean, num_resamples, seed)
+            for positions, log_probs, _ in read_segments(model, ids, batch, temperature=temperature):
+                sums.add(positions, log_probs)
+    return sums.result(clean)
 
 
 def read_segments(
-    model: LSTMLanguageModel,
+    model: LanguageModel,
     ids: Tensor,
     segments: Sequence[EvaluationSegment],
-    state: LSTMState | None = None,
+    state: State | None = None,
     *,
     temperature: float = 1.0,
-) -> Iterator[tuple[Tensor, Tensor, LSTMState]]:
-    """Reads segments side by side, window by window; the caller has put the model into evaluation mode.
+) -> Iterator[tuple[Tensor, Tensor, State]]:
+    """Reads a batch of segments window by window, in inference mode.
 
     Args:
         model: The model.
-        ids: What the segments lie in. **Shape:** (number of ids,).
-        segments: The rows, the longest first.
-        state: What they come after, each or all of them; None for nothing.
-        temperature: As in `evaluate`.
+        ids: The ids that the segments lie in. **Shape:** (number of ids,).
+        segments: The batch rows, the longest first.
+        state: The state before each of them; None for the initial state.
+        temperature: See `evaluate`.
 
     Yields:
-        For each window the places of its counted ids, **Shape:** (counted,), the log-probability of each in nats
+        For each window the positions of its counted ids, **Shape:** (counted,), their log-probabilities in nats
         (float64, on the CPU), **Shape:** (counted,), and the state after the window of the rows that reach into it.
     """
     chunk = max(1, min(_SCORED_ROWS, _MAX_SCORES // len(model.vocabulary)))
     starts = torch.tensor([segment.start for segment in segments])[:, None]
     first = 1
-    if state is not None:
-        state = state[0].expand(-1, len(segments), -1), state[1].expand(-1, len(segments), -1)
     window_len = max(_WINDOW_LEN, _WINDOW_TOKENS // len(segments))
     for inputs, targets in segment_windows(ids, segments, window_len=window_len):
         check_interruption()
         rows, steps = inputs.shape
-        if state is not None:  # of the segments that reach into this window
-            state = state[0][:, :rows].contiguous(), state[1][:, :rows].contiguous()
-        hidden, state = model.hidden_states(inputs.to(model.device), state)
+        context, state = model.read(inputs.to(model.device), None if state is None else state.rows(slice(rows)))
         counted = targets != IGNORED
-        states, following = hidden[counted.to(model.device)], targets[counted].to(model.device)
+        scored = counted.flatten().nonzero().squeeze(1).to(model.device)
+        following = targets[counted].to(model.device)
         log_probs = [
-            _log_probs_after(model, states[place : place + chunk], following[place : place + chunk], temperature)
-            for place in range(0, len(states), chunk)
+            _target_log_probs(model, context.rows(scored[begin : begin + chunk]), following[begin : begin + chunk], temperature)
+            for begin in range(0, len(scored), chunk)
         ]
-        places = (starts[:rows] + torch.arange(first, first + steps))[counted]
+        positions = (starts[:rows] + torch.arange(first, first + steps))[counted]
         first += steps
-        yield places, torch.cat([*log_probs, torch.empty(0, dtype=torch.float64)]), state
+        yield positions, torch.cat([*log_probs, torch.empty(0, dtype=torch.float64)]), state
 
 
-def _log_probs_after(model: LSTMLanguageModel, hidden: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """As the model's own method, at a temperature; float64, on the CPU."""
+def _target_log_probs(model: LanguageModel, context: Any, targets: Tensor, temperature: float) -> Tensor:
+    """Computes the model's `target_log_probs` at a temperature; float64, on the CPU."""
     if temperature == 1.0:
-        return model.log_probs_after(hidden, targets).double().cpu()
-    log_probs = (model.scores(hidden).double() / temperature).log_softmax(dim=-1)
+        return model.target_log_probs(context, targets).double().cpu()
+    log_probs = (model.log_probs(context).double() / temperature).log_softmax(dim=-1)
     return log_probs.gather(1, targets[:, None]).squeeze(1).cpu()

@@ -21,7 +21,7 @@ from zh_lstm_lm.optimization import (
     training_bytes,
 )
 from zh_lstm_lm.ranks import Ranks
-from zh_lstm_lm.recurrent import LSTMState, detach_state
+from zh_lstm_lm.recurrent import LSTMState
 from zh_lstm_lm.regularization import LaneGenerator
 from zh_lstm_lm.trainer_config import TrainerConfig
 from zh_lstm_lm.training_state import TrainerState
@@ -113,7 +113,7 @@ class Learner:
         )
         known = self._known_figures() if self._figures.full() else []  # before the weights change, where it can be
         self._optimizer.step(state.learning_rate)
-        self._carried = detach_state(carried) if config.carry_state else None
+        self._carried = carried.detach() if config.carry_state else None
         state.advance()
         self._uncounted += ranks.clock() - began
         self._count(known, state)
@@ -132,7 +132,7 @@ class Learner:
 
     def snapshot(self, state: TrainerState) -> Checkpoint:
         """Everything that a checkpoint holds, as it is now; with the lanes of all ranks, so that any number can go on."""
-        lanes = self._carried or self._model.init_state(self._num_lanes)
+        lanes = self._carried or self._model.initial_state(self._num_lanes)
         h, c = (self._ranks.whole(part, self.windows.batch_size, dim=1) for part in lanes)
         carried = {"h": h, "c": c, "generator": self._generator.get_state()}
         return Checkpoint(state, self._model.state_dict(), self._optimizer.state_tensors(), carried)
@@ -151,7 +151,7 @@ class Learner:
             h, c = (
                 self._ranks.lanes(checkpoint.carried[name], dim=1).contiguous().to(self.device) for name in ("h", "c")
             )
-            self._carried = h, c
+            self._carried = LSTMState(h, c)
         self._figures, self._uncounted = UpdateFiguresQueue(self.device), 0.0
 
     def advice(self) -> str:

@@ -7,18 +7,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from zh_lstm_lm._config import check_type
 from zh_lstm_lm.batches import IGNORED
-from zh_lstm_lm.errors import CheckpointError, ConfigError, DataError
+from zh_lstm_lm.errors import CheckpointError, ConfigError, DataError, NonFiniteError
 from zh_lstm_lm.memory import check_fits
 from zh_lstm_lm.model_folder import read_description, read_generation_config, read_weights, write_model_folder
 from zh_lstm_lm.model_sizes import ModelConfig
 from zh_lstm_lm.output_layers import AdaptiveSoftmax, FullSoftmax, OutputLayer
-from zh_lstm_lm.recurrent import LSTMLayer, LSTMState
+from zh_lstm_lm.decoding import DecodingLSTM
+from zh_lstm_lm.recurrent import LSTMContext, LSTMLayer, LSTMState
 from zh_lstm_lm.regularization import locked_dropout
-from zh_lstm_lm.target_log_probs import Linear
 from zh_lstm_lm.tokenizers.base import Tokenizer
 from zh_lstm_lm.vocabulary import Vocabulary
 from zh_lstm_lm.word_embedding import WordEmbedding
@@ -70,8 +69,8 @@ class LSTMLanguageModel(nn.Module):
             )
             self.output: OutputLayer
             if config.output == "full":
-                tied_dim = config.embedding_dim if config.tie_weights else None
-                self.output = FullSoftmax(config.hidden_size, len(vocabulary), tied_dim=tied_dim)
+                tied = self.embedding if config.tie_weights else None
+                self.output = FullSoftmax(config.hidden_size, len(vocabulary), tied=tied)
             else:
                 assert config.cutoffs is not None
                 self.output = AdaptiveSoftmax(
@@ -112,127 +111,113 @@ class LSTMLanguageModel(nn.Module):
         """Number of weights; shared ones count once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def init_state(self, batch_size: int) -> LSTMState:
-        """The zero state. **Shape:** (num_layers, batch_size, hidden_size), twice."""
+    def initial_state(self, batch_size: int) -> LSTMState:
+        """Returns the zero state. **Shape:** (num_layers, batch_size, hidden_size), twice."""
         weight = self.embedding.weight
         shape = (self.config.num_layers, batch_size, self.config.hidden_size)
-        return weight.new_zeros(shape), weight.new_zeros(shape)
+        return LSTMState(weight.new_zeros(shape), weight.new_zeros(shape))
 
-    def forward(self, inputs: Tensor, state: LSTMState | None = None) -> tuple[Tensor, LSTMState]:
+    def forward(self, inputs: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, LSTMState]:
         """Predicts the token after each input.
 
         Args:
             inputs: Token ids. **Shape:** (batch, time), int64.
-            state: What was read before; None for nothing.
+            state: The state (h, c) before them; None for the zero state.
 
         Returns:
             Logits (with adaptive softmax: log-probabilities), **Shape:** (batch, time, vocab_size), and the state
             after the last input.
         """
-        hidden, state = self.hidden_states(inputs, state)
-        return self.scores(hidden.flatten(0, 1)).view(*inputs.shape, -1), state
+        context, state = self.read(inputs, state)
+        return self.output.scores(context.hidden).view(*inputs.shape, -1), state
 
-    def scores(self, hidden: Tensor, *, linear: Linear = functional.linear) -> Tensor:
-        """Predicts the next token from states of the last layer.
-
-        Args:
-            hidden: What `hidden_states` returns, any number of rows. **Shape:** (rows, hidden_size).
-            linear: What multiplies rows with weights; another than PyTorch's own knows no gradients.
-
-        Returns:
-            Logits (with adaptive softmax: log-probabilities). **Shape:** (rows, vocab_size).
-        """
-        return self.output.scores(hidden, self._tied, linear)
-
-    def hidden_states(
-        self, inputs: Tensor, state: LSTMState | None = None, *, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, LSTMState]:
-        """Reads inputs; the output layer makes predictions of what this returns.
+    def read(
+        self,
+        ids: Tensor,
+        state: tuple[Tensor, Tensor] | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> tuple[LSTMContext, LSTMState]:
+        """Reads tokens; see `LanguageModel.read`.
 
         Args:
-            inputs: Token ids. **Shape:** (batch, time), int64.
-            state: What was read before; None for nothing.
-            generator: Where dropout masks are drawn from in training; None for PyTorch's global one.
+            ids: Token ids. **Shape:** (batch, time), int64.
+            state: The state (h, c) before them; None for the zero state.
+            generator: Source of the dropout masks in training mode; None for PyTorch's global generator.
 
         Returns:
-            The last layer's states, **Shape:** (batch, time, hidden_size), and the state after the last input.
+            The hidden states of the last layer, batch * time rows, and the state after the last token.
         """
-        if inputs.dim() != 2:
-            raise DataError(f"inputs must have the shape (batch, time), got {tuple(inputs.shape)}")
+        if ids.dim() != 2:
+            raise DataError(f"ids must have the shape (batch, time), got {tuple(ids.shape)}")
         dropout = self.config.dropout if self.training and not torch.is_inference_mode_enabled() else 0.0
-        h, c = self.init_state(inputs.shape[0]) if state is None else state
-        hidden = locked_dropout(self.embedding(inputs), dropout, generator)  # (batch, time, embedding_dim)
+        h, c = self.initial_state(ids.shape[0]) if state is None else state
+        hidden = locked_dropout(self.embedding(ids), dropout, generator)  # (batch, time, embedding_dim)
         states = []
         for number, layer in enumerate(self.layers):
             hidden, after = layer(hidden, (h[number : number + 1], c[number : number + 1]))
             hidden = locked_dropout(hidden, dropout, generator)  # (batch, time, hidden_size)
             states.append(after)
+        context = LSTMContext(hidden.flatten(0, 1))
         if len(states) == 1:
-            return hidden, states[0]
-        return hidden, (torch.cat([after[0] for after in states]), torch.cat([after[1] for after in states]))
+            return context, states[0]
+        return context, LSTMState(torch.cat([after.h for after in states]), torch.cat([after.c for after in states]))
+
+    def log_probs(self, context: LSTMContext) -> Tensor:
+        """Returns log-probabilities of all tokens, in nats. **Shape:** (rows, vocab_size)."""
+        return self.output.log_probs(context.hidden)
+
+    def target_log_probs(self, context: LSTMContext, targets: Tensor) -> Tensor:
+        """Returns the log-probability of one token for each row, in nats; 0 where the target is -100.
+
+        Args:
+            context: The context. It has one row for each target.
+            targets: Token ids. They may stay on the CPU. **Shape:** (rows,), int64.
+
+        Returns:
+            **Shape:** (rows,).
+        """
+        return self.output.target_log_probs(context.hidden, targets)
 
     def loss(
         self,
         inputs: Tensor,
         targets: Tensor,
-        state: LSTMState | None = None,
+        state: tuple[Tensor, Tensor] | None = None,
         *,
         num_targets: int | None = None,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, LSTMState]:
-        """The training path: cross-entropy, without scores of the whole vocabulary where it can do without.
+        """Computes the cross-entropy for training, without scores of the whole vocabulary where it can.
 
         Args:
             inputs: Token ids. **Shape:** (batch, time), int64.
-            targets: The ids that follow; -100 is not counted. On the CPU they may stay there, also where the model is
-                elsewhere. **Shape:** (batch, time), int64.
-            state: What was read before; None for nothing.
-            num_targets: What the sum over the counted targets is divided by, where this is a part of a larger batch;
-                None for their number.
-            generator: Where dropout masks are drawn from; None for PyTorch's global one.
+            targets: The ids that follow; -100 is not counted. They may stay on the CPU. **Shape:** (batch, time), int64.
+            state: The state (h, c) before the inputs; None for the zero state.
+            num_targets: Divisor of the sum over the counted targets where this is a part of a larger batch; None for
+                their number.
+            generator: Source of the dropout masks; None for PyTorch's global generator.
 
         Returns:
-            The mean over the counted targets, in nats (0 if there is none), as a scalar;
-            **Shape:** (), and the state after the last input.
+            The mean over the counted targets, in nats (0 if there is none), **Shape:** (), and the state after the last
+            input.
         """
-        log_probs, state = self.target_log_probs(inputs, targets, state, generator=generator)
+        context, state = self.read(inputs, state, generator=generator)
         counted = (targets != IGNORED).sum().clamp(min=1) if num_targets is None else max(1, num_targets)
-        return -log_probs.sum() / counted, state
+        return -self.target_log_probs(context, targets.flatten()).sum() / counted, state
 
-    def target_log_probs(
-        self,
-        inputs: Tensor,
-        targets: Tensor,
-        state: LSTMState | None = None,
-        *,
-        generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, LSTMState]:
-        """Log-probability of each target, in nats; 0 where it is -100.
+    def for_decoding(self) -> DecodingLSTM:
+        """Returns an equal model that is fast at one token at a time; its copy of the weights does not change.
 
-        Args and state as in `loss`.
-
-        Returns:
-            Log-probabilities, **Shape:** (batch, time), and the state after the last input.
+        Raises:
+            NonFiniteError: A weight is not a finite number.
         """
-        hidden, state = self.hidden_states(inputs, state, generator=generator)
-        return self.log_probs_after(hidden.flatten(0, 1), targets.flatten()).view_as(targets), state
-
-    def log_probs_after(self, hidden: Tensor, targets: Tensor, *, linear: Linear = functional.linear) -> Tensor:
-        """Log-probability of one token after each state of the last layer, in nats; 0 where it is -100.
-
-        Args:
-            hidden: What `hidden_states` returns, any number of rows. **Shape:** (rows, hidden_size).
-            targets: Token ids. **Shape:** (rows,), int64.
-            linear: As in `scores`.
-
-        Returns:
-            **Shape:** (rows,).
-        """
-        return self.output.target_log_probs(hidden, targets, self._tied, linear)
-
-    @property
-    def _tied(self) -> Tensor | None:
-        return self.embedding.weight if self.config.tie_weights else None
+        for name, parameter in self.named_parameters():
+            if not parameter.isfinite().all():
+                raise NonFiniteError(
+                    f"the model's {name} holds values that are not finite; train it again or load another copy"
+                )
+        return DecodingLSTM(self)
 
     def save_pretrained(self, path: str | PathLike[str]) -> None:
         """Saves the model into a folder that holds everything: weights, sizes, vocabulary, a README.

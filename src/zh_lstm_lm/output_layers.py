@@ -1,5 +1,6 @@
-"""From hidden states to probabilities of the next token: over all at once, or in clusters by frequency."""
+"""Output layers: from hidden states to probabilities of the next token, in one softmax or in clusters by frequency."""
 
+import copy
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import cast
@@ -9,49 +10,46 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zh_lstm_lm.devices import on_device
-from zh_lstm_lm.target_log_probs import Linear, target_log_probs
+from zh_lstm_lm.rowwise import BatchInvariantLinear
+from zh_lstm_lm.target_log_probs import target_log_probs
 
 __all__ = ["DEFAULT_DIV_VALUE", "AdaptiveSoftmax", "FullSoftmax", "OutputLayer", "default_cutoffs", "tail_width"]
 
 DEFAULT_DIV_VALUE = 1.5
-"""By how much each tail of the adaptive softmax is narrower than the one before."""
+"""Factor by which each tail of the adaptive softmax is narrower than the one before."""
 
 
 class OutputLayer(nn.Module):
-    """What a model asks of its last layer.
-
-    `tied` is the embedding's weight where the layer shares it, else None.
+    """The interface of an output layer: from hidden states to a distribution over the vocabulary.
 
     Attributes:
-        hidden_size: Width of the states that it takes.
+        hidden_size: Width of the hidden states.
     """
 
     hidden_size: int
 
-    def scores(self, hidden: Tensor, tied: Tensor | None = None, linear: Linear = functional.linear) -> Tensor:
-        """Logits or log-probabilities of all tokens.
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Returns logits or log-probabilities of all tokens.
 
         Args:
-            hidden: **Shape:** (rows, hidden_size).
-            tied: The shared weight. **Shape:** (vocab_size, embedding_dim).
-            linear: What multiplies; another than PyTorch's knows no gradients.
+            hidden: Hidden states. **Shape:** (rows, hidden_size).
 
         Returns:
             **Shape:** (rows, vocab_size).
         """
         raise NotImplementedError
 
-    def target_log_probs(
-        self, hidden: Tensor, targets: Tensor, tied: Tensor | None = None, linear: Linear = functional.linear
-    ) -> Tensor:
-        """Log-probability, in nats, of one token a row; 0 where the target is `IGNORED`.
+    def log_probs(self, hidden: Tensor) -> Tensor:
+        """Returns log-probabilities of all tokens, in nats. Shapes as in `scores`."""
+        raise NotImplementedError
+
+    def target_log_probs(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Returns the log-probability of one token for each row, in nats; 0 where the target is `IGNORED`.
 
         Args:
-            hidden: **Shape:** (rows, hidden_size).
-            targets: Token ids; on the CPU they may stay there, and then nothing waits for a device to find out where
-                they fall. **Shape:** (rows,).
-            tied: The shared weight. **Shape:** (vocab_size, embedding_dim).
-            linear: What multiplies; another than PyTorch's knows no gradients.
+            hidden: Hidden states. **Shape:** (rows, hidden_size).
+            targets: Token ids. They may stay on the CPU, and then no device is waited for to sort them into clusters.
+                **Shape:** (rows,).
 
         Returns:
             **Shape:** (rows,).
@@ -59,13 +57,19 @@ class OutputLayer(nn.Module):
         raise NotImplementedError
 
     def reset_parameters(self, generator: torch.Generator, counts: Tensor) -> None:
-        """Draws new weights; the biases start at the logarithm of the tokens' frequency.
+        """Initialises the weights at random, and the biases with the log-frequencies of the tokens.
 
         Args:
-            generator: Where the weights are drawn from.
-            counts: How often each token occurs in the training text. **Shape:** (vocab_size,).
+            generator: Source of the weights.
+            counts: Number of occurrences of each token in the training text. **Shape:** (vocab_size,).
         """
         raise NotImplementedError
+
+    def for_decoding(self) -> "OutputLayer":
+        """Returns a copy for generation, without gradients, whose linear layers are batch-invariant."""
+        swapped = copy.copy(self)
+        swapped._modules = {name: _batch_invariant(module) for name, module in self._modules.items()}
+        return swapped
 
 
 class FullSoftmax(OutputLayer):
@@ -74,35 +78,44 @@ class FullSoftmax(OutputLayer):
     Args:
         hidden_size: Width of the hidden states.
         vocab_size: Number of tokens.
-        tied_dim: Width of the embedding whose weight is shared (Press and Wolf, 2017); None for a weight of its own.
-            Where it differs from `hidden_size`, a projection comes first.
+        tied: The embedding whose weight is shared (Press and Wolf, 2017); None for a weight of its own. If the width of
+            the embedding differs from `hidden_size`, a projection comes first.
     """
 
-    def __init__(self, hidden_size: int, vocab_size: int, *, tied_dim: int | None = None) -> None:
+    def __init__(self, hidden_size: int, vocab_size: int, *, tied: nn.Embedding | None = None) -> None:
         super().__init__()
         self.hidden_size = hidden_size
-        self.projection = nn.Linear(hidden_size, tied_dim, bias=False) if tied_dim not in (None, hidden_size) else None
-        self.weight = nn.Parameter(torch.empty(vocab_size, hidden_size)) if tied_dim is None else None
+        projected = tied is not None and tied.embedding_dim != hidden_size
+        self.projection = nn.Linear(hidden_size, tied.embedding_dim, bias=False) if tied and projected else None
+        self.weight = nn.Parameter(torch.empty(vocab_size, hidden_size)) if tied is None else None
         self.bias = nn.Parameter(torch.empty(vocab_size))
+        # A tuple, so that the embedding is no submodule: its weight belongs to the model and is saved once.
+        self._tied = (tied,)
 
-    def scores(self, hidden: Tensor, tied: Tensor | None = None, linear: Linear = functional.linear) -> Tensor:
-        """Logits, not normalised. See `OutputLayer.scores`."""
-        hidden, weight = self._projected(hidden, tied, linear)
-        return linear(hidden, weight, self.bias)
-
-    def _projected(self, hidden: Tensor, tied: Tensor | None, linear: Linear) -> tuple[Tensor, Tensor]:
-        if self.projection is not None:
-            hidden = linear(hidden, self.projection.weight, None)
-        weight = tied if self.weight is None else self.weight
+    @property
+    def shared_weight(self) -> Tensor:
+        """The weight over the vocabulary, which may be that of the embedding. **Shape:** (vocab_size, width)."""
+        (tied,) = self._tied
+        weight = self.weight if tied is None else tied.weight
         assert weight is not None
-        return hidden, weight
+        return weight
 
-    def target_log_probs(
-        self, hidden: Tensor, targets: Tensor, tied: Tensor | None = None, linear: Linear = functional.linear
-    ) -> Tensor:
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Returns logits, not normalised; see `OutputLayer.scores`."""
+        return functional.linear(self._projected(hidden), self.shared_weight, self.bias)
+
+    def log_probs(self, hidden: Tensor) -> Tensor:
+        """See `OutputLayer.log_probs`."""
+        return self.scores(hidden).log_softmax(dim=-1)
+
+    def target_log_probs(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """See `OutputLayer.target_log_probs`."""
-        hidden, weight = self._projected(hidden, tied, linear)
-        return target_log_probs(hidden, weight, self.bias, on_device(targets, hidden.device), linear=linear)
+        targets = on_device(targets, hidden.device)
+        return target_log_probs(self._projected(hidden), self.shared_weight, self.bias, targets)
+
+    def _projected(self, hidden: Tensor) -> Tensor:
+        projected: Tensor = hidden if self.projection is None else self.projection(hidden)
+        return projected
 
     def reset_parameters(self, generator: torch.Generator, counts: Tensor) -> None:
         """See `OutputLayer.reset_parameters`."""
@@ -112,13 +125,33 @@ class FullSoftmax(OutputLayer):
                     weight.normal_(0.0, weight.shape[1] ** -0.5, generator=generator)
             self.bias.copy_(_log_frequencies(counts))
 
+    def for_decoding(self) -> "OutputLayer":
+        """See `OutputLayer.for_decoding`."""
+        layers = [] if self.projection is None else [BatchInvariantLinear(self.projection.weight)]
+        return _DecodingSoftmax(nn.Sequential(*layers, BatchInvariantLinear(self.shared_weight, self.bias)))
+
+
+class _DecodingSoftmax(OutputLayer):
+    """A `FullSoftmax` for decoding, over batch-invariant layers."""
+
+    def __init__(self, layers: nn.Sequential) -> None:
+        super().__init__()
+        self._layers = layers
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        scores: Tensor = self._layers(hidden)
+        return scores
+
+    def log_probs(self, hidden: Tensor) -> Tensor:
+        return self.scores(hidden).log_softmax(dim=-1)
+
 
 class AdaptiveSoftmax(OutputLayer):
     """A softmax in clusters: frequent tokens in the head, rare ones in tails of falling width (Grave et al., 2017).
 
     The ids must be ordered by falling frequency. The head holds the tokens below the first cutoff and one entry for
-    each tail; the probability of a token in a tail is that of its tail times its own within it. The cost of a token is
-    that of the head and of the one tail it falls in.
+    each tail; the probability of a token in a tail is that of its tail times its own within the tail. A token costs as
+    much as the head and the one tail that it falls into.
 
     Args:
         hidden_size: Width of the hidden states.
@@ -142,45 +175,40 @@ class AdaptiveSoftmax(OutputLayer):
             self.tails.append(nn.Linear(width, stop - start))
 
     def clusters(self) -> Iterator[tuple[nn.Linear, nn.Linear]]:
-        """For each tail the layer that narrows the hidden states, and the one over its tokens."""
+        """Yields for each tail the projection of the hidden states and the layer over its tokens."""
         yield from cast("Iterator[tuple[nn.Linear, nn.Linear]]", zip(self.narrow, self.tails, strict=True))
 
-    def scores(self, hidden: Tensor, tied: Tensor | None = None, linear: Linear = functional.linear) -> Tensor:
-        """Log-probabilities. See `OutputLayer.scores`."""
-        head = linear(hidden, self.head.weight, self.head.bias).log_softmax(dim=-1)  # (rows, head_size + tails)
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Returns log-probabilities; see `OutputLayer.scores`."""
+        head = self.head(hidden).log_softmax(dim=-1)  # (rows, head_size + tails)
         parts = [head[:, : self.head_size]]
         for number, (narrow, tail) in enumerate(self.clusters()):
-            narrowed = linear(hidden, narrow.weight, None)
-            within = linear(narrowed, tail.weight, tail.bias).log_softmax(dim=-1)  # (rows, size of the tail)
+            within = tail(narrow(hidden)).log_softmax(dim=-1)  # (rows, size of the tail)
             parts.append(within + head[:, self.head_size + number, None])
         return torch.cat(parts, dim=-1)
 
-    def target_log_probs(
-        self, hidden: Tensor, targets: Tensor, tied: Tensor | None = None, linear: Linear = functional.linear
-    ) -> Tensor:
+    def log_probs(self, hidden: Tensor) -> Tensor:
+        """See `OutputLayer.log_probs`."""
+        return self.scores(hidden)
+
+    def target_log_probs(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """See `OutputLayer.target_log_probs`."""
         device = hidden.device
         bounds = torch.tensor(self.cutoffs[:-1], device=targets.device)
         cluster = torch.bucketize(targets, bounds, right=True)  # (rows,), 0 for the head and for IGNORED
         entry = torch.where(cluster > 0, self.head_size - 1 + cluster, targets)
-        result = target_log_probs(hidden, self.head.weight, self.head.bias, on_device(entry, device), linear=linear)
+        result = target_log_probs(hidden, self.head.weight, self.head.bias, on_device(entry, device))
         in_head, *sizes = torch.bincount(cluster, minlength=len(self.cutoffs)).tolist()
-        in_tails = cluster.argsort(stable=True)[in_head:]  # tail by tail; taken at once, so that their gradient is too
+        # Rows are selected once, tail by tail, so that their gradient is a single scatter as well.
+        in_tails = cluster.argsort(stable=True)[in_head:]
         if not len(in_tails):
             return result
         rows = on_device(in_tails, device)
         states = torch.split(hidden.index_select(0, rows), sizes)
-        places = targets - bounds[(cluster - 1).clamp(min=0)]  # of each token in its tail
-        tokens = torch.split(on_device(places.index_select(0, in_tails), device), sizes)
+        positions = targets - bounds[(cluster - 1).clamp(min=0)]  # of each token in its tail
+        tokens = torch.split(on_device(positions.index_select(0, in_tails), device), sizes)
         within = [
-            target_log_probs(
-                linear(states[number], narrow.weight, None),
-                tail.weight,
-                tail.bias,
-                tokens[number],
-                linear=linear,
-                all_counted=True,
-            )
+            target_log_probs(narrow(states[number]), tail.weight, tail.bias, tokens[number], all_counted=True)
             for number, (narrow, tail) in enumerate(self.clusters())
             if sizes[number]
         ]
@@ -199,8 +227,19 @@ class AdaptiveSoftmax(OutputLayer):
                 linear.bias.copy_(_log_frequencies(part))
 
 
+def _batch_invariant(module: nn.Module | None) -> nn.Module | None:
+    """Swaps the linear layers of a module for batch-invariant ones; the module itself is left unchanged."""
+    if module is None:
+        return None
+    if isinstance(module, nn.Linear):
+        return BatchInvariantLinear(module.weight, module.bias)
+    swapped = copy.copy(module)
+    swapped._modules = {name: _batch_invariant(child) for name, child in module._modules.items()}
+    return swapped
+
+
 def tail_width(hidden_size: int, number: int, div_value: float = DEFAULT_DIV_VALUE) -> int:
-    """The width of an adaptive softmax's tail, counted from 1."""
+    """Returns the width of a tail of the adaptive softmax; tails count from 1."""
     return min(hidden_size, max(8, int(hidden_size * (1 / div_value) ** number)))
 
 
@@ -208,10 +247,10 @@ _WIDEST_TAIL = 16_000
 
 
 def default_cutoffs(vocab_size: int) -> tuple[int, ...]:
-    """The cutoffs of an adaptive softmax where none are given: 500, doubling to 16,000, then every 16,000.
+    """Returns the default cutoffs of an adaptive softmax: 500, doubling to 16,000, then every 16,000.
 
-    By Zipf's law a cluster from *c* to *rc* holds a share of the tokens that grows with log *r*, and each of them costs
-    (*r* - 1) *c* scores. So many clusters cost far less than few wide ones, above all among the rarest words.
+    By Zipf's law a cluster from *c* to *rc* holds a proportion of the tokens that grows with log *r*, and each of them
+    costs (*r* - 1) *c* scores. Many clusters therefore cost far less than few wide ones, above all among rare words.
     """
     cutoffs = [min(500, max(1, vocab_size // 2))]
     while (following := cutoffs[-1] + min(cutoffs[-1], _WIDEST_TAIL)) < 0.85 * vocab_size:
@@ -220,7 +259,7 @@ def default_cutoffs(vocab_size: int) -> tuple[int, ...]:
 
 
 def _smoothed(counts: Tensor) -> Tensor:
-    """Counts with half an occurrence for tokens that never occurred."""
+    """Counts half an occurrence for tokens that never occurred."""
     return counts.float().clamp(min=0.5)
 
 

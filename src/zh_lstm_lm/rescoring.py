@@ -1,4 +1,4 @@
-"""N-best lists put into a new order: what proposed the candidates and the model each have their say."""
+"""Rescoring of n-best lists by log-linear interpolation."""
 
 import math
 import sys
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from zh_lstm_lm._config import check_choice, check_number
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.scores import TextState
+from zh_lstm_lm.base import LanguageModel, TextState
 from zh_lstm_lm.scoring import score_batch
 
 __all__ = ["LENGTH_NORMALIZATIONS", "RescoredCandidate", "rescore", "rescore_batch"]
@@ -20,15 +19,15 @@ Candidate = str | tuple[str, float]
 
 @dataclass(frozen=True)
 class RescoredCandidate:
-    """A candidate with all that went into its place.
+    """A candidate with its scores.
 
     Attributes:
         text: The candidate.
-        score: What its place was decided by; the best has the greatest.
-        given_score: The score that came with it; 0 where none did.
+        score: The interpolated score; the best candidate has the greatest.
+        given_score: The score that it was given with; 0 if none.
         log_prob: The model's log-probability of the text, in nats.
-        num_words: Words of the text.
-        index: Its place in the list that was given.
+        num_words: Number of words of the text.
+        index: Its position in the given list.
     """
 
     text: str
@@ -40,7 +39,7 @@ class RescoredCandidate:
 
 
 def rescore(
-    model: LSTMLanguageModel,
+    model: LanguageModel,
     candidates: Iterable[Candidate],
     *,
     weight: float = 1.0,
@@ -49,26 +48,26 @@ def rescore(
     end: bool = True,
     state: TextState | None = None,
 ) -> list[RescoredCandidate]:
-    """Puts an n-best list (of a recogniser, a speller, a translator) into order, the best first.
+    """Reorders an n-best list of a recogniser, a spelling corrector or a translator, the best first.
 
     ``score = given score + weight * log-probability / length + word_bonus * words``: the log-linear interpolation that
     speech recognition uses.
 
     Args:
-        model: The model.
-        candidates: Texts, or pairs of a text and a score (a natural logarithm; times ln 10 if it was a decimal one).
-        weight: Of the model's log-probability; 0 leaves the given order.
-        word_bonus: Added for each word, against the model's liking for short texts; negative for a penalty; 0 for none.
-        length_normalization: What the log-probability is divided by: the number of ``"words"`` or ``"characters"``, the
-            end counted; ``"none"`` divides by 1.
-        end: Whether the end of each text is scored, too.
-        state: What the candidates come after, as in `score`; None for the start of a document.
+        model: Any `LanguageModel`.
+        candidates: Texts, or pairs of a text and a score (a natural logarithm; multiply a decimal one by ln 10).
+        weight: Weight of the model's log-probability; 0 keeps the given order.
+        word_bonus: Added for each word, against the model's preference for short texts; negative for a penalty; 0 for none.
+        length_normalization: Divisor of the log-probability: the number of ``"words"`` or ``"characters"``, the end
+            counted; ``"none"`` divides by 1.
+        end: Whether the end of each text is scored as well.
+        state: The state before the candidates, as in `score`; None for the start of a document.
 
     Returns:
-        All candidates; equal ones keep their order.
+        All candidates. Equal ones keep their order.
 
     Raises:
-        DataError: There is no candidate, or one is no text with a finite score.
+        DataError: There is no candidate, or one is not a text with a finite score.
         ConfigError: An option is out of range.
     """
     return rescore_batch(
@@ -83,7 +82,7 @@ def rescore(
 
 
 def rescore_batch(
-    model: LSTMLanguageModel,
+    model: LanguageModel,
     lists: Iterable[Iterable[Candidate]],
     *,
     weight: float = 1.0,
@@ -92,7 +91,7 @@ def rescore_batch(
     end: bool = True,
     state: TextState | None = None,
 ) -> list[list[RescoredCandidate]]:
-    """Does what `rescore` does for many lists at once, reading all their texts side by side."""
+    """Rescores many lists at once, which reads all their texts in batches; see `rescore`."""
     check_number("weight", weight)
     check_number("word_bonus", word_bonus, minimum=-math.inf)
     check_choice("length_normalization", length_normalization, LENGTH_NORMALIZATIONS)
@@ -112,7 +111,7 @@ def rescore_batch(
 
 
 def _checked(candidates: Iterable[Candidate], number: int) -> Sequence[tuple[str, float]]:
-    """The candidates of one list as pairs."""
+    """Returns the candidates of one list as pairs."""
     if isinstance(candidates, str) or not isinstance(candidates, Iterable):
         raise DataError(f"candidates must be a list of texts, or of pairs of text and score, got {candidates!r:.60}")
     pairs = []

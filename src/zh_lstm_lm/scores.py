@@ -1,26 +1,13 @@
-"""What `score` gives back: a text with the log-probability of each of its tokens and words, and where it can go on."""
+"""The result of `score`: a text with the log-probabilities of its tokens and words."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
+from zh_lstm_lm.base import TextState
 from zh_lstm_lm.evaluation_result import EvaluationResult
-from zh_lstm_lm.recurrent import LSTMState
 
-__all__ = ["Score", "TextState", "WordScore"]
-
-
-class TextState(NamedTuple):
-    """A text as far as it was read.
-
-    Attributes:
-        last_id: The id that was read last.
-        before: The LSTM's state before it; None where it was the first.
-    """
-
-    last_id: int
-    before: LSTMState | None
+__all__ = ["Score", "WordScore"]
 
 
 @dataclass(frozen=True)
@@ -30,10 +17,10 @@ class WordScore:
     Attributes:
         text: The word as it was given; empty for the end.
         start: Its first character in the text as it was given.
-        stop: One behind its last character.
-        kind: ``"word"``; ``"characters"`` or ``"bytes"`` for a word outside the vocabulary that was spelled in
-            characters, or in bytes where a character is outside, too; ``"unknown"`` with ``unknown="unk"``;
-            ``"end"`` for the paragraph end that `score` was asked to add.
+        stop: One past its last character.
+        kind: ``"word"``; ``"characters"`` or ``"bytes"`` for a word outside the vocabulary that was encoded by
+            character fallback or byte fallback; ``"unknown"`` with ``unknown="unk"``; ``"end"`` for the paragraph end
+            that `score` was asked to add.
         tokens: The word itself, or its pieces.
         log_probs: Log-probability of each of them, in nats.
     """
@@ -53,17 +40,17 @@ class WordScore:
 
 @dataclass(frozen=True)
 class Score(EvaluationResult):
-    """What a model makes of one text, token by token.
+    """The log-probabilities of one text, token by token.
 
     Attributes:
         text: The text as it was given.
-        tokens: The tokens, spelled ones in their pieces.
+        tokens: The tokens; words outside the vocabulary are in their pieces.
         log_probs: Log-probability of each token after those before it, in nats.
-        offsets: Start and stop of each token in `text`, as in Hugging Face's tokenizers. A byte has those of its
-            character. Where normalisation makes several tokens of one character, each has those of that one.
-        word_sizes: How many tokens each word has.
-        word_kinds: What each word is to the vocabulary; see `WordScore.kind`.
-        state: What `score` goes on from; None from `score_batch`, unless it was asked for.
+        offsets: Start and stop of each token in `text`, as in Hugging Face's tokenizers. A byte has the offsets of its
+            character. Where normalisation turns one character into several tokens, each has the offsets of that one.
+        word_sizes: Number of tokens of each word.
+        word_kinds: Kind of each word; see `WordScore.kind`.
+        state: The state from which `score` or `Sampler` continues; None from `score_batch` without ``with_states``.
     """
 
     text: str = ""
@@ -94,14 +81,14 @@ class Score(EvaluationResult):
 
     @property
     def character_surprisals(self) -> tuple[float, ...]:
-        """Surprisal of each character of `text`, in bits: that of a token is shared equally by its characters.
+        """Surprisal of each character of `text`, in bits; the surprisal of a token is divided equally.
 
-        Their sum is the surprisal of the text, less that of an end that was added.
+        The sum is the surprisal of the text without that of an added end.
         """
         bits = [0.0] * len(self.text)
         for surprisal, (start, stop) in zip(self.surprisals, self.offsets, strict=True):
-            for place in range(start, stop):
-                bits[place] += surprisal / (stop - start)
+            for position in range(start, stop):
+                bits[position] += surprisal / (stop - start)
         return tuple(bits)
 
 

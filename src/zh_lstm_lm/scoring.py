@@ -1,4 +1,4 @@
-"""How likely single texts are, word by word."""
+"""Log-probabilities of single texts, word by word."""
 
 import itertools
 import math
@@ -10,13 +10,11 @@ import torch
 
 from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.batches import EvaluationSegment
-from zh_lstm_lm.bootstrap import check_resampling
 from zh_lstm_lm.errors import DataError, NonFiniteError
 from zh_lstm_lm.evaluation import read_segments
 from zh_lstm_lm.evaluation_result import ParagraphSums, count_characters
-from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.recurrent import LSTMState
-from zh_lstm_lm.scores import Score, TextState
+from zh_lstm_lm.base import LanguageModel, TextState, check_model
+from zh_lstm_lm.scores import Score
 from zh_lstm_lm.text.alignment import align_text
 from zh_lstm_lm.vocabulary import Vocabulary
 
@@ -24,80 +22,69 @@ __all__ = ["check_log_probs", "read_rows", "score", "score_batch"]
 
 
 def score(
-    model: LSTMLanguageModel,
+    model: LanguageModel,
     text: str,
     *,
     end: bool = False,
     state: TextState | None = None,
-    num_resamples: int = 0,
-    seed: int = 0,
 ) -> Score:
     """Scores one text.
 
-    It goes through the model's normalisation (see `TokenStream.from_files`) and is otherwise taken as it stands.
+    The text goes through the model's normalisation (see `TokenStream.from_files`); nothing else is changed.
 
     Args:
-        model: The model; it is given back in its mode and on its device.
+        model: Any `LanguageModel`. Its training mode and device are left unchanged.
         text: The text.
-        end: Whether the paragraph end that follows is scored, too.
-        state: What the text comes after: `Score.state` of the part before it. Parts that are cut at word ends have the
-            scores that they have in the whole. None for the start of a document.
-        num_resamples: Times that paragraphs are drawn anew for `Score.error_bars`; 0 for no error bars.
-        seed: What they are drawn from.
+        end: Whether the paragraph end after the text is scored as well.
+        state: The state before the text: `Score.state` of the part before it, or `GenerationResult.state`. Parts that
+            are cut at word ends have the scores that they have in the whole. None for the start of a document.
 
     Raises:
-        DataError: The text is empty, not a string, or holds a lone surrogate, or has too few paragraphs for error bars.
-        NonFiniteError: The model's scores are not numbers.
+        DataError: The text is empty, not a string, or contains a lone surrogate.
+        NonFiniteError: The model's log-probabilities are NaN.
         ConfigError: An option is out of range or of the wrong type.
     """
-    check_type("model", model, LSTMLanguageModel)
+    check_model("model", model)
     check_type("state", state, TextState, type(None))
-    check_resampling(num_resamples, seed)
     cut = _cut(model.vocabulary, text, end=end)
     ((log_probs, after),) = read_rows(model, [cut.ids], state, with_states=True)
-    return _score_of(model.vocabulary, cut, log_probs, after, num_resamples=num_resamples, seed=seed)
+    return _score_of(model.vocabulary, cut, log_probs, after)
 
 
 def score_batch(
-    model: LSTMLanguageModel,
+    model: LanguageModel,
     texts: Iterable[str],
     *,
     end: bool = False,
     state: TextState | Sequence[TextState | None] | None = None,
     with_states: bool = False,
     batch_size: int = 256,
-    num_resamples: int = 0,
-    seed: int = 0,
 ) -> list[Score]:
-    """Scores many texts side by side, which is many times faster than one after the other.
+    """Scores many texts in batches, which is many times faster than one by one.
 
-    Texts of like length are read together, so that memory depends on `batch_size` and not on their number or length.
+    Texts of similar length are read together, so that memory depends on `batch_size` and not on their number.
 
     Args:
-        model: The model; it is given back in its mode and on its device.
+        model: Any `LanguageModel`. Its training mode and device are left unchanged.
         texts: The texts.
-        end: Whether the paragraph end that follows each is scored, too.
-        state: What all of them come after, or a list of what each comes after, for streams that are read side by side;
-            None for the start of a document.
-        with_states: Whether each score has the state to go on from. Then only texts of equal length are read together.
-        batch_size: Texts read side by side.
-        num_resamples: Times that the paragraphs of each text are drawn anew for its `Score.error_bars`; 0 for none.
-        seed: What they are drawn from.
+        end: Whether the paragraph end after each text is scored as well.
+        state: The state before all texts, or a list with the state before each; None for the start of a document.
+        with_states: Whether each score has the state after its text. Then only texts of equal length are read together.
+        batch_size: Number of texts read in a batch.
 
     Returns:
-        The scores in the order of the texts; each is that of `score`, to rounding.
+        The scores in the order of the texts; each equals that of `score`, up to rounding.
 
     Raises:
-        DataError: A text is empty, not a string, or holds a lone surrogate, or has too few paragraphs for error bars;
-            or there are not as many states as texts.
-        NonFiniteError: The model's scores are not numbers.
+        DataError: A text is empty, not a string, or contains a lone surrogate, or the number of states differs from the
+            number of texts.
+        NonFiniteError: The model's log-probabilities are NaN.
         ConfigError: An option is out of range or of the wrong type.
     """
-    check_type("model", model, LSTMLanguageModel)
+    check_model("model", model)
     check_type("state", state, TextState, type(None), list, tuple)
     check_type("with_states", with_states, bool)
     check_integer("batch_size", batch_size, minimum=1)
-    check_resampling(num_resamples, seed)
     if isinstance(texts, str) or not isinstance(texts, Iterable):
         raise DataError(f"texts must be a list of strings, got {texts!r:.40}; give [text]")
     cuts = []
@@ -105,16 +92,14 @@ def score_batch(
         with _naming(number):
             cuts.append(_cut(model.vocabulary, text, end=end))
     read = read_rows(model, [cut.ids for cut in cuts], state, batch_size=batch_size, with_states=with_states)
-    scores = []
-    for number, (cut, (log_probs, after)) in enumerate(zip(cuts, read, strict=True)):
-        with _naming(number):
-            scores.append(_score_of(model.vocabulary, cut, log_probs, after, num_resamples=num_resamples, seed=seed))
-    return scores
+    return [
+        _score_of(model.vocabulary, cut, log_probs, after) for cut, (log_probs, after) in zip(cuts, read, strict=True)
+    ]
 
 
 @contextmanager
 def _naming(number: int) -> Iterator[None]:
-    """Says of a mistake which of the texts it is in."""
+    """Names the text in the message of an error."""
     try:
         yield
     except DataError as error:
@@ -122,23 +107,23 @@ def _naming(number: int) -> Iterator[None]:
 
 
 def read_rows(
-    model: LSTMLanguageModel,
+    model: LanguageModel,
     rows: Sequence[Sequence[int]],
     state: TextState | Sequence[TextState | None] | None = None,
     *,
     batch_size: int = 256,
     with_states: bool = False,
 ) -> list[tuple[list[float], TextState | None]]:
-    """Log-probability of each id of some rows, in nats, and where they are asked for the states after the rows.
+    """Computes the log-probability of each id of some rows, in nats, and the states after the rows.
 
     Args:
         model: The model.
-        rows: Ids, each row on its own; none is empty.
-        state: What all rows come after, or each; None for the start of a document.
-        batch_size: Rows read side by side.
-        with_states: Whether states are asked for; else they are None.
+        rows: Ids, each row a text of its own; none is empty.
+        state: The state before all rows, or a list with the state before each; None for the start of a document.
+        batch_size: Number of rows read in a batch.
+        with_states: Whether to return states; they are None otherwise.
     """
-    one_for_all = state is None or isinstance(state, TextState)  # which is a sequence, too
+    one_for_all = state is None or isinstance(state, TextState)
     given = cast("Sequence[TextState | None]", [state] * len(rows) if one_for_all else state)
     if len(given) != len(rows):
         raise DataError(f"state must have one state for each of the {len(rows)} texts, got {len(given)}")
@@ -151,19 +136,19 @@ def read_rows(
         stops = itertools.accumulate((len(rows[n]) + 1 for n in numbers), initial=0)
         segments = [EvaluationSegment(start, start + 1, stop) for start, stop in itertools.pairwise(stops)]
         values = torch.zeros(len(ids), dtype=torch.float64)
-        before = after = _side_by_side(model, [starts[n].before for n in numbers])
+        zero = model.initial_state(1)
+        after = before = type(zero).cat([starts[n].before or zero for n in numbers])
         with torch.inference_mode():
-            for places, read, state_after in read_segments(model, ids, segments, before):
-                values[places], after = read, state_after
+            for positions, read, state_after in read_segments(model, ids, segments, before):
+                values[positions], after = read, state_after
         for row, (n, segment) in enumerate(zip(numbers, segments, strict=True)):
             log_probs = check_log_probs(values[segment.first_target : segment.stop].tolist())
-            h, c = (part[:, row : row + 1].clone() for part in after)  # for use where gradients are taken, too
-            results[n] = log_probs, TextState(rows[n][-1], (h, c)) if with_states else None
+            results[n] = log_probs, TextState(rows[n][-1], after.rows([row])) if with_states else None
     return results
 
 
 def _batches(lengths: Sequence[int], batch_size: int, *, equal: bool) -> Iterator[list[int]]:
-    """Rows to read side by side, the longest first; only such of one length, so that all end together, if `equal`."""
+    """Yields the rows of each batch, the longest first; with `equal` only rows of one length, so that all end together."""
     order = sorted(range(len(lengths)), key=lambda number: -lengths[number])
     for _, group in itertools.groupby(order, key=lambda number: lengths[number] if equal else 0):
         numbers = list(group)
@@ -171,21 +156,14 @@ def _batches(lengths: Sequence[int], batch_size: int, *, equal: bool) -> Iterato
             yield numbers[begin : begin + batch_size]
 
 
-def _side_by_side(model: LSTMLanguageModel, states: Sequence[LSTMState | None]) -> LSTMState:
-    """States of one row each as one of many. **Shape:** (num_layers, states, hidden_size), twice."""
-    zero = model.init_state(1)
-    h, c = (torch.cat([(state or zero)[part] for state in states], dim=1) for part in (0, 1))
-    return h, c
-
-
 def check_log_probs(log_probs: list[float]) -> list[float]:
-    """Returns log-probabilities if all are numbers.
+    """Returns log-probabilities that are all numbers.
 
     Raises:
-        NonFiniteError: One is not.
+        NonFiniteError: One is NaN.
     """
     if any(map(math.isnan, log_probs)):
-        raise NonFiniteError("the model's scores are not numbers: its weights are damaged; load another copy of it")
+        raise NonFiniteError("the model's log-probabilities are NaN: its weights are damaged; load another copy of it")
     return log_probs
 
 
@@ -200,7 +178,7 @@ class _CutText(NamedTuple):
 
 
 def _cut(vocabulary: Vocabulary, text: str, *, end: bool) -> _CutText:
-    """Turns a text into ids, and keeps where each comes from."""
+    """Turns a text into ids with their offsets."""
     check_type("end", end, bool)
     aligned = align_text(text, vocabulary.normalize)
     cut = _CutText(text, [], [], [], [])
@@ -210,7 +188,8 @@ def _cut(vocabulary: Vocabulary, text: str, *, end: bool) -> _CutText:
         cut.ids.extend(ids)
         cut.word_sizes.append(len(ids))
         cut.word_kinds.append(_kind(ids, byte_ids, vocabulary.unk_id))
-        pieces = [word] if len(ids) == 1 else word  # the word itself, or its characters in one id or several bytes
+        # A word outside the vocabulary is encoded character by character, each in one id or in several bytes.
+        pieces = [word] if len(ids) == 1 else word
         for piece in pieces:
             span = aligned.span(position, position + len(piece))
             cut.offsets.extend([span] * (1 if len(ids) == 1 else len(vocabulary.spell(piece))))
@@ -226,7 +205,7 @@ def _cut(vocabulary: Vocabulary, text: str, *, end: bool) -> _CutText:
 
 
 def _kind(ids: list[int], byte_ids: set[int], unk_id: int | None) -> str:
-    """What a word is to the vocabulary; see `WordScore.kind`."""
+    """Returns the kind of a word; see `WordScore.kind`."""
     if not byte_ids.isdisjoint(ids):
         return "bytes"
     if len(ids) > 1:
@@ -235,26 +214,23 @@ def _kind(ids: list[int], byte_ids: set[int], unk_id: int | None) -> str:
 
 
 def _score_of(
-    vocabulary: Vocabulary,
-    cut: _CutText,
-    log_probs: list[float],
-    state: TextState | None,
-    *,
-    num_resamples: int,
-    seed: int,
+    vocabulary: Vocabulary, cut: _CutText, log_probs: list[float], state: TextState | None
 ) -> Score:
     ids = torch.tensor(cut.ids)
-    sums = ParagraphSums(vocabulary, ids)
-    if num_resamples:
+    paragraph_sums = None
+    if vocabulary.paragraph_end_id in cut.ids:
+        sums = ParagraphSums(vocabulary, ids)
         sums.add(torch.arange(len(ids)), torch.tensor(log_probs, dtype=torch.float64))
+        paragraph_sums = sums.sums
+    num_characters, unknown_rate = count_characters(vocabulary, ids)
+    unknown = [value for value, token_id in zip(log_probs, cut.ids, strict=True) if token_id == vocabulary.unk_id]
     return Score(
         math.fsum(log_probs),
         len(log_probs),
-        *count_characters(vocabulary, ids),
-        error_bars=sums.error_bars(num_resamples, seed),
-        unknown_log_prob=math.fsum(
-            value for value, token_id in zip(log_probs, cut.ids, strict=True) if token_id == vocabulary.unk_id
-        ),
+        num_characters,
+        unknown_rate,
+        unknown_log_prob=math.fsum(unknown),
+        paragraph_sums=paragraph_sums,
         text=cut.text,
         tokens=tuple(map(vocabulary.id_to_token, cut.ids)),
         log_probs=tuple(log_probs),

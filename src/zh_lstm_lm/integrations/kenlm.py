@@ -18,8 +18,9 @@ import torch
 
 from zh_lstm_lm._config import check_integer
 from zh_lstm_lm.errors import ConfigError, DataError
+from zh_lstm_lm.base import LanguageModel as Predictor
+from zh_lstm_lm.base import TextState, check_model
 from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.scores import TextState
 from zh_lstm_lm.scoring import check_log_probs
 from zh_lstm_lm.text.normalization import normalize_text
 
@@ -29,7 +30,7 @@ _WINDOW_LEN = 256
 
 
 class FullScoreReturn(NamedTuple):
-    """What is told of one token.
+    """The score of one token.
 
     Attributes:
         log_prob: Decimal logarithm of its probability.
@@ -43,7 +44,7 @@ class FullScoreReturn(NamedTuple):
 
 
 class State:
-    """What was read before a token. Equal states foretell the same."""
+    """The text before a token. Equal states predict equally."""
 
     def __init__(self) -> None:
         self._read: TextState | None = None  # None for nothing, not even the start of a document
@@ -69,14 +70,15 @@ class State:
         if self._read is None:
             return ()
         before = self._read.before
-        return (self._read.last_id, *(() if before is None else map(tuple, torch.cat(before).flatten(1).tolist())))
+        tensors = () if before is None else before.tensors()
+        return (self._read.last_id, *(tuple(tensor.flatten().tolist()) for tensor in tensors))
 
 
 class Model:
     """A language model with KenLM's methods.
 
     Args:
-        path: A saved model's folder, or a model.
+        path: The folder of a saved model, or any `LanguageModel`.
         order: The n-gram length that is reported at most, for code that keeps as much context; the model itself
             remembers more.
         resegment: False takes the tokens as they are given: they should be the words that the model's tokenizer finds.
@@ -85,11 +87,13 @@ class Model:
     """
 
     def __init__(
-        self, path: str | PathLike[str] | LSTMLanguageModel, *, order: int = 256, resegment: bool = False
+        self, path: str | PathLike[str] | Predictor, *, order: int = 256, resegment: bool = False
     ) -> None:
         check_integer("order", order, minimum=2)
-        self._model = path if isinstance(path, LSTMLanguageModel) else LSTMLanguageModel.from_pretrained(path)
-        self.path = "" if isinstance(path, LSTMLanguageModel) else str(path)
+        saved = isinstance(path, (str, PathLike))
+        self._model: Predictor = LSTMLanguageModel.from_pretrained(path) if saved else path
+        check_model("path", self._model)
+        self.path = str(path) if saved else ""
         self.order = order
         self.resegment = resegment
         vocabulary = self._model.vocabulary
@@ -177,8 +181,8 @@ class Model:
         with torch.inference_mode():
             for start in range(0, len(ids), _WINDOW_LEN):
                 window = places[:, start : start + _WINDOW_LEN + 1]
-                values, before = self._model.target_log_probs(window[:, :-1], window[:, 1:], before)
-                log_probs += values[0].tolist()
+                context, before = self._model.read(window[:, :-1], before)
+                log_probs += self._model.target_log_probs(context, window[0, 1:]).tolist()
         state._read = TextState(ids[-1], before)
         return check_log_probs(log_probs)
 

@@ -69,9 +69,10 @@ def _losses(model: LSTMLanguageModel, windows: Tensor, *, last_only: bool) -> Te
     windows = windows.to(model.device)
     targets = windows[:, -1:] if last_only else windows[:, 1:]
     with torch.inference_mode():
-        hidden, _ = model.hidden_states(windows[:, :-1])
-        hidden = hidden[:, -targets.shape[1] :].flatten(0, 1)
+        context, _ = model.read(windows[:, :-1])
+        time = windows.shape[1] - 1
+        rows = torch.arange(len(context), device=model.device).view(-1, time)[:, time - targets.shape[1] :].flatten()
         chunk = max(1, _MAX_SCORES // len(model.vocabulary))
-        parts = zip(torch.split(hidden, chunk), torch.split(targets.reshape(-1).contiguous(), chunk), strict=True)
-        log_probs = torch.cat([model.log_probs_after(states, following) for states, following in parts])
+        parts = zip(torch.split(rows, chunk), torch.split(targets.flatten(), chunk), strict=True)
+        log_probs = torch.cat([model.target_log_probs(context.rows(part), following) for part, following in parts])
         return -log_probs.view_as(targets).double().cpu()

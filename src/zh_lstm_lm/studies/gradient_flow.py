@@ -33,12 +33,12 @@ def gradient_by_distance(
     try:
         # cuDNN has no backward pass in evaluation mode
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-            state = model.init_state(len(places))
+            state = model.initial_state(len(places))
             states = []
             for token_ids in torch.split(windows[:, :-1], 1, dim=1):
-                hidden, state = model.hidden_states(token_ids, state)
+                context, state = model.read(token_ids, state)
                 states.append(state)
-            loss = -model.log_probs_after(hidden[:, 0], windows[:, -1].contiguous()).sum()
+            loss = -model.target_log_probs(context, windows[:, -1].contiguous()).sum()
             before = states[-2::-1]  # the state at t - 1 first
             gradients = torch.autograd.grad(loss, [h for h, _ in before] + [c for _, c in before])
     finally:
