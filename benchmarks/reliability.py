@@ -52,7 +52,7 @@ from zh_lstm_lm import (
     Vocabulary,
     score,
 )
-from zh_lstm_lm.checkpoint import Checkpoint, RunFolder
+from zh_lstm_lm.training.run_folder import Checkpoint, RunFolder
 
 TEXTS = [
     "第一回　风雪\n展昭道：“好大的雪！”\n白玉堂笑道：“雪大，酒才好喝。”\n二人推门进了酒店，店小二忙迎上来。\n",

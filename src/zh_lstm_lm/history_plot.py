@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from zh_lstm_lm._optional import require
+from zh_lstm_lm.runtime.optional import require
 
 __all__ = ["chinese_font", "plot_history"]
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
-from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.recurrent import LSTMState
-from zh_lstm_lm.written_text import WrittenText
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.models.lstm_layer import LSTMState
+from zh_lstm_lm.generation.draft import WrittenText
 
 __all__ = ["read_prompts"]
 

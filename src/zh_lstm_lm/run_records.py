@@ -3,9 +3,9 @@
 import math
 from typing import Any
 
-from zh_lstm_lm.evaluation_result import EvaluationResult
-from zh_lstm_lm.token_stream import TokenStream
-from zh_lstm_lm.training_state import TrainerState
+from zh_lstm_lm.evaluation.result import EvaluationResult
+from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.training.state import TrainerState
 
 __all__ = ["make_record", "make_summary"]
 

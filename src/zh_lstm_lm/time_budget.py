@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import torch
 
-from zh_lstm_lm.batches import Batch
-from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.training_state import TrainerState
+from zh_lstm_lm.corpus.batches import Batch
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.training.state import TrainerState
 
 __all__ = ["TimeBudget", "estimate_evaluation"]
 

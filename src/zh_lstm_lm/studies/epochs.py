@@ -7,18 +7,18 @@ from typing import Any
 
 from typing_extensions import override
 
-from zh_lstm_lm.callbacks import Callback
-from zh_lstm_lm.epoch_samples import EpochSamples
-from zh_lstm_lm.memorization import novelty
-from zh_lstm_lm.model_sizes import ModelConfig
+from zh_lstm_lm.training.callbacks import Callback
+from zh_lstm_lm.studies.epoch_samples import EpochSamples
+from zh_lstm_lm.evaluation.novelty import novelty
+from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.studies.base import Study
 from zh_lstm_lm.studies.cells import PASSAGE, Parts, train_cell
 from zh_lstm_lm.studies.config import StudyConfig
-from zh_lstm_lm.studies.epochs_claims import judge_epochs
+from zh_lstm_lm.studies.epochs import judge_epochs
 from zh_lstm_lm.studies.result import Claim
-from zh_lstm_lm.token_stream import TokenStream
-from zh_lstm_lm.trainer_config import TrainerConfig
-from zh_lstm_lm.vocabulary import Vocabulary
+from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.training.config import TrainerConfig
+from zh_lstm_lm.corpus.vocabulary import Vocabulary
 
 __all__ = ["EpochsStudy"]
 

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from zh_lstm_lm.batches import Batch
-from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.optimization import optimizer_bytes, sparse_embedding
+from zh_lstm_lm.corpus.batches import Batch
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.training.optimizer import optimizer_bytes, sparse_embedding
 
 __all__ = ["update_memory"]
 

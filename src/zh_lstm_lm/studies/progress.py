@@ -3,9 +3,9 @@
 import sys
 from typing import Any
 
-from zh_lstm_lm.callbacks import ProgressCallback
-from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.training_state import TrainerState
+from zh_lstm_lm.training.callbacks import ProgressCallback
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.training.state import TrainerState
 
 __all__ = ["RunProgress", "show_line"]
 

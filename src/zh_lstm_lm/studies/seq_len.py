@@ -7,19 +7,19 @@ from typing import Any
 
 from typing_extensions import override
 
-from zh_lstm_lm.callbacks import Callback
+from zh_lstm_lm.training.callbacks import Callback
 from zh_lstm_lm.errors import ConfigError
-from zh_lstm_lm.model_sizes import ModelConfig
+from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.studies.base import Study
 from zh_lstm_lm.studies.cells import train_cell
 from zh_lstm_lm.studies.config import StudyConfig
 from zh_lstm_lm.studies.context_use import context_used, loss_by_context, loss_by_position
 from zh_lstm_lm.studies.gradient_flow import gradient_by_distance
 from zh_lstm_lm.studies.result import Claim
-from zh_lstm_lm.studies.seq_len_claims import judge_seq_len
-from zh_lstm_lm.token_stream import TokenStream
-from zh_lstm_lm.trainer_config import TrainerConfig
-from zh_lstm_lm.vocabulary import Vocabulary
+from zh_lstm_lm.studies.seq_len import judge_seq_len
+from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.training.config import TrainerConfig
+from zh_lstm_lm.corpus.vocabulary import Vocabulary
 
 __all__ = ["SeqLenStudy"]
 

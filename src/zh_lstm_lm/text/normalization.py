@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from zh_lstm_lm._config import nearest_name
-from zh_lstm_lm._optional import require
+from zh_lstm_lm.runtime.optional import require
 from zh_lstm_lm.errors import ConfigError, DataError
 
 __all__ = ["NORMALIZATION_STEPS", "check_normalization", "normalization_fingerprint", "normalize_text"]

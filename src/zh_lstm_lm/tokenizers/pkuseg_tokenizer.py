@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any, cast
 
 from zh_lstm_lm._config import check_choice
-from zh_lstm_lm._optional import require
+from zh_lstm_lm.runtime.optional import require
 from zh_lstm_lm.errors import DataError
 
 __all__ = ["PkusegTokenizer"]
