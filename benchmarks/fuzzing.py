@@ -31,10 +31,10 @@ from zh_lstm_lm import (
     Vocabulary,
     ZhLstmLmError,
 )
-from zh_lstm_lm.models.pretrained import read_weights
-from zh_lstm_lm.storage.safe_reading import MANIFEST, verify_manifest
 from zh_lstm_lm.corpus.segmentation import DocumentSpan
 from zh_lstm_lm.corpus.stream_cache import check_stored
+from zh_lstm_lm.models.pretrained import read_weights
+from zh_lstm_lm.storage.safe_reading import MANIFEST, verify_manifest
 from zh_lstm_lm.storage.strict_json import parse_json
 from zh_lstm_lm.storage.tensors import read_kinds
 from zh_lstm_lm.text.decoding import decode

@@ -20,14 +20,14 @@ from zh_lstm_lm import (
     evaluate,
     score,
 )
+from zh_lstm_lm.generation.decoder import SingleSteps
+from zh_lstm_lm.models.gradients import sparse_embedding
+from zh_lstm_lm.runtime.batch_invariant import RowwiseLinear
 from zh_lstm_lm.runtime.cuda_graphs import CapturedFunction
 from zh_lstm_lm.runtime.devices import matrix_precision
-from zh_lstm_lm.training.updater import Learner
-from zh_lstm_lm.training.optimizer import sparse_embedding
 from zh_lstm_lm.training.distributed import Ranks
-from zh_lstm_lm.runtime.batch_invariant import RowwiseLinear
-from zh_lstm_lm.generation.decoder import SingleSteps
 from zh_lstm_lm.training.state import TrainerState
+from zh_lstm_lm.training.updater import Learner
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 

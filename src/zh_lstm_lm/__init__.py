@@ -9,13 +9,9 @@ from zh_lstm_lm._version import __version__ as __version__
 
 TYPE_CHECKING = False  # true for type checkers, whatever is said here; typing itself takes longer than all the rest
 if TYPE_CHECKING:
-    from zh_lstm_lm.evaluation.bootstrap import ErrorBars as ErrorBars
-    from zh_lstm_lm.training.callbacks import Callback as Callback
-    from zh_lstm_lm.training.callbacks import EarlyStopping as EarlyStopping
-    from zh_lstm_lm.generation.co_writing import CoWriter as CoWriter
-    from zh_lstm_lm.evaluation.dynamic_evaluation import evaluate_dynamically as evaluate_dynamically
-    from zh_lstm_lm.models.ensemble import Ensemble as Ensemble
-    from zh_lstm_lm.studies.epoch_samples import EpochSamples as EpochSamples
+    from zh_lstm_lm.corpus.sample_novel import sample_novel as sample_novel
+    from zh_lstm_lm.corpus.token_stream import TokenStream as TokenStream
+    from zh_lstm_lm.corpus.vocabulary import Vocabulary as Vocabulary
     from zh_lstm_lm.errors import CheckpointError as CheckpointError
     from zh_lstm_lm.errors import ConfigError as ConfigError
     from zh_lstm_lm.errors import DataError as DataError
@@ -24,45 +20,49 @@ if TYPE_CHECKING:
     from zh_lstm_lm.errors import RankError as RankError
     from zh_lstm_lm.errors import VocabularyError as VocabularyError
     from zh_lstm_lm.errors import ZhLstmLmError as ZhLstmLmError
-    from zh_lstm_lm.training.estimates import TrainingEstimate as TrainingEstimate
-    from zh_lstm_lm.training.estimates import estimate_training as estimate_training
+    from zh_lstm_lm.evaluation.bootstrap import ErrorBars as ErrorBars
+    from zh_lstm_lm.evaluation.dynamic_evaluation import evaluate_dynamically as evaluate_dynamically
     from zh_lstm_lm.evaluation.evaluate import evaluate as evaluate
-    from zh_lstm_lm.evaluation.result import EvaluationResult as EvaluationResult
-    from zh_lstm_lm.generation.result import GenerationResult as GenerationResult
-    from zh_lstm_lm.generation.result import GenerationState as GenerationState
+    from zh_lstm_lm.evaluation.neural_cache import evaluate_with_cache as evaluate_with_cache
     from zh_lstm_lm.evaluation.novelty import CopiedPassage as CopiedPassage
     from zh_lstm_lm.evaluation.novelty import Novelty as Novelty
     from zh_lstm_lm.evaluation.novelty import novelty as novelty
-    from zh_lstm_lm.models.lstm import LSTMLanguageModel as LSTMLanguageModel
-    from zh_lstm_lm.models.config import ModelConfig as ModelConfig
-    from zh_lstm_lm.evaluation.neural_cache import evaluate_with_cache as evaluate_with_cache
-    from zh_lstm_lm.report.document import write_report as write_report
     from zh_lstm_lm.evaluation.rescore import RescoredCandidate as RescoredCandidate
     from zh_lstm_lm.evaluation.rescore import rescore as rescore
     from zh_lstm_lm.evaluation.rescore import rescore_batch as rescore_batch
-    from zh_lstm_lm.corpus.sample_novel import sample_novel as sample_novel
-    from zh_lstm_lm.generation.sampler import Sampler as Sampler
-    from zh_lstm_lm.generation.config import SamplerConfig as SamplerConfig
+    from zh_lstm_lm.evaluation.result import EvaluationResult as EvaluationResult
+    from zh_lstm_lm.evaluation.score import score as score
+    from zh_lstm_lm.evaluation.score import score_batch as score_batch
     from zh_lstm_lm.evaluation.scored_text import Score as Score
     from zh_lstm_lm.evaluation.scored_text import TextState as TextState
     from zh_lstm_lm.evaluation.scored_text import WordScore as WordScore
-    from zh_lstm_lm.evaluation.score import score as score
-    from zh_lstm_lm.evaluation.score import score_batch as score_batch
-    from zh_lstm_lm.generation.limits import LimitOptions as LimitOptions
-    from zh_lstm_lm.studies.config import StudyConfig as StudyConfig
-    from zh_lstm_lm.studies.result import StudyResult as StudyResult
-    from zh_lstm_lm.studies.study import study as study
     from zh_lstm_lm.evaluation.suggest import Suggestion as Suggestion
     from zh_lstm_lm.evaluation.suggest import suggest as suggest
-    from zh_lstm_lm.corpus.token_stream import TokenStream as TokenStream
+    from zh_lstm_lm.generation.co_writing import CoWriter as CoWriter
+    from zh_lstm_lm.generation.config import SamplerConfig as SamplerConfig
+    from zh_lstm_lm.generation.limits import LimitOptions as LimitOptions
+    from zh_lstm_lm.generation.result import GenerationResult as GenerationResult
+    from zh_lstm_lm.generation.result import GenerationState as GenerationState
+    from zh_lstm_lm.generation.sampler import Sampler as Sampler
+    from zh_lstm_lm.models.config import ModelConfig as ModelConfig
+    from zh_lstm_lm.models.ensemble import Ensemble as Ensemble
+    from zh_lstm_lm.models.lstm import LSTMLanguageModel as LSTMLanguageModel
+    from zh_lstm_lm.report.document import write_report as write_report
+    from zh_lstm_lm.studies.config import StudyConfig as StudyConfig
+    from zh_lstm_lm.studies.epoch_samples import EpochSamples as EpochSamples
+    from zh_lstm_lm.studies.result import StudyResult as StudyResult
+    from zh_lstm_lm.studies.study import study as study
     from zh_lstm_lm.tokenizers.base import Tokenizer as Tokenizer
     from zh_lstm_lm.tokenizers.probe import TokenizerMismatchWarning as TokenizerMismatchWarning
     from zh_lstm_lm.tokenizers.registry import get_tokenizer as get_tokenizer
-    from zh_lstm_lm.training.trainer import Trainer as Trainer
+    from zh_lstm_lm.training.callbacks import Callback as Callback
+    from zh_lstm_lm.training.callbacks import EarlyStopping as EarlyStopping
     from zh_lstm_lm.training.config import TrainerConfig as TrainerConfig
-    from zh_lstm_lm.training.state import History as History
+    from zh_lstm_lm.training.estimates import TrainingEstimate as TrainingEstimate
+    from zh_lstm_lm.training.estimates import estimate_training as estimate_training
+    from zh_lstm_lm.training.history import History as History
     from zh_lstm_lm.training.state import TrainerState as TrainerState
-    from zh_lstm_lm.corpus.vocabulary import Vocabulary as Vocabulary
+    from zh_lstm_lm.training.trainer import Trainer as Trainer
 
 _HOMES = {
     "CopiedPassage": "evaluation.novelty",
@@ -85,7 +85,7 @@ _HOMES = {
     "EvaluationResult": "evaluation.result",
     "GenerationResult": "generation.result",
     "GenerationState": "generation.result",
-    "History": "training.state",
+    "History": "training.history",
     "LSTMLanguageModel": "models.lstm",
     "MissingDependencyError": "errors",
     "LimitOptions": "generation.limits",

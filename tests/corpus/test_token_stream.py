@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 import zh_lstm_lm
 from zh_lstm_lm import TokenStream
-from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.corpus.segmentation import DocumentSpan
 from zh_lstm_lm.corpus.stream_cache import check_stored
+from zh_lstm_lm.errors import ConfigError, DataError
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), min_size=1, max_size=5)

@@ -15,8 +15,8 @@ from zh_lstm_lm import (
     Vocabulary,
     evaluate,
     evaluate_with_cache,
-    neural_cache,
 )
+from zh_lstm_lm.evaluation import neural_cache
 
 
 @pytest.fixture(params=["full", "adaptive"])

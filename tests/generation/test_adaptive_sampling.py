@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from zh_lstm_lm import NonFiniteError, logits_processors
+from zh_lstm_lm import NonFiniteError
+from zh_lstm_lm.generation import logits_processors
 from zh_lstm_lm.generation.adaptive_sampling import AdaptiveSampler, draw_from
 from zh_lstm_lm.models.output_layers import AdaptiveSoftmax
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from zh_lstm_lm import ConfigError, LSTMLanguageModel, ModelConfig, Sampler, SamplerConfig, Vocabulary, text_file
+from zh_lstm_lm import ConfigError, LSTMLanguageModel, ModelConfig, Sampler, SamplerConfig, Vocabulary
+from zh_lstm_lm.generation import resumable_file
 
 CHAPTER = "展昭笑道：“好。”\n第二回他又来了。\n"
 NOVEL = f"第一回　风雪\n{CHAPTER}第二回　夜行\n{CHAPTER}第三回\n比剑\n"
@@ -103,7 +104,7 @@ def test_a_long_line_is_streamed_while_it_is_written(writing: Write, at_each_wor
 def test_a_file_is_resumed_wherever_it_was_interrupted(
     writing: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_each_word: AtEachWord, between: int
 ) -> None:
-    monkeypatch.setattr(text_file, "_WORDS_BETWEEN_STATES", between)
+    monkeypatch.setattr(resumable_file, "_WORDS_BETWEEN_STATES", between)
     sampler = writing(NOVEL)
     expected = NOVEL[: NOVEL.index("第三回\n")]
     for after in range(3, len(expected) + 6, 5):

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from zh_lstm_lm import DataError, LSTMLanguageModel, Sampler, SamplerConfig, text_file
+from zh_lstm_lm import DataError, LSTMLanguageModel, Sampler, SamplerConfig
 from zh_lstm_lm.cli.main import main
+from zh_lstm_lm.generation import resumable_file
 
 
 @pytest.fixture(autouse=True)
 def _states_come_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_file, "_WORDS_BETWEEN_STATES", 10)
+    monkeypatch.setattr(resumable_file, "_WORDS_BETWEEN_STATES", 10)
 
 
 AtEachWord = Callable[[Callable[[], object]], AbstractContextManager[None]]
@@ -157,7 +158,7 @@ def test_a_text_that_is_complete_is_not_lost_with_its_last_step(
     def refuse(source: Path, target: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(text_file, "_WORDS_BETWEEN_STATES", 1000)
+    monkeypatch.setattr(resumable_file, "_WORDS_BETWEEN_STATES", 1000)
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(DataError, match=r"Permission denied.*the whole text is in .*a\.txt\.part"):
         Sampler(model).write(tmp_path / "a.txt", max_new_tokens=30)

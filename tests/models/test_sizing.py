@@ -130,7 +130,9 @@ def test_the_machines_rate_is_a_positive_number() -> None:
 
 def test_a_device_that_waits_for_its_host_gets_larger_models(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda, num_tokens = torch.device("cuda"), 10**9
-    monkeypatch.setattr("zh_lstm_lm.models.sizing.machine_rate", lambda device: 3.7e14 if device.type == "cuda" else 1e11)
+    monkeypatch.setattr(
+        "zh_lstm_lm.models.sizing.machine_rate", lambda device: 3.7e14 if device.type == "cuda" else 1e11
+    )
     sizes = [choose_sizes(COUNTS, num_tokens, seconds, cuda)[:2] for seconds in (1.0, 60.0, 600.0, 1e4)]
     assert sizes == sorted(sizes)
     assert sizes[-1] > max(choose_sizes(COUNTS, num_tokens, 1e4)[:2], (512, 1024))

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm import ConfigError, LSTMLanguageModel, ModelConfig, Vocabulary
+from zh_lstm_lm.models.gradients import clip_gradients, settle_rows, sparse_embedding
 from zh_lstm_lm.runtime.devices import autocast, choose_device, matrix_precision, on_device
-from zh_lstm_lm.training.optimizer import clip_gradients, settle_rows, sparse_embedding
 
 CUDA = torch.device("cuda", 0)
 LAYERS: list[dict[str, Any]] = [

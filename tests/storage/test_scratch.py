@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from zh_lstm_lm.storage.atomic import scratch as _scratch
+from zh_lstm_lm.storage import scratch as _scratch
 from zh_lstm_lm.storage.scratch import scratch_tensor
 
 

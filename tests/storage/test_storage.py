@@ -18,8 +18,6 @@ from hypothesis import strategies as st
 
 import zh_lstm_lm
 from zh_lstm_lm import CheckpointError
-from zh_lstm_lm.storage.cache import clear_cache, user_cache_dir
-from zh_lstm_lm.storage.safe_reading import MANIFEST, digest, read_bytes, read_json, verify_manifest
 from zh_lstm_lm.storage.atomic import (
     _flush_directory,
     atomic_directory,
@@ -29,6 +27,8 @@ from zh_lstm_lm.storage.atomic import (
     remove_directory,
     write_json,
 )
+from zh_lstm_lm.storage.cache import clear_cache, user_cache_dir
+from zh_lstm_lm.storage.safe_reading import MANIFEST, digest, read_bytes, read_json, verify_manifest
 from zh_lstm_lm.storage.strict_json import to_json
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has neither modes nor this kind of link")

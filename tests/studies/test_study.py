@@ -25,10 +25,10 @@ from zh_lstm_lm import (
     novelty,
     study,
 )
-from zh_lstm_lm.training.callbacks import Callback
 from zh_lstm_lm.cli.main import main
 from zh_lstm_lm.storage.locks import lock_folder
 from zh_lstm_lm.studies.result import EpochsRow, SeqLenRow, VocabularyRow
+from zh_lstm_lm.training.callbacks import Callback
 
 SIZES = ModelConfig(embedding_dim=8, hidden_size=8, dropout=0.1)
 TRAINING = TrainerConfig(batch_size=4, bptt_len=16)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.text.language import COMMON_CHARACTERS
 from zh_lstm_lm.text.decoding import MAX_FAULT_RATE, decode, normalize_line_ends
+from zh_lstm_lm.text.language import COMMON_CHARACTERS
 
 SIMPLIFIED = [
     "第一回　风雪夜归人",

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.text.language import MAX_FOREIGN_SHARE
 from zh_lstm_lm.text.decoding import decode
 from zh_lstm_lm.text.detection import MIN_CONFIDENCE
+from zh_lstm_lm.text.language import MAX_FOREIGN_SHARE
 
 CHINESE = "第一回　風雪夜歸人。展昭道：「好大的雪！」二人推門進了酒店，店小二忙迎上來，你說這話，我們都不信。"
 JAPANESE = "むかし、山の村に一人の男がいた。男は毎日、川へ行って魚をとり、町でそれを売って暮らしていた。ある日のこと、雨がふった。"

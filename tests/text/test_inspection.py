@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from zh_lstm_lm.errors import ConfigError, DataError
-from zh_lstm_lm.text.inspection import FileInspection, inspect_files
 from zh_lstm_lm.text.documents import ReadingOptions, read_documents
 from zh_lstm_lm.text.files import find_files
+from zh_lstm_lm.text.inspection import FileInspection, inspect_files
 
 ADVERT = "本书来自www.example.com免费txt小说下载站"
 SENTENCES = [f"第{number}天夜里，展昭又一次来到那座古庙之前，只见门上多了{number}个大字。" for number in range(40)]

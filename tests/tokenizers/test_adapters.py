@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 from zh_lstm_lm import TokenStream, Vocabulary
 from zh_lstm_lm.errors import ConfigError, DataError
-from zh_lstm_lm.tokenizers.base import LosslessTokenizer
+from zh_lstm_lm.tokenizers.base import LosslessTokenizer, cut_at_offsets
 from zh_lstm_lm.tokenizers.registry import get_tokenizer, restore_tokenizer
-from zh_lstm_lm.tokenizers.base import cut_at_offsets
 from zh_lstm_lm.tokenizers.workers import number_chunks
 
 QUICK = settings(max_examples=80, deadline=None, derandomize=True, database=None)

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 import zh_lstm_lm
 from zh_lstm_lm import TokenStream
-from zh_lstm_lm.runtime.optional import require
 from zh_lstm_lm.errors import ConfigError, DataError, MissingDependencyError
+from zh_lstm_lm.runtime.optional import require
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer, restore_dropped_spans
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
 

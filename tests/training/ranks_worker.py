@@ -1,4 +1,4 @@
-"""One of the processes that test_distributed.py starts: trains what its scenario says, and writes down what came of it.
+"""One of the processes that test_torchrun.py starts: trains what its scenario says, and writes down what came of it.
 
 python ranks_worker.py FOLDER SCENARIO
 """

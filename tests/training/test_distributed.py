@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from zh_lstm_lm import CheckpointError, VocabularyError, ZhLstmLmError
-from zh_lstm_lm.training.distributed import Ranks
 from zh_lstm_lm.storage.safe_reading import NewerFormatError
+from zh_lstm_lm.training.distributed import Ranks
 
 
 class Told(Ranks):

@@ -14,7 +14,7 @@ from zh_lstm_lm import (
     estimate_training,
 )
 from zh_lstm_lm.corpus.batches import TrainingWindows
-from zh_lstm_lm.training.optimizer import optimizer_bytes
+from zh_lstm_lm.training.memory import optimizer_bytes
 
 SIZES = ModelConfig(embedding_dim=8, hidden_size=16)
 WINDOWS = TrainerConfig(batch_size=4, bptt_len=5, max_minutes=1, run_dir="not-written")

@@ -13,10 +13,10 @@ from zh_lstm_lm import (
     Trainer,
     TrainerConfig,
     Vocabulary,
-    memory,
 )
-from zh_lstm_lm.runtime.memory import check_fits, scores_per_token, total_memory, training_memory
-from zh_lstm_lm.training.optimizer import training_bytes
+from zh_lstm_lm.runtime import memory
+from zh_lstm_lm.runtime.memory import check_fits, total_memory
+from zh_lstm_lm.training.memory import scores_per_token, training_bytes, training_memory
 
 CPU = torch.device("cpu")
 

@@ -16,16 +16,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, Vocabulary
-from zh_lstm_lm.training.optimizer import (
-    Optimizer,
-    clip_gradients,
-    default_learning_rate,
-    learning_rate_at,
-    optimizer_bytes,
-    settle_rows,
-    sparse_embedding,
-    training_bytes,
-)
+from zh_lstm_lm.models.gradients import clip_gradients, settle_rows, sparse_embedding
+from zh_lstm_lm.training.memory import optimizer_bytes, training_bytes
+from zh_lstm_lm.training.optimizer import Optimizer
+from zh_lstm_lm.training.schedule import default_learning_rate, learning_rate_at
 
 KINDS: dict[str, dict[str, Any]] = {
     "full": {"output": "full"},

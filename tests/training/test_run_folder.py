@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm import CheckpointError, History, NonFiniteError, TrainerState
+from zh_lstm_lm.storage.safe_reading import NewerFormatError
 from zh_lstm_lm.training.run_folder import Checkpoint, RunFolder
 from zh_lstm_lm.training.run_identity import fingerprint_of
-from zh_lstm_lm.storage.safe_reading import NewerFormatError
 
 DESCRIPTION: dict[str, Any] = {
     "options": {"max_epochs": 3, "max_steps": None, "max_minutes": None, "seed": 0, "bptt_len": 35, "run_dir": "a"},

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from zh_lstm_lm import DataError, History, TrainerState, ZhLstmLmError
-from zh_lstm_lm.training.state import LearningCurve
+from zh_lstm_lm.training.history import LearningCurve
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 PLAIN = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), TEXT)

@@ -37,8 +37,8 @@ from zh_lstm_lm import (
     Vocabulary,
     evaluate,
 )
-from zh_lstm_lm.training.callbacks import Callback
 from zh_lstm_lm.models.lstm_layer import detach_state
+from zh_lstm_lm.training.callbacks import Callback
 
 Parts = tuple[TokenStream, TokenStream]
 TIMING = ("seconds", "tokens_per_second")

@@ -1,1 +1,1 @@
-"""The commands, one group a file: options and handlers of a few lines."""
+"""The command line, one command a file: options and handlers of a few lines."""

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO, Any
 
-    from zh_lstm_lm.models.lstm import LSTMLanguageModel
     from zh_lstm_lm.corpus.token_stream import TokenStream
+    from zh_lstm_lm.models.lstm import LSTMLanguageModel
 
 __all__ = [
     "INTERRUPTED",

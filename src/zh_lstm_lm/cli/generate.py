@@ -1,4 +1,4 @@
-"""Writing text."""
+"""The command ``generate``."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from zh_lstm_lm.evaluation.novelty import Novelty
     from zh_lstm_lm.models.lstm import LSTMLanguageModel
 
-__all__ = ["add_commands"]
+__all__ = ["add_command"]
 
 _SAMPLING_NUMBERS = (
     "temperature",
@@ -38,8 +38,8 @@ _LIMITS = (
 )
 
 
-def add_commands(add: AddCommand) -> None:
-    """Adds the commands of this file."""
+def add_command(add: AddCommand) -> None:
+    """Adds the command."""
     generate = add("generate", _generate, "Write text with a model.")
     generate.add_argument("model", help="folder of a saved model")
     generate.add_argument("--prompt", default="", help="what the text begins with")
@@ -75,8 +75,8 @@ def add_commands(add: AddCommand) -> None:
 
 def _generate(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.errors import ConfigError
-    from zh_lstm_lm.generation.sampler import Sampler
     from zh_lstm_lm.generation.config import SamplerConfig
+    from zh_lstm_lm.generation.sampler import Sampler
 
     if parsed.resume and not parsed.output:
         raise ConfigError("--resume goes on with a file; name it with --output FILE")

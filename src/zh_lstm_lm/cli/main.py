@@ -5,7 +5,20 @@ import sys
 from collections.abc import Callable, Sequence
 
 from zh_lstm_lm._version import __version__
-from zh_lstm_lm.cli import choosing, looking, reporting, scoring, studying, training, writing
+from zh_lstm_lm.cli import (
+    cache,
+    evaluate,
+    generate,
+    info,
+    inspection,
+    novelty,
+    report,
+    rescore,
+    score,
+    study,
+    suggest,
+    train,
+)
 from zh_lstm_lm.cli.common import INTERRUPTED
 from zh_lstm_lm.errors import ZhLstmLmError
 
@@ -25,7 +38,7 @@ class _Parser(argparse.ArgumentParser):
         """Refuses unknown options here, where this command's own are known."""
         parsed, unknown = super().parse_known_args(args, namespace)
         for option in unknown:
-            import difflib  # noqa: PLC0415
+            import difflib
 
             matches = difflib.get_close_matches(option.split("=")[0], self._option_string_actions, n=1, cutoff=0.5)
             self.error(f"no such option: {option}" + (f"; did you mean {matches[0]}?" if matches else ""))
@@ -49,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # rare characters print on a console of any encoding
     parsed = _parser().parse_args(arguments)
-    import logging  # noqa: PLC0415
+    import logging
 
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("zh_lstm_lm").setLevel(logging.WARNING if parsed.quiet else logging.INFO)
@@ -63,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("zh-lstm-lm: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone
-        import os  # noqa: PLC0415
+        import os
 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to write has a place to go
         return 0
@@ -81,8 +94,21 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--quiet", action="store_true", help="print results and warnings only")
         return command
 
-    for group in (training, scoring, choosing, writing, studying, reporting, looking):
-        group.add_commands(add)
+    for command in (
+        train,
+        evaluate,
+        score,
+        rescore,
+        suggest,
+        novelty,
+        generate,
+        study,
+        report,
+        info,
+        inspection,
+        cache,
+    ):
+        command.add_command(add)
     return parser
 
 

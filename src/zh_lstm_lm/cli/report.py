@@ -1,14 +1,14 @@
-"""Telling of runs and studies: one page for reading and sending on."""
+"""The command ``report``."""
 
 import argparse
 
 from zh_lstm_lm.cli.common import AddCommand, tell_page
 
-__all__ = ["add_commands"]
+__all__ = ["add_command"]
 
 
-def add_commands(add: AddCommand) -> None:
-    """Adds the commands of this file."""
+def add_command(add: AddCommand) -> None:
+    """Adds the command."""
     report = add("report", _report, "Write what runs and studies came to as one HTML page.")
     report.add_argument("folders", nargs="+", metavar="RUN", help="folders of training runs and of studies")
     report.add_argument("--output", required=True, metavar="FILE", help="the page to write, such as report.html")

@@ -1,24 +1,24 @@
-"""Choosing among texts and words: n-best lists, gaps, and what of a text was copied."""
+"""The command ``rescore``."""
 
 import argparse
 import itertools
 import json
 from collections.abc import Iterator
 
-from zh_lstm_lm.cli.common import AddCommand, add_reading, chosen_tokenizer, load_model, read_stream, read_text
+from zh_lstm_lm.cli.common import AddCommand, load_model, read_text
 from zh_lstm_lm.errors import DataError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["add_commands"]
+__all__ = ["add_command"]
 
 _LISTS_AT_ONCE = 256
 
 
-def add_commands(add: AddCommand) -> None:
-    """Adds the commands of this file."""
+def add_command(add: AddCommand) -> None:
+    """Adds the command."""
     rescore = add("rescore", _rescore, "Put n-best lists into order.")
     rescore.add_argument("model", help="folder of a saved model")
     rescore.add_argument(
@@ -32,20 +32,6 @@ def add_commands(add: AddCommand) -> None:
     rescore.add_argument("--length-normalization", choices=("none", "words", "characters"), default="none")
     rescore.add_argument("--no-end", action="store_true", help="do not score the end of each candidate")
     rescore.add_argument("--best", action="store_true", help="print only the best text of each list")
-
-    suggest = add("suggest", _suggest, "Find the best words for a gap.")
-    suggest.add_argument("model", help="folder of a saved model")
-    suggest.add_argument("left", help="what stands before the gap")
-    suggest.add_argument("right", nargs="?", default="", help="what follows it")
-    suggest.add_argument("-k", type=int, default=10, help="how many words (10)")
-
-    novelty = add("novelty", _novelty, "Tell what of a text is new and what was copied.")
-    novelty.add_argument("text", help="file of the text; - reads standard input")
-    novelty.add_argument("paths", nargs="+", help="folders, files or glob patterns of the training text")
-    add_reading(novelty)
-    novelty.add_argument("--max-n", type=int, default=8, help="longest n-grams, and shortest passages (8)")
-    novelty.add_argument("--passages", type=int, default=10, help="most copied passages to show (10)")
-    novelty.add_argument("--format", choices=("text", "json"), default="text")
 
 
 def _rescore(parsed: argparse.Namespace) -> int:
@@ -104,24 +90,3 @@ def _candidates(text: str, kind: str) -> Iterator[tuple[tuple[int, str], float, 
                 "an object with text, score and list" if kind == "jsonl" else "[[list] score] text, with tabs between"
             )
             raise DataError(f"line {place}: expected {wanted}, got {line[:60]!r}") from error
-
-
-def _suggest(parsed: argparse.Namespace) -> int:
-    from zh_lstm_lm.evaluation.suggest import suggest
-
-    print("word\tprobability\tlog_prob")
-    for found in suggest(load_model(parsed.model), parsed.left, parsed.right, parsed.k):
-        print(f"{found.word}\t{found.probability:.4f}\t{found.log_prob:.3f}")
-    return 0
-
-
-def _novelty(parsed: argparse.Namespace) -> int:
-    import dataclasses
-
-    from zh_lstm_lm.evaluation.novelty import novelty
-
-    text = read_text(parsed.text)
-    stream = read_stream(parsed, chosen_tokenizer(parsed), parsed.normalize)
-    result = novelty(text, stream, max_n=parsed.max_n, num_passages=parsed.passages)
-    print(json.dumps(dataclasses.asdict(result), ensure_ascii=False) if parsed.format == "json" else result)
-    return 0

@@ -1,10 +1,10 @@
-"""How likely text is."""
+"""The command ``score``."""
 
 import argparse
 import json
 from collections.abc import Iterator
 
-from zh_lstm_lm.cli.common import AddCommand, add_reading, figures, load_model, read_stream, read_text, write_text
+from zh_lstm_lm.cli.common import AddCommand, figures, load_model, read_text, write_text
 from zh_lstm_lm.errors import DataError
 
 TYPE_CHECKING = False
@@ -13,24 +13,13 @@ if TYPE_CHECKING:
 
     from zh_lstm_lm.evaluation.scored_text import Score
 
-__all__ = ["add_commands"]
+__all__ = ["add_command"]
 
 _TEXTS_AT_ONCE = 2048
 
 
-def add_commands(add: AddCommand) -> None:
-    """Adds the commands of this file."""
-    evaluate = add("evaluate", _evaluate, "Measure a model on text: bits per character and perplexity.")
-    evaluate.add_argument("model", help="folder of a saved model")
-    evaluate.add_argument("paths", nargs="+", help="folders, files or glob patterns of text")
-    add_reading(evaluate, tokenizer=False)
-    evaluate.add_argument("--batch-size", type=int, default=64)
-    how = evaluate.add_mutually_exclusive_group()
-    how.add_argument("--dynamic", action="store_true", help="learn from the text while it is read: dynamic evaluation")
-    how.add_argument("--cache", action="store_true", help="remember the latest words while it is read: neural cache")
-    how.add_argument("--temperature", type=float, default=1.0, help="divide the logits by this (1)")
-    evaluate.add_argument("--error-bars", action="store_true", help="95 %% intervals, by the bootstrap over paragraphs")
-
+def add_command(add: AddCommand) -> None:
+    """Adds the command."""
     score = add("score", _score, "Print the surprisal of the words of texts.")
     score.add_argument("model", help="folder of a saved model")
     score.add_argument("text", nargs="?", help="the text itself; - or nothing reads standard input, a text a line")
@@ -42,38 +31,9 @@ def add_commands(add: AddCommand) -> None:
     score.add_argument("--html", metavar="FILE", help="draw the texts as a page, words coloured by surprisal")
 
 
-def _evaluate(parsed: argparse.Namespace) -> int:
-    from zh_lstm_lm.evaluation.dynamic_evaluation import evaluate_dynamically
-    from zh_lstm_lm.evaluation.evaluate import evaluate
-    from zh_lstm_lm.evaluation.neural_cache import evaluate_with_cache
-
-    model = load_model(parsed.model)
-    stream = read_stream(parsed, model.vocabulary.tokenizer, model.vocabulary.normalize)
-    num_resamples = 1000 * parsed.error_bars
-    if parsed.dynamic or parsed.cache:
-        measure = evaluate_dynamically if parsed.dynamic else evaluate_with_cache
-        result = measure(model, stream, num_resamples=num_resamples)
-    else:
-        result = evaluate(
-            model,
-            stream,
-            batch_size=parsed.batch_size,
-            temperature=parsed.temperature,
-            num_resamples=num_resamples,
-        )
-    print(f"{figures(result)}  clean={result.clean}")
-    if (bars := result.error_bars) is not None:
-        bits = "{:.4f} to {:.4f} bits/character  ".format(*bars.bits_per_character) if bars.bits_per_character else ""
-        low, high = bars.perplexity
-        print(
-            f"{bits}perplexity {low:,.2f} to {high:,.2f}  ({bars.confidence:.0%}, {bars.num_paragraphs:,} paragraphs)"
-        )
-    return 0
-
-
 def _score(parsed: argparse.Namespace) -> int:
-    from zh_lstm_lm.report.heat_map import heat_map
     from zh_lstm_lm.evaluation.score import score_batch
+    from zh_lstm_lm.report.heat_map import heat_map
 
     texts = _texts(parsed)
     model = load_model(parsed.model)

@@ -1,4 +1,4 @@
-"""Studying what settings do."""
+"""The command ``study``."""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from zh_lstm_lm.corpus.token_stream import TokenStream
 
-__all__ = ["add_commands"]
+__all__ = ["add_command"]
 
 _VARIED = (
     "lengths",
@@ -35,8 +35,8 @@ _SIZES = ("embedding_dim", "hidden_size", "num_layers", "dropout")
 _TRAINING = ("batch_size", "bptt_len", "learning_rate", "max_grad_norm", "device")
 
 
-def add_commands(add: AddCommand) -> None:
-    """Adds the commands of this file."""
+def add_command(add: AddCommand) -> None:
+    """Adds the command."""
     study = add("study", _study, "Train under one condition after another, measure, and judge what is claimed.")
     study.add_argument("kind", choices=["seq-len", "epochs", "vocabulary"], help="what is studied")
     study.add_argument("paths", nargs="*", help="folders, files or glob patterns of text; none: the bundled novella")

@@ -1,4 +1,4 @@
-"""Training a model."""
+"""The command ``train``."""
 
 import argparse
 import sys
@@ -19,12 +19,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from zh_lstm_lm.models.lstm import LSTMLanguageModel
-    from zh_lstm_lm.models.config import ModelConfig
     from zh_lstm_lm.corpus.token_stream import TokenStream
     from zh_lstm_lm.corpus.vocabulary import Vocabulary
+    from zh_lstm_lm.models.config import ModelConfig
+    from zh_lstm_lm.models.lstm import LSTMLanguageModel
 
-__all__ = ["add_commands"]
+__all__ = ["add_command"]
 
 _SETTLED = (
     "tokenizer",
@@ -40,8 +40,8 @@ _SETTLED = (
 )
 
 
-def add_commands(add: AddCommand) -> None:
-    """Adds the commands of this file."""
+def add_command(add: AddCommand) -> None:
+    """Adds the command."""
     train = add("train", _train, "Train a model on novels and save it.")
     train.add_argument("paths", nargs="+", help="folders, files or glob patterns of text")
     train.add_argument("--output", required=True, metavar="MODEL", help="folder to save the model in")
@@ -84,15 +84,15 @@ def _train(parsed: argparse.Namespace) -> int:
     import logging
     from pathlib import Path
 
-    from zh_lstm_lm.training.torchrun import join_ranks
-    from zh_lstm_lm.studies.epoch_samples import EpochSamples
-    from zh_lstm_lm.evaluation.evaluate import evaluate
-    from zh_lstm_lm.models.lstm import LSTMLanguageModel
-    from zh_lstm_lm.models.config import ModelConfig
-    from zh_lstm_lm.storage.atomic import check_place
-    from zh_lstm_lm.training.trainer import Trainer
-    from zh_lstm_lm.training.config import TrainerConfig
     from zh_lstm_lm.corpus.vocabulary import Vocabulary
+    from zh_lstm_lm.evaluation.evaluate import evaluate
+    from zh_lstm_lm.models.config import ModelConfig
+    from zh_lstm_lm.models.lstm import LSTMLanguageModel
+    from zh_lstm_lm.storage.atomic import check_place
+    from zh_lstm_lm.studies.epoch_samples import EpochSamples
+    from zh_lstm_lm.training.config import TrainerConfig
+    from zh_lstm_lm.training.torchrun import join_ranks
+    from zh_lstm_lm.training.trainer import Trainer
 
     names = ("max_epochs", "max_steps", "max_minutes", "batch_size", "bptt_len", "learning_rate", "max_grad_norm")
     _check_base(parsed)

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from zh_lstm_lm.storage.scratch import scratch_tensor
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
+from zh_lstm_lm.storage.scratch import scratch_tensor
 
 __all__ = ["spell_some_hapaxes"]
 

@@ -3,21 +3,24 @@
 import contextlib
 import logging
 from collections.abc import Iterable
+from os import PathLike
 from pathlib import Path
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from zh_lstm_lm.errors import CheckpointError
-from zh_lstm_lm.storage.safe_reading import read_bytes, read_versioned, verify_manifest, versioned
 from zh_lstm_lm.corpus.segmentation import SEGMENTATION_FORMAT, DocumentSpan, number_tokens
+from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.storage.atomic import atomic_directory, remove_directory
+from zh_lstm_lm.storage.cache import user_cache_dir
+from zh_lstm_lm.storage.safe_reading import read_bytes, read_versioned, verify_manifest, versioned
 from zh_lstm_lm.storage.strict_json import to_json
-from zh_lstm_lm.text.documents import Document
+from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents
+from zh_lstm_lm.text.files import TextFile
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 
-__all__ = ["StoredStream", "check_stored", "load_stream", "store_stream"]
+__all__ = ["StoredStream", "cached_stream", "check_stored", "load_stream", "store_stream"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,38 @@ StoredStream: TypeAlias = tuple[Tensor, list[str], list[DocumentSpan]]
 _FILES = frozenset({"tokens.bin", "lexicon.utf8", "stream.json"})
 _MAX_LEXICON_BYTES = 1 << 32
 _CHUNK_BYTES = 1 << 22
+
+
+def cached_stream(
+    key: str,
+    files: list[TextFile],
+    tokenizer: LosslessTokenizer,
+    options: ReadingOptions,
+    *,
+    cache_dir: str | PathLike[str] | None,
+    workers: int,
+) -> StoredStream | None:
+    """Takes segmented files from the cache, or segments them into it; None where no cache can be kept.
+
+    Args:
+        key: The name of their folder in the cache.
+        files: The files.
+        tokenizer: What cuts the text.
+        options: How the files are read.
+        cache_dir: The cache folder; None is the user's.
+        workers: Processes to segment with.
+    """
+    try:
+        directory = Path(cache_dir or user_cache_dir()) / "streams" / key
+        stored = load_stream(directory)
+        if stored is None:
+            logger.info("segmenting %d files with %s in %d processes", len(files), tokenizer.fingerprint, workers)
+            store_stream(directory, read_documents(files, options), tokenizer, workers)
+            stored = load_stream(directory)
+        return stored
+    except CheckpointError as error:
+        logger.warning("no cache is kept: %s", error)
+        return None
 
 
 def store_stream(directory: Path, documents: Iterable[Document], tokenizer: LosslessTokenizer, workers: int) -> None:

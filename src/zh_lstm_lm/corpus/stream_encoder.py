@@ -6,8 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from zh_lstm_lm.storage.scratch import scratch_tensor
 from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.storage.scratch import scratch_tensor
 
 __all__ = ["SpellingTable"]
 

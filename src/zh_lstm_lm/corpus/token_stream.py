@@ -9,18 +9,16 @@ from array import array
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from os import PathLike
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from zh_lstm_lm._config import check_choice, check_integer, check_number, check_type
-from zh_lstm_lm.storage.cache import user_cache_dir
-from zh_lstm_lm.errors import CheckpointError, DataError
-from zh_lstm_lm.runtime.interruption import catch_interruption
 from zh_lstm_lm.corpus.segmentation import DocumentSpan, cache_key, document_of, number_tokens
-from zh_lstm_lm.corpus.stream_cache import StoredStream, load_stream, store_stream
+from zh_lstm_lm.corpus.stream_cache import StoredStream, cached_stream
 from zh_lstm_lm.corpus.stream_splitting import chunks, count_characters, cut_documents, cut_tails
+from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.runtime.interruption import catch_interruption
 from zh_lstm_lm.text.cleaning import check_cleaning
 from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents, survey_files
 from zh_lstm_lm.text.files import Paths, TextFile, find_files
@@ -140,16 +138,7 @@ class TokenStream:
         if workers is None:
             large = sum(file.path.stat().st_size for file in files) > _PARALLEL_BYTES
             workers = min(available_cores(), 8) if large and segmenter.name == "jieba" else 1
-        stored = None
-        try:
-            directory = Path(cache_dir or user_cache_dir()) / "streams" / key
-            stored = load_stream(directory)
-            if stored is None:
-                logger.info("segmenting %d files with %s in %d processes", len(files), segmenter.fingerprint, workers)
-                store_stream(directory, read_documents(files, options), segmenter, workers)
-                stored = load_stream(directory)
-        except CheckpointError as error:
-            logger.warning("no cache is kept: %s", error)
+        stored = cached_stream(key, files, segmenter, options, cache_dir=cache_dir, workers=workers)
         if stored is None:
             return cls._segment(read_documents(files, options), segmenter, options, workers)
         return cls._of(stored, segmenter, options)

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
-from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.corpus.segmentation import PARAGRAPH_END
 from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.errors import ConfigError
 
 __all__ = ["choose_tokens"]
 

@@ -1,1 +1,1 @@
-"""Other libraries, one a file."""
+"""Measures of models and of texts."""

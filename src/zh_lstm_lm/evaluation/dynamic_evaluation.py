@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm._config import check_integer, check_number, check_type
+from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.evaluation.bootstrap import check_resampling
 from zh_lstm_lm.evaluation.evaluate import document_windows
 from zh_lstm_lm.evaluation.result import EvaluationResult, ParagraphSums, check_finite
+from zh_lstm_lm.models.gradients import clip_gradients, sparse_embedding
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
-from zh_lstm_lm.training.optimizer import clip_gradients, sparse_embedding
 from zh_lstm_lm.models.lstm_layer import LSTMState, detach_state
-from zh_lstm_lm.corpus.token_stream import TokenStream
 
 __all__ = ["evaluate_dynamically"]
 

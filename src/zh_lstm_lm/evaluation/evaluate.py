@@ -8,12 +8,12 @@ from torch import Tensor
 
 from zh_lstm_lm._config import check_integer, check_number, check_type
 from zh_lstm_lm.corpus.batches import IGNORED, EvaluationSegment, evaluation_segments, segment_windows
+from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.evaluation.bootstrap import check_resampling
 from zh_lstm_lm.evaluation.result import EvaluationResult, ParagraphSums, check_finite
-from zh_lstm_lm.runtime.interruption import check_interruption
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.models.lstm_layer import LSTMState
-from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.runtime.interruption import check_interruption
 
 __all__ = [
     "document_windows",

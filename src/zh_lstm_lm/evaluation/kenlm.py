@@ -1,6 +1,6 @@
 """KenLM's Python interface over a model of this library, so that code written for `kenlm` runs with it.
 
-    from zh_lstm_lm.evaluation.evaluate import kenlm
+    from zh_lstm_lm.evaluation import kenlm
 
     model = kenlm.Model("wuxia-lstm")
     print(model.score("展昭 大喜 。"))
@@ -18,9 +18,9 @@ import torch
 
 from zh_lstm_lm._config import check_integer
 from zh_lstm_lm.errors import ConfigError, DataError
-from zh_lstm_lm.models.lstm import LSTMLanguageModel
-from zh_lstm_lm.evaluation.scored_text import TextState
 from zh_lstm_lm.evaluation.score import check_log_probs
+from zh_lstm_lm.evaluation.scored_text import TextState
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.text.normalization import normalize_text
 
 __all__ = ["FullScoreReturn", "LanguageModel", "Model", "State"]

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm._config import check_integer, check_type
+from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.text.alignment import align_text
-from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.tokenizers.workers import tokenize_paragraphs
 
 __all__ = ["CopiedPassage", "Novelty", "novelty"]

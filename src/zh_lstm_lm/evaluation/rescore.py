@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from zh_lstm_lm._config import check_choice, check_number
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.models.lstm import LSTMLanguageModel
-from zh_lstm_lm.evaluation.scored_text import TextState
 from zh_lstm_lm.evaluation.score import score_batch
+from zh_lstm_lm.evaluation.scored_text import TextState
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
 
 __all__ = ["LENGTH_NORMALIZATIONS", "RescoredCandidate", "rescore", "rescore_batch"]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zh_lstm_lm.evaluation.bootstrap import ErrorBars, bootstrap
-from zh_lstm_lm.errors import DataError, NonFiniteError
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
+from zh_lstm_lm.errors import DataError, NonFiniteError
+from zh_lstm_lm.evaluation.bootstrap import ErrorBars, bootstrap
 
 __all__ = ["EvaluationResult", "ParagraphSums", "check_finite", "count_characters"]
 

@@ -10,15 +10,15 @@ import torch
 
 from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.corpus.batches import EvaluationSegment
-from zh_lstm_lm.evaluation.bootstrap import check_resampling
+from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import DataError, NonFiniteError
+from zh_lstm_lm.evaluation.bootstrap import check_resampling
 from zh_lstm_lm.evaluation.evaluate import read_segments
 from zh_lstm_lm.evaluation.result import ParagraphSums, count_characters
+from zh_lstm_lm.evaluation.scored_text import Score, TextState
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.models.lstm_layer import LSTMState
-from zh_lstm_lm.evaluation.scored_text import Score, TextState
 from zh_lstm_lm.text.alignment import align_text
-from zh_lstm_lm.corpus.vocabulary import Vocabulary
 
 __all__ = ["check_log_probs", "read_rows", "score", "score_batch"]
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 
 from zh_lstm_lm._config import check_integer, check_type
-from zh_lstm_lm.models.lstm import LSTMLanguageModel
-from zh_lstm_lm.evaluation.scored_text import TextState
 from zh_lstm_lm.evaluation.score import check_log_probs, read_rows, score
+from zh_lstm_lm.evaluation.scored_text import TextState
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.text.normalization import normalize_text
 
 __all__ = ["Suggestion", "suggest"]

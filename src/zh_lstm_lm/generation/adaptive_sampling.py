@@ -19,8 +19,8 @@ from torch.nn import functional
 from zh_lstm_lm.errors import NonFiniteError
 from zh_lstm_lm.generation.cutoff_bounds import InsideQuestion
 from zh_lstm_lm.models.output_layers import AdaptiveSoftmax
-from zh_lstm_lm.runtime.batch_invariant import row_sums
 from zh_lstm_lm.models.softmax_log_probs import Linear
+from zh_lstm_lm.runtime.batch_invariant import row_sums
 
 __all__ = ["AdaptiveSampler", "draw_from"]
 

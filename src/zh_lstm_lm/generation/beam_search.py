@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 
 from zh_lstm_lm._config import check_number
-from zh_lstm_lm.runtime.interruption import check_interruption
+from zh_lstm_lm.generation.draft import WrittenText
 from zh_lstm_lm.generation.loop import read_prompts
 from zh_lstm_lm.generation.next_token import TokenDrawer
-from zh_lstm_lm.generation.draft import WrittenText
+from zh_lstm_lm.runtime.interruption import check_interruption
 
 __all__ = ["Beam", "beam_search"]
 

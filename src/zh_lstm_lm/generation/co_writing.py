@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing_extensions import Unpack
 
 from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.generation.limits import LimitOptions
 from zh_lstm_lm.generation.result import GenerationResult, GenerationState
 from zh_lstm_lm.generation.sampler import Sampler
-from zh_lstm_lm.generation.limits import LimitOptions
 
 __all__ = ["CoWriter"]
 

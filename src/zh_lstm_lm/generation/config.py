@@ -4,12 +4,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from typing_extensions import Self, override
 
 from zh_lstm_lm._config import Config, check_integer, check_number, check_type
+from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.generation import logits_processors
+from zh_lstm_lm.generation.logits_processors import LogitsProcessor
 
-__all__ = ["SamplerConfig"]
+__all__ = ["SamplerConfig", "cutoff_processors", "history_processors", "history_window"]
 
 _SAY_NOTHING_HERE = {"bos_token_id", "pad_token_id", "eos_token_id", "transformers_version", "use_cache"}
 _NEUTRAL: dict[str, Any] = {  # what changes nothing in Hugging Face's library
@@ -161,3 +165,66 @@ class SamplerConfig(Config):
         if do_sample is False:
             own["temperature"] = 0.0
         return super().from_dict(own)
+
+
+def history_processors(config: SamplerConfig, vocabulary: Vocabulary, tokens: Sequence[str]) -> list[LogitsProcessor]:
+    """Builds the processors that look at the words so far; none where all of it is neutral.
+
+    Args:
+        config: How tokens are drawn.
+        vocabulary: The model's vocabulary.
+        tokens: The text of each id.
+
+    Raises:
+        ConfigError: A word with a bias is not in the vocabulary.
+    """
+    window = config.penalty_window
+    processors: list[LogitsProcessor] = []
+    if config.repetition_penalty != 1:
+        processors.append(logits_processors.repetition_penalty(config.repetition_penalty, window=window))
+    if config.frequency_penalty or config.presence_penalty:
+        processors.append(
+            logits_processors.occurrence_penalties(config.frequency_penalty, config.presence_penalty, window=window)
+        )
+    if config.word_bias:
+        bias = torch.zeros(len(tokens))
+        for word, value in dict(config.word_bias).items():
+            if word not in vocabulary:
+                raise ConfigError(f"word_bias: {word!r} is not in the vocabulary; only whole words have a bias")
+            bias[vocabulary.token_to_id(word)] = value
+        processors.append(logits_processors.token_bias(bias))
+    if config.no_repeat_ngram_size:
+        processors.append(logits_processors.no_repeat_ngrams(config.no_repeat_ngram_size, window=window))
+    if config.banned_words:
+        processors.append(logits_processors.banned_words(config.banned_words, tokens))
+    return processors
+
+
+def history_window(config: SamplerConfig, *, own_processors: bool) -> int | None:
+    """Returns how many of the latest ids the processors look at; None for all.
+
+    Args:
+        config: How tokens are drawn.
+        own_processors: Whether there are processors of the user's, which look at all.
+    """
+    longest = max(map(len, config.banned_words), default=1)
+    looks_back = config.repetition_penalty != 1 or config.frequency_penalty or config.presence_penalty
+    if own_processors or ((looks_back or config.no_repeat_ngram_size) and config.penalty_window is None):
+        return None
+    if looks_back or config.no_repeat_ngram_size:
+        return max(longest, config.penalty_window or 1)
+    return longest
+
+
+def cutoff_processors(config: SamplerConfig) -> list[LogitsProcessor]:
+    """Builds temperature and cut-offs, in the order in which they are applied."""
+    return [
+        logits_processors.temperature(config.temperature),
+        logits_processors.top_k(config.top_k),
+        logits_processors.top_p(config.top_p),
+        logits_processors.min_p(config.min_p),
+        logits_processors.typical_p(config.typical_p),
+        logits_processors.top_h(config.top_h),
+        logits_processors.epsilon_cutoff(config.epsilon_cutoff),
+        logits_processors.eta_cutoff(config.eta_cutoff),
+    ]

@@ -5,11 +5,11 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from zh_lstm_lm.runtime.cuda_graphs import CapturedFunction
 from zh_lstm_lm.models.ensemble import Ensemble, joined
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.models.lstm_layer import LSTMState
 from zh_lstm_lm.runtime.batch_invariant import PackedWeight, RowwiseLinear
+from zh_lstm_lm.runtime.cuda_graphs import CapturedFunction
 
 __all__ = ["SingleSteps", "captured_steps"]
 

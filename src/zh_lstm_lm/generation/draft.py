@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from zh_lstm_lm.generation.result import GenerationState
-from zh_lstm_lm.generation.punctuation import PunctuationRules, ends_sentences
-from zh_lstm_lm.models.lstm_layer import LSTMState
 from zh_lstm_lm.generation.limits import FinishReason, Limits
+from zh_lstm_lm.generation.punctuation import PunctuationRules, ends_sentences
+from zh_lstm_lm.generation.result import GenerationState
+from zh_lstm_lm.models.lstm_layer import LSTMState
 from zh_lstm_lm.text.headings import MAX_HEADING_LENGTH, is_heading
 
 __all__ = ["WrittenText"]

@@ -4,12 +4,15 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from zh_lstm_lm.runtime.interruption import check_interruption
-from zh_lstm_lm.generation.loop import read_prompts
-from zh_lstm_lm.generation.next_token import TokenDrawer
 from zh_lstm_lm.generation.draft import WrittenText
+from zh_lstm_lm.generation.next_token import TokenDrawer
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.models.lstm_layer import LSTMState
+from zh_lstm_lm.runtime.interruption import check_interruption
 
-__all__ = ["write_rounds"]
+__all__ = ["read_prompts", "write_rounds"]
+
+_PROMPT_WINDOW = 1024
 
 
 def write_rounds(
@@ -57,3 +60,25 @@ def write_rounds(
         if len(going) < len(active):
             state, last = (state[0][:, going], state[1][:, going]), last[going]
             active = [active[row] for row in going]
+
+
+def read_prompts(model: LSTMLanguageModel, texts: Sequence[WrittenText]) -> LSTMState:
+    """Reads all but the last id of each text's prompt; equal prompts after the same state are read once.
+
+    Returns:
+        The state. **Shape:** (num_layers, texts, hidden_size) each.
+    """
+    known: dict[tuple[int, tuple[int, ...]], LSTMState] = {}
+    with torch.inference_mode():
+        for text in texts:
+            key = (id(text.lstm_state), tuple(text.unread))
+            if key not in known:
+                state = text.lstm_state or model.init_state(1)
+                for start in range(0, len(text.unread), _PROMPT_WINDOW):
+                    window = torch.tensor([text.unread[start : start + _PROMPT_WINDOW]], device=model.device)
+                    _, state = model.hidden_states(window, state)
+                known[key] = state
+        states = [known[id(text.lstm_state), tuple(text.unread)] for text in texts]
+        for text, state in zip(texts, states, strict=True):
+            text.lstm_state, text.unread = state, []
+        return torch.cat([h for h, _ in states], dim=1), torch.cat([c for _, c in states], dim=1)

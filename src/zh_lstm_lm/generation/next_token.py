@@ -15,18 +15,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from zh_lstm_lm.generation.result import logits_processors
-from zh_lstm_lm.generation.adaptive_sampling import AdaptiveSampler, draw_from
-from zh_lstm_lm.runtime.cuda_graphs import CapturedFunction
 from zh_lstm_lm.errors import ConfigError, NonFiniteError
-from zh_lstm_lm.generation.logits_processors import LogitsProcessor
-from zh_lstm_lm.models.lstm import LSTMLanguageModel
-from zh_lstm_lm.models.output_layers import AdaptiveSoftmax
-from zh_lstm_lm.generation.punctuation import PunctuationRules
-from zh_lstm_lm.runtime.batch_invariant import RowwiseLinear
-from zh_lstm_lm.generation.config import SamplerConfig
+from zh_lstm_lm.generation.adaptive_sampling import AdaptiveSampler, draw_from
+from zh_lstm_lm.generation.config import SamplerConfig, cutoff_processors, history_processors, history_window
 from zh_lstm_lm.generation.decoder import SingleSteps, captured_steps
 from zh_lstm_lm.generation.draft import WrittenText
+from zh_lstm_lm.generation.logits_processors import LogitsProcessor
+from zh_lstm_lm.generation.punctuation import PunctuationRules
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.models.output_layers import AdaptiveSoftmax
+from zh_lstm_lm.runtime.batch_invariant import RowwiseLinear
+from zh_lstm_lm.runtime.cuda_graphs import CapturedFunction
 
 __all__ = ["TokenDrawer"]
 
@@ -69,24 +68,10 @@ class TokenDrawer:
             tidy_paragraphs=config.tidy_paragraphs,
             banned=config.banned_words,
         )
-        own = _penalties(config, model, tokens)
-        looks_back = config.repetition_penalty != 1 or config.frequency_penalty or config.presence_penalty
-        self.window: int | None = max(map(len, config.banned_words), default=1)
-        if processors or ((looks_back or config.no_repeat_ngram_size) and config.penalty_window is None):
-            self.window = None
-        elif looks_back or config.no_repeat_ngram_size:
-            self.window = max(self.window, config.penalty_window or 1)
+        own = history_processors(config, vocabulary, tokens)
+        self.window = history_window(config, own_processors=bool(processors))
         self._history_processors = [*own, *(_checked(processor) for processor in processors)]
-        self._cutoffs = [
-            logits_processors.temperature(config.temperature),
-            logits_processors.top_k(config.top_k),
-            logits_processors.top_p(config.top_p),
-            logits_processors.min_p(config.min_p),
-            logits_processors.typical_p(config.typical_p),
-            logits_processors.top_h(config.top_h),
-            logits_processors.epsilon_cutoff(config.epsilon_cutoff),
-            logits_processors.eta_cutoff(config.eta_cutoff),
-        ]
+        self._cutoffs = cutoff_processors(config)
         self._greedy = config.temperature == 0
         both = config.min_p and (config.top_k or config.top_p < 1)
         plain = not (both or config.epsilon_cutoff or config.eta_cutoff or config.typical_p < 1 or config.top_h < 1)
@@ -281,30 +266,6 @@ class TokenDrawer:
         longest = max(len(text.ids) for text in texts)
         bos = [self.model.vocabulary.bos_id]
         return torch.tensor([bos * (longest - len(text.ids)) + text.ids for text in texts], device=self.model.device)
-
-
-def _penalties(config: SamplerConfig, model: LSTMLanguageModel, tokens: Sequence[str]) -> list[LogitsProcessor]:
-    """What looks at the words so far; empty where all of it is neutral."""
-    window = config.penalty_window
-    processors: list[LogitsProcessor] = []
-    if config.repetition_penalty != 1:
-        processors.append(logits_processors.repetition_penalty(config.repetition_penalty, window=window))
-    if config.frequency_penalty or config.presence_penalty:
-        processors.append(
-            logits_processors.occurrence_penalties(config.frequency_penalty, config.presence_penalty, window=window)
-        )
-    if config.word_bias:
-        bias = torch.zeros(len(tokens))
-        for word, value in dict(config.word_bias).items():
-            if word not in model.vocabulary:
-                raise ConfigError(f"word_bias: {word!r} is not in the vocabulary; only whole words have a bias")
-            bias[model.vocabulary.token_to_id(word)] = value
-        processors.append(logits_processors.token_bias(bias))
-    if config.no_repeat_ngram_size:
-        processors.append(logits_processors.no_repeat_ngrams(config.no_repeat_ngram_size, window=window))
-    if config.banned_words:
-        processors.append(logits_processors.banned_words(config.banned_words, tokens))
-    return processors
 
 
 def _checked(processor: LogitsProcessor) -> LogitsProcessor:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.models.lstm_layer import LSTMState
 from zh_lstm_lm.generation.limits import FinishReason
+from zh_lstm_lm.models.lstm_layer import LSTMState
 
 __all__ = ["GenerationResult", "GenerationState"]
 

@@ -17,12 +17,12 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from zh_lstm_lm.errors import CheckpointError, DataError
+from zh_lstm_lm.generation.draft import WrittenText
 from zh_lstm_lm.generation.result import GenerationState
 from zh_lstm_lm.runtime.interruption import catch_interruption
+from zh_lstm_lm.storage.atomic import atomic_write
 from zh_lstm_lm.storage.locks import lock_file
 from zh_lstm_lm.storage.safe_reading import read_bytes
-from zh_lstm_lm.storage.atomic import atomic_write
-from zh_lstm_lm.generation.draft import WrittenText
 
 __all__ = ["write_text_file"]
 

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing_extensions import Unpack
 
 from zh_lstm_lm._config import check_integer, check_type
-from zh_lstm_lm.generation.beam_search import beam_search
 from zh_lstm_lm.errors import ConfigError
-from zh_lstm_lm.generation.result import GenerationResult, GenerationState
-from zh_lstm_lm.generation.logits_processors import LogitsProcessor
-from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.generation.beam_search import beam_search
 from zh_lstm_lm.generation.config import SamplerConfig
-from zh_lstm_lm.generation.limits import LimitOptions, Limits
-from zh_lstm_lm.text.normalization import normalize_text
-from zh_lstm_lm.generation.resumable_file import write_text_file
-from zh_lstm_lm.generation.next_token import TokenDrawer
-from zh_lstm_lm.generation.loop import write_rounds
 from zh_lstm_lm.generation.draft import WrittenText
+from zh_lstm_lm.generation.limits import LimitOptions, Limits
+from zh_lstm_lm.generation.logits_processors import LogitsProcessor
+from zh_lstm_lm.generation.loop import write_rounds
+from zh_lstm_lm.generation.next_token import TokenDrawer
+from zh_lstm_lm.generation.result import GenerationResult, GenerationState
+from zh_lstm_lm.generation.resumable_file import write_text_file
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.text.normalization import normalize_text
 
 __all__ = ["Sampler"]
 

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from typing_extensions import Self
 
-from zh_lstm_lm.models import sizing
 from zh_lstm_lm._config import Config, check_choice, check_integer, check_number, check_type
-from zh_lstm_lm.runtime.devices import choose_device
-from zh_lstm_lm.errors import ConfigError
-from zh_lstm_lm.models.output_layers import DEFAULT_DIV_VALUE, default_cutoffs
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
+from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.models import sizing
+from zh_lstm_lm.models.output_layers import DEFAULT_DIV_VALUE, default_cutoffs
+from zh_lstm_lm.runtime.devices import choose_device
 
 __all__ = ["ModelConfig"]
 

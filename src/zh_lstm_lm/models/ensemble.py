@@ -13,8 +13,8 @@ from typing_extensions import override
 
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
-from zh_lstm_lm.models.output_layers import OutputLayer
 from zh_lstm_lm.models.lstm_layer import LSTMState
+from zh_lstm_lm.models.output_layers import OutputLayer
 from zh_lstm_lm.models.softmax_log_probs import Linear
 
 __all__ = ["Ensemble", "joined"]

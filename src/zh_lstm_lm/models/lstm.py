@@ -11,17 +11,17 @@ from torch.nn import functional
 
 from zh_lstm_lm._config import check_type
 from zh_lstm_lm.corpus.batches import IGNORED
-from zh_lstm_lm.errors import CheckpointError, ConfigError, DataError
-from zh_lstm_lm.runtime.memory import check_fits
-from zh_lstm_lm.models.pretrained import read_description, read_generation_config, read_weights, write_model_folder
-from zh_lstm_lm.models.config import ModelConfig
-from zh_lstm_lm.models.output_layers import AdaptiveSoftmax, FullSoftmax, OutputLayer
-from zh_lstm_lm.models.lstm_layer import LSTMLayer, LSTMState
-from zh_lstm_lm.models.dropout import locked_dropout
-from zh_lstm_lm.models.softmax_log_probs import Linear
-from zh_lstm_lm.tokenizers.base import Tokenizer
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
+from zh_lstm_lm.errors import CheckpointError, ConfigError, DataError
+from zh_lstm_lm.models.config import ModelConfig
+from zh_lstm_lm.models.dropout import locked_dropout
 from zh_lstm_lm.models.embedding import WordEmbedding
+from zh_lstm_lm.models.lstm_layer import LSTMLayer, LSTMState
+from zh_lstm_lm.models.output_layers import AdaptiveSoftmax, FullSoftmax, OutputLayer
+from zh_lstm_lm.models.pretrained import read_description, read_generation_config, read_weights, write_model_folder
+from zh_lstm_lm.models.softmax_log_probs import Linear
+from zh_lstm_lm.runtime.memory import check_fits
+from zh_lstm_lm.tokenizers.base import Tokenizer
 
 __all__ = ["LSTMLanguageModel"]
 

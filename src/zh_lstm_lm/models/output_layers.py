@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zh_lstm_lm.runtime.devices import on_device
 from zh_lstm_lm.models.softmax_log_probs import Linear, target_log_probs
+from zh_lstm_lm.runtime.devices import on_device
 
 __all__ = ["DEFAULT_DIV_VALUE", "AdaptiveSoftmax", "FullSoftmax", "OutputLayer", "default_cutoffs", "tail_width"]
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
+from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import CheckpointError, ConfigError, VocabularyError
-from zh_lstm_lm.storage.safe_reading import MANIFEST, read_json, read_versioned, verify_manifest, versioned
 from zh_lstm_lm.storage.atomic import atomic_directory, recover_directory
+from zh_lstm_lm.storage.safe_reading import MANIFEST, read_json, read_versioned, verify_manifest, versioned
 from zh_lstm_lm.storage.strict_json import to_json
 from zh_lstm_lm.storage.tensors import check_kinds, kinds_of, read_kinds, read_tensors, write_tensors
 from zh_lstm_lm.tokenizers.base import Tokenizer
-from zh_lstm_lm.corpus.vocabulary import Vocabulary
 
 __all__ = ["MODEL_FILES", "read_description", "read_generation_config", "read_weights", "write_model_folder"]
 

@@ -6,8 +6,8 @@ import time
 import torch
 from torch import Tensor
 
-from zh_lstm_lm.runtime.devices import matrix_precision
 from zh_lstm_lm.models.output_layers import default_cutoffs, tail_width
+from zh_lstm_lm.runtime.devices import matrix_precision
 
 __all__ = ["FULL_SOFTMAX_LIMIT", "choose_sizes", "machine_rate", "training_operations"]
 

@@ -9,8 +9,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from zh_lstm_lm.corpus.batches import IGNORED
-from zh_lstm_lm.runtime.devices import autocast_dtype
 from zh_lstm_lm.runtime.batch_invariant import row_sums
+from zh_lstm_lm.runtime.devices import autocast_dtype
 
 __all__ = ["Linear", "target_log_probs"]
 

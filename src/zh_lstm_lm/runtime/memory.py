@@ -1,15 +1,13 @@
-"""What a model and its training take in memory, by arithmetic, so that what cannot fit is refused before it is allocated."""
+"""The memory of a device; what cannot fit is refused before it is allocated."""
 
-import itertools
 import os
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from zh_lstm_lm.errors import ConfigError
 
-__all__ = ["check_fits", "scores_per_token", "total_memory", "training_memory"]
+__all__ = ["check_fits", "total_memory"]
 
 _CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
@@ -30,37 +28,6 @@ def total_memory(device: torch.device) -> int | None:
         except (OSError, ValueError):  # no such file, or "max"
             continue
     return min(found)
-
-
-def training_memory(
-    *, held: int, num_tokens: int, hidden_size: int, num_layers: int, scores: float, itemsize: int
-) -> int:
-    """About what training takes, in bytes, at least; the copy of the best weights is not counted.
-
-    Args:
-        held: Bytes of the weights, their gradients and the optimizer's means.
-        num_tokens: Tokens of a window, over all lanes.
-        hidden_size: Width of the LSTM.
-        num_layers: Its layers.
-        scores: Scores that the output layer computes for a token.
-        itemsize: Bytes of a number.
-    """
-    of_token = 8 * hidden_size * num_layers + 2 * scores  # gates, states, outputs; scores and their gradient
-    return held + int(itemsize * num_tokens * of_token)
-
-
-def scores_per_token(counts: Tensor, cutoffs: tuple[int, ...] | None) -> float:
-    """The scores that the output layer computes for a token, on average over the training text.
-
-    Args:
-        counts: How often each id occurs in it. **Shape:** (vocab_size,).
-        cutoffs: First ids of an adaptive softmax's tails; None for a full softmax.
-    """
-    if cutoffs is None:
-        return len(counts)
-    shares = counts.double() / counts.sum().clamp(min=1)
-    tails = itertools.pairwise((*cutoffs, len(counts)))
-    return cutoffs[0] + len(cutoffs) + sum(float(shares[start:stop].sum()) * (stop - start) for start, stop in tails)
 
 
 def check_fits(what: str, needed: int, device: torch.device, *, smaller: str) -> None:

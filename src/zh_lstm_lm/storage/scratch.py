@@ -9,8 +9,8 @@ import weakref
 import torch
 from torch import Tensor
 
-from zh_lstm_lm.storage.cache import user_cache_dir
 from zh_lstm_lm.errors import CheckpointError
+from zh_lstm_lm.storage.cache import user_cache_dir
 
 __all__ = ["scratch_tensor"]
 

@@ -7,19 +7,19 @@ from typing import NamedTuple
 from torch import Tensor
 
 from zh_lstm_lm.corpus.batches import TrainingWindows
-from zh_lstm_lm.training.callbacks import Callback
+from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.evaluation.evaluate import evaluate_ids
 from zh_lstm_lm.evaluation.result import EvaluationResult
-from zh_lstm_lm.models.lstm import LSTMLanguageModel
-from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.generation.sampler import Sampler
-from zh_lstm_lm.training.memory import update_memory
+from zh_lstm_lm.models.config import ModelConfig
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.studies.result import Row
-from zh_lstm_lm.corpus.token_stream import TokenStream
-from zh_lstm_lm.training.trainer import Trainer
+from zh_lstm_lm.training.callbacks import Callback
 from zh_lstm_lm.training.config import TrainerConfig
-from zh_lstm_lm.training.state import History
-from zh_lstm_lm.corpus.vocabulary import Vocabulary
+from zh_lstm_lm.training.history import History
+from zh_lstm_lm.training.memory import update_memory
+from zh_lstm_lm.training.trainer import Trainer
 
 __all__ = ["PASSAGE", "Parts", "TrainedCell", "train_cell"]
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 from zh_lstm_lm._config import check_integer, check_type
-from zh_lstm_lm.training.callbacks import Callback
 from zh_lstm_lm.errors import ConfigError
-from zh_lstm_lm.models.lstm import LSTMLanguageModel
-from zh_lstm_lm.generation.sampler import Sampler
 from zh_lstm_lm.generation.config import SamplerConfig
+from zh_lstm_lm.generation.sampler import Sampler
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.training.callbacks import Callback
 from zh_lstm_lm.training.state import TrainerState
 
 __all__ = ["EpochSamples"]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from zh_lstm_lm._config import check_type
-from zh_lstm_lm.runtime.optional import require
 from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.runtime.optional import require
 from zh_lstm_lm.tokenizers.base import cut_at_offsets
 
 __all__ = ["SentencePieceTokenizer"]

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from zh_lstm_lm._config import check_integer, check_number
-from zh_lstm_lm.runtime.optional import require
 from zh_lstm_lm.errors import MissingDependencyError
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.runtime.optional import require
 from zh_lstm_lm.training.state import TrainerState
 
 __all__ = ["Callback", "EarlyStopping", "ProgressCallback", "notify"]

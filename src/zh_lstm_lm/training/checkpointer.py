@@ -1,6 +1,7 @@
 """A run's folder as all processes of the run see it: the first one reads and writes, the others are told."""
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,12 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
-from zh_lstm_lm.training.run_folder import Checkpoint, RunFolder
 from zh_lstm_lm.errors import CheckpointError, ConfigError
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
-from zh_lstm_lm.training.optimizer import optimizer_bytes
-from zh_lstm_lm.training.distributed import Ranks
 from zh_lstm_lm.training.config import TrainerConfig
+from zh_lstm_lm.training.distributed import Ranks
+from zh_lstm_lm.training.memory import optimizer_bytes
+from zh_lstm_lm.training.run_folder import Checkpoint, RunFolder
 from zh_lstm_lm.training.state import TrainerState
 
 __all__ = ["SavedRun"]
@@ -94,7 +95,7 @@ class SavedRun:
             CheckpointError: There is none.
         """
         folder, ranks = self._folder, self._ranks
-        checkpoint = ranks.checkpoint_from_first(lambda: folder.newest(like) if folder is not None else like)
+        checkpoint = _checkpoint_from_first(ranks, lambda: folder.newest(like) if folder is not None else like)
         state, best = checkpoint.state, None
         step = state.best_step
         if step is not None:
@@ -151,3 +152,18 @@ class SavedRun:
 def _held(state: TrainerState) -> tuple[int, int, bool]:
     """What tells one checkpoint of a run from the next: updates, records, and whether the run has ended."""
     return state.step, len(state.history), state.stop_reason is not None
+
+
+def _checkpoint_from_first(ranks: Ranks, get: Callable[[], Checkpoint]) -> Checkpoint:
+    """The checkpoint that rank 0 gets."""
+    if not ranks.together:
+        return get()
+    found: list[Checkpoint] = []
+    ranks.by_first(lambda: found.extend([get()] if ranks.rank == 0 else []))
+    state = ranks.by_first(lambda: dataclasses.asdict(found[0].state))
+    return Checkpoint(
+        TrainerState.from_dict(state),
+        model=ranks.tensors_from_first(lambda: found[0].model),
+        optimizer=ranks.tensors_from_first(lambda: found[0].optimizer),
+        carried=ranks.tensors_from_first(lambda: found[0].carried),
+    )

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from os import PathLike
 
 from zh_lstm_lm._config import Config, check_choice, check_integer, check_number, check_type
-from zh_lstm_lm.runtime.devices import PRECISIONS
 from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.runtime.devices import PRECISIONS
 
 __all__ = ["TrainerConfig"]
 

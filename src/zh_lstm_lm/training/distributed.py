@@ -5,7 +5,6 @@ targets of a whole window without asking; they send each other sums of gradients
 every rank, hence weights and decisions do too. Time is that of rank 0, told with every exchange.
 """
 
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +18,6 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, distributed, nn
 
 from zh_lstm_lm import errors
-from zh_lstm_lm.training.run_folder import Checkpoint
 from zh_lstm_lm.errors import ConfigError, RankError, ZhLstmLmError
 from zh_lstm_lm.training.state import TrainerState
 
@@ -155,20 +153,6 @@ class Ranks:
         self.by_first(lambda: found.update(get()))
         data = save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in found.items()})
         return load_tensors(self.bytes_from_first(data))
-
-    def checkpoint_from_first(self, get: Callable[[], Checkpoint]) -> Checkpoint:
-        """The checkpoint that rank 0 gets."""
-        if not self.together:
-            return get()
-        found: list[Checkpoint] = []
-        self.by_first(lambda: found.extend([get()] if self.rank == 0 else []))
-        state = self.by_first(lambda: dataclasses.asdict(found[0].state))
-        return Checkpoint(
-            TrainerState.from_dict(state),
-            model=self.tensors_from_first(lambda: found[0].model),
-            optimizer=self.tensors_from_first(lambda: found[0].optimizer),
-            carried=self.tensors_from_first(lambda: found[0].carried),
-        )
 
     def reduce_gradients(self, parameters: Iterable[nn.Parameter], loss: Tensor) -> Tensor:
         """Sums the gradients over the ranks, in place, and the loss.

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from zh_lstm_lm.training.callbacks import Callback
-from zh_lstm_lm.models.lstm import LSTMLanguageModel
-from zh_lstm_lm.models.config import ModelConfig
-from zh_lstm_lm.training.optimizer import optimizer_bytes
 from zh_lstm_lm.corpus.token_stream import TokenStream
-from zh_lstm_lm.training.trainer import Trainer
-from zh_lstm_lm.training.config import TrainerConfig
-from zh_lstm_lm.training.state import TrainerState
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
+from zh_lstm_lm.models.config import ModelConfig
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.training.callbacks import Callback
+from zh_lstm_lm.training.config import TrainerConfig
+from zh_lstm_lm.training.memory import optimizer_bytes
+from zh_lstm_lm.training.state import TrainerState
+from zh_lstm_lm.training.trainer import Trainer
 
 if sys.platform != "win32":
     import resource

@@ -1,8 +1,7 @@
-"""How weights are updated: Adam (by rows for the embedding), clipping, and the learning rate as a function of the step."""
+"""Adam, by rows for the embedding."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import torch
@@ -10,35 +9,9 @@ from torch import Tensor, nn
 
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 
-__all__ = [
-    "Optimizer",
-    "clip_gradients",
-    "default_learning_rate",
-    "learning_rate_at",
-    "optimizer_bytes",
-    "settle_rows",
-    "sparse_embedding",
-    "training_bytes",
-]
+__all__ = ["Optimizer", "dense_and_tables"]
 
 _EMBEDDING_RATE = 3.0
-_RATE, _STEPS_AT_RATE = 5e-3, 3_000
-
-
-@contextmanager
-def sparse_embedding(model: LSTMLanguageModel) -> Iterator[None]:
-    """Gives the embedding sparse gradients inside the block, unless the output layer shares its weight.
-
-    A window touches a few hundred rows of tens of thousands; a dense gradient would cost more than the LSTM. They are not
-    checked, which would wait for the device, and which some versions of PyTorch warn of unless it is said.
-    """
-    before = model.embedding.sparse
-    model.embedding.sparse = not model.config.tie_weights
-    try:
-        with torch.sparse.check_sparse_tensor_invariants(enable=False):  # type: ignore[no-untyped-call]
-            yield
-    finally:
-        model.embedding.sparse = before
 
 
 class RowAdam(torch.optim.Optimizer):
@@ -98,7 +71,7 @@ class Optimizer:
 
     def __init__(self, model: LSTMLanguageModel, *, betas: tuple[float, float]) -> None:
         self._names = {parameter: name for name, parameter in model.named_parameters()}
-        dense, tables = _dense_and_tables(model)
+        dense, tables = dense_and_tables(model)
         self._optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(dense, betas=betas, fused=True)]
         if tables:
             self._optimizers.append(RowAdam(tables, betas=betas))
@@ -135,98 +108,8 @@ class Optimizer:
                     optimizer.state[parameter][field] = kept
 
 
-def _dense_and_tables(model: LSTMLanguageModel) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+def dense_and_tables(model: LSTMLanguageModel) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """The weights that every update touches, and the tables of which it touches rows."""
     tables = [] if model.config.tie_weights else list(model.embedding.parameters())
     apart = set(map(id, tables))
     return [parameter for parameter in model.parameters() if id(parameter) not in apart], tables
-
-
-def optimizer_bytes(model: LSTMLanguageModel, *, betas: tuple[float, float]) -> int:
-    """Bytes of the running means that `Optimizer` keeps for a model.
-
-    Args:
-        model: The model.
-        betas: Decay of the means.
-    """
-    dense, tables = _dense_and_tables(model)
-    rows = sum(table.itemsize * len(table) for table in tables)
-    return 2 * _size(dense) + rows + (_size(tables) if betas[0] else 0)
-
-
-def training_bytes(model: LSTMLanguageModel, *, betas: tuple[float, float]) -> int:
-    """Bytes of a model's weights, their gradients and `Optimizer`'s means; rows of the embedding's gradient left out.
-
-    Args:
-        model: The model.
-        betas: Decay of the means.
-    """
-    dense, tables = _dense_and_tables(model)
-    return 2 * _size(dense) + _size(tables) + optimizer_bytes(model, betas=betas)
-
-
-def _size(parameters: Iterable[nn.Parameter]) -> int:
-    return sum(parameter.nbytes for parameter in parameters)
-
-
-def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
-    """Scales all gradients down where their common norm is above `max_norm`; sparse ones take part.
-
-    Args:
-        parameters: The weights.
-        max_norm: The most that the norm may be.
-
-    Returns:
-        The norm before. **Shape:** ().
-    """
-    values = []
-    for parameter in parameters:
-        if parameter.grad is not None and parameter.grad.is_sparse:
-            parameter.grad = parameter.grad.coalesce()  # rows that occur twice are summed before they are measured
-        if parameter.grad is not None:
-            values.append(parameter.grad._values() if parameter.grad.is_sparse else parameter.grad)
-    if not values:
-        return torch.zeros(())
-    norm = nn.utils.get_total_norm(values)
-    torch._foreach_mul_(values, (max_norm / (norm + 1e-6)).clamp(max=1.0))
-    return norm
-
-
-def settle_rows(gradient: Tensor, rows: Tensor) -> Tensor:
-    """A sparse gradient that has each of `rows` once: coalesced without asking the device which rows it has.
-
-    Args:
-        gradient: A sparse gradient. **Shape:** (num_rows, width).
-        rows: Rows of it, rising; those that it lacks become zero. **Shape:** (rows,), int64.
-    """
-    values = gradient._values().new_zeros(len(rows), gradient.shape[1])
-    values.index_add_(0, torch.searchsorted(rows, gradient._indices()[0]), gradient._values())
-    return torch.sparse_coo_tensor(
-        rows[None], values, gradient.shape, is_coalesced=True, check_invariants=False
-    )  # a check would wait for the device
-
-
-def default_learning_rate(planned_steps: int | None) -> float:
-    """The highest rate where none is given: 5e-3, and for runs of more than 3,000 updates less, by their cube root.
-
-    Args:
-        planned_steps: Updates of the whole run; None while they are not yet known.
-    """
-    return _RATE * min(1.0, (_STEPS_AT_RATE / planned_steps) ** (1 / 3)) if planned_steps else _RATE
-
-
-def learning_rate_at(step: int, *, peak: float, schedule: str, warmup_steps: int, planned_steps: int | None) -> float:
-    """The learning rate of an update.
-
-    Args:
-        step: Updates made before it.
-        peak: The highest rate.
-        schedule: ``"cosine"`` falls to a hundredth of it at the end, ``"constant"`` stays.
-        warmup_steps: Updates over which the rate rises from zero.
-        planned_steps: Updates of the whole run; None while they are not yet known.
-    """
-    rate = peak * min(1.0, (step + 1) / max(1, warmup_steps))
-    if schedule == "constant" or planned_steps is None:
-        return rate
-    progress = min(1.0, step / max(1, planned_steps))
-    return rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress)))

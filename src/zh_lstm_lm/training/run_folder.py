@@ -22,12 +22,12 @@ from torch import Tensor
 from zh_lstm_lm.errors import CheckpointError, DataError, NonFiniteError
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.models.pretrained import read_weights, write_model_folder
-from zh_lstm_lm.storage.locks import lock_folder
-from zh_lstm_lm.training.run_identity import IDENTITY, check_same_run
-from zh_lstm_lm.storage.safe_reading import NewerFormatError, read_json, read_versioned, verify_manifest, versioned
 from zh_lstm_lm.storage.atomic import atomic_directory, clear_litter, remove_directory, write_json
+from zh_lstm_lm.storage.locks import lock_folder
+from zh_lstm_lm.storage.safe_reading import NewerFormatError, read_json, read_versioned, verify_manifest, versioned
 from zh_lstm_lm.storage.strict_json import to_json
 from zh_lstm_lm.storage.tensors import check_kinds, kinds_of, read_kinds, read_tensors, write_tensors
+from zh_lstm_lm.training.run_identity import IDENTITY, check_same_run
 from zh_lstm_lm.training.state import TrainerState
 
 __all__ = ["Checkpoint", "RunFolder"]

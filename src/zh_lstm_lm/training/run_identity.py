@@ -13,10 +13,10 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from zh_lstm_lm._version import __version__
-from zh_lstm_lm.errors import CheckpointError
-from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
+from zh_lstm_lm.errors import CheckpointError
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
 
 __all__ = ["IDENTITY", "check_same_run", "describe_run", "describe_texts", "digest_of", "fingerprint_of"]
 

@@ -1,105 +1,15 @@
-"""Where a training run stands, and the records of where it was: plain values, and JSON."""
+"""The state of a training run as plain values, and the records and the summary that are made of it."""
 
-import json
 import math
 from dataclasses import dataclass, field, fields
-from os import PathLike
-from pathlib import Path
 from typing import Any, get_type_hints
 
-from zh_lstm_lm.errors import CheckpointError, DataError
-from zh_lstm_lm.training.history import plot_history
-from zh_lstm_lm.storage.safe_reading import read_bytes
-from zh_lstm_lm.storage.atomic import atomic_write
-from zh_lstm_lm.storage.strict_json import parse_json
+from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.evaluation.result import EvaluationResult
+from zh_lstm_lm.training.history import History, LearningCurve, is_curve_record, is_record
 
-__all__ = ["History", "LearningCurve", "TrainerState"]
-
-_MAX_RECORDS = 512  # even, so that each has another to join
-_SUMS = ("updates", "clipped_updates", "num_targets", "num_characters", "loss_sum", "gradient_norm_sum", "seconds")
-
-
-_MAX_HISTORY_BYTES = 1 << 28
-
-
-class History(list[dict[str, Any]]):
-    """A record of plain values for every evaluation, in order; JSON lines on disk.
-
-    Losses are in nats a token, ``train_perplexity`` and ``valid_perplexity`` are per token, ``…bits_per_character``
-    say their unit, ``seconds`` counts from the start of the run and ``tokens_per_second`` is of training alone. Gradient norms are those
-    before clipping, ``clipped_share`` is that of the updates whose gradients were scaled down.
-    """
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Writes one JSON object a line."""
-        lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in self)
-        atomic_write(Path(path), "".join(lines).encode("utf-8"))
-
-    @classmethod
-    def load(cls, path: str | PathLike[str]) -> "History":
-        """Reads what `save` wrote.
-
-        Raises:
-            DataError: There is no such file, or it holds something else.
-        """
-        try:
-            lines = read_bytes(Path(path), max_bytes=_MAX_HISTORY_BYTES).split(b"\n")
-            records = [parse_json(line, name=f"line {number}") for number, line in enumerate(lines, 1) if line]
-            if not all(isinstance(record, dict) for record in records):
-                raise CheckpointError("a line is not an object")
-        except CheckpointError as error:
-            raise DataError(f"{path}: not a history of training ({error}); give a run's history.jsonl") from error
-        return cls(records)
-
-    def plot(self, path: str | PathLike[str] | None = None) -> Any:
-        """Draws perplexity and bits per character over the epochs, with matplotlib.
-
-        Labels are in Chinese where this machine has a font for them, else in English. Matplotlib's settings and backend
-        stay as they are.
-
-        Args:
-            path: A file to save the figure in as well, such as ``"history.png"``; None saves nothing.
-
-        Returns:
-            A `matplotlib.figure.Figure`.
-
-        Raises:
-            MissingDependencyError: matplotlib is not installed; it comes with the extra ``plot``.
-            DataError: The file cannot be written.
-        """
-        figure = plot_history(self)
-        if path is not None:
-            try:
-                figure.savefig(path, dpi=150)
-            except (OSError, ValueError) as error:  # the latter for a kind of file that there is not
-                raise DataError(f"{path}: the figure cannot be saved there ({error})") from error
-        return figure
-
-
-class LearningCurve(History):
-    """Records of a few updates each, over the whole run; where there are more than 512, each two become one.
-
-    A record holds sums, so that joining two loses nothing but resolution: ``step`` after its last update, its number of
-    ``updates`` and ``clipped_updates``, ``num_targets`` and ``num_characters``, ``loss_sum`` in nats,
-    ``gradient_norm_sum`` and ``gradient_norm_max`` before clipping, ``learning_rate`` of the last update, and
-    ``seconds``.
-    """
-
-    def add(self, update: dict[str, Any]) -> None:
-        """Takes in the record of one update."""
-        span = self[0]["updates"] if self else 1
-        if not self or self[-1]["updates"] >= span:
-            if len(self) >= _MAX_RECORDS:
-                self[:] = map(_joined, self[::2], self[1::2])
-            self.append(update)
-        else:
-            self[-1] = _joined(self[-1], update)
-
-
-def _joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    sums = {name: first[name] + second[name] for name in _SUMS}
-    highest = max(first["gradient_norm_max"], second["gradient_norm_max"])
-    return {**second, **sums, "gradient_norm_max": highest}
+__all__ = ["TrainerState", "make_record", "make_summary"]
 
 
 @dataclass
@@ -173,7 +83,7 @@ class TrainerState:
         for name, value in values.items():
             kind = kinds.get(name)
             if kind in (History, LearningCurve):
-                check = _is_record if kind is History else _is_curve_record
+                check = is_record if kind is History else is_curve_record
                 fits = isinstance(value, list) and all(map(check, value))
                 values[name] = kind(value) if fits else None
             else:
@@ -251,12 +161,50 @@ class TrainerState:
         self.loss_sum = self.training_seconds = self.gradient_norm_sum = self.largest_gradient_norm = 0.0
 
 
-def _is_record(value: object) -> bool:
-    if not isinstance(value, dict) or not isinstance(value.get("step"), int):
-        return False
-    return isinstance(value.get("valid_loss", 0.0), (int, float))
+def make_record(state: TrainerState, *, spells: bool, valid: EvaluationResult | None, seconds: float) -> dict[str, Any]:
+    """The record of an evaluation, from the epoch's sums.
+
+    Args:
+        state: Where the run stands.
+        spells: Whether the vocabulary spells what it does not know, so that characters can be counted.
+        valid: What was measured on the held-out text; None without.
+        seconds: Time since the start of the run.
+    """
+    train = EvaluationResult(-state.loss_sum, state.num_targets, state.num_characters if spells else None)
+    return {
+        "epoch": round(state.epoch, 4),
+        "step": state.step,
+        "learning_rate": state.learning_rate,
+        "gradient_norm": state.gradient_norm_sum / state.updates,
+        "largest_gradient_norm": state.largest_gradient_norm,
+        "clipped_share": state.clipped_updates / state.updates,
+        **_figures("train", train),
+        **(_figures("valid", valid) if valid is not None else {}),
+        "tokens_per_second": round(state.num_targets / max(state.training_seconds, 1e-9), 1),
+        "seconds": round(seconds, 3),
+    }
 
 
-def _is_curve_record(value: object) -> bool:
-    needed = ("step", "learning_rate", "gradient_norm_max", *_SUMS)
-    return isinstance(value, dict) and all(isinstance(value.get(name), (int, float)) for name in needed)
+def make_summary(state: TrainerState, train: TokenStream) -> dict[str, Any]:
+    """What a reader of the saved model wants to know of its training."""
+    best = state.best_record
+    figures = {name: best[name] for name in best if name.endswith(("perplexity", "bits_per_character"))}
+    return {
+        "documents": train.num_documents,
+        "characters": train.num_characters,
+        "clean": train.clean,
+        "epochs": round(state.epoch, 4),
+        "best_epoch": best.get("epoch"),
+        "best_step": state.best_step,
+        **{name: value and round(value, 4) for name, value in figures.items()},
+    }
+
+
+def _figures(part: str, result: EvaluationResult) -> dict[str, Any]:
+    """The figures of a record; JSON has no infinity, so a perplexity beyond all floats is None."""
+    perplexity = result.perplexity if math.isfinite(result.perplexity) else None
+    return {
+        f"{part}_loss": result.loss,
+        f"{part}_perplexity": perplexity,
+        f"{part}_bits_per_character": result.bits_per_character,
+    }

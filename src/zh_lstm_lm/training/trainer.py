@@ -10,24 +10,24 @@ from typing import Any
 from torch import Tensor
 
 from zh_lstm_lm._config import check_type
-from zh_lstm_lm.training.callbacks import Callback, EarlyStopping, ProgressCallback, notify
-from zh_lstm_lm.runtime.devices import matrix_precision
-from zh_lstm_lm.training.torchrun import join_ranks
+from zh_lstm_lm.corpus.hapax_spelling import spell_some_hapaxes
+from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import ConfigError, DataError, NonFiniteError
 from zh_lstm_lm.evaluation.evaluate import evaluate_ids
 from zh_lstm_lm.evaluation.result import EvaluationResult
-from zh_lstm_lm.runtime.interruption import catch_interruption
-from zh_lstm_lm.training.updater import Learner
+from zh_lstm_lm.models.gradients import sparse_embedding
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
-from zh_lstm_lm.training.optimizer import sparse_embedding
-from zh_lstm_lm.corpus.hapax_spelling import spell_some_hapaxes
-from zh_lstm_lm.training.run_identity import describe_run, describe_texts, digest_of
-from zh_lstm_lm.training.state import make_record, make_summary
+from zh_lstm_lm.runtime.devices import matrix_precision
+from zh_lstm_lm.runtime.interruption import catch_interruption
+from zh_lstm_lm.training.callbacks import Callback, EarlyStopping, ProgressCallback, notify
 from zh_lstm_lm.training.checkpointer import SavedRun
-from zh_lstm_lm.training.schedule import TimeBudget, estimate_evaluation
-from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.training.config import TrainerConfig
-from zh_lstm_lm.training.state import History, TrainerState
+from zh_lstm_lm.training.history import History
+from zh_lstm_lm.training.run_identity import describe_run, describe_texts, digest_of
+from zh_lstm_lm.training.schedule import TimeBudget, estimate_evaluation
+from zh_lstm_lm.training.state import TrainerState, make_record, make_summary
+from zh_lstm_lm.training.torchrun import join_ranks
+from zh_lstm_lm.training.updater import Learner
 
 __all__ = ["Trainer"]
 

@@ -2,37 +2,102 @@
 
 import logging
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from zh_lstm_lm.corpus.batches import IGNORED, TrainingWindows
-from zh_lstm_lm.training.run_folder import Checkpoint
-from zh_lstm_lm.runtime.devices import autocast, choose_device, on_device
 from zh_lstm_lm.errors import NonFiniteError
-from zh_lstm_lm.runtime.memory import check_fits, scores_per_token, training_memory
-from zh_lstm_lm.models.lstm import LSTMLanguageModel
-from zh_lstm_lm.training.optimizer import (
-    Optimizer,
-    clip_gradients,
-    default_learning_rate,
-    learning_rate_at,
-    settle_rows,
-    training_bytes,
-)
-from zh_lstm_lm.training.distributed import Ranks
-from zh_lstm_lm.models.lstm_layer import LSTMState, detach_state
 from zh_lstm_lm.models.dropout import LaneGenerator
+from zh_lstm_lm.models.gradients import clip_gradients, settle_rows
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.models.lstm_layer import LSTMState, detach_state
+from zh_lstm_lm.runtime.devices import autocast, choose_device, on_device
+from zh_lstm_lm.runtime.memory import check_fits
 from zh_lstm_lm.training.config import TrainerConfig
+from zh_lstm_lm.training.distributed import Ranks
+from zh_lstm_lm.training.memory import scores_per_token, training_bytes, training_memory
+from zh_lstm_lm.training.optimizer import Optimizer
+from zh_lstm_lm.training.run_folder import Checkpoint
+from zh_lstm_lm.training.schedule import default_learning_rate, learning_rate_at
 from zh_lstm_lm.training.state import TrainerState
-from zh_lstm_lm.training.updater import UpdateFigures, UpdateFiguresQueue
 
-__all__ = ["Learner"]
+__all__ = ["Learner", "UpdateFigures", "UpdateFiguresQueue"]
 
 logger = logging.getLogger(__name__)
 
 _LANES = 32  # of a process, where none are asked for
 _DEVICE_LANES = 128  # which need more to be busy
+
+_READ_TOGETHER = 20
+
+
+class UpdateFigures(NamedTuple):
+    """What is to be told of one update.
+
+    Attributes:
+        step: Its number, from 1.
+        learning_rate: Its rate.
+        loss: Mean loss of its targets, in nats.
+        gradient_norm: Before clipping.
+        num_targets: Targets that were counted.
+        num_characters: Characters that they stand for.
+    """
+
+    step: int
+    learning_rate: float
+    loss: float
+    gradient_norm: float
+    num_targets: int
+    num_characters: int
+
+
+class UpdateFiguresQueue:
+    """Updates whose figures were not read yet.
+
+    Args:
+        device: Where they are made.
+
+    Attributes:
+        room: Updates that are read together; 1 on the CPU, where nothing waits.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.room = 1 if device.type == "cpu" else _READ_TOGETHER
+        self._scalars: list[Tensor] = []
+        self._known: list[tuple[int, float, int, int]] = []
+
+    def put(
+        self,
+        loss: Tensor,
+        gradient_norm: Tensor,
+        *,
+        step: int,
+        learning_rate: float,
+        num_targets: int,
+        num_characters: int,
+    ) -> None:
+        """Adds the figures of one update; loss and norm are scalars, **Shape:** ()."""
+        self._scalars += [loss.detach(), gradient_norm]
+        self._known.append((step, learning_rate, num_targets, num_characters))
+
+    def full(self) -> bool:
+        """Whether it is time to read."""
+        return len(self._known) >= self.room
+
+    def read(self) -> list[UpdateFigures]:
+        """Takes all figures out, in order."""
+        if not self._known:
+            return []
+        values = torch.stack(self._scalars).view(-1, 2).tolist()
+        figures = [
+            UpdateFigures(step, rate, loss, norm, num_targets, num_characters)
+            for (step, rate, num_targets, num_characters), (loss, norm) in zip(self._known, values, strict=True)
+        ]
+        self._scalars.clear()
+        self._known.clear()
+        return figures
 
 
 class Learner:

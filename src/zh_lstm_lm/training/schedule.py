@@ -1,5 +1,6 @@
-"""A time budget as a number of updates, so that the learning rate can be a function of the step."""
+"""The learning rate as a function of the step, and a time budget as a number of updates."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -8,9 +9,37 @@ from zh_lstm_lm.corpus.batches import Batch
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.training.state import TrainerState
 
-__all__ = ["TimeBudget", "estimate_evaluation"]
+__all__ = ["TimeBudget", "default_learning_rate", "estimate_evaluation", "learning_rate_at"]
+
+_RATE, _STEPS_AT_RATE = 5e-3, 3_000
 
 _MEASURED_STEPS, _MEASURED_SHARE = 20, 0.02  # of the time: what a machine does in a few seconds is chance
+
+
+def default_learning_rate(planned_steps: int | None) -> float:
+    """The highest rate where none is given: 5e-3, and for runs of more than 3,000 updates less, by their cube root.
+
+    Args:
+        planned_steps: Updates of the whole run; None while they are not yet known.
+    """
+    return _RATE * min(1.0, (_STEPS_AT_RATE / planned_steps) ** (1 / 3)) if planned_steps else _RATE
+
+
+def learning_rate_at(step: int, *, peak: float, schedule: str, warmup_steps: int, planned_steps: int | None) -> float:
+    """The learning rate of an update.
+
+    Args:
+        step: Updates made before it.
+        peak: The highest rate.
+        schedule: ``"cosine"`` falls to a hundredth of it at the end, ``"constant"`` stays.
+        warmup_steps: Updates over which the rate rises from zero.
+        planned_steps: Updates of the whole run; None while they are not yet known.
+    """
+    rate = peak * min(1.0, (step + 1) / max(1, warmup_steps))
+    if schedule == "constant" or planned_steps is None:
+        return rate
+    progress = min(1.0, step / max(1, planned_steps))
+    return rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress)))
 
 
 class TimeBudget:
