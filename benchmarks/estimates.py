@@ -23,7 +23,7 @@ from zh_lstm_lm import (
     Vocabulary,
     estimate_training,
 )
-from zh_lstm_lm.estimates import peak_memory
+from zh_lstm_lm.training.estimates import peak_memory
 
 CONFIGURATIONS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {}),

@@ -31,12 +31,12 @@ from zh_lstm_lm import (
     Vocabulary,
     ZhLstmLmError,
 )
-from zh_lstm_lm.model_folder import read_weights
-from zh_lstm_lm.saved_files import MANIFEST, verify_manifest
-from zh_lstm_lm.segmentation import DocumentSpan
-from zh_lstm_lm.stream_cache import check_stored
-from zh_lstm_lm.strict_json import parse_json
-from zh_lstm_lm.tensor_files import read_kinds
+from zh_lstm_lm.corpus.segmentation import DocumentSpan
+from zh_lstm_lm.corpus.stream_cache import check_stored
+from zh_lstm_lm.models.pretrained import read_weights
+from zh_lstm_lm.storage.safe_reading import MANIFEST, verify_manifest
+from zh_lstm_lm.storage.strict_json import parse_json
+from zh_lstm_lm.storage.tensors import read_kinds
 from zh_lstm_lm.text.decoding import decode
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
 from zh_lstm_lm.tokenizers.user_dictionary import read_user_dictionary

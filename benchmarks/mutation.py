@@ -32,13 +32,15 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = [
-    "checkpoint", "run_description", "training_state", "storage", "saved_files", "strict_json", "tensor_files", "model_folder",
-    "vocabulary", "vocabulary_choice", "spelling_table", "tokenizers.saved_tokenizer", "token_stream", "stream_cache", "text.decoding", "text.documents",
-    "text.files",
+    "training.run_folder", "training.run_identity", "training.state", "training.history", "storage.atomic", "storage.safe_reading",
+    "storage.strict_json", "storage.tensors", "models.pretrained", "corpus.vocabulary", "corpus.token_table",
+    "corpus.vocabulary_selection", "corpus.stream_encoder", "tokenizers.saved_tokenizer", "corpus.token_stream",
+    "corpus.stream_cache", "text.decoding", "text.documents", "text.files",
 ]  # fmt: skip
 TESTS = [
-    "checkpoint", "run_description", "training_state", "storage", "hostile_folders", "pretrained", "vocabulary", "coverage",
-    "token_stream", "decoding", "documents", "formats",
+    "training/test_run_folder", "training/test_run_identity", "training/test_state", "storage/test_storage",
+    "storage/test_hostile_folders", "models/test_pretrained", "corpus/test_vocabulary", "corpus/test_coverage",
+    "corpus/test_token_stream", "text/test_decoding", "text/test_documents", "test_formats",
 ]  # fmt: skip
 SECONDS = 60  # of the processor, after which a mutant counts as noticed: it does not end
 OTHERS: dict[type, type] = {
@@ -269,7 +271,7 @@ def main() -> None:
     parser.add_argument("--only", type=int, nargs="+", default=[], help="numbers of those that survived, say")
     parsed = parser.parse_args()
     torch.set_num_threads(1)
-    files = [str(ROOT / "tests" / f"test_{name}.py") for name in TESTS]
+    files = [str(ROOT / "tests" / f"{name}.py") for name in TESTS]
     options = [
         "-p",
         "no:cacheprovider",

@@ -18,14 +18,14 @@ import tempfile
 import time
 
 from zh_lstm_lm import LSTMLanguageModel, TokenStream, Trainer, TrainerConfig, Vocabulary
-from zh_lstm_lm.batches import TrainingWindows
+from zh_lstm_lm.corpus.batches import TrainingWindows
 
 NAMES = "LSTMLanguageModel, ModelConfig, Sampler, SamplerConfig, TokenStream, Trainer, TrainerConfig, Vocabulary, score"
 WORD = "from zh_lstm_lm import get_tokenizer; get_tokenizer('jieba')"
 ROWS = {  # what, the arguments of Python, and the row to compare with
     "Python itself": (["-c", "pass"], None),
     "import zh_lstm_lm": (["-c", "import zh_lstm_lm"], "Python itself"),
-    "zh-lstm-lm --help": (["-c", "from zh_lstm_lm.cli import main; main()", "--help"], "Python itself"),
+    "zh-lstm-lm --help": (["-c", "from zh_lstm_lm.cli.main import main; main()", "--help"], "Python itself"),
     "import torch": (["-c", "import torch"], None),
     "a tokenizer": (["-c", WORD], "Python itself"),
     "first word": (["-c", f"{WORD}.tokenize('话说展爷大喜')"], "a tokenizer"),

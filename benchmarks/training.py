@@ -21,9 +21,9 @@ import torch
 from torch import nn
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Trainer, TrainerConfig, Vocabulary
-from zh_lstm_lm.batches import IGNORED, TrainingWindows
-from zh_lstm_lm.evaluation import evaluate_ids
-from zh_lstm_lm.sizing import machine_rate, training_operations
+from zh_lstm_lm.corpus.batches import IGNORED, TrainingWindows
+from zh_lstm_lm.evaluation.evaluate import evaluate_ids
+from zh_lstm_lm.models.sizing import machine_rate, training_operations
 
 MEASURED_IDS = 20_001  # of the test part; a full softmax over all of it would take longer than the training
 

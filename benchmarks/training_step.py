@@ -28,9 +28,10 @@ from zh_lstm_lm import (
     TrainerState,
     Vocabulary,
 )
-from zh_lstm_lm.batches import TrainingWindows
-from zh_lstm_lm.optimization import Optimizer, clip_gradients, sparse_embedding
-from zh_lstm_lm.sizing import machine_rate, training_operations
+from zh_lstm_lm.corpus.batches import TrainingWindows
+from zh_lstm_lm.models.gradients import clip_gradients, sparse_embedding
+from zh_lstm_lm.models.sizing import machine_rate, training_operations
+from zh_lstm_lm.training.optimizer import Optimizer
 
 BPTT_LEN = 35
 NUM_IDS = 400_000

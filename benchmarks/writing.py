@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Sequence
 
 from zh_lstm_lm import GenerationResult, LSTMLanguageModel, Sampler, SamplerConfig
-from zh_lstm_lm.punctuation import PAIRS
+from zh_lstm_lm.generation.punctuation import PAIRS
 
 SETTINGS = {
     "temperature 1, all words": SamplerConfig(temperature=1.0, top_p=1.0),

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Vocabulary
-from zh_lstm_lm.rowwise import RowwiseLinear
-from zh_lstm_lm.single_steps import SingleSteps
+from zh_lstm_lm.generation.decoder import SingleSteps
+from zh_lstm_lm.runtime.batch_invariant import RowwiseLinear
 
 TEXTS = [
     "第一回　风雪\n展昭道：“好大的雪！”\n白玉堂笑道：“雪大，酒才好喝。”\n二人推门进了酒店，店小二忙迎上来。\n",

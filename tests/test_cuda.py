@@ -20,14 +20,14 @@ from zh_lstm_lm import (
     evaluate,
     score,
 )
-from zh_lstm_lm.captured_function import CapturedFunction
-from zh_lstm_lm.devices import matrix_precision
-from zh_lstm_lm.learner import Learner
-from zh_lstm_lm.optimization import sparse_embedding
-from zh_lstm_lm.ranks import Ranks
-from zh_lstm_lm.rowwise import RowwiseLinear
-from zh_lstm_lm.single_steps import SingleSteps
-from zh_lstm_lm.training_state import TrainerState
+from zh_lstm_lm.generation.decoder import SingleSteps
+from zh_lstm_lm.models.gradients import sparse_embedding
+from zh_lstm_lm.runtime.batch_invariant import RowwiseLinear
+from zh_lstm_lm.runtime.cuda_graphs import CapturedFunction
+from zh_lstm_lm.runtime.devices import matrix_precision
+from zh_lstm_lm.training.distributed import Ranks
+from zh_lstm_lm.training.state import TrainerState
+from zh_lstm_lm.training.updater import Learner
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
@@ -106,7 +106,7 @@ def test_an_update_does_not_wait_for_the_device(
 def test_captured_steps_write_what_the_plain_loop_writes(
     vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], settings: SamplerConfig
 ) -> None:
-    monkeypatch.setattr("zh_lstm_lm.token_drawing._REDRAWS", 1)  # each takes a random number
+    monkeypatch.setattr("zh_lstm_lm.generation.next_token._REDRAWS", 1)  # each takes a random number
     model = make(vocabulary, **options).cuda()
     captured, plain = Sampler(model, settings), Sampler(model, settings)
     plain._drawer._captured, plain._drawer.steps = None, SingleSteps(model, RowwiseLinear())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Vocabulary, sample_novel
-from zh_lstm_lm.cli import main
+from zh_lstm_lm.cli.main import main
 
 GUIDE = Path(__file__).parents[1] / "docs" / "scoring.md"
 

@@ -9,13 +9,9 @@ from zh_lstm_lm._version import __version__ as __version__
 
 TYPE_CHECKING = False  # true for type checkers, whatever is said here; typing itself takes longer than all the rest
 if TYPE_CHECKING:
-    from zh_lstm_lm.bootstrap import ErrorBars as ErrorBars
-    from zh_lstm_lm.callbacks import Callback as Callback
-    from zh_lstm_lm.callbacks import EarlyStopping as EarlyStopping
-    from zh_lstm_lm.co_writing import CoWriter as CoWriter
-    from zh_lstm_lm.dynamic_evaluation import evaluate_dynamically as evaluate_dynamically
-    from zh_lstm_lm.ensemble import Ensemble as Ensemble
-    from zh_lstm_lm.epoch_samples import EpochSamples as EpochSamples
+    from zh_lstm_lm.corpus.sample_novel import sample_novel as sample_novel
+    from zh_lstm_lm.corpus.token_stream import TokenStream as TokenStream
+    from zh_lstm_lm.corpus.vocabulary import Vocabulary as Vocabulary
     from zh_lstm_lm.errors import CheckpointError as CheckpointError
     from zh_lstm_lm.errors import ConfigError as ConfigError
     from zh_lstm_lm.errors import DataError as DataError
@@ -24,100 +20,108 @@ if TYPE_CHECKING:
     from zh_lstm_lm.errors import RankError as RankError
     from zh_lstm_lm.errors import VocabularyError as VocabularyError
     from zh_lstm_lm.errors import ZhLstmLmError as ZhLstmLmError
-    from zh_lstm_lm.estimates import TrainingEstimate as TrainingEstimate
-    from zh_lstm_lm.estimates import estimate_training as estimate_training
-    from zh_lstm_lm.evaluation import evaluate as evaluate
-    from zh_lstm_lm.evaluation_result import EvaluationResult as EvaluationResult
-    from zh_lstm_lm.generation import GenerationResult as GenerationResult
-    from zh_lstm_lm.generation import GenerationState as GenerationState
-    from zh_lstm_lm.memorization import CopiedPassage as CopiedPassage
-    from zh_lstm_lm.memorization import Novelty as Novelty
-    from zh_lstm_lm.memorization import novelty as novelty
-    from zh_lstm_lm.model import LSTMLanguageModel as LSTMLanguageModel
-    from zh_lstm_lm.model_sizes import ModelConfig as ModelConfig
-    from zh_lstm_lm.neural_cache import evaluate_with_cache as evaluate_with_cache
+    from zh_lstm_lm.evaluation.bootstrap import ErrorBars as ErrorBars
+    from zh_lstm_lm.evaluation.dynamic_evaluation import DynamicEvaluation as DynamicEvaluation
+    from zh_lstm_lm.evaluation.evaluate import evaluate as evaluate
+    from zh_lstm_lm.evaluation.novelty import CopiedPassage as CopiedPassage
+    from zh_lstm_lm.evaluation.novelty import Novelty as Novelty
+    from zh_lstm_lm.evaluation.novelty import novelty as novelty
+    from zh_lstm_lm.evaluation.rescore import RescoredCandidate as RescoredCandidate
+    from zh_lstm_lm.evaluation.rescore import rescore as rescore
+    from zh_lstm_lm.evaluation.rescore import rescore_batch as rescore_batch
+    from zh_lstm_lm.evaluation.result import EvaluationResult as EvaluationResult
+    from zh_lstm_lm.evaluation.score import score as score
+    from zh_lstm_lm.evaluation.score import score_batch as score_batch
+    from zh_lstm_lm.evaluation.scored_text import Score as Score
+    from zh_lstm_lm.evaluation.scored_text import WordScore as WordScore
+    from zh_lstm_lm.evaluation.suggest import Suggestion as Suggestion
+    from zh_lstm_lm.evaluation.suggest import suggest as suggest
+    from zh_lstm_lm.generation.co_writing import CoWriter as CoWriter
+    from zh_lstm_lm.generation.config import SamplerConfig as SamplerConfig
+    from zh_lstm_lm.generation.limits import LimitOptions as LimitOptions
+    from zh_lstm_lm.generation.result import GenerationResult as GenerationResult
+    from zh_lstm_lm.generation.result import GenerationState as GenerationState
+    from zh_lstm_lm.generation.sampler import Sampler as Sampler
+    from zh_lstm_lm.models.base import LanguageModel as LanguageModel
+    from zh_lstm_lm.models.base import TextState as TextState
+    from zh_lstm_lm.models.config import ModelConfig as ModelConfig
+    from zh_lstm_lm.models.continuous_cache import ContinuousCache as ContinuousCache
+    from zh_lstm_lm.models.lstm import LSTMLanguageModel as LSTMLanguageModel
+    from zh_lstm_lm.models.mixture import Ensemble as Ensemble
+    from zh_lstm_lm.models.mixture import Mixture as Mixture
     from zh_lstm_lm.report.document import write_report as write_report
-    from zh_lstm_lm.rescoring import RescoredCandidate as RescoredCandidate
-    from zh_lstm_lm.rescoring import rescore as rescore
-    from zh_lstm_lm.rescoring import rescore_batch as rescore_batch
-    from zh_lstm_lm.sample import sample_novel as sample_novel
-    from zh_lstm_lm.sampler import Sampler as Sampler
-    from zh_lstm_lm.sampler_config import SamplerConfig as SamplerConfig
-    from zh_lstm_lm.scores import Score as Score
-    from zh_lstm_lm.scores import TextState as TextState
-    from zh_lstm_lm.scores import WordScore as WordScore
-    from zh_lstm_lm.scoring import score as score
-    from zh_lstm_lm.scoring import score_batch as score_batch
-    from zh_lstm_lm.stopping import LimitOptions as LimitOptions
     from zh_lstm_lm.studies.config import StudyConfig as StudyConfig
+    from zh_lstm_lm.studies.epoch_samples import EpochSamples as EpochSamples
     from zh_lstm_lm.studies.result import StudyResult as StudyResult
     from zh_lstm_lm.studies.study import study as study
-    from zh_lstm_lm.suggestion import Suggestion as Suggestion
-    from zh_lstm_lm.suggestion import suggest as suggest
-    from zh_lstm_lm.token_stream import TokenStream as TokenStream
     from zh_lstm_lm.tokenizers.base import Tokenizer as Tokenizer
     from zh_lstm_lm.tokenizers.probe import TokenizerMismatchWarning as TokenizerMismatchWarning
     from zh_lstm_lm.tokenizers.registry import get_tokenizer as get_tokenizer
-    from zh_lstm_lm.trainer import Trainer as Trainer
-    from zh_lstm_lm.trainer_config import TrainerConfig as TrainerConfig
-    from zh_lstm_lm.training_state import History as History
-    from zh_lstm_lm.training_state import TrainerState as TrainerState
-    from zh_lstm_lm.vocabulary import Vocabulary as Vocabulary
+    from zh_lstm_lm.training.callbacks import Callback as Callback
+    from zh_lstm_lm.training.callbacks import EarlyStopping as EarlyStopping
+    from zh_lstm_lm.training.config import TrainerConfig as TrainerConfig
+    from zh_lstm_lm.training.estimates import TrainingEstimate as TrainingEstimate
+    from zh_lstm_lm.training.estimates import estimate_training as estimate_training
+    from zh_lstm_lm.training.history import History as History
+    from zh_lstm_lm.training.state import TrainerState as TrainerState
+    from zh_lstm_lm.training.trainer import Trainer as Trainer
 
 _HOMES = {
-    "CopiedPassage": "memorization",
-    "Novelty": "memorization",
-    "RescoredCandidate": "rescoring",
-    "Suggestion": "suggestion",
-    "novelty": "memorization",
-    "rescore": "rescoring",
-    "rescore_batch": "rescoring",
-    "suggest": "suggestion",
-    "Callback": "callbacks",
+    "CopiedPassage": "evaluation.novelty",
+    "Novelty": "evaluation.novelty",
+    "RescoredCandidate": "evaluation.rescore",
+    "Suggestion": "evaluation.suggest",
+    "novelty": "evaluation.novelty",
+    "rescore": "evaluation.rescore",
+    "rescore_batch": "evaluation.rescore",
+    "suggest": "evaluation.suggest",
+    "Callback": "training.callbacks",
     "CheckpointError": "errors",
-    "CoWriter": "co_writing",
+    "CoWriter": "generation.co_writing",
     "ConfigError": "errors",
     "DataError": "errors",
-    "EarlyStopping": "callbacks",
-    "Ensemble": "ensemble",
-    "EpochSamples": "epoch_samples",
-    "ErrorBars": "bootstrap",
-    "EvaluationResult": "evaluation_result",
-    "GenerationResult": "generation",
-    "GenerationState": "generation",
-    "History": "training_state",
-    "LSTMLanguageModel": "model",
+    "EarlyStopping": "training.callbacks",
+    "Ensemble": "models.mixture",
+    "EpochSamples": "studies.epoch_samples",
+    "ErrorBars": "evaluation.bootstrap",
+    "EvaluationResult": "evaluation.result",
+    "GenerationResult": "generation.result",
+    "GenerationState": "generation.result",
+    "History": "training.history",
+    "LSTMLanguageModel": "models.lstm",
     "MissingDependencyError": "errors",
-    "LimitOptions": "stopping",
-    "ModelConfig": "model_sizes",
+    "LimitOptions": "generation.limits",
+    "ModelConfig": "models.config",
     "NonFiniteError": "errors",
     "RankError": "errors",
-    "Sampler": "sampler",
-    "SamplerConfig": "sampler_config",
+    "Sampler": "generation.sampler",
+    "SamplerConfig": "generation.config",
     "StudyConfig": "studies.config",
     "StudyResult": "studies.result",
-    "Score": "scores",
-    "TextState": "scores",
-    "TokenStream": "token_stream",
-    "TrainingEstimate": "estimates",
+    "Score": "evaluation.scored_text",
+    "TextState": "models.base",
+    "TokenStream": "corpus.token_stream",
+    "TrainingEstimate": "training.estimates",
     "Tokenizer": "tokenizers.base",
     "TokenizerMismatchWarning": "tokenizers.probe",
-    "Trainer": "trainer",
-    "TrainerConfig": "trainer_config",
-    "TrainerState": "training_state",
-    "Vocabulary": "vocabulary",
+    "Trainer": "training.trainer",
+    "TrainerConfig": "training.config",
+    "TrainerState": "training.state",
+    "Vocabulary": "corpus.vocabulary",
     "VocabularyError": "errors",
-    "WordScore": "scores",
+    "WordScore": "evaluation.scored_text",
     "ZhLstmLmError": "errors",
-    "estimate_training": "estimates",
-    "evaluate": "evaluation",
-    "evaluate_dynamically": "dynamic_evaluation",
-    "evaluate_with_cache": "neural_cache",
+    "estimate_training": "training.estimates",
+    "evaluate": "evaluation.evaluate",
+    "DynamicEvaluation": "evaluation.dynamic_evaluation",
+    "ContinuousCache": "models.continuous_cache",
+    "LanguageModel": "models.base",
+    "Mixture": "models.mixture",
     "get_tokenizer": "tokenizers.registry",
-    "sample_novel": "sample",
+    "sample_novel": "corpus.sample_novel",
     "study": "studies.study",
-    "score": "scoring",
-    "score_batch": "scoring",
+    "score": "evaluation.score",
+    "score_batch": "evaluation.score",
     "write_report": "report.document",
 }
 

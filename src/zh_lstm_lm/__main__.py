@@ -2,7 +2,7 @@
 
 import sys
 
-from zh_lstm_lm.cli import main
+from zh_lstm_lm.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -15,7 +15,7 @@ from zh_lstm_lm.report.run_sections import run_sections
 from zh_lstm_lm.report.runs import Run, distinct_names, read_run
 from zh_lstm_lm.report.studies import Study, read_study
 from zh_lstm_lm.report.study_sections import study_section
-from zh_lstm_lm.storage import atomic_write
+from zh_lstm_lm.storage.atomic import atomic_write
 
 __all__ = ["check_page", "write_report"]
 

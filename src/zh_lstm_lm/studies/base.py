@@ -6,17 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from zh_lstm_lm.batches import TrainingWindows
-from zh_lstm_lm.callbacks import Callback
-from zh_lstm_lm.model_sizes import ModelConfig
-from zh_lstm_lm.optimization import default_learning_rate
-from zh_lstm_lm.rare_characters import spell_some_hapaxes
+from zh_lstm_lm.corpus.batches import TrainingWindows
+from zh_lstm_lm.corpus.hapax_spelling import spell_some_hapaxes
+from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.corpus.vocabulary import Vocabulary
+from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.studies.cells import Parts
 from zh_lstm_lm.studies.config import StudyConfig
 from zh_lstm_lm.studies.result import Claim
-from zh_lstm_lm.token_stream import TokenStream
-from zh_lstm_lm.trainer_config import TrainerConfig
-from zh_lstm_lm.vocabulary import Vocabulary
+from zh_lstm_lm.training.callbacks import Callback
+from zh_lstm_lm.training.config import TrainerConfig
+from zh_lstm_lm.training.schedule import default_learning_rate
 
 __all__ = ["Study"]
 

@@ -6,20 +6,20 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from zh_lstm_lm.batches import TrainingWindows
-from zh_lstm_lm.callbacks import Callback
-from zh_lstm_lm.evaluation import evaluate_ids
-from zh_lstm_lm.evaluation_result import EvaluationResult
-from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.model_sizes import ModelConfig
-from zh_lstm_lm.sampler import Sampler
-from zh_lstm_lm.studies.memory import update_memory
+from zh_lstm_lm.corpus.batches import TrainingWindows
+from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.corpus.vocabulary import Vocabulary
+from zh_lstm_lm.evaluation.evaluate import evaluate_ids
+from zh_lstm_lm.evaluation.result import EvaluationResult
+from zh_lstm_lm.generation.sampler import Sampler
+from zh_lstm_lm.models.config import ModelConfig
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.studies.result import Row
-from zh_lstm_lm.token_stream import TokenStream
-from zh_lstm_lm.trainer import Trainer
-from zh_lstm_lm.trainer_config import TrainerConfig
-from zh_lstm_lm.training_state import History
-from zh_lstm_lm.vocabulary import Vocabulary
+from zh_lstm_lm.training.callbacks import Callback
+from zh_lstm_lm.training.config import TrainerConfig
+from zh_lstm_lm.training.history import History
+from zh_lstm_lm.training.memory import update_memory
+from zh_lstm_lm.training.trainer import Trainer
 
 __all__ = ["PASSAGE", "Parts", "TrainedCell", "train_cell"]
 

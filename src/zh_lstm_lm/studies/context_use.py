@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from zh_lstm_lm.model import LSTMLanguageModel
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
 
 __all__ = ["context_used", "loss_by_context", "loss_by_position"]
 

@@ -7,20 +7,21 @@ from typing import Any
 
 from typing_extensions import override
 
-from zh_lstm_lm.callbacks import Callback
-from zh_lstm_lm.epoch_samples import EpochSamples
-from zh_lstm_lm.memorization import novelty
-from zh_lstm_lm.model_sizes import ModelConfig
+from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.corpus.vocabulary import Vocabulary
+from zh_lstm_lm.evaluation.novelty import novelty
+from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.studies.base import Study
 from zh_lstm_lm.studies.cells import PASSAGE, Parts, train_cell
 from zh_lstm_lm.studies.config import StudyConfig
-from zh_lstm_lm.studies.epochs_claims import judge_epochs
-from zh_lstm_lm.studies.result import Claim
-from zh_lstm_lm.token_stream import TokenStream
-from zh_lstm_lm.trainer_config import TrainerConfig
-from zh_lstm_lm.vocabulary import Vocabulary
+from zh_lstm_lm.studies.epoch_samples import EpochSamples
+from zh_lstm_lm.studies.result import Claim, Text
+from zh_lstm_lm.studies.spread import Difference, by_setting, compare, spread_of
+from zh_lstm_lm.studies.verdicts import SETTLED, Rows, judge_all, judge_sign
+from zh_lstm_lm.training.callbacks import Callback
+from zh_lstm_lm.training.config import TrainerConfig
 
-__all__ = ["EpochsStudy"]
+__all__ = ["EpochsStudy", "judge_epochs"]
 
 _WORDS = 3  # in an n-gram that counts as new; longer ones nearly all are
 
@@ -79,3 +80,76 @@ class EpochsStudy(Study):
     @override
     def claims(self, rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
         return judge_epochs(rows)
+
+
+def judge_epochs(rows: Rows) -> list[Claim]:
+    """Judges what is claimed of training on, and of more text."""
+    groups = {share: group for (share,), group in sorted(by_setting(rows, "train_share").items())}
+    whole, smallest = groups[max(groups)], groups[min(groups)]
+    curve = "valid_bits_per_character_by_epoch"
+    falls = Difference(*(spread_of(row[curve][place] for row in whole) for place in (0, -1)))
+    overfits = {share: _overfits(group, curve) for share, group in groups.items()}
+    told = {share: f"{d.first:.3f} → {d.second:.3f}" for share, d in overfits.items()}
+    text = compare(smallest, whole, "test_bits_per_character")
+    novelty = Difference(*(spread_of(row["novelty_by_epoch"][place] for row in whole) for place in (0, -1)))
+    return [
+        judge_sign(
+            "perplexity",
+            Text(en="Perplexity falls epoch after epoch.", zh="困惑度随训练轮数下降。"),
+            -falls.sign,
+            Text(
+                en=f"bits per character of the validation part: {falls.first:.3f} after the first epoch, "
+                f"{falls.second:.3f} after the last",
+                zh=f"验证集每字比特数：第一轮后 {falls.first:.3f}，最后一轮后 {falls.second:.3f}",
+            ),
+            Text(en="the whole text, the last epoch against the first", zh="全部文本，最后一轮与第一轮相比"),
+        ),
+        judge_all(
+            "overfitting",
+            Text(en="Training for too long overfits.", zh="训练过久会过拟合。"),
+            [difference.sign > 0 for difference in overfits.values()],
+            Text(
+                en="bits per character of the validation part, after the best epoch → after the last, by share of the text: "
+                + "; ".join(f"{share:g}: {figures}" for share, figures in told.items()),
+                zh="验证集每字比特数，最好一轮后 → 最后一轮后，按所用文本比例："
+                + "；".join(f"{share:g}：{figures}" for share, figures in told.items()),
+            ),
+            Text(
+                en=f"the last epoch is worse than the best one, for each share of the text; {SETTLED['en']}",
+                zh=f"对每个文本比例，最后一轮都差于最好的一轮；{SETTLED['zh']}",
+            ),
+        ),
+        judge_sign(
+            "novelty",
+            Text(
+                en="The longer the training, the less new is what the model writes.", zh="训练越久，写出的文字越不新。"
+            ),
+            -novelty.sign,
+            Text(
+                en=f"3-grams of words that the training text does not have: {novelty.first:.1%} after the first epoch, "
+                f"{novelty.second:.1%} after the last",
+                zh=f"训练文本中没有的三词组所占比例：第一轮后 {novelty.first:.1%}，最后一轮后 {novelty.second:.1%}",
+            ),
+            Text(en="the whole text, the last epoch against the first", zh="全部文本，最后一轮与第一轮相比"),
+        ),
+        judge_sign(
+            "more_text",
+            Text(en="More text makes a better model.", zh="文本越多，模型越好。"),
+            -text.sign,
+            Text(
+                en=f"bits per character of the test part: {text.first:.3f} with {min(groups):g} of the text, "
+                f"{text.second:.3f} with all of it",
+                zh=f"测试集每字比特数：用 {min(groups):g} 的文本时 {text.first:.3f}，用全部文本时 {text.second:.3f}",
+            ),
+            Text(
+                en="as many tokens of training, the whole text against the smallest share",
+                zh="训练词数相同，全部文本与最小比例相比",
+            ),
+        ),
+    ]
+
+
+def _overfits(group: Rows, curve: str) -> Difference:
+    """The epoch that is best on average, against the last one."""
+    epochs = [spread_of(values) for values in zip(*(row[curve] for row in group), strict=True)]
+    return Difference(min(epochs, key=lambda spread: spread.mean), epochs[-1])

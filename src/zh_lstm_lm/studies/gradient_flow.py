@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from zh_lstm_lm.model import LSTMLanguageModel
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
 
 __all__ = ["gradient_by_distance"]
 

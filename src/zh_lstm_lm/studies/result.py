@@ -5,8 +5,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from zh_lstm_lm.saved_files import read_versioned, versioned
-from zh_lstm_lm.storage import write_json
+from zh_lstm_lm.storage.atomic import write_json
+from zh_lstm_lm.storage.safe_reading import read_versioned, versioned
 from zh_lstm_lm.studies.tables import format_table
 
 __all__ = ["STUDY_FILE", "Claim", "EpochsRow", "Row", "SeqLenRow", "StudyResult", "Text", "Verdict", "VocabularyRow"]

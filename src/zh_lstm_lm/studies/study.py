@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
@@ -15,23 +16,25 @@ import torch
 
 from zh_lstm_lm._config import check_choice, check_type
 from zh_lstm_lm._version import __version__
-from zh_lstm_lm.devices import choose_device
+from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import CheckpointError, ConfigError
-from zh_lstm_lm.model_sizes import ModelConfig
-from zh_lstm_lm.process_lock import lock_folder
-from zh_lstm_lm.storage import check_place, remove_directory
+from zh_lstm_lm.models.config import ModelConfig
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.runtime.devices import choose_device
+from zh_lstm_lm.storage.atomic import check_place, remove_directory
+from zh_lstm_lm.storage.locks import lock_folder
 from zh_lstm_lm.studies.base import Study
 from zh_lstm_lm.studies.config import StudyConfig
 from zh_lstm_lm.studies.epochs import EpochsStudy
-from zh_lstm_lm.studies.progress import RunProgress, show_line
 from zh_lstm_lm.studies.result import STUDY_FILE, StudyResult
 from zh_lstm_lm.studies.seq_len import SeqLenStudy
 from zh_lstm_lm.studies.tables import line_of
 from zh_lstm_lm.studies.vocabularies import VocabularyStudy
-from zh_lstm_lm.token_stream import TokenStream
-from zh_lstm_lm.trainer_config import TrainerConfig
+from zh_lstm_lm.training.callbacks import ProgressCallback
+from zh_lstm_lm.training.config import TrainerConfig
+from zh_lstm_lm.training.state import TrainerState
 
-__all__ = ["study"]
+__all__ = ["RunProgress", "show_line", "study"]
 
 logger = logging.getLogger(__name__)
 
@@ -184,3 +187,15 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         flat |= _flat(value) if isinstance(value, Mapping) else {name: value}
     return flat
+
+
+class RunProgress(ProgressCallback):
+    """The trainer's bar without its line for every epoch."""
+
+    def on_epoch_end(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
+        """Shows nothing."""
+
+
+def show_line(line: str) -> None:
+    """Prints a line at once."""
+    print(line, file=sys.stdout, flush=True)

@@ -6,7 +6,7 @@ changes any more, so that cleaning a cleaned text changes nothing.
 
 from zh_lstm_lm._config import nearest_name
 from zh_lstm_lm.errors import ConfigError
-from zh_lstm_lm.text.adverts import edge_lines, find_repeated_lines, remove_adverts
+from zh_lstm_lm.text.boilerplate import edge_lines, find_repeated_lines, remove_adverts
 from zh_lstm_lm.text.line_joining import join_wrapped_lines
 from zh_lstm_lm.text.lines import Change, Context, Line, Step, display_width
 from zh_lstm_lm.text.patterns import lazy_pattern

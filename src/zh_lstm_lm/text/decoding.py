@@ -8,8 +8,8 @@ import codecs
 from dataclasses import dataclass
 
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.text.character_kinds import check_language
 from zh_lstm_lm.text.detection import big5_supplement, detect
+from zh_lstm_lm.text.language import check_language
 from zh_lstm_lm.text.patterns import lazy_pattern
 
 __all__ = ["MAX_FAULT_RATE", "DecodedText", "DecodingFault", "check_encoding", "decode", "normalize_line_ends"]

@@ -17,8 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import exp, log
 
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.text.character_kinds import how_to_read_anyhow, log_likelihoods
-from zh_lstm_lm.text.common_characters import COMMON_CHARACTERS
+from zh_lstm_lm.text.language import COMMON_CHARACTERS, how_to_read_anyhow, log_likelihoods
 
 __all__ = ["MIN_CONFIDENCE", "big5_supplement", "detect"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.interruption import check_interruption
+from zh_lstm_lm.runtime.interruption import check_interruption
 from zh_lstm_lm.text.cleaning import CLEANING_VERSION, clean_text, edge_lines, find_repeated_lines
 from zh_lstm_lm.text.decoding import DecodedText, DecodingFault, check_encoding, decode, normalize_line_ends
 from zh_lstm_lm.text.files import TextFile, tell_broken

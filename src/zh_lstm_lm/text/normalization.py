@@ -10,8 +10,8 @@ from importlib.metadata import version
 from typing import Any
 
 from zh_lstm_lm._config import nearest_name
-from zh_lstm_lm._optional import require
 from zh_lstm_lm.errors import ConfigError, DataError
+from zh_lstm_lm.runtime.optional import require
 
 __all__ = ["NORMALIZATION_STEPS", "check_normalization", "normalization_fingerprint", "normalize_text"]
 

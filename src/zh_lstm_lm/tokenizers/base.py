@@ -5,7 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from zh_lstm_lm.errors import ConfigError, DataError
 
-__all__ = ["LosslessTokenizer", "Tokenizer", "restore_dropped_spans"]
+__all__ = ["LosslessTokenizer", "Tokenizer", "cut_at_offsets", "restore_dropped_spans"]
 
 
 @runtime_checkable
@@ -108,3 +108,25 @@ def restore_dropped_spans(text: str, tokens: Iterable[str], *, name: str = "the 
     if position < len(text):
         restored.append(text[position:])
     return restored
+
+
+def cut_at_offsets(text: str, offsets: Iterable[tuple[int, int]]) -> list[str]:
+    """Cuts a text at the offsets of tokens, so that the pieces concatenate to it whatever the library normalises.
+
+    Tokens without characters of their own (an added space, the later bytes of a character) give no piece; characters
+    that no token covers are a piece of their own.
+
+    Args:
+        text: The text that was cut.
+        offsets: Start and stop of each token, in characters, with rising starts.
+    """
+    pieces: list[str] = []
+    position = 0
+    for start, stop in offsets:
+        if start > position:
+            pieces.append(text[position:start])
+            position = start
+        if stop > position:
+            pieces.append(text[position:stop])
+            position = stop
+    return pieces + ([text[position:]] if position < len(text) else [])

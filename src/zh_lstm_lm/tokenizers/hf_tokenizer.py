@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from zh_lstm_lm._config import check_type
-from zh_lstm_lm._optional import require
 from zh_lstm_lm.errors import ConfigError
-from zh_lstm_lm.tokenizers.surface_pieces import cut_at_offsets
+from zh_lstm_lm.runtime.optional import require
+from zh_lstm_lm.tokenizers.base import cut_at_offsets
 
 __all__ = ["HuggingFaceTokenizer"]
 

@@ -14,11 +14,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from zh_lstm_lm.cache_folder import user_cache_dir
 from zh_lstm_lm.errors import CheckpointError
-from zh_lstm_lm.saved_files import read_versioned, verify_manifest, versioned
-from zh_lstm_lm.storage import atomic_directory, remove_directory
-from zh_lstm_lm.strict_json import to_json
+from zh_lstm_lm.storage.atomic import atomic_directory, remove_directory
+from zh_lstm_lm.storage.cache import user_cache_dir
+from zh_lstm_lm.storage.safe_reading import read_versioned, verify_manifest, versioned
+from zh_lstm_lm.storage.strict_json import to_json
 
 __all__ = ["JiebaDictionary"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from zh_lstm_lm.saved_files import digest
+from zh_lstm_lm.storage.safe_reading import digest
 from zh_lstm_lm.tokenizers.dictionary_tokenizer import DictionaryTokenizer
 from zh_lstm_lm.tokenizers.jieba_dictionary import JiebaDictionary
 

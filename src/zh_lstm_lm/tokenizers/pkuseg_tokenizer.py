@@ -6,8 +6,8 @@ from importlib.metadata import version
 from typing import Any, cast
 
 from zh_lstm_lm._config import check_choice
-from zh_lstm_lm._optional import require
 from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.runtime.optional import require
 
 __all__ = ["PkusegTokenizer"]
 

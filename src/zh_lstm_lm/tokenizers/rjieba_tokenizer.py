@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from importlib.metadata import version
 
-from zh_lstm_lm._optional import require
 from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.runtime.optional import require
 from zh_lstm_lm.tokenizers.dictionary_tokenizer import DictionaryTokenizer
 
 __all__ = ["RjiebaTokenizer"]

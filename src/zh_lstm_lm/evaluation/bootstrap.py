@@ -1,0 +1,78 @@
+"""Confidence intervals by the bootstrap, for metrics that are ratios of sums over paragraphs."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zh_lstm_lm._config import check_integer, check_number
+from zh_lstm_lm.errors import DataError
+
+__all__ = ["ErrorBars", "bootstrap"]
+
+
+@dataclass(frozen=True)
+class ErrorBars:
+    """Confidence intervals of the metrics of a text, for other text of its kind.
+
+    Attributes:
+        perplexity: Low and high end of the interval.
+        bits_per_character: Low and high end of the interval; None with ``unknown="unk"``.
+        confidence: Proportion of the resamples whose metrics lie in the intervals.
+        num_paragraphs: Paragraphs that were resampled.
+        num_resamples: Number of resamples.
+    """
+
+    perplexity: tuple[float, float]
+    bits_per_character: tuple[float, float] | None
+    confidence: float
+    num_paragraphs: int
+    num_resamples: int
+
+
+def bootstrap(
+    sums: Tensor, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0, has_characters: bool = True
+) -> ErrorBars:
+    """Computes percentile intervals by the bootstrap (Efron, 1979), resampling paragraphs with replacement.
+
+    Paragraphs are resampled, not tokens, because the tokens of a paragraph are far from independent. Text whose
+    paragraphs depend on each other has wider intervals than these.
+
+    Args:
+        sums: Log-probability in nats, number of tokens and number of characters of each paragraph.
+            **Shape:** (paragraphs, 3), float64. Paragraphs without a token do not count.
+        num_resamples: Number of resamples, each of as many paragraphs as there are.
+        confidence: Proportion of the resamples inside the interval.
+        seed: Seed of the resampling.
+        has_characters: Whether the character counts are known.
+
+    Raises:
+        ConfigError: An option is out of range.
+        DataError: There are fewer than two paragraphs.
+    """
+    check_integer("num_resamples", num_resamples, minimum=1, maximum=1_000_000)
+    check_integer("seed", seed, minimum=0, maximum=2**63 - 1)
+    check_number("confidence", confidence, maximum=1.0, exclusive=True)
+    sums = sums[sums[:, 1] > 0]
+    if len(sums) < 2:
+        raise DataError(f"error bars need at least two paragraphs, got {len(sums)}; give a longer text")
+    generator = torch.Generator().manual_seed(seed)
+    totals = torch.stack(
+        [sums[torch.randint(len(sums), (len(sums),), generator=generator)].sum(0) for _ in range(num_resamples)]
+    )  # (resamples, 3)
+    losses, bits = -totals[:, 0] / totals[:, 1], -totals[:, 0] / totals[:, 2] / math.log(2)
+    low, high = _interval(losses.clamp(max=700).exp(), confidence)
+    return ErrorBars(
+        (low, high),
+        _interval(bits, confidence) if has_characters else None,
+        confidence,
+        len(sums),
+        num_resamples,
+    )
+
+
+def _interval(values: Tensor, confidence: float) -> tuple[float, float]:
+    ends = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=values.dtype)
+    low, high = torch.quantile(values, ends).tolist()
+    return low, high

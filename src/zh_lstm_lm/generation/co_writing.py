@@ -1,0 +1,108 @@
+"""Co-writing: a writer and a model write a text in turn."""
+
+from dataclasses import dataclass
+
+from typing_extensions import Unpack
+
+from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.generation.limits import LimitOptions
+from zh_lstm_lm.generation.result import GenerationResult, GenerationState
+from zh_lstm_lm.generation.sampler import Sampler
+
+__all__ = ["CoWriter"]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A step of the text: the added text, the state after it, and the number of samples tried for it."""
+
+    added: str
+    state: GenerationState
+    tried: int = 0
+
+
+class CoWriter:
+    """A text that a writer and a model write in turn; each step can be undone.
+
+    Args:
+        sampler: The sampler of the model.
+        prompt: The start of the text.
+        **limits: Limits of one turn of the model; one sentence by default.
+
+    Example:
+        >>> writer = CoWriter(sampler, "话说")  # doctest: +SKIP
+        >>> writer.go_on(), writer.again(), writer.undo(), writer.text  # doctest: +SKIP
+    """
+
+    def __init__(self, sampler: Sampler, prompt: str = "", **limits: Unpack[LimitOptions]) -> None:
+        self._sampler = sampler
+        self._limits: LimitOptions = limits or {"max_sentences": 1}
+        self._steps = [_Step(prompt, sampler.generate(prompt, return_results=True, max_new_tokens=0).state)]
+        self._offered: list[GenerationResult] = []
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(step.added for step in self._steps)
+
+    def go_on(self) -> str:
+        """Lets the model continue; returns the text that it added."""
+        return self._take(self._sample(1)[0], tried=1)
+
+    def again(self) -> str:
+        """Replaces the last turn of the model by another sample; returns the text that it added.
+
+        Raises:
+            ConfigError: The last step was not the model's.
+        """
+        tried = self._steps[-1].tried
+        if not tried:
+            raise ConfigError("there is no turn of the model to write again; call go_on() first")
+        (result,) = self._sample(1, first=tried, before=2)
+        self._steps.pop()
+        return self._take(result, tried=tried + 1)
+
+    def choices(self, number: int) -> list[str]:
+        """Returns several continuations, of which `choose` takes one.
+
+        Raises:
+            ConfigError: `number` is out of range.
+        """
+        self._offered = self._sample(number)
+        return [result.text for result in self._offered]
+
+    def choose(self, number: int) -> str:
+        """Takes one of the choices, counted from 1; returns the text that it added.
+
+        Raises:
+            ConfigError: There is no such choice.
+        """
+        if not 1 <= number <= len(self._offered):
+            offered = f"from 1 to {len(self._offered)}" if self._offered else "none is offered; ask for choices first"
+            raise ConfigError(f"no choice {number}: {offered}")
+        return self._take(self._offered[number - 1], tried=len(self._offered))
+
+    def add(self, text: str) -> None:
+        """Adds text of the writer."""
+        state = self._steps[-1].state
+        result = self._sampler.generate(text, state=state, return_results=True, max_new_tokens=0)
+        self._push(_Step(text, result.state))
+
+    def undo(self) -> bool:
+        """Undoes the last step; returns False if only the prompt is left."""
+        self._offered = []
+        return len(self._steps) > 1 and bool(self._steps.pop())
+
+    def _sample(self, number: int, *, first: int = 0, before: int = 1) -> list[GenerationResult]:
+        state = self._steps[-before].state
+        return self._sampler.generate(
+            [""], num_samples=number, first_sample=first, state=state, return_results=True, **self._limits
+        )
+
+    def _take(self, result: GenerationResult, *, tried: int) -> str:
+        self._push(_Step(result.text, result.state, tried))
+        return result.text
+
+    def _push(self, step: _Step) -> None:
+        self._offered = []
+        self._steps.append(step)

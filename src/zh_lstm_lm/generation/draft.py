@@ -1,0 +1,227 @@
+"""A draft: the text that is being generated, with the limits that will end it."""
+
+import copy
+import random
+import time
+from collections.abc import Sequence
+
+import torch
+
+from zh_lstm_lm.generation.limits import FinishReason, Limits
+from zh_lstm_lm.generation.punctuation import PunctuationRules, Verdict, ends_sentences
+from zh_lstm_lm.generation.result import GenerationState
+from zh_lstm_lm.models.base import State, TextState
+from zh_lstm_lm.text.headings import MAX_HEADING_LENGTH, is_heading
+
+__all__ = ["Draft"]
+
+# Characters of the latest text that limits look at.
+_TAIL = 1000
+_COUNTS = ("left", "written", "sentences", "paragraphs", "chapters", "in_chapter", "room")
+
+
+class Draft:
+    """A text while it is generated. Its memory does not grow with the text, unless `window` is None.
+
+    Attributes:
+        ids: The latest ids of the prompt and of the generated tokens.
+        unread: Ids of the prompt that the model has not read, without the last one.
+        model_state: The model's state for all texts of a batch; None before anything was read.
+        room: Number of characters that may still follow; None for no limit.
+        opened: The open quotes and brackets.
+        closing: Name of the limit that ends the text once all pairs are closed; None if none was reached.
+        finish_reason: Name of the limit that ended the text; None if none did.
+    """
+
+    def __init__(
+        self,
+        prompt: str,
+        ids: Sequence[int],
+        limits: Limits,
+        generator: random.Random,
+        *,
+        rules: PunctuationRules,
+        window: int | None = None,
+        state: TextState | None = None,
+    ) -> None:
+        """Starts a draft.
+
+        Args:
+            prompt: The start of the text.
+            ids: The ids of the prompt, after ``<bos>`` or after the last id of `state`.
+            limits: The limits.
+            generator: Source of random numbers.
+            rules: The rules of punctuation.
+            window: Number of latest ids to keep; None keeps all.
+            state: The state that the prompt follows; None for the start of a document.
+        """
+        self.room = limits.room_after(prompt)
+        self._limits, self._rules, self._generator = limits, rules, generator
+        self._window = window
+        self._watched = bool(limits.stops or limits.stop_when is not None or limits.max_time is not None)
+        before: tuple[int, ...] = ()
+        tail, opened = "", ""
+        if isinstance(state, GenerationState):
+            before, tail, opened = state.ids[:-1], state.tail, state.opened
+        self.unread = list(ids[:-1])
+        self.ids = [*before, *ids]
+        self._forget()
+        self.model_state: State | None = state.before if state is not None else None
+        self._row = 0
+        self._kept = max(_TAIL, max(map(len, limits.stops), default=0))
+        self._tail = (tail + prompt)[-self._kept :]
+        self.opened = rules.read(prompt, opened)
+        self.left, self.written = limits.max_new_tokens, 0
+        self.sentences = self.paragraphs = self.chapters = 0
+        # Whether the chapter has more than its heading.
+        self.in_chapter = False
+        for line in prompt.split("\n")[:-1]:
+            self._read_line(line)
+        self._began = time.monotonic()
+        self.closing: FinishReason | None = None
+        self.finish_reason: FinishReason | None = None
+        self._paragraph_start: GenerationState | None = None
+        self._check_room()
+
+    def begin(self) -> None:
+        """Starts the time of `max_time`."""
+        self._began = time.monotonic()
+
+    def forced_id(self) -> int | None:
+        """Returns the id of the closing mark that has to follow because the text is about to end; None for no such mark."""
+        if self.opened and (self.closing or self._room_for_marks("") <= len(self.opened)):
+            return self._rules.closing_id(self.opened)
+        return None
+
+    @property
+    def room_for_token(self) -> int | None:
+        """Number of characters that the next token may have; None for any number."""
+        return None if self.room is None else max(1, self.room - len(self.opened))
+
+    def verdict(self) -> Verdict:
+        """Returns the verdict of the rules of punctuation on the next token."""
+        return self._rules.verdict(self.opened, self._tail, self._room_for_marks)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the latest words may be a heading that ends the text before it."""
+        if self._limits.max_chapters is None or self.finish_reason is not None:
+            return False
+        return 0 < len(self._tail.rpartition("\n")[2].strip()) <= MAX_HEADING_LENGTH
+
+    def add(self, token_id: int, piece: str, model_state: State, row: int) -> None:
+        """Adds a token.
+
+        Args:
+            token_id: Its id.
+            piece: Its text.
+            model_state: The state of the model, which has read everything before the token.
+            row: The text's row of that state.
+        """
+        self.model_state, self._row = model_state, row
+        self.ids.append(token_id)
+        self._forget()
+        self.left -= 1
+        self.written += 1
+        if self.room is not None:
+            self.room -= len(piece)
+        before, tail = len(self._tail), self._tail + piece
+        sentences = paragraphs = chapters = 0
+        if not (plain := self._rules.changes_nothing(piece)):
+            sentences = ends_sentences(piece, self._tail)
+            paragraphs = piece.count("\n")
+            self.opened = self._rules.read(piece, self.opened)
+            chapters = self._read_line(tail.split("\n")[-2]) if paragraphs else 0
+            self.sentences += sentences
+            self.paragraphs += paragraphs
+            self.chapters += chapters
+        self._tail = tail[-self._kept :]
+        if (self._watched or self.closing or not plain) and self.written >= self._limits.min_new_tokens:
+            self._check_limits(tail, before, sentences=sentences, paragraphs=paragraphs, chapters=chapters)
+        if self.finish_reason is None:
+            self._check_room()
+        if paragraphs and self._limits.max_chapters is not None and self.finish_reason is None:
+            self._paragraph_start = self.state()
+
+    def end(self) -> None:
+        """Ends the text because no token may follow."""
+        self.finish_reason = "no_token"
+
+    def random(self) -> float:
+        """Returns the next random number in [0, 1)."""
+        return self._generator.random()
+
+    def fork(self) -> "Draft":
+        """Returns a copy that continues by itself; the random numbers are shared."""
+        other = copy.copy(self)
+        other.ids = list(self.ids)
+        return other
+
+    def state(self) -> GenerationState:
+        """Returns the state from which the text continues.
+
+        The model must have read all but the last id. After `max_chapters` it is the state before the last heading.
+        """
+        if self.finish_reason == "max_chapters" and self._paragraph_start is not None:
+            return self._paragraph_start
+        assert self.model_state is not None
+        return GenerationState(
+            self.ids[-1],
+            self.model_state.rows([self._row]),
+            tuple(self.ids),
+            self._tail,
+            self.opened,
+            torch.tensor(self._generator.getstate()[1]),
+        )
+
+    def counts(self) -> dict[str, int | None]:
+        """Returns the progress towards the limits, as plain values."""
+        return {name: getattr(self, name) for name in _COUNTS}
+
+    def restore_counts(self, counts: dict[str, int | None]) -> None:
+        """Restores the output of `counts`."""
+        for name in _COUNTS:
+            setattr(self, name, counts[name])
+
+    def _room_for_marks(self, token: str) -> int:
+        """The number of closing marks that there is room for after a token, or now if it is empty."""
+        tokens = self.left - bool(token)
+        return tokens if self.room is None else min(tokens, self.room - len(token))
+
+    def _forget(self) -> None:
+        """Drops ids outside of the window now and then."""
+        if self._window is not None and len(self.ids) > 2 * self._window + 256:
+            del self.ids[: -max(self._window, 1)]
+
+    def _read_line(self, line: str) -> int:
+        """Returns the number of chapters that a complete line ends: 1 if it is the heading of the next chapter."""
+        line = line.strip()
+        if self._limits.max_chapters is None or not line:
+            return 0
+        heading, was_in = is_heading(line), self.in_chapter
+        self.in_chapter = not heading
+        return int(heading and was_in)
+
+    def _check_limits(self, tail: str, before: int, *, sentences: int, paragraphs: int, chapters: int) -> None:
+        limits = self._limits
+        # A stop string ends in the new piece; it may start before it.
+        if any(tail.find(string, max(0, before - len(string) + 1)) >= 0 for string in limits.stops):
+            self.finish_reason = "stop"
+        elif limits.stop_when is not None and limits.stop_when(tail[-_TAIL:]):
+            self.finish_reason = "stop_when"
+        elif limits.max_chapters is not None and chapters and self.chapters >= limits.max_chapters:
+            self.finish_reason = "max_chapters"
+        elif limits.max_paragraphs is not None and paragraphs and self.paragraphs >= limits.max_paragraphs:
+            self.finish_reason = "max_paragraphs"
+        elif limits.max_sentences is not None and sentences and self.sentences >= limits.max_sentences:
+            self.closing = "max_sentences"
+        elif limits.max_time is not None and time.monotonic() - self._began >= limits.max_time:
+            self.closing = "max_time"
+        if self.closing and not self.opened and self.finish_reason is None:
+            self.finish_reason = self.closing
+
+    def _check_room(self) -> None:
+        if self.room == 0:
+            self.finish_reason = "max_characters"
+        elif self.left <= 0:
+            self.finish_reason = "max_new_tokens"

@@ -1,0 +1,326 @@
+"""Logits processors: pure functions of `(ids, logits)` applied before a token is sampled.
+
+A processor is called with the ids so far, **Shape:** (…, time), and the logits of the next token, **Shape:**
+(…, vocab_size), for any leading shape, and returns logits of the same shape. A token that must not follow gets minus
+infinity. Options may be any finite number; values beyond 1e30 act as 1e30, so that no result is NaN.
+"""
+
+import bisect
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.runtime.batch_invariant import row_sums
+
+__all__ = [
+    "LogitsProcessor",
+    "banned_words",
+    "checked",
+    "epsilon_cutoff",
+    "eta_cutoff",
+    "min_p",
+    "no_repeat_ngrams",
+    "occurrence_penalties",
+    "repetition_penalty",
+    "temperature",
+    "tempered",
+    "token_bias",
+    "top_h",
+    "top_k",
+    "top_p",
+    "typical_p",
+]
+
+LogitsProcessor: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
+_LARGEST = 1e30
+_SMALLEST = 1e-30
+
+
+def temperature(value: float) -> LogitsProcessor:
+    """Divides the logits: below 1 likely tokens become likelier, 1 changes nothing."""
+
+    def process(ids: Tensor, logits: Tensor) -> Tensor:
+        return tempered(logits, value)
+
+    return process
+
+
+def tempered(logits: Tensor, value: float) -> Tensor:
+    """Divides logits by a temperature, after the greatest of each row was subtracted. **Shape:** (…, vocab_size)."""
+    if value == 1.0:
+        return logits
+    return (logits - logits.amax(dim=-1, keepdim=True)).div_(min(max(value, _SMALLEST), _LARGEST))
+
+
+def top_k(k: int) -> LogitsProcessor:
+    """Keeps the `k` likeliest tokens, and those that are exactly as likely as the last of them; 0 keeps all."""
+
+    def process(ids: Tensor, logits: Tensor) -> Tensor:
+        if k == 0 or k >= logits.shape[-1]:
+            return logits
+        least = logits.topk(k, dim=-1).values[..., -1:]  # (..., 1)
+        return logits.masked_fill(logits < least, -math.inf)
+
+    return process
+
+
+def top_p(p: float) -> LogitsProcessor:
+    """Keeps the likeliest tokens that together have at least the probability `p`; 1 keeps all.
+
+    Nucleus sampling (Holtzman et al., 2020). Among equally likely tokens those with the lowest ids are kept.
+    """
+
+    def process(ids: Tensor, logits: Tensor) -> Tensor:
+        if p >= 1.0:
+            return logits
+        probs, order = logits.softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
+        kept = (probs.cumsum(dim=-1, dtype=torch.float64) < p).sum(dim=-1, keepdim=True) + 1
+        dropped = torch.arange(probs.shape[-1], device=probs.device) >= kept
+        return logits.masked_fill(torch.zeros_like(dropped).scatter(-1, order, dropped), -math.inf)
+
+    return process
+
+
+def min_p(p: float) -> LogitsProcessor:
+    """Keeps tokens with at least `p` times the probability of the likeliest (Nguyen et al., 2024); 0 keeps all."""
+
+    def process(ids: Tensor, logits: Tensor) -> Tensor:
+        if p == 0:
+            return logits
+        return logits.masked_fill(logits < logits.amax(dim=-1, keepdim=True) + math.log(p), -math.inf)
+
+    return process
+
+
+def typical_p(p: float) -> LogitsProcessor:
+    """Keeps the tokens whose surprisal is nearest to the entropy, up to the probability `p` in all; 1 keeps all.
+
+    Locally typical sampling (Meister et al., 2023).
+    """
+
+    def process(ids: Tensor, logits: Tensor) -> Tensor:
+        if p >= 1.0:
+            return logits
+        log_probs = logits.log_softmax(dim=-1)
+        distances = (log_probs + _entropy(log_probs)).abs()
+        order = distances.argsort(dim=-1, stable=True)
+        probabilities = log_probs.exp().gather(-1, order)
+        # A token is dropped if the tokens before it reach p already.
+        dropped = probabilities.cumsum(dim=-1) - probabilities >= p
+        dropped[..., 0] = False
+        return logits.masked_fill(dropped.scatter(-1, order, dropped), -math.inf)
+
+    return process
+
+
+def top_h(h: float) -> LogitsProcessor:
+    """Keeps the likeliest tokens whose renormalised entropy is at most `h` times the entropy of all; 1 keeps all.
+
+    Top-H decoding (Potraghloo et al., 2025): few tokens where the model is certain, more where it is not. The likeliest
+    token is always kept.
+    """
+
+    def process(ids: Tensor, logits: Tensor) -> Tensor:
+        if h >= 1.0:
+            return logits
+        log_probs, tokens = logits.log_softmax(dim=-1).sort(dim=-1, descending=True)
+        probabilities = log_probs.exp()
+        sums = probabilities.cumsum(dim=-1)  # (..., vocab_size)
+        entropies = sums.log() - (probabilities * log_probs.clamp(min=-1e30)).cumsum(dim=-1) / sums
+        dropped = entropies > h * entropies[..., -1:]
+        dropped[..., 0] = False
+        return logits.masked_fill(dropped.scatter(-1, tokens, dropped), -math.inf)
+
+    return process
+
+
+def epsilon_cutoff(epsilon: float) -> LogitsProcessor:
+    """Keeps tokens of at least the probability `epsilon`, and the likeliest (Hewitt et al., 2022); 0 keeps all."""
+
+    def process(ids: Tensor, logits: Tensor) -> Tensor:
+        if epsilon == 0:
+            return logits
+        return _cut(logits, logits.log_softmax(dim=-1), math.log(epsilon))
+
+    return process
+
+
+def eta_cutoff(epsilon: float) -> LogitsProcessor:
+    """Keeps tokens of at least min(epsilon, sqrt(epsilon) exp(-entropy)), and the likeliest; 0 keeps all.
+
+    Eta sampling (Hewitt et al., 2022): where the model is uncertain, rarer tokens may follow.
+    """
+
+    def process(ids: Tensor, logits: Tensor) -> Tensor:
+        if epsilon == 0:
+            return logits
+        log_probs = logits.log_softmax(dim=-1)
+        threshold = (0.5 * math.log(epsilon) - _entropy(log_probs)).clamp(max=math.log(epsilon))
+        return _cut(logits, log_probs, threshold)
+
+    return process
+
+
+def repetition_penalty(penalty: float, *, window: int | None = None) -> LogitsProcessor:
+    """Divides positive logits of tokens that occurred by the penalty and multiplies negative ones (Keskar et al., 2019).
+
+    Args:
+        penalty: Above 1 for fewer repetitions; 1 changes nothing.
+        window: Latest tokens that count; None counts all.
+    """
+
+    def process(ids: Tensor, logits: Tensor) -> Tensor:
+        if penalty == 1.0:
+            return logits
+        factor = min(max(penalty, _SMALLEST), _LARGEST)
+        occurred = _counts(ids, logits, window) > 0
+        penalised = torch.where(logits > 0, logits / factor, logits * factor).clamp(max=_LARGEST)
+        return torch.where(occurred, penalised, logits)
+
+    return process
+
+
+def occurrence_penalties(frequency: float, presence: float, *, window: int | None = None) -> LogitsProcessor:
+    """Subtracts `frequency` from a token's logit for every occurrence, and `presence` once if there is any.
+
+    Args:
+        frequency: 0 changes nothing.
+        presence: 0 changes nothing.
+        window: Latest tokens that count; None counts all.
+    """
+
+    def process(ids: Tensor, logits: Tensor) -> Tensor:
+        if frequency == 0 and presence == 0:
+            return logits
+        counts = _counts(ids, logits, window)
+        return logits - _bounded(frequency) * counts - _bounded(presence) * (counts > 0)
+
+    return process
+
+
+def no_repeat_ngrams(size: int, *, window: int | None = None) -> LogitsProcessor:
+    """Bans every token that would complete an n-gram of this size for the second time.
+
+    Args:
+        size: Number of tokens; 0 bans none.
+        window: Latest tokens that count; None counts all.
+    """
+
+    def process(ids: Tensor, logits: Tensor) -> Tensor:
+        if window is not None:
+            ids = ids[..., max(0, ids.shape[-1] - window) :]
+        if size == 0 or ids.shape[-1] < size:
+            return logits
+        ngrams = ids.unfold(-1, size, 1)  # (..., ngrams, size)
+        last = ids[..., None, ids.shape[-1] - size + 1 :]  # (..., 1, size - 1)
+        begun = (ngrams[..., :-1] == last).all(dim=-1)  # (..., ngrams)
+        banned = torch.zeros_like(logits).scatter_add_(-1, ngrams[..., -1], begun.to(logits.dtype))
+        return logits.masked_fill(banned > 0, -math.inf)
+
+    return process
+
+
+def banned_words(words: Sequence[str], tokens: Sequence[str]) -> LogitsProcessor:
+    """Bans every token that would complete one of the words, wherever their characters are split between tokens.
+
+    Args:
+        words: Words that must not be generated; a prompt may contain them.
+        tokens: The text of each id; empty for an id that has none.
+    """
+    in_order = sorted((token, token_id) for token_id, token in enumerate(tokens) if token)
+    texts = [token for token, _ in in_order]
+
+    def with_prefix(prefix: str) -> list[int]:
+        start = bisect.bisect_left(texts, prefix)
+        stop = bisect.bisect_right(texts, prefix + "\U0010ffff", lo=start)
+        return [token_id for _, token_id in in_order[start:stop]]
+
+    # The text that a draft may end with, and the tokens that complete a word then.
+    completing: dict[str, set[int]] = {}
+    for word in dict.fromkeys(words):
+        completing.setdefault("", set()).update(
+            token_id for token_id, token in enumerate(tokens) if len(token) >= len(word) and word in token
+        )
+        for cut in range(1, len(word)):
+            if found := with_prefix(word[cut:]):
+                completing.setdefault(word[:cut], set()).update(found)
+    by_ending = {ending: torch.tensor(sorted(ids), dtype=torch.int64) for ending, ids in completing.items()}
+    lengths = sorted({len(ending) for ending in by_ending})
+    longest = lengths[-1] if lengths else 0
+
+    def process(ids: Tensor, logits: Tensor) -> Tensor:
+        if not words:
+            return logits
+        banned = torch.zeros_like(logits, dtype=torch.bool)
+        kept = min(longest, ids.shape[-1])
+        rows = ids[..., ids.shape[-1] - kept :].reshape(-1, kept).tolist()
+        for row, mask in zip(rows, banned.view(-1, banned.shape[-1]), strict=True):
+            text = "".join(tokens[token_id] for token_id in row)
+            for length in lengths:
+                found = by_ending.get(text[len(text) - length :]) if length <= len(text) else None
+                if found is not None:
+                    mask[found.to(mask.device)] = True
+        return logits.masked_fill(banned, -math.inf)
+
+    return process
+
+
+def checked(processor: LogitsProcessor) -> LogitsProcessor:
+    """Wraps a processor of the user's, so that its result is held to its shape and to numbers.
+
+    Raises:
+        ConfigError: It is not a function.
+    """
+    if not callable(processor):
+        raise ConfigError(f"processors must be functions of (ids, logits), got {processor!r:.60}")
+    name = getattr(processor, "__name__", repr(processor))
+
+    def process(ids: Tensor, logits: Tensor) -> Tensor:
+        # A copy, because a processor may write into its argument.
+        result = processor(ids, logits.clone())
+        if not isinstance(result, Tensor) or result.shape != logits.shape:
+            found = tuple(result.shape) if isinstance(result, Tensor) else result
+            raise ConfigError(
+                f"processor {name} must return logits of the shape {tuple(logits.shape)}, got {found!r:.60}"
+            )
+        if result.isnan().any():
+            raise ConfigError(f"processor {name} returned logits that are NaN")
+        return result.to(logits.dtype).clamp(max=_LARGEST)
+
+    return process
+
+
+def token_bias(bias: Tensor) -> LogitsProcessor:
+    """Adds a bias to each token's logit. **Shape:** (vocab_size,); 0 changes nothing."""
+
+    def process(ids: Tensor, logits: Tensor) -> Tensor:
+        return logits + bias.clamp(-_LARGEST, _LARGEST).to(logits)
+
+    return process
+
+
+def _counts(ids: Tensor, logits: Tensor, window: int | None) -> Tensor:
+    """Counts each token in the latest ids. **Shape:** that of the logits."""
+    if window is not None:
+        ids = ids[..., max(0, ids.shape[-1] - window) :]
+    return torch.zeros_like(logits).scatter_add_(-1, ids, torch.ones_like(ids, dtype=logits.dtype))
+
+
+def _bounded(value: float) -> float:
+    return min(max(value, -_LARGEST), _LARGEST)
+
+
+def _entropy(log_probs: Tensor) -> Tensor:
+    """Computes the entropy, in nats. **Shape:** (..., vocab_size) to (..., 1)."""
+    return -row_sums(log_probs.exp() * log_probs.clamp(min=-1e30))[..., None]
+
+
+def _cut(logits: Tensor, log_probs: Tensor, threshold: float | Tensor) -> Tensor:
+    """Drops tokens below the threshold, but never the likeliest."""
+    dropped = (log_probs < threshold) & (log_probs < log_probs.amax(dim=-1, keepdim=True))
+    return logits.masked_fill(dropped, -math.inf)

@@ -1,0 +1,89 @@
+"""The generation loop: every text that is not finished gets its next token, round after round."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from zh_lstm_lm.generation.draft import Draft
+from zh_lstm_lm.generation.next_token import NextTokenSampler
+from zh_lstm_lm.models.base import LanguageModel, State
+from zh_lstm_lm.runtime.interruption import check_interruption
+
+__all__ = ["generate_tokens", "read_prompts"]
+
+_PROMPT_WINDOW = 1024
+
+
+def generate_tokens(
+    model: LanguageModel, sampler: NextTokenSampler, drafts: Sequence[Draft]
+) -> Iterator[tuple[int, list[tuple[int, float]]]]:
+    """Adds tokens to texts until all are finished.
+
+    Args:
+        model: The model, in its form for decoding.
+        sampler: The next-token sampler.
+        drafts: The texts; their prompts are read first.
+
+    Yields:
+        The position of a text and its latest tokens: ids and log-probabilities by the model, in nats. It is one token,
+        unless tokens were held back that might have been a heading.
+    """
+    for draft in drafts:
+        draft.begin()
+    pending: list[list[tuple[int, float]]] = [[] for _ in drafts]
+    active = [position for position, draft in enumerate(drafts) if draft.finish_reason is None]
+    if not drafts:
+        return
+    state = read_prompts(model, drafts)
+    if len(active) < len(drafts):
+        state = state.rows(active)
+    while active:
+        check_interruption()
+        going = [drafts[position] for position in active]
+        with torch.inference_mode():
+            last = torch.tensor([[draft.ids[-1]] for draft in going], device=model.device)
+            context, state = model.read(last, state)
+            log_probs = model.log_probs(context)
+            ids = sampler.sample(going, log_probs)
+            known = [0 if token_id is None else token_id for token_id in ids]
+            values = log_probs.gather(1, torch.tensor(known, device=log_probs.device)[:, None])[:, 0].tolist()
+        for row, (position, token_id, log_prob) in enumerate(zip(active, ids, values, strict=True)):
+            draft = drafts[position]
+            if token_id is None:
+                draft.end()
+            else:
+                draft.add(token_id, sampler.tokens[token_id], state, row)
+                pending[position].append((token_id, log_prob))
+            if draft.finish_reason == "max_chapters":
+                # The heading of a chapter beyond the limit.
+                pending[position].clear()
+            elif not draft.undecided:
+                yield position, pending[position]
+                pending[position] = []
+        rows = [row for row, draft in enumerate(going) if draft.finish_reason is None]
+        if len(rows) < len(active):
+            active = [active[row] for row in rows]
+            state = state.rows(rows)
+
+
+def read_prompts(model: LanguageModel, drafts: Sequence[Draft]) -> State:
+    """Reads all but the last id of each prompt, in windows; equal prompts after the same state are read once.
+
+    Returns:
+        The state of the batch.
+    """
+    known: dict[tuple[int, tuple[int, ...]], State] = {}
+    states = []
+    with torch.inference_mode():
+        for draft in drafts:
+            key = (id(draft.model_state), tuple(draft.unread))
+            if key not in known:
+                state = model.initial_state(1) if draft.model_state is None else draft.model_state
+                for start in range(0, len(draft.unread), _PROMPT_WINDOW):
+                    window = draft.unread[start : start + _PROMPT_WINDOW]
+                    _, state = model.read(torch.tensor([window], device=model.device), state)
+                known[key] = state
+            states.append(known[key])
+        for draft, state in zip(drafts, states, strict=True):
+            draft.model_state, draft.unread = state, []
+        return type(states[0]).cat(states)

@@ -1,0 +1,169 @@
+"""Rules of Chinese punctuation: which tokens may follow, given the open quotes and the position in the paragraph.
+
+Open quotes and brackets are a string of opening marks, the innermost last. It is empty at the start of a paragraph, as in
+novels.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+__all__ = ["PAIRS", "PunctuationRules", "Verdict", "ends_sentences"]
+
+PAIRS = dict(zip("“‘「『（《〈【〔", "”’」』）》〉】〕", strict=True))
+"""Closing mark of each opening mark."""
+
+_OPENING = {closing: opening for opening, closing in PAIRS.items()}
+# Nothing can be closed directly after one of these.
+_EMPTY = frozenset("：:") | PAIRS.keys()
+_SENTENCE_ENDS = frozenset("。！？!?")
+_NEVER_FIRST = frozenset("，。！？；：、,.!?;:)]}·％%") | _OPENING.keys()
+_PARAGRAPH_END = "\n"
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """The verdict of the rules on the next token.
+
+    Attributes:
+        forbidden: Ids of tokens that must not follow.
+        moved: Ids of tokens that have to wait for a closing mark, with the id of that mark.
+        num_tokens: Size of the vocabulary.
+    """
+
+    forbidden: Sequence[int]
+    moved: Mapping[int, int]
+    num_tokens: int
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """True for forbidden tokens. **Shape:** (vocab_size,), bool."""
+        mask = torch.zeros(self.num_tokens, dtype=torch.bool)
+        mask[list(self.forbidden)] = True
+        return mask
+
+
+class PunctuationRules:
+    """The rules over the tokens of one vocabulary.
+
+    Args:
+        tokens: The text of each id; empty for ids that are never sampled.
+        balanced_pairs: Whether pairs have to match and must not be empty.
+        tidy_paragraphs: Whether closing punctuation must not start a paragraph.
+        banned: Words that are never generated. The rules ignore pairs with a banned mark, and pairs whose marks are not
+            both tokens.
+    """
+
+    def __init__(
+        self, tokens: Sequence[str], *, balanced_pairs: bool, tidy_paragraphs: bool, banned: Collection[str] = ()
+    ) -> None:
+        ids = {token: token_id for token_id, token in enumerate(tokens) if len(token) == 1 and token not in banned}
+        pairs = PAIRS if balanced_pairs else {}
+        self._closing = {o: c for o, c in pairs.items() if o in ids and c in ids}
+        self._closing_ids = {opening: ids[closing] for opening, closing in self._closing.items()}
+        self._matched = frozenset(self._closing) | frozenset(self._closing.values())
+        self._never_first = _NEVER_FIRST if tidy_paragraphs else frozenset()
+        marks = self._matched | {_PARAGRAPH_END}
+        self._concerned = {
+            token_id: token
+            for token_id, token in enumerate(tokens)
+            if token and (token[0] in self._never_first or not marks.isdisjoint(token))
+        }
+        self._longest = max(map(len, self._concerned.values()), default=0)
+        self._relevant = marks | _SENTENCE_ENDS
+        self._num_tokens = len(tokens)
+        self._verdicts: dict[tuple[str, str], Verdict] = {}
+
+    def changes_nothing(self, text: str) -> bool:
+        """Returns True for a text without quotes, brackets, paragraph ends and ends of sentences."""
+        return self._relevant.isdisjoint(text)
+
+    def read(self, text: str, opened: str = "") -> str:
+        """Returns the open marks after a text that need not follow the rules."""
+        for character in text if self._closing else "":
+            if character == _PARAGRAPH_END:
+                opened = ""
+            elif character in self._closing:
+                # A mark of this kind that is still open was never closed; the new one replaces it.
+                opened = opened.partition(character)[0] + character
+            elif character in self._matched and _OPENING[character] in opened:
+                opened = opened.rpartition(_OPENING[character])[0]
+        return opened
+
+    def verdict(self, opened: str, before: str, room_after: Callable[[str], int | None]) -> Verdict:
+        """Decides which tokens may follow.
+
+        Args:
+            opened: The open marks.
+            before: The text before the token, or at least its last character.
+            room_after: Returns the number of closing marks that there is room for after a token; None for any number.
+        """
+        previous = before[-1:] or _PARAGRAPH_END
+        kind = previous if previous == _PARAGRAPH_END else "empty" if previous in _EMPTY else ""
+        room = room_after("\0" * self._longest)
+        far_from_end = room is None or room > len(opened) + self._longest
+        if far_from_end and (opened, kind) in self._verdicts:
+            return self._verdicts[opened, kind]
+        forbidden, moved = [], {}
+        for token_id, token in self._concerned.items():
+            if self._allows(token, opened, previous, None if far_from_end else room_after(token)):
+                continue
+            closing = self._closing_ids[opened[-1]] if opened and self._waits_for_closing(token, opened) else None
+            if closing is not None and self._allows(PAIRS[opened[-1]], opened, previous, None):
+                moved[token_id] = closing
+            else:
+                forbidden.append(token_id)
+        verdict = Verdict(forbidden, moved, self._num_tokens)
+        if far_from_end:
+            self._verdicts[opened, kind] = verdict
+        return verdict
+
+    def closing_id(self, opened: str) -> int:
+        """Returns the id that closes the innermost mark."""
+        return self._closing_ids[opened[-1]]
+
+    def _allows(self, token: str, opened: str, previous: str, room: int | None) -> bool:
+        """Decides about one token; `room` is the number of closing marks that there is room for after it."""
+        for character in token:
+            if previous == _PARAGRAPH_END and character in self._never_first:
+                return False
+            if character == _PARAGRAPH_END and opened:
+                return False
+            if character in self._closing:
+                if character in opened:
+                    return False
+                opened += character
+            elif character in self._matched:
+                if opened[-1:] != _OPENING[character] or previous in _EMPTY:
+                    return False
+                opened = opened[:-1]
+            previous = character
+        return room is None or len(opened) <= room
+
+    @staticmethod
+    def _waits_for_closing(token: str, opened: str) -> bool:
+        """Decides whether a token would be right after the innermost mark is closed, as it ends what is around it.
+
+        That is a paragraph end, or the closing mark of a pair further out.
+        """
+        return token == _PARAGRAPH_END or _OPENING.get(token, token) in opened[:-1]
+
+
+def ends_sentences(piece: str, before: str) -> int:
+    """Counts the sentences that end in a piece of text: at full stops and the like, or with a paragraph without one.
+
+    Args:
+        piece: The piece.
+        before: The text before it, or at least its last character.
+    """
+    count, previous = 0, before[-1:]
+    for character in piece:
+        if character in _SENTENCE_ENDS:
+            count += previous not in _SENTENCE_ENDS
+        elif character == _PARAGRAPH_END:
+            count += bool(previous) and previous not in _SENTENCE_ENDS | _OPENING.keys() | {_PARAGRAPH_END}
+        previous = character
+    return count

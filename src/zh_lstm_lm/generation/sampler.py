@@ -1,0 +1,370 @@
+"""The sampler: generates text with a model."""
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import torch
+from typing_extensions import Unpack
+
+from zh_lstm_lm._config import check_integer, check_type
+from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.generation.beam_search import beam_search
+from zh_lstm_lm.generation.config import SamplerConfig
+from zh_lstm_lm.generation.draft import Draft
+from zh_lstm_lm.generation.limits import LimitOptions, Limits
+from zh_lstm_lm.generation.logits_processors import LogitsProcessor
+from zh_lstm_lm.generation.loop import generate_tokens
+from zh_lstm_lm.generation.next_token import NextTokenSampler
+from zh_lstm_lm.generation.result import GenerationResult, GenerationState
+from zh_lstm_lm.generation.resumable_file import write_text_file
+from zh_lstm_lm.models.base import LanguageModel, TextState, check_model, decoding_model
+from zh_lstm_lm.runtime.batch_invariant import warn_if_batch_dependent
+from zh_lstm_lm.text.normalization import normalize_text
+
+__all__ = ["Sampler"]
+
+
+class Sampler:
+    """Generates text with a model (it samples text, not data as the samplers of `torch.utils.data` do).
+
+    Each call starts from the seed, so the same call gives the same text. The training mode of the model and PyTorch's
+    random state are left unchanged. ``<bos>``, ``<unk>`` and single bytes are never sampled.
+
+    Example:
+        >>> sampler = Sampler(model, SamplerConfig(temperature=0.8, seed=1))  # doctest: +SKIP
+        >>> print(sampler.generate("话说", max_new_tokens=200))  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        config: SamplerConfig | None = None,
+        *,
+        processors: Sequence[LogitsProcessor] = (),
+    ) -> None:
+        """Creates a sampler.
+
+        Args:
+            model: Any `LanguageModel`.
+            config: The options; None takes the model's `generation_config`, or the defaults if it has none.
+            processors: Logits processors of your own, called as those of `zh_lstm_lm.generation.logits_processors`:
+                with the ids so far, **Shape:** (texts, time), shorter texts padded with ``<bos>`` on the left, and the
+                scores of the next token, **Shape:** (texts, vocab_size). They come before temperature and cut-offs.
+
+        Raises:
+            ConfigError: An argument has the wrong type, or the options leave no token to write.
+            NonFiniteError: A weight of the model is not a finite number.
+        """
+        check_model("model", model)
+        check_type("config", config, SamplerConfig, type(None))
+        if not isinstance(processors, (list, tuple)):
+            raise ConfigError(f"processors must be a list of functions, got {processors!r:.60}")
+        self.model = model
+        self.config = config if config is not None else SamplerConfig.from_dict(getattr(model, "generation_config", {}))
+        self._next_token = NextTokenSampler(model, self.config, processors)
+        # Prepares the model's form for decoding, which the model keeps until its weights change.
+        decoding_model(model)
+
+    @overload
+    def generate(
+        self,
+        prompt: str = "",
+        *,
+        state: TextState | None = None,
+        return_results: Literal[False] = False,
+        **limits: Unpack[LimitOptions],
+    ) -> str: ...
+
+    @overload
+    def generate(
+        self,
+        prompt: str = "",
+        *,
+        state: TextState | None = None,
+        return_results: Literal[True],
+        **limits: Unpack[LimitOptions],
+    ) -> GenerationResult: ...
+
+    @overload
+    def generate(
+        self,
+        prompt: list[str] | tuple[str, ...],
+        *,
+        num_samples: int | None = None,
+        first_sample: int = 0,
+        state: TextState | None = None,
+        return_results: Literal[False] = False,
+        **limits: Unpack[LimitOptions],
+    ) -> list[str]: ...
+
+    @overload
+    def generate(
+        self,
+        prompt: list[str] | tuple[str, ...],
+        *,
+        num_samples: int | None = None,
+        first_sample: int = 0,
+        state: TextState | None = None,
+        return_results: Literal[True],
+        **limits: Unpack[LimitOptions],
+    ) -> list[GenerationResult]: ...
+
+    @overload
+    def generate(
+        self,
+        prompt: str = "",
+        *,
+        num_samples: int,
+        first_sample: int = 0,
+        state: TextState | None = None,
+        return_results: Literal[False] = False,
+        **limits: Unpack[LimitOptions],
+    ) -> list[str]: ...
+
+    @overload
+    def generate(
+        self,
+        prompt: str = "",
+        *,
+        num_samples: int,
+        first_sample: int = 0,
+        state: TextState | None = None,
+        return_results: Literal[True],
+        **limits: Unpack[LimitOptions],
+    ) -> list[GenerationResult]: ...
+
+    def generate(
+        self,
+        prompt: str | Iterable[str] = "",
+        *,
+        num_samples: int | None = None,
+        first_sample: int = 0,
+        state: TextState | None = None,
+        return_results: bool = False,
+        **limits: Unpack[LimitOptions],
+    ) -> Any:
+        """Continues one or more prompts.
+
+        A list of prompts is generated in a batch, which is many times faster than one by one. Where the processor
+        allows it, each text equals the one that is generated alone, to the last bit (see docs/reliability.md).
+
+        Args:
+            prompt: The start of the text, or a list of them; empty for the start of a document. It is kept in the text
+                as it is given, and the model reads it in its own normalisation.
+            num_samples: Number of texts for each prompt; the first one is the text that is generated without it.
+            first_sample: Number of the first text; each number has random numbers of its own.
+            state: The state before the prompt: that of an earlier `GenerationResult`, which continues as if it had not
+                been interrupted, or of a `Score`. The text and the limits cover only what is new.
+            return_results: Returns `GenerationResult` objects in place of texts.
+            **limits: See `LimitOptions`.
+
+        Returns:
+            The text with its prompt. With a list of prompts or with `num_samples`, a list: all samples of the first
+            prompt, then all of the second, and so on.
+
+        Raises:
+            ConfigError: A limit is out of range, contradicts another one, or is smaller than the prompt.
+            DataError: A prompt is not text.
+            NonFiniteError: The model's log-probabilities are NaN.
+        """
+        check_integer("num_samples", num_samples, minimum=1, optional=True)
+        check_integer("first_sample", first_sample, minimum=0)
+        check_type("return_results", return_results, bool)
+        if not isinstance(prompt, str) and not isinstance(prompt, Iterable):
+            raise ConfigError(f"prompt must be a string or a list of strings, got {prompt!r:.40}")
+        checked = Limits(**limits)
+        samples = range(first_sample, first_sample + (num_samples or 1))
+        starts = [(each, sample) for each in ([prompt] if isinstance(prompt, str) else prompt) for sample in samples]
+        drafts = [self._draft(each, checked, sample=sample, state=state) for each, sample in starts]
+        model = decoding_model(self.model)
+        if len(drafts) > 1:
+            warn_if_batch_dependent(model)
+        tokens: list[list[tuple[int, float]]] = [[] for _ in drafts]
+        for position, latest in generate_tokens(model, self._next_token, drafts):
+            tokens[position] += latest
+        results: list[Any] = [
+            self._result(each, draft, pairs) if return_results else self._text(each, pairs)
+            for (each, _), draft, pairs in zip(starts, drafts, tokens, strict=True)
+        ]
+        return results[0] if isinstance(prompt, str) and num_samples is None else results
+
+    def beam_search(
+        self,
+        prompt: str = "",
+        *,
+        num_beams: int = 5,
+        length_penalty: float = 1.0,
+        num_return_sequences: int = 1,
+        **limits: Unpack[LimitOptions],
+    ) -> list[GenerationResult]:
+        """Searches for the likeliest texts, keeping several beginnings at a time; nothing is random.
+
+        The scores are those after penalties, bans, biases, processors and the rules of punctuation, before temperature
+        and cut-offs. Errors are those of `generate`.
+
+        Args:
+            prompt: The start of the text.
+            num_beams: Number of beginnings that are kept; 1 takes the likeliest token each time.
+            length_penalty: Texts are compared by their log-probability divided by their number of tokens to this power:
+                0 compares the log-probabilities, which favours short texts, 1 the mean per token.
+            num_return_sequences: Number of texts to return, at most `num_beams`.
+            **limits: See `LimitOptions`.
+
+        Returns:
+            The texts, the best first.
+        """
+        check_integer("num_beams", num_beams, minimum=1)
+        check_integer("num_return_sequences", num_return_sequences, minimum=1, maximum=num_beams)
+        checked = Limits(**limits)
+        if checked.max_chapters is not None:
+            raise ConfigError("max_chapters is not a limit of beam search, which is for short texts; call generate()")
+        found = beam_search(
+            decoding_model(self.model),
+            self._next_token,
+            self._draft(prompt, checked),
+            num_beams=num_beams,
+            length_penalty=length_penalty,
+            num_results=num_return_sequences,
+        )
+        return [self._result(prompt, beam.draft, beam.tokens) for beam in found]
+
+    def stream(
+        self, prompt: str = "", *, state: TextState | None = None, **limits: Unpack[LimitOptions]
+    ) -> Iterator[str]:
+        """Continues a prompt piece by piece: yields the prompt, then word after word.
+
+        Args and errors are those of `generate`; they are checked at the call.
+        """
+        draft = self._draft(prompt, Limits(**limits), state=state)
+
+        def pieces() -> Iterator[str]:
+            if prompt:
+                yield prompt
+            for _, latest in generate_tokens(decoding_model(self.model), self._next_token, [draft]):
+                for token_id, _ in latest:
+                    yield self._next_token.tokens[token_id]
+
+        return pieces()
+
+    def astream(
+        self, prompt: str = "", *, state: TextState | None = None, **limits: Unpack[LimitOptions]
+    ) -> AsyncIterator[str]:
+        """Does the same as `stream` for ``async for``; words are generated in a thread beside the event loop."""
+        pieces = self.stream(prompt, state=state, **limits)
+
+        async def awaited() -> AsyncIterator[str]:
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                yield piece
+
+        return awaited()
+
+    def write(
+        self,
+        path: str | PathLike[str],
+        *,
+        prompt: str = "",
+        resume: bool = False,
+        progress: Callable[[int], None] | None = None,
+        **limits: Unpack[LimitOptions],
+    ) -> Path:
+        """Writes a text into a UTF-8 file while it is generated.
+
+        Until it is complete, the text grows in ``PATH.part``; a file that exists at `path` stays until then. Ctrl-C and
+        SIGTERM take effect between two words and keep what was written. Memory does not grow with the text, unless
+        penalties look at all of it (`penalty_window`). Errors are those of `generate`, and:
+
+        Args:
+            path: The file.
+            prompt: The start of the text.
+            resume: Whether to continue an interrupted call of the same prompt, options and limits, exactly as if it had
+                not been interrupted; if there is none, a new text is started.
+            progress: Called now and then with the number of characters so far.
+            **limits: See `LimitOptions`.
+
+        Returns:
+            The path.
+
+        Raises:
+            DataError: The file cannot be written, or the interrupted text is another one.
+        """
+        checked = Limits(**limits)
+        options = {name: value for name, value in limits.items() if name != "stop_when"}
+        fingerprint = self.model.vocabulary.fingerprint()
+        call = [prompt, self.config.to_dict(), options, fingerprint, _identity(self.model)]
+
+        def begin(state: GenerationState | None) -> Draft:
+            return self._draft("" if state else prompt, checked, state=state)
+
+        def pieces(draft: Draft) -> Iterator[str]:
+            for _, latest in generate_tokens(decoding_model(self.model), self._next_token, [draft]):
+                yield "".join(self._next_token.tokens[token_id] for token_id, _ in latest)
+
+        return write_text_file(
+            Path(path),
+            begin,
+            pieces,
+            prompt=prompt,
+            call=hashlib.sha256(repr(call).encode()).hexdigest(),
+            resume=resume,
+            progress=progress,
+            model=self.model,
+        )
+
+    def _draft(self, prompt: str, limits: Limits, *, sample: int = 0, state: TextState | None = None) -> Draft:
+        """Starts a draft with a prompt."""
+        vocabulary = self.model.vocabulary
+        check_type("state", state, TextState, type(None))
+        if state is not None and state.before is not None:
+            try:
+                self.model.initial_state(1).restored(state.before.tensors())
+            except (ValueError, AttributeError) as error:
+                raise ConfigError(f"state is that of another model: {error}; give a state of this model") from error
+        last = vocabulary.bos_id if state is None else state.last_id
+        # Python's generator, because a single random number takes a hundredth of the time that PyTorch's needs.
+        generator = random.Random(f"{self.config.seed} {sample}")
+        if isinstance(state, GenerationState) and state.random is not None:
+            if sample == 0:
+                generator.setstate((3, tuple(state.random.tolist()), None))
+            else:
+                generator.seed(f"{self.config.seed} {sample} {state.random.tolist()}")
+        return Draft(
+            prompt,
+            [last, *vocabulary.encode(normalize_text(prompt, vocabulary.normalize))],
+            limits,
+            generator,
+            rules=self._next_token.rules,
+            window=self._next_token.window,
+            state=state,
+        )
+
+    def _text(self, prompt: str, pairs: Sequence[tuple[int, float]]) -> str:
+        return prompt + "".join(self._next_token.tokens[token_id] for token_id, _ in pairs)
+
+    def _result(self, prompt: str, draft: Draft, pairs: Sequence[tuple[int, float]]) -> GenerationResult:
+        assert draft.finish_reason is not None
+        return GenerationResult(
+            text=self._text(prompt, pairs),
+            tokens=tuple(self._next_token.tokens[token_id] for token_id, _ in pairs),
+            ids=tuple(token_id for token_id, _ in pairs),
+            log_probs=tuple(log_prob for _, log_prob in pairs),
+            finish_reason=draft.finish_reason,
+            state=draft.state(),
+        )
+
+
+def _identity(model: Any) -> list[Any]:
+    """Returns plain values that distinguish a model from another one of the same vocabulary."""
+    parts = [*getattr(model, "models", ()), *([model.model] if hasattr(model, "model") else [])]
+    weights = model.parameters() if isinstance(model, torch.nn.Module) else ()
+    values = [weight.detach().flatten()[:64].tolist() for weight in weights]
+    options = [
+        repr(value)
+        for name, value in sorted(vars(model).items())
+        if isinstance(value, (int, float, tuple)) and name != "models"
+    ]
+    return [type(model).__name__, values, [] if values else options, [_identity(part) for part in parts]]

@@ -1,0 +1,1 @@
+"""Ids to log-probabilities."""

@@ -1,0 +1,272 @@
+"""A continuous cache around a language model: recent words become more likely where their contexts are similar."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from zh_lstm_lm._config import check_integer, check_number
+from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.models.base import Context, Index, LanguageModel, State, check_model, context_length, decoding_model
+
+__all__ = ["CacheContext", "CacheState", "ContinuousCache"]
+
+_EMPTY = -1  # the token of an entry that holds none
+
+
+@dataclass(frozen=True)
+class CacheState:
+    """The latest tokens of each text with the hidden states before them, oldest first.
+
+    Attributes:
+        inner: The state of the model inside.
+        tokens: Token ids, filled up with -1 on the left. **Shape:** (batch, entries).
+        keys: The hidden state before each of these tokens; of width 0 where all tokens count alike.
+            **Shape:** (batch, entries, width).
+        last_key: The hidden state after the last token. **Shape:** (batch, width).
+        started: Whether a token has been read, so that `last_key` is one. **Shape:** (batch,), bool.
+    """
+
+    inner: State
+    tokens: Tensor
+    keys: Tensor
+    last_key: Tensor
+    started: Tensor
+
+    def rows(self, index: Index) -> Self:
+        """See `State.rows`."""
+        return type(self)(self.inner.rows(index), *(tensor[index] for tensor in self._own()))
+
+    @classmethod
+    def cat(cls, states: "Sequence[CacheState]") -> Self:
+        """See `State.cat`."""
+        entries = max(state.tokens.shape[1] for state in states)
+        padded = [state._padded(entries)._own() for state in states]
+        joined = [torch.cat(column) for column in zip(*padded, strict=True)]
+        return cls(type(states[0].inner).cat([state.inner for state in states]), *joined)
+
+    def detach(self) -> Self:
+        """See `State.detach`."""
+        return type(self)(self.inner.detach(), *(tensor.detach() for tensor in self._own()))
+
+    def to(self, device: torch.device) -> Self:
+        """See `State.to`."""
+        return type(self)(self.inner.to(device), *(tensor.to(device) for tensor in self._own()))
+
+    def tensors(self) -> list[Tensor]:
+        """See `State.tensors`."""
+        return [*self._own(), *self.inner.tensors()]
+
+    def restored(self, tensors: Sequence[Tensor]) -> Self:
+        """See `State.restored`."""
+        own, inner = tensors[:4], tensors[4:]
+        if len(own) < 4 or own[1].shape[:2] != own[0].shape or own[1].shape[2:] != self.keys.shape[2:]:
+            raise ValueError("the tensors are not those of a cache of this model")
+        return type(self)(self.inner.restored(inner), *own)
+
+    def _own(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.tokens, self.keys, self.last_key, self.started
+
+    def _padded(self, entries: int) -> Self:
+        missing = entries - self.tokens.shape[1]
+        tokens = torch.nn.functional.pad(self.tokens, (missing, 0), value=_EMPTY)
+        keys = torch.nn.functional.pad(self.keys, (0, 0, missing, 0))
+        return type(self)(self.inner, tokens, keys, self.last_key, self.started)
+
+
+@dataclass(frozen=True)
+class CacheContext:
+    """The cache before each prediction, as a window over the tokens of its text.
+
+    Attributes:
+        inner: The context of the model inside, of the same rows.
+        tokens: Token ids of whole texts. **Shape:** (batch, entries).
+        keys: Their keys. **Shape:** (batch, entries, width).
+        text: The row of `tokens` that each prediction belongs to. **Shape:** (rows,).
+        stop: One past the last entry that each prediction may use. **Shape:** (rows,).
+        query: The hidden state of each prediction. **Shape:** (rows, width).
+    """
+
+    inner: Context
+    tokens: Tensor
+    keys: Tensor
+    text: Tensor
+    stop: Tensor
+    query: Tensor
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def rows(self, index: Index) -> Self:
+        """See `Context.rows`."""
+        own = (self.text[index], self.stop[index], self.query[index])
+        return type(self)(self.inner.rows(index), self.tokens, self.keys, *own)
+
+
+class ContinuousCache:
+    r"""A model with a continuous cache of the latest tokens (Grave, Joulin and Usunier, 2017); nothing is trained.
+
+    The probability of a token is :math:`(1 - \lambda) p(w) + \lambda p_c(w)`, where :math:`p_c` distributes the
+    probability among the latest tokens in proportion to :math:`\exp(\theta\, h \cdot h_i)`: the similarity of the
+    hidden state now to the hidden state before each of them. Names and phrases that occurred become more likely.
+    While the cache is empty, the model predicts alone. It satisfies `LanguageModel`.
+
+    Args:
+        model: The model inside. With `theta` above 0 its contexts must have hidden states, as those of an
+            `LSTMLanguageModel` or of a mixture that contains one do.
+        cache_size: Number of latest tokens in the cache.
+        cache_weight: Probability given to the cache, :math:`\lambda`; 0 leaves the model alone.
+        theta: Strength of the similarity; 0 counts all tokens alike (a unigram cache) and needs no hidden states.
+
+    Raises:
+        ConfigError: An option is out of range.
+    """
+
+    def __init__(
+        self, model: LanguageModel, *, cache_size: int = 2000, cache_weight: float = 0.15, theta: float = 1.2
+    ) -> None:
+        check_model("model", model)
+        check_integer("cache_size", cache_size, minimum=1)
+        check_number("cache_weight", cache_weight, maximum=0.999)
+        check_number("theta", theta)
+        self.model = model
+        self.cache_size = cache_size
+        self.cache_weight = cache_weight
+        self.theta = theta
+
+    @property
+    def vocabulary(self) -> Any:
+        """The vocabulary of the model inside."""
+        return self.model.vocabulary
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the model inside."""
+        return self.model.device
+
+    @property
+    def context_length(self) -> int:
+        """The size of the cache and the context length of the model inside."""
+        return self.cache_size + context_length(self.model)
+
+    @property
+    def generation_config(self) -> dict[str, Any]:
+        """The default sampling options of the model inside."""
+        return dict(getattr(self.model, "generation_config", {}))
+
+    @property
+    def is_batch_invariant(self) -> bool:
+        """Whether the model inside is batch-invariant; see `LanguageModel`."""
+        return bool(getattr(self.model, "is_batch_invariant", True))
+
+    def for_decoding(self) -> "ContinuousCache":
+        """Returns a cache around the model's form for decoding; see `LanguageModel`."""
+        return ContinuousCache(
+            decoding_model(self.model),
+            cache_size=self.cache_size,
+            cache_weight=self.cache_weight,
+            theta=self.theta,
+        )
+
+    def initial_state(self, batch_size: int) -> CacheState:
+        """See `LanguageModel.initial_state`."""
+        inner = self.model.initial_state(batch_size)
+        width = 0
+        if self.theta:
+            with torch.no_grad():
+                start = torch.full((1, 1), self.vocabulary.bos_id, device=self.device)
+                width = self._hidden(self.model.read(start)[0], 1).shape[1]
+        none = torch.zeros(batch_size, 0, dtype=torch.int64, device=self.device)
+        last_key = torch.zeros(batch_size, width, device=self.device)
+        return CacheState(inner, none, last_key[:, None][:, :0], last_key, none.new_zeros(batch_size).bool())
+
+    def read(self, ids: Tensor, state: CacheState | None = None) -> tuple[CacheContext, CacheState]:
+        """See `LanguageModel.read`."""
+        batch, time = ids.shape
+        state = self.initial_state(batch) if state is None else state
+        inner, after = self.model.read(ids, state.inner)
+        hidden = self._hidden(inner, batch * time).view(batch, time, -1)
+        known = torch.cat([state.started[:, None], torch.ones_like(ids[:, 1:], dtype=torch.bool)], dim=1)
+        values = ids.masked_fill(~known | (ids == self.vocabulary.bos_id), _EMPTY)
+        tokens = torch.cat([state.tokens, values], dim=1)
+        keys = torch.cat([state.keys, state.last_key[:, None], hidden[:, :-1]], dim=1)
+        text = torch.arange(batch, device=ids.device).repeat_interleave(time)
+        stop = torch.arange(1, time + 1, device=ids.device).repeat(batch) + state.tokens.shape[1]
+        context = CacheContext(inner, tokens, keys, text, stop, hidden.flatten(0, 1))
+        kept = slice(max(0, tokens.shape[1] - self.cache_size), None)
+        started = torch.ones_like(state.started)
+        return context, CacheState(after, tokens[:, kept], keys[:, kept], hidden[:, -1], started)
+
+    def log_probs(self, context: CacheContext) -> Tensor:
+        """See `LanguageModel.log_probs`."""
+        log_probs = self.model.log_probs(context.inner)
+        cached = torch.zeros_like(log_probs)
+        for rows, tokens, shares in self._distributions(context):
+            cached[rows] = cached[rows].scatter_add(1, tokens.expand(len(rows), -1), shares.to(cached.dtype))
+        return self._mix(log_probs, cached, cached.sum(dim=1, keepdim=True) > 0)
+
+    def target_log_probs(self, context: CacheContext, targets: Tensor) -> Tensor:
+        """See `LanguageModel.target_log_probs`."""
+        log_probs = self.model.target_log_probs(context.inner, targets)
+        cached, filled = torch.zeros_like(log_probs), torch.zeros_like(log_probs, dtype=torch.bool)
+        for rows, tokens, shares in self._distributions(context):
+            cached[rows] = (shares * (tokens == targets[rows, None])).sum(dim=1).to(cached.dtype)
+            filled[rows] = (shares > 0).any(dim=1)
+        return self._mix(log_probs, cached, filled)
+
+    def _mix(self, log_probs: Tensor, cached: Tensor, filled: Tensor) -> Tensor:
+        if not self.cache_weight:
+            return log_probs
+        mixed = torch.logaddexp(log_probs + math.log1p(-self.cache_weight), cached.log() + math.log(self.cache_weight))
+        return torch.where(filled, mixed, log_probs)
+
+    def _distributions(self, context: CacheContext) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """The cache's distribution for each row, text by text.
+
+        A text is computed alone, over its own entries, so that its values do not depend on its neighbours.
+
+        Returns:
+            For each text the rows, **Shape:** (rows,), the tokens, **Shape:** (entries,), and their probabilities,
+            **Shape:** (rows, entries), 0 for entries outside of a row's window.
+        """
+        result = []
+        for text in torch.unique(context.text).tolist() if self.cache_weight else ():
+            rows = (context.text == text).nonzero().squeeze(1)
+            stop = context.stop[rows]
+            first = max(0, int(stop.min()) - self.cache_size)
+            positions = torch.arange(first, int(stop.max()), device=stop.device)
+            tokens = context.tokens[text, positions]
+            positions, tokens = positions[tokens != _EMPTY], tokens[tokens != _EMPTY]
+            if not len(tokens):
+                continue
+            usable = (positions < stop[:, None]) & (positions >= stop[:, None] - self.cache_size)
+            scores = self.theta * (context.query[rows] @ context.keys[text, positions].T)
+            scores = scores.masked_fill(~usable, -math.inf)
+            highest = scores.amax(dim=1, keepdim=True).clamp(min=torch.finfo(scores.dtype).min)
+            weights = (scores - highest).exp()
+            result.append((rows, tokens, weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-30)))
+        return result
+
+    def _hidden(self, context: Context, rows: int) -> Tensor:
+        """The keys of a context's rows. **Shape:** (rows, width)."""
+        if not self.theta:
+            return torch.zeros(rows, 0, device=self.device)
+        hidden = _find_hidden(context)
+        if hidden is None:
+            raise ConfigError(
+                f"theta={self.theta:g} compares hidden states, which {type(self.model).__name__} has none of; give theta=0"
+            )
+        return hidden
+
+
+def _find_hidden(context: Any) -> Tensor | None:
+    """The hidden states of a context, those of the first part that has any. **Shape:** (rows, width)."""
+    if isinstance(hidden := getattr(context, "hidden", None), Tensor):
+        return hidden
+    inner = getattr(context, "inner", None)
+    parts = getattr(context, "parts", ()) if inner is None else (inner,)
+    return next((found for part in parts if (found := _find_hidden(part)) is not None), None)

@@ -1,0 +1,64 @@
+"""Gradients of a model: sparse ones of the embedding, and clipping."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
+
+__all__ = ["clip_gradients", "settle_rows", "sparse_embedding"]
+
+
+@contextmanager
+def sparse_embedding(model: LSTMLanguageModel) -> Iterator[None]:
+    """Gives the embedding sparse gradients inside the block, unless the output layer shares its weight.
+
+    A window touches a few hundred rows of tens of thousands; a dense gradient would cost more than the LSTM. They are not
+    checked, which would wait for the device, and which some versions of PyTorch warn of unless it is said.
+    """
+    before = model.embedding.sparse
+    model.embedding.sparse = not model.config.tie_weights
+    try:
+        with torch.sparse.check_sparse_tensor_invariants(enable=False):  # type: ignore[no-untyped-call]
+            yield
+    finally:
+        model.embedding.sparse = before
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
+    """Scales all gradients down where their common norm is above `max_norm`; sparse ones take part.
+
+    Args:
+        parameters: The weights.
+        max_norm: The most that the norm may be.
+
+    Returns:
+        The norm before. **Shape:** ().
+    """
+    values = []
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()  # rows that occur twice are summed before they are measured
+        if parameter.grad is not None:
+            values.append(parameter.grad._values() if parameter.grad.is_sparse else parameter.grad)
+    if not values:
+        return torch.zeros(())
+    norm = nn.utils.get_total_norm(values)
+    torch._foreach_mul_(values, (max_norm / (norm + 1e-6)).clamp(max=1.0))
+    return norm
+
+
+def settle_rows(gradient: Tensor, rows: Tensor) -> Tensor:
+    """A sparse gradient that has each of `rows` once: coalesced without asking the device which rows it has.
+
+    Args:
+        gradient: A sparse gradient. **Shape:** (num_rows, width).
+        rows: Rows of it, rising; those that it lacks become zero. **Shape:** (rows,), int64.
+    """
+    values = gradient._values().new_zeros(len(rows), gradient.shape[1])
+    values.index_add_(0, torch.searchsorted(rows, gradient._indices()[0]), gradient._values())
+    return torch.sparse_coo_tensor(
+        rows[None], values, gradient.shape, is_coalesced=True, check_invariants=False
+    )  # a check would wait for the device

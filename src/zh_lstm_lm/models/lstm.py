@@ -1,0 +1,280 @@
+"""The language model: embedding, LSTM, output layer, and the vocabulary that its ids belong to."""
+
+import itertools
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zh_lstm_lm._config import check_type
+from zh_lstm_lm.corpus.batches import IGNORED
+from zh_lstm_lm.corpus.vocabulary import Vocabulary
+from zh_lstm_lm.errors import CheckpointError, ConfigError, DataError, NonFiniteError
+from zh_lstm_lm.models.config import ModelConfig
+from zh_lstm_lm.models.decoding import DecodingLSTM, PackedWeights
+from zh_lstm_lm.models.dropout import locked_dropout
+from zh_lstm_lm.models.embedding import WordEmbedding
+from zh_lstm_lm.models.lstm_layer import LSTMContext, LSTMLayer, LSTMState
+from zh_lstm_lm.models.output_layers import AdaptiveSoftmax, FullSoftmax, OutputLayer
+from zh_lstm_lm.models.pretrained import read_description, read_generation_config, read_weights, write_model_folder
+from zh_lstm_lm.runtime.memory import check_fits
+from zh_lstm_lm.tokenizers.base import Tokenizer
+
+__all__ = ["LSTMLanguageModel"]
+
+
+class LSTMLanguageModel(nn.Module):
+    """A word-level LSTM language model.
+
+    The state is always an argument and a return value, never kept. The vocabulary belongs to the model and is saved
+    with it, but is not a part of ``state_dict``.
+
+    Attributes:
+        vocabulary: The vocabulary, fixed.
+        config: Sizes, with everything settled.
+        training_summary: Plain values that say how the model was trained; they are saved with it.
+        generation_config: The model's own defaults for sampling, as plain values (`SamplerConfig.to_dict`); they are
+            saved with it, and empty where it has none.
+
+    Example:
+        >>> model = LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=8, hidden_size=16))  # doctest: +SKIP
+        >>> logits, state = model(torch.tensor([vocabulary.encode("话说")]))  # doctest: +SKIP
+    """
+
+    def __init__(self, vocabulary: Vocabulary, config: ModelConfig | None = None) -> None:
+        """Builds the model and draws its weights from ``config.seed``; the global random state is not touched.
+
+        Args:
+            vocabulary: The vocabulary; the model holds a frozen copy.
+            config: Sizes; None takes the defaults.
+
+        Raises:
+            ConfigError: An argument has the wrong type, or a size does not fit the vocabulary.
+        """
+        super().__init__()
+        check_type("vocabulary", vocabulary, Vocabulary)
+        check_type("config", config, ModelConfig, type(None))
+        self.vocabulary = vocabulary.frozen_copy()
+        self.config = config = (config or ModelConfig()).resolve(len(vocabulary))
+        self.training_summary: dict[str, Any] = {}
+        self.generation_config: dict[str, Any] = {}
+        self._packed: PackedWeights | None = None
+        device = torch.get_default_device()
+        with torch.device("meta"):  # nothing is drawn or allocated yet
+            self.embedding = WordEmbedding(vocabulary, config.embedding_dim, characters=config.character_vectors)
+            widths = [config.embedding_dim] + [config.hidden_size] * config.num_layers
+            self.layers = nn.ModuleList(
+                LSTMLayer(before, after, batch_first=True) for before, after in itertools.pairwise(widths)
+            )
+            self.output: OutputLayer
+            if config.output == "full":
+                tied = self.embedding if config.tie_weights else None
+                self.output = FullSoftmax(config.hidden_size, len(vocabulary), tied=tied)
+            else:
+                assert config.cutoffs is not None
+                self.output = AdaptiveSoftmax(
+                    config.hidden_size, len(vocabulary), config.cutoffs, div_value=config.div_value
+                )
+        if device.type != "meta":
+            weights = sum(parameter.nbytes for parameter in self.parameters())
+            check_fits(
+                f"{self.num_parameters:,} weights",
+                weights,
+                device,
+                smaller="hidden_size, embedding_dim or the vocabulary",
+            )
+            self.to_empty(device=device)
+            self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws the weights anew from ``config.seed``."""
+        generator = torch.Generator(self.embedding.weight.device).manual_seed(self.config.seed)
+        with torch.no_grad():
+            for table in self.embedding.parameters():
+                table.normal_(0.0, self.config.embedding_dim**-0.5, generator=generator)
+            bound = self.config.hidden_size**-0.5
+            for layer in self.layers:
+                for name, parameter in layer.named_parameters():
+                    parameter.uniform_(-bound, bound, generator=generator)
+                    if name.startswith("bias_ih"):  # remember at first (Jozefowicz et al., 2015)
+                        parameter[self.config.hidden_size : 2 * self.config.hidden_size] += 1.0
+        self.output.reset_parameters(generator, torch.tensor(self.vocabulary.counts))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        device: torch.device = self.embedding.weight.device
+        return device
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights; shared ones count once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def initial_state(self, batch_size: int) -> LSTMState:
+        """Returns the zero state. **Shape:** (num_layers, batch_size, hidden_size), twice."""
+        weight = self.embedding.weight
+        shape = (self.config.num_layers, batch_size, self.config.hidden_size)
+        return LSTMState(weight.new_zeros(shape), weight.new_zeros(shape))
+
+    def forward(self, inputs: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, LSTMState]:
+        """Predicts the token after each input.
+
+        Args:
+            inputs: Token ids. **Shape:** (batch, time), int64.
+            state: The state (h, c) before them; None for the zero state.
+
+        Returns:
+            Logits (with adaptive softmax: log-probabilities), **Shape:** (batch, time, vocab_size), and the state
+            after the last input.
+        """
+        context, state = self.read(inputs, state)
+        return self.output.scores(context.hidden).view(*inputs.shape, -1), state
+
+    def read(
+        self,
+        ids: Tensor,
+        state: tuple[Tensor, Tensor] | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> tuple[LSTMContext, LSTMState]:
+        """Reads tokens; see `LanguageModel.read`.
+
+        Args:
+            ids: Token ids. **Shape:** (batch, time), int64.
+            state: The state (h, c) before them; None for the zero state.
+            generator: Source of the dropout masks in training mode; None for PyTorch's global generator.
+
+        Returns:
+            The hidden states of the last layer, batch * time rows, and the state after the last token.
+        """
+        if ids.dim() != 2:
+            raise DataError(f"ids must have the shape (batch, time), got {tuple(ids.shape)}")
+        dropout = self.config.dropout if self.training and not torch.is_inference_mode_enabled() else 0.0
+        h, c = self.initial_state(ids.shape[0]) if state is None else state
+        hidden = locked_dropout(self.embedding(ids), dropout, generator)  # (batch, time, embedding_dim)
+        states = []
+        for number, layer in enumerate(self.layers):
+            hidden, after = layer(hidden, (h[number : number + 1], c[number : number + 1]))
+            hidden = locked_dropout(hidden, dropout, generator)  # (batch, time, hidden_size)
+            states.append(after)
+        context = LSTMContext(hidden.flatten(0, 1))
+        if len(states) == 1:
+            return context, states[0]
+        return context, LSTMState(torch.cat([after.h for after in states]), torch.cat([after.c for after in states]))
+
+    def log_probs(self, context: LSTMContext) -> Tensor:
+        """Returns log-probabilities of all tokens, in nats. **Shape:** (rows, vocab_size)."""
+        return self.output.log_probs(context.hidden)
+
+    def target_log_probs(self, context: LSTMContext, targets: Tensor) -> Tensor:
+        """Returns the log-probability of one token for each row, in nats; 0 where the target is -100.
+
+        Args:
+            context: The context. It has one row for each target.
+            targets: Token ids. They may stay on the CPU. **Shape:** (rows,), int64.
+
+        Returns:
+            **Shape:** (rows,).
+        """
+        return self.output.target_log_probs(context.hidden, targets)
+
+    def loss(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        state: tuple[Tensor, Tensor] | None = None,
+        *,
+        num_targets: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, LSTMState]:
+        """Computes the cross-entropy for training, without scores of the whole vocabulary where it can.
+
+        Args:
+            inputs: Token ids. **Shape:** (batch, time), int64.
+            targets: The ids that follow; -100 is not counted. They may stay on the CPU. **Shape:** (batch, time), int64.
+            state: The state (h, c) before the inputs; None for the zero state.
+            num_targets: Divisor of the sum over the counted targets where this is a part of a larger batch; None for
+                their number.
+            generator: Source of the dropout masks; None for PyTorch's global generator.
+
+        Returns:
+            The mean over the counted targets, in nats (0 if there is none), **Shape:** (), and the state after the last
+            input.
+        """
+        context, state = self.read(inputs, state, generator=generator)
+        counted = (targets != IGNORED).sum().clamp(min=1) if num_targets is None else max(1, num_targets)
+        return -self.target_log_probs(context, targets.flatten()).sum() / counted, state
+
+    def for_decoding(self) -> DecodingLSTM:
+        """Returns an equal model that is fast at one token at a time.
+
+        Its weights are copied when they are first needed, and again after they have changed.
+
+        Raises:
+            NonFiniteError: A weight is not a finite number.
+        """
+        if self._packed is None or self._packed.changed():
+            for name, parameter in self.named_parameters():
+                if not parameter.isfinite().all():
+                    raise NonFiniteError(
+                        f"the model's {name} holds values that are not finite; train it again or load another copy"
+                    )
+            self._packed = PackedWeights(self)
+        return DecodingLSTM(self, self._packed)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves packed weights out of copies and pickles; they are made again when they are needed."""
+        return {**self.__dict__, "_packed": None}
+
+    def save_pretrained(self, path: str | PathLike[str]) -> None:
+        """Saves the model into a folder that holds everything: weights, sizes, vocabulary, a README.
+
+        A folder that is there is replaced as a whole; files in it that are not a model's stay.
+
+        Args:
+            path: The folder.
+
+        Raises:
+            CheckpointError: It cannot be written.
+        """
+        write_model_folder(
+            Path(path),
+            options=self.config.to_dict(),
+            training=self.training_summary,
+            vocabulary=self.vocabulary,
+            tensors=self.state_dict(),
+            generation_config=self.generation_config,
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str | PathLike[str], *, tokenizer: str | Tokenizer | None = None
+    ) -> "LSTMLanguageModel":
+        """Loads a model from its folder, in evaluation mode. Nothing that is loaded can run code.
+
+        Args:
+            path: The folder that `save_pretrained` wrote.
+            tokenizer: The tokenizer, where the model was trained with an object of the user's, or where another one is
+                to take its place, as in ``"rjieba"``. One that cuts differently is warned of.
+
+        Raises:
+            CheckpointError: The folder is missing, foreign, incomplete or damaged.
+            VocabularyError: The model needs its user's tokenizer.
+        """
+        check_type("path", path, str, PathLike)
+        folder = Path(path)
+        options, training, vocabulary = read_description(
+            folder, option_names=ModelConfig.option_names(), tokenizer=tokenizer
+        )
+        try:
+            with torch.device("meta"):
+                model = cls(vocabulary, ModelConfig.from_dict({"character_vectors": False, **options}))  # none at first
+        except ConfigError as error:
+            raise CheckpointError(f"{folder / 'config.json'}: {error}; the file is damaged or foreign") from error
+        model.load_state_dict(read_weights(folder, model.state_dict()), assign=True)
+        model.training_summary = training
+        model.generation_config = read_generation_config(folder)
+        return model.eval()

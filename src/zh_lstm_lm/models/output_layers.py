@@ -1,0 +1,268 @@
+"""Output layers: from hidden states to probabilities of the next token, in one softmax or in clusters by frequency."""
+
+import copy
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from zh_lstm_lm.models.softmax_log_probs import target_log_probs
+from zh_lstm_lm.runtime.batch_invariant import BatchInvariantLinear
+from zh_lstm_lm.runtime.devices import on_device
+
+__all__ = ["DEFAULT_DIV_VALUE", "AdaptiveSoftmax", "FullSoftmax", "OutputLayer", "default_cutoffs", "tail_width"]
+
+DEFAULT_DIV_VALUE = 1.5
+"""Factor by which each tail of the adaptive softmax is narrower than the one before."""
+
+
+class OutputLayer(nn.Module):
+    """The interface of an output layer: from hidden states to a distribution over the vocabulary.
+
+    Attributes:
+        hidden_size: Width of the hidden states.
+    """
+
+    hidden_size: int
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Returns logits or log-probabilities of all tokens.
+
+        Args:
+            hidden: Hidden states. **Shape:** (rows, hidden_size).
+
+        Returns:
+            **Shape:** (rows, vocab_size).
+        """
+        raise NotImplementedError
+
+    def log_probs(self, hidden: Tensor) -> Tensor:
+        """Returns log-probabilities of all tokens, in nats. Shapes as in `scores`."""
+        raise NotImplementedError
+
+    def target_log_probs(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Returns the log-probability of one token for each row, in nats; 0 where the target is `IGNORED`.
+
+        Args:
+            hidden: Hidden states. **Shape:** (rows, hidden_size).
+            targets: Token ids. They may stay on the CPU, and then no device is waited for to sort them into clusters.
+                **Shape:** (rows,).
+
+        Returns:
+            **Shape:** (rows,).
+        """
+        raise NotImplementedError
+
+    def reset_parameters(self, generator: torch.Generator, counts: Tensor) -> None:
+        """Initialises the weights at random, and the biases with the log-frequencies of the tokens.
+
+        Args:
+            generator: Source of the weights.
+            counts: Number of occurrences of each token in the training text. **Shape:** (vocab_size,).
+        """
+        raise NotImplementedError
+
+    def for_decoding(self) -> "OutputLayer":
+        """Returns a copy for generation, without gradients, whose linear layers are batch-invariant."""
+        swapped = copy.copy(self)
+        swapped._modules = {name: _batch_invariant(module) for name, module in self._modules.items()}
+        return swapped
+
+
+class FullSoftmax(OutputLayer):
+    """One linear layer over the whole vocabulary.
+
+    Args:
+        hidden_size: Width of the hidden states.
+        vocab_size: Number of tokens.
+        tied: The embedding whose weight is shared (Press and Wolf, 2017); None for a weight of its own. If the width of
+            the embedding differs from `hidden_size`, a projection comes first.
+    """
+
+    def __init__(self, hidden_size: int, vocab_size: int, *, tied: nn.Embedding | None = None) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        projected = tied is not None and tied.embedding_dim != hidden_size
+        self.projection = nn.Linear(hidden_size, tied.embedding_dim, bias=False) if tied and projected else None
+        self.weight = nn.Parameter(torch.empty(vocab_size, hidden_size)) if tied is None else None
+        self.bias = nn.Parameter(torch.empty(vocab_size))
+        # A tuple, so that the embedding is no submodule: its weight belongs to the model and is saved once.
+        self._tied = (tied,)
+
+    @property
+    def shared_weight(self) -> Tensor:
+        """The weight over the vocabulary, which may be that of the embedding. **Shape:** (vocab_size, width)."""
+        (tied,) = self._tied
+        weight = self.weight if tied is None else tied.weight
+        assert weight is not None
+        return weight
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Returns logits, not normalised; see `OutputLayer.scores`."""
+        return functional.linear(self._projected(hidden), self.shared_weight, self.bias)
+
+    def log_probs(self, hidden: Tensor) -> Tensor:
+        """See `OutputLayer.log_probs`."""
+        return self.scores(hidden).log_softmax(dim=-1)
+
+    def target_log_probs(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """See `OutputLayer.target_log_probs`."""
+        targets = on_device(targets, hidden.device)
+        return target_log_probs(self._projected(hidden), self.shared_weight, self.bias, targets)
+
+    def _projected(self, hidden: Tensor) -> Tensor:
+        projected: Tensor = hidden if self.projection is None else self.projection(hidden)
+        return projected
+
+    def reset_parameters(self, generator: torch.Generator, counts: Tensor) -> None:
+        """See `OutputLayer.reset_parameters`."""
+        with torch.no_grad():
+            for weight in (self.weight, self.projection.weight if self.projection is not None else None):
+                if weight is not None:
+                    weight.normal_(0.0, weight.shape[1] ** -0.5, generator=generator)
+            self.bias.copy_(_log_frequencies(counts))
+
+    def for_decoding(self) -> "OutputLayer":
+        """See `OutputLayer.for_decoding`."""
+        layers = [] if self.projection is None else [BatchInvariantLinear(self.projection.weight)]
+        return _DecodingSoftmax(nn.Sequential(*layers, BatchInvariantLinear(self.shared_weight, self.bias)))
+
+
+class _DecodingSoftmax(OutputLayer):
+    """A `FullSoftmax` for decoding, over batch-invariant layers."""
+
+    def __init__(self, layers: nn.Sequential) -> None:
+        super().__init__()
+        self._layers = layers
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        scores: Tensor = self._layers(hidden)
+        return scores
+
+    def log_probs(self, hidden: Tensor) -> Tensor:
+        return self.scores(hidden).log_softmax(dim=-1)
+
+
+class AdaptiveSoftmax(OutputLayer):
+    """A softmax in clusters: frequent tokens in the head, rare ones in tails of falling width (Grave et al., 2017).
+
+    The ids must be ordered by falling frequency. The head holds the tokens below the first cutoff and one entry for
+    each tail; the probability of a token in a tail is that of its tail times its own within the tail. A token costs as
+    much as the head and the one tail that it falls into.
+
+    Args:
+        hidden_size: Width of the hidden states.
+        vocab_size: Number of tokens.
+        cutoffs: First id of each tail, rising.
+        div_value: Tail *i*, counted from 1, is ``hidden_size / div_value**i`` wide (at least 8).
+    """
+
+    def __init__(
+        self, hidden_size: int, vocab_size: int, cutoffs: Sequence[int], *, div_value: float = DEFAULT_DIV_VALUE
+    ) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.cutoffs = (*cutoffs, vocab_size)
+        self.head_size = cutoffs[0]
+        self.head = nn.Linear(hidden_size, self.head_size + len(cutoffs))
+        self.narrow, self.tails = nn.ModuleList(), nn.ModuleList()
+        for number, (start, stop) in enumerate(itertools.pairwise(self.cutoffs), start=1):
+            width = tail_width(hidden_size, number, div_value)
+            self.narrow.append(nn.Linear(hidden_size, width, bias=False))
+            self.tails.append(nn.Linear(width, stop - start))
+
+    def clusters(self) -> Iterator[tuple[nn.Linear, nn.Linear]]:
+        """Yields for each tail the projection of the hidden states and the layer over its tokens."""
+        yield from cast("Iterator[tuple[nn.Linear, nn.Linear]]", zip(self.narrow, self.tails, strict=True))
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Returns log-probabilities; see `OutputLayer.scores`."""
+        head = self.head(hidden).log_softmax(dim=-1)  # (rows, head_size + tails)
+        parts = [head[:, : self.head_size]]
+        for number, (narrow, tail) in enumerate(self.clusters()):
+            within = tail(narrow(hidden)).log_softmax(dim=-1)  # (rows, size of the tail)
+            parts.append(within + head[:, self.head_size + number, None])
+        return torch.cat(parts, dim=-1)
+
+    def log_probs(self, hidden: Tensor) -> Tensor:
+        """See `OutputLayer.log_probs`."""
+        return self.scores(hidden)
+
+    def target_log_probs(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """See `OutputLayer.target_log_probs`."""
+        device = hidden.device
+        bounds = torch.tensor(self.cutoffs[:-1], device=targets.device)
+        cluster = torch.bucketize(targets, bounds, right=True)  # (rows,), 0 for the head and for IGNORED
+        entry = torch.where(cluster > 0, self.head_size - 1 + cluster, targets)
+        result = target_log_probs(hidden, self.head.weight, self.head.bias, on_device(entry, device))
+        in_head, *sizes = torch.bincount(cluster, minlength=len(self.cutoffs)).tolist()
+        # Rows are selected once, tail by tail, so that their gradient is a single scatter as well.
+        in_tails = cluster.argsort(stable=True)[in_head:]
+        if not len(in_tails):
+            return result
+        rows = on_device(in_tails, device)
+        states = torch.split(hidden.index_select(0, rows), sizes)
+        positions = targets - bounds[(cluster - 1).clamp(min=0)]  # of each token in its tail
+        tokens = torch.split(on_device(positions.index_select(0, in_tails), device), sizes)
+        within = [
+            target_log_probs(narrow(states[number]), tail.weight, tail.bias, tokens[number], all_counted=True)
+            for number, (narrow, tail) in enumerate(self.clusters())
+            if sizes[number]
+        ]
+        return result.index_add(0, rows, torch.cat(within))
+
+    def reset_parameters(self, generator: torch.Generator, counts: Tensor) -> None:
+        """See `OutputLayer.reset_parameters`."""
+        smoothed = _smoothed(counts)
+        parts = [smoothed[start:stop] for start, stop in itertools.pairwise(self.cutoffs)]
+        head = torch.cat([smoothed[: self.head_size], torch.stack([part.sum() for part in parts])])
+        with torch.no_grad():
+            for linear in self.modules():
+                if isinstance(linear, nn.Linear):
+                    linear.weight.normal_(0.0, linear.in_features**-0.5, generator=generator)
+            for linear, part in zip((self.head, *self.tails), (head, *parts), strict=True):
+                linear.bias.copy_(_log_frequencies(part))
+
+
+def _batch_invariant(module: nn.Module | None) -> nn.Module | None:
+    """Swaps the linear layers of a module for batch-invariant ones; the module itself is left unchanged."""
+    if module is None:
+        return None
+    if isinstance(module, nn.Linear):
+        return BatchInvariantLinear(module.weight, module.bias)
+    swapped = copy.copy(module)
+    swapped._modules = {name: _batch_invariant(child) for name, child in module._modules.items()}
+    return swapped
+
+
+def tail_width(hidden_size: int, number: int, div_value: float = DEFAULT_DIV_VALUE) -> int:
+    """Returns the width of a tail of the adaptive softmax; tails count from 1."""
+    return min(hidden_size, max(8, int(hidden_size * (1 / div_value) ** number)))
+
+
+_WIDEST_TAIL = 16_000
+
+
+def default_cutoffs(vocab_size: int) -> tuple[int, ...]:
+    """Returns the default cutoffs of an adaptive softmax: 500, doubling to 16,000, then every 16,000.
+
+    By Zipf's law a cluster from *c* to *rc* holds a proportion of the tokens that grows with log *r*, and each of them
+    costs (*r* - 1) *c* scores. Many clusters therefore cost far less than few wide ones, above all among rare words.
+    """
+    cutoffs = [min(500, max(1, vocab_size // 2))]
+    while (following := cutoffs[-1] + min(cutoffs[-1], _WIDEST_TAIL)) < 0.85 * vocab_size:
+        cutoffs.append(following)
+    return tuple(cutoffs)
+
+
+def _smoothed(counts: Tensor) -> Tensor:
+    """Counts half an occurrence for tokens that never occurred."""
+    return counts.float().clamp(min=0.5)
+
+
+def _log_frequencies(counts: Tensor) -> Tensor:
+    smoothed = _smoothed(counts)
+    return (smoothed / smoothed.sum()).log()

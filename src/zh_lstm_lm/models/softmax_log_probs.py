@@ -1,0 +1,86 @@
+"""The log-probability of one class for each row under a softmax over a linear layer, with its gradient."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from zh_lstm_lm.corpus.batches import IGNORED
+from zh_lstm_lm.runtime.devices import autocast_dtype
+
+__all__ = ["target_log_probs"]
+
+# Types with too few digits for sums.
+_NARROW = (torch.bfloat16, torch.float16)
+
+
+class _TargetLogProbs(torch.autograd.Function):
+    """The log-probability of one class for each row of a linear layer's softmax.
+
+    Equal to `cross_entropy` over `linear` with fewer passes over the logits, which are most of the memory traffic of
+    training: each logit is exponentiated once, and the probabilities overwrite the logits, because a second tensor of
+    that size would be newly mapped memory at every step. On CUDA, where the allocator keeps memory and kernel launches
+    dominate, it is a single log-softmax.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+        logits = functional.linear(hidden, weight, bias.to(hidden.dtype))  # (rows, classes)
+        chosen, ctx.logs = targets[:, None], logits.is_cuda
+        if logits.is_cuda:
+            sums = torch.float32 if logits.dtype in _NARROW else logits.dtype
+            log_probs = logits.log_softmax(1, dtype=sums)
+            ctx.save_for_backward(hidden, weight, targets, log_probs)
+            return log_probs.gather(1, chosen).squeeze(1)
+        if logits.dtype in _NARROW:
+            logits = logits.float()
+        highest, of_chosen = logits.amax(1, keepdim=True), logits.gather(1, chosen)
+        probs = logits.sub_(highest).exp_()
+        total = probs.sum(1, keepdim=True)
+        ctx.save_for_backward(hidden, weight, targets, probs.div_(total))
+        return (of_chosen - highest - total.log()).squeeze(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        hidden, weight, targets, saved = ctx.saved_tensors
+        probs = saved.exp() if ctx.logs else saved
+        of_logits = probs * -gradient[:, None]  # g · (one-hot − p), (rows, classes)
+        of_logits.scatter_add_(1, targets[:, None], gradient[:, None])
+        of_bias = of_logits.sum(0)
+        of_logits = of_logits.to(hidden.dtype)
+        return of_logits @ weight, of_logits.t() @ hidden, of_bias, None
+
+
+def target_log_probs(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    *,
+    all_counted: bool = False,
+) -> Tensor:
+    """Computes the log-probability of one class for each row; 0 where the target is `IGNORED`.
+
+    Inside `torch.autocast` the matrix products use its dtype, everything else float32.
+
+    Args:
+        hidden: **Shape:** (rows, width).
+        weight: **Shape:** (classes, width).
+        bias: **Shape:** (classes,).
+        targets: **Shape:** (rows,).
+        all_counted: Whether no target is `IGNORED`, which saves the check.
+
+    Returns:
+        In nats. **Shape:** (rows,).
+    """
+    low = autocast_dtype(hidden.device)
+    if low is not None:
+        # Converted here, so that the products of the backward pass use the narrow dtype as well.
+        hidden, weight = hidden.to(low), weight.to(low)
+    counted = None if all_counted else targets != IGNORED
+    classes = targets if counted is None else targets * counted
+    log_probs: Tensor = _TargetLogProbs.apply(hidden, weight, bias, classes)  # type: ignore[no-untyped-call]
+    return log_probs if counted is None else log_probs * counted

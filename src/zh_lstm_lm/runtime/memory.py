@@ -1,0 +1,50 @@
+"""The memory of a device; what cannot fit is refused before it is allocated."""
+
+import os
+from pathlib import Path
+
+import torch
+
+from zh_lstm_lm.errors import ConfigError
+
+__all__ = ["check_fits", "total_memory"]
+
+_CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+def total_memory(device: torch.device) -> int | None:
+    """The memory of a device in bytes, for the CPU that of the machine or the container; None where it is not told."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    if device.type != "cpu":
+        return None
+    try:
+        found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    except (AttributeError, OSError, ValueError):  # not a system that tells
+        return None
+    for path in _CONTAINER_LIMITS:
+        try:
+            found.append(int(path.read_text(encoding="ascii")))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return min(found)
+
+
+def check_fits(what: str, needed: int, device: torch.device, *, smaller: str) -> None:
+    """Refuses what is larger than all the memory of a device.
+
+    Args:
+        what: What takes the memory, for the message.
+        needed: Bytes.
+        device: Where it is to lie.
+        smaller: What to make smaller, for the message.
+
+    Raises:
+        ConfigError: It cannot fit.
+    """
+    total = total_memory(device)
+    if total is not None and needed > total:
+        raise ConfigError(
+            f"{what} would take about {needed / 1e9:,.1f} GB of memory, and {device} has {total / 1e9:,.1f} GB; "
+            f"make {smaller} smaller"
+        )

@@ -1,0 +1,127 @@
+"""Tensors in safetensors files; what a file holds is known from its header, before anything is allocated for it."""
+
+import math
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from zh_lstm_lm.errors import CheckpointError
+from zh_lstm_lm.storage.safe_reading import check_regular, read_bytes
+from zh_lstm_lm.storage.strict_json import parse_json
+
+__all__ = ["TensorKind", "check_kinds", "kinds_of", "read_kinds", "read_tensors", "write_tensors"]
+
+_MAX_HEADER_BYTES = 1 << 22
+_DTYPES = {
+    "BOOL": torch.bool,
+    "U8": torch.uint8,
+    "I8": torch.int8,
+    "I16": torch.int16,
+    "I32": torch.int32,
+    "I64": torch.int64,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+}
+
+
+class TensorKind(NamedTuple):
+    """What is known of a tensor before it is there.
+
+    Attributes:
+        dtype: The type of its elements.
+        shape: Its shape.
+    """
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        """The kind as text."""
+        return f"{self.dtype} of the shape {self.shape}"
+
+
+def kinds_of(tensors: Mapping[str, Tensor]) -> dict[str, TensorKind]:
+    """The kinds of tensors that are there, on any device."""
+    return {name: TensorKind(tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
+
+
+def read_kinds(path: Path) -> dict[str, TensorKind]:
+    """Reads a file's header, and holds it against the file's size.
+
+    Raises:
+        CheckpointError: The file is missing, truncated, or no such file.
+    """
+    check_regular(path)
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(8)
+            length = struct.unpack("<Q", head)[0] if len(head) == 8 else size
+            header = file.read(length) if length <= min(size - 8, _MAX_HEADER_BYTES) else b""
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    damaged = f"{path}: truncated, damaged or no safetensors file; get it again or restore a copy"
+    if not header:
+        raise CheckpointError(damaged)
+    described = parse_json(header, name=f"{path}, header")
+    kinds: dict[str, TensorKind] = {}
+    expected = 8 + length
+    for name, entry in described.items() if isinstance(described, dict) else [("", None)]:
+        if name == "__metadata__":
+            continue
+        shape = entry.get("shape") if isinstance(entry, dict) else None
+        dtype = _DTYPES.get(str(entry.get("dtype"))) if isinstance(entry, dict) else None
+        if dtype is None or not isinstance(shape, list) or not all(type(side) is int and side >= 0 for side in shape):
+            raise CheckpointError(damaged)
+        kinds[name] = TensorKind(dtype, tuple(shape))
+        expected += dtype.itemsize * math.prod(shape)
+    if expected != size:
+        raise CheckpointError(f"{damaged} ({size:,} bytes, by its header {expected:,})")
+    return kinds
+
+
+def check_kinds(path: Path, found: Mapping[str, TensorKind], expected: Mapping[str, TensorKind], *, by: str) -> None:
+    """Holds the kinds of a file's tensors against those that there should be.
+
+    Args:
+        path: The file.
+        found: What its header tells.
+        expected: What there should be.
+        by: What says so.
+
+    Raises:
+        CheckpointError: One is missing, extra, or of another shape or type.
+    """
+    for name in sorted(expected.keys() | found.keys()):
+        if found.get(name) != expected.get(name):
+            raise CheckpointError(
+                f"{path}: {name[:200]!r} is {found.get(name, 'missing')}, by {by} it should be "
+                f"{expected.get(name, 'missing')}"
+            )
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Reads a file whose kinds were checked.
+
+    Raises:
+        CheckpointError: It is missing or damaged.
+    """
+    try:
+        return load_tensors(read_bytes(path))
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: truncated or damaged ({error}); get it again or restore a copy") from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Writes tensors, from any device, into a file inside `atomic_directory`."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    path.write_bytes(save_tensors(plain, metadata={"format": "pt"}))

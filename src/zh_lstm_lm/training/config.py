@@ -1,0 +1,100 @@
+"""How to train: the options of a run."""
+
+from dataclasses import dataclass
+from os import PathLike
+
+from zh_lstm_lm._config import Config, check_choice, check_integer, check_number, check_type
+from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.runtime.devices import PRECISIONS
+
+__all__ = ["TrainerConfig"]
+
+_DEFAULT_EPOCHS = 3
+
+
+@dataclass(frozen=True)
+class TrainerConfig(Config):
+    """How to train. Of the budgets, the first one reached ends the run; without any, it is 3 epochs.
+
+    Attributes:
+        max_epochs: Passes over the training text.
+        max_steps: Updates.
+        max_minutes: Wall time inside `fit`, evaluation and saving included, over all resumes.
+        batch_size: Lanes that are read side by side, over all processes; None takes up to 32 for each (128 on CUDA),
+            fewer for a small text, so that an epoch has about a hundred updates.
+        bptt_len: Tokens over which gradients flow back.
+        carry_state: Whether a window goes on from the state after the one before it; if not, each begins from zero.
+        learning_rate: Highest learning rate of Adam; None takes 5e-3, and for a run of more than 3,000
+            updates less, by the cube root of their number.
+        schedule: ``"cosine"`` (falls to a hundredth over the run) or ``"constant"``.
+        warmup_steps: Updates over which the rate rises from zero; 0 for none.
+        betas: Adam's decay rates. Without momentum, a rare word's update is not spread over updates in which it does not
+            occur.
+        max_grad_norm: Norm that gradients are scaled down to when above it.
+        max_rollbacks: Times that a run goes back to its newest checkpoint, and on with half the rate, when the loss or a
+            gradient is no longer a finite number; 0 ends it with an error.
+        patience: Evaluations without a lower held-out loss after which the run stops; None never stops it.
+        seed: What dropout masks are drawn from.
+        run_dir: Folder for checkpoints, history and the best model; None writes nothing.
+        checkpoint_minutes: A checkpoint is written at least this often, besides every epoch's end.
+        keep_last: Checkpoints that are kept, besides the best one.
+        device: ``"auto"`` (a CUDA device if there is one), or a name such as ``"cpu"`` or ``"cuda:1"``.
+        precision: What matrices are multiplied in: ``"float32"``, ``"tf32"`` (CUDA only) or ``"bfloat16"`` (the LSTM in
+            tf32 on CUDA, in float32 elsewhere). ``"auto"`` is tf32 on CUDA and float32 elsewhere. Weights, sums and
+            updates are float32 in all of them.
+    """
+
+    max_epochs: int | None = None
+    max_steps: int | None = None
+    max_minutes: float | None = None
+    batch_size: int | None = None
+    bptt_len: int = 35
+    carry_state: bool = True
+    learning_rate: float | None = None
+    schedule: str = "cosine"
+    warmup_steps: int = 50
+    betas: tuple[float, float] = (0.0, 0.999)
+    max_grad_norm: float = 0.5
+    max_rollbacks: int = 0
+    patience: int | None = None
+    seed: int = 0
+    run_dir: str | PathLike[str] | None = None
+    checkpoint_minutes: float = 10.0
+    keep_last: int = 2
+    device: str = "auto"
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("max_epochs", "max_steps", "batch_size", "patience"):
+            check_integer(name, getattr(self, name), minimum=1, optional=True)
+        check_number("max_minutes", self.max_minutes, exclusive=True, optional=True)
+        check_integer("bptt_len", self.bptt_len, minimum=1)
+        check_type("carry_state", self.carry_state, bool)
+        check_number("learning_rate", self.learning_rate, exclusive=True, optional=True)
+        check_choice("schedule", self.schedule, ("cosine", "constant"))
+        check_integer("warmup_steps", self.warmup_steps, minimum=0)
+        if not isinstance(self.betas, (list, tuple)) or len(self.betas) != 2:
+            raise ConfigError(f"betas must be a pair of numbers from 0 to below 1, got {self.betas!r}")
+        for beta in self.betas:
+            check_number("betas", beta, maximum=0.999999)
+        object.__setattr__(self, "betas", tuple(self.betas))
+        check_number("max_grad_norm", self.max_grad_norm, exclusive=True)
+        check_integer("max_rollbacks", self.max_rollbacks, minimum=0)
+        check_integer("seed", self.seed, minimum=0, maximum=2**63 - 1)
+        check_type("run_dir", self.run_dir, str, PathLike, type(None))
+        if self.max_rollbacks and self.run_dir is None:
+            raise ConfigError(
+                f"max_rollbacks={self.max_rollbacks} needs run_dir: what a run goes back to is a checkpoint in it"
+            )
+        check_number("checkpoint_minutes", self.checkpoint_minutes, exclusive=True)
+        check_integer("keep_last", self.keep_last, minimum=1)
+        check_type("device", self.device, str)
+        check_choice("precision", self.precision, PRECISIONS)
+
+    def step_budget(self, steps_per_epoch: int) -> int | None:
+        """The updates that the budgets other than time allow; None if only time bounds the run."""
+        epochs = self.max_epochs
+        if epochs is None and self.max_steps is None and self.max_minutes is None:
+            epochs = _DEFAULT_EPOCHS
+        bounds = [bound for bound in (self.max_steps, epochs and epochs * steps_per_epoch) if bound]
+        return min(bounds, default=None)

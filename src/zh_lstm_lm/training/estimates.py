@@ -1,0 +1,121 @@
+"""What a training run will take on this machine: a few real updates, timed, in place of arithmetic."""
+
+import itertools
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.corpus.vocabulary import Vocabulary
+from zh_lstm_lm.models.config import ModelConfig
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.training.callbacks import Callback
+from zh_lstm_lm.training.config import TrainerConfig
+from zh_lstm_lm.training.memory import optimizer_bytes
+from zh_lstm_lm.training.state import TrainerState
+from zh_lstm_lm.training.trainer import Trainer
+
+if sys.platform != "win32":
+    import resource
+
+__all__ = ["TrainingEstimate", "estimate_training"]
+
+_WARMING_STEPS = 5  # updates that are slower than the rest
+_TIMED_STEPS = 30
+
+
+@dataclass(frozen=True)
+class TrainingEstimate:
+    """What a configuration takes.
+
+    Attributes:
+        num_parameters: Weights of the model.
+        peak_memory: Most memory that training will hold in this process, in bytes: what the process has held so far,
+            trial updates included, the copy of the best weights and, with a `run_dir`, the optimizer's means once more
+            while they are written. None where the system does not tell.
+        tokens_per_second: Training speed.
+        seconds_per_epoch: Time for one pass over the training text, without evaluation.
+    """
+
+    num_parameters: int
+    peak_memory: int | None
+    tokens_per_second: float
+    seconds_per_epoch: float
+
+    def __str__(self) -> str:
+        """The estimate as a line of text."""
+        memory = f", {self.peak_memory / 1e6:,.0f} MB of memory" if self.peak_memory else ""
+        return (
+            f"{self.num_parameters:,} weights{memory}, {self.tokens_per_second:,.0f} tokens/s, "
+            f"{self.seconds_per_epoch / 60:,.1f} minutes an epoch"
+        )
+
+
+class _Stopwatch(Callback):
+    """Notes when each update ends."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.times: list[float] = []
+
+    def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)  # an update ends when the device is through with it
+        self.times.append(self._clock())
+
+
+def estimate_training(
+    vocabulary: Vocabulary,
+    train: TokenStream,
+    model_config: ModelConfig | None = None,
+    trainer_config: TrainerConfig | None = None,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> TrainingEstimate:
+    """Trains a model for a few updates, throws it away, and tells what training it will take.
+
+    Args:
+        vocabulary: The vocabulary.
+        train: The training text.
+        model_config: Sizes; None takes the defaults.
+        trainer_config: How to train; its budgets do not matter, and nothing is written.
+        clock: Seconds that only rise.
+
+    Raises:
+        ConfigError: An option does not fit.
+        DataError: There is too little text.
+    """
+    trial = replace(
+        trainer_config or TrainerConfig(),
+        max_steps=_WARMING_STEPS + _TIMED_STEPS,
+        max_epochs=None,
+        max_minutes=None,
+        patience=None,
+        max_rollbacks=0,
+        run_dir=None,
+    )
+    stopwatch = _Stopwatch(clock)
+    model = LSTMLanguageModel(vocabulary, model_config)
+    trainer = Trainer(model, train, None, trial, callbacks=[stopwatch], progress=False)
+    trainer.fit()
+    times = stopwatch.times[-_TIMED_STEPS - 1 :]
+    each = statistics.median(after - before for before, after in itertools.pairwise(times))
+    seconds = each * trainer.state.steps_per_epoch
+    peak = peak_memory()
+    copies = sum(parameter.nbytes for parameter in model.parameters())
+    if trainer_config is not None and trainer_config.run_dir is not None:
+        copies += optimizer_bytes(model, betas=trial.betas)
+    memory = peak + copies if peak is not None else None
+    return TrainingEstimate(model.num_parameters, memory, len(train) / seconds, seconds)
+
+
+def peak_memory() -> int | None:
+    """The most memory that this process has held so far, in bytes; None where the system does not tell."""
+    if sys.platform == "win32":
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

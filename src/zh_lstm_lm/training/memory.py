@@ -1,0 +1,111 @@
+"""Memory of training: estimates by arithmetic, and what an update holds, counted."""
+
+import itertools
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from zh_lstm_lm.corpus.batches import Batch
+from zh_lstm_lm.models.gradients import sparse_embedding
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.training.optimizer import dense_and_tables
+
+__all__ = ["optimizer_bytes", "scores_per_token", "training_bytes", "training_memory", "update_memory"]
+
+
+def optimizer_bytes(model: LSTMLanguageModel, *, betas: tuple[float, float]) -> int:
+    """Bytes of the running means that `Optimizer` keeps for a model.
+
+    Args:
+        model: The model.
+        betas: Decay of the means.
+    """
+    dense, tables = dense_and_tables(model)
+    rows = sum(table.itemsize * len(table) for table in tables)
+    return 2 * _size(dense) + rows + (_size(tables) if betas[0] else 0)
+
+
+def training_bytes(model: LSTMLanguageModel, *, betas: tuple[float, float]) -> int:
+    """Bytes of a model's weights, their gradients and `Optimizer`'s means; rows of the embedding's gradient left out.
+
+    Args:
+        model: The model.
+        betas: Decay of the means.
+    """
+    dense, tables = dense_and_tables(model)
+    return 2 * _size(dense) + _size(tables) + optimizer_bytes(model, betas=betas)
+
+
+def _size(parameters: Iterable[nn.Parameter]) -> int:
+    return sum(parameter.nbytes for parameter in parameters)
+
+
+def training_memory(
+    *, held: int, num_tokens: int, hidden_size: int, num_layers: int, scores: float, itemsize: int
+) -> int:
+    """About what training takes, in bytes, at least; the copy of the best weights is not counted.
+
+    Args:
+        held: Bytes of the weights, their gradients and the optimizer's means.
+        num_tokens: Tokens of a window, over all lanes.
+        hidden_size: Width of the LSTM.
+        num_layers: Its layers.
+        scores: Scores that the output layer computes for a token.
+        itemsize: Bytes of a number.
+    """
+    of_token = 8 * hidden_size * num_layers + 2 * scores  # gates, states, outputs; scores and their gradient
+    return held + int(itemsize * num_tokens * of_token)
+
+
+def scores_per_token(counts: Tensor, cutoffs: tuple[int, ...] | None) -> float:
+    """The scores that the output layer computes for a token, on average over the training text.
+
+    Args:
+        counts: How often each id occurs in it. **Shape:** (vocab_size,).
+        cutoffs: First ids of an adaptive softmax's tails; None for a full softmax.
+    """
+    if cutoffs is None:
+        return len(counts)
+    shares = counts.double() / counts.sum().clamp(min=1)
+    tails = itertools.pairwise((*cutoffs, len(counts)))
+    return cutoffs[0] + len(cutoffs) + sum(float(shares[start:stop].sum()) * (stop - start) for start, stop in tails)
+
+
+def update_memory(model: LSTMLanguageModel, batch: Batch, *, betas: tuple[float, float]) -> int:
+    """Bytes that an update holds when its backward pass begins.
+
+    They are the weights, the optimizer's means, and the tensors that the forward pass kept for the backward one, each
+    storage counted once. Memory of the allocator and of other parts of the process is not in it, so that the figure is
+    the same on every machine.
+
+    Args:
+        model: The model, which is left as it is.
+        batch: A training window.
+        betas: Decay of the means.
+    """
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    was_training = model.training
+    model.train()
+    try:
+        with (
+            torch.enable_grad(),
+            sparse_embedding(model),
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        ):
+            generator = torch.Generator(model.device).manual_seed(0)
+            inputs, targets = batch.inputs.to(model.device), batch.targets.to(model.device)
+            loss, _ = model.loss(inputs, targets, generator=generator)
+    finally:
+        model.train(was_training)
+    assert loss.requires_grad
+    held = sum(parameter.nbytes for parameter in model.parameters())
+    return held + optimizer_bytes(model, betas=betas) + sum(kept.values())

@@ -1,0 +1,68 @@
+"""How the processes that train one model together find each other.
+
+torchrun --nproc-per-node 2 -m zh_lstm_lm train novels/ --output MODEL
+"""
+
+import atexit
+import os
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import torch
+from torch import distributed
+
+from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.training.distributed import Ranks, others_needed
+
+__all__ = ["join_ranks"]
+
+_TIMEOUT = timedelta(minutes=10)  # after which a rank that says nothing is given up
+_ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def join_ranks(clock: Callable[[], float] = time.monotonic) -> Ranks:
+    """Finds the other processes of this run; a process that was started alone is alone.
+
+    Processes are told of each other by ``torchrun``, or by the variables ``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR`` and
+    ``MASTER_PORT``. Where the caller has begun `torch.distributed`, its processes are taken; they need gloo for the
+    CPU, as in ``init_process_group("cpu:gloo,cuda:nccl")``. They stay joined until the process ends.
+
+    Args:
+        clock: Seconds that only rise.
+
+    Raises:
+        ConfigError: The variables are incomplete, or PyTorch was built without `torch.distributed`.
+        RankError: Another process did not come.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1" and not (distributed.is_available() and distributed.is_initialized()):
+        return Ranks(clock=clock)
+    if not distributed.is_available():
+        raise ConfigError("several processes need a PyTorch with torch.distributed, which this one lacks; start one")
+    if not distributed.is_initialized():
+        missing = [name for name in _ENVIRONMENT if not os.environ.get(name)]
+        if missing:
+            raise ConfigError(
+                f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {' and '.join(missing)} not set; start with torchrun, "
+                "or unset WORLD_SIZE to train in one process"
+            )
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and distributed.is_nccl_available() else "gloo"
+        with others_needed():
+            distributed.init_process_group(backend, timeout=_TIMEOUT)
+        atexit.register(_leave)
+    if "gloo" not in distributed.get_backend_config():
+        raise ConfigError(
+            f"the processes were joined by {distributed.get_backend_config()!r}, which knows no CPU; begin with "
+            "init_process_group('cpu:gloo,cuda:nccl')"
+        )
+    return Ranks(
+        distributed.get_rank(),
+        distributed.get_world_size(),
+        local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+        clock=clock,
+    )
+
+
+def _leave() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()

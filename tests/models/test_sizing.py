@@ -1,0 +1,143 @@
+"""Sizes for a time budget: the arithmetic against the weights of real models, on a machine of known speed."""
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from zh_lstm_lm import ConfigError, LSTMLanguageModel, ModelConfig, TokenStream, Vocabulary
+from zh_lstm_lm.models.output_layers import default_cutoffs
+from zh_lstm_lm.models.sizing import choose_sizes, machine_rate, training_operations
+
+MINUTES = [0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0, 1e5, 1e8]
+COUNTS = torch.arange(9000, 0, -1)
+
+
+@pytest.fixture(autouse=True)
+def _known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zh_lstm_lm.models.sizing.machine_rate", lambda device: 1e11)
+
+
+def matrix_elements(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.dim() > 1)
+
+
+@pytest.mark.parametrize(("embedding_dim", "hidden_size"), [(64, 100), (125, 250)])
+def test_operations_are_six_for_every_weight_that_a_token_touches(
+    stream: TokenStream, embedding_dim: int, hidden_size: int
+) -> None:
+    vocabulary = Vocabulary.from_stream(stream)
+    for number in range(6000 - len(vocabulary)):
+        vocabulary.add_token(f"词{number}")
+    counts = torch.arange(6000, 0, -1)
+    with torch.device("meta"):
+        full, adaptive = (
+            LSTMLanguageModel(
+                vocabulary, ModelConfig(embedding_dim=embedding_dim, hidden_size=hidden_size, output=kind)
+            )
+            for kind in ("full", "adaptive")
+        )
+    lstm = sum(matrix_elements(layer) for layer in full.layers)
+    assert training_operations(embedding_dim, hidden_size, counts, full=True) == pytest.approx(
+        6 * (lstm + matrix_elements(full.output))
+    )
+    bounds = [*default_cutoffs(6000), 6000]
+    touched = float(lstm + matrix_elements(adaptive.output.get_submodule("head")))
+    for tail, (start, stop) in enumerate(itertools.pairwise(bounds)):
+        share = float(counts[start:stop].sum() / counts.sum())
+        touched += share * matrix_elements(adaptive.output.get_submodule(f"narrow.{tail}"))
+        touched += share * matrix_elements(adaptive.output.get_submodule(f"tails.{tail}"))
+    assert training_operations(embedding_dim, hidden_size, counts, full=False) == pytest.approx(6 * touched)
+
+
+def test_more_time_never_gives_a_smaller_model_and_a_lot_gives_a_larger_one() -> None:
+    for num_tokens in (10_000, 1_000_000, 100_000_000):
+        sizes = [choose_sizes(COUNTS, num_tokens, 60 * minutes)[:2] for minutes in MINUTES]
+        assert sizes == sorted(sizes)
+        assert all(before[1] <= after[1] for before, after in itertools.pairwise(sizes))
+    assert sizes[0] < sizes[-1]
+
+
+def test_more_text_never_gives_a_smaller_model() -> None:
+    for minutes in MINUTES:
+        sizes = [choose_sizes(COUNTS, num_tokens, 60 * minutes)[:2] for num_tokens in (1, 10**4, 10**6, 10**8)]
+        assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[-1]
+
+
+def test_more_passes_over_the_text_call_for_more_dropout() -> None:
+    chosen = [choose_sizes(COUNTS, 1_000, seconds)[2] for seconds in (1e-3, 1.0, 10.0, 1e3, 1e6)]
+    assert chosen == sorted(chosen)
+    assert 0 < chosen[0] < chosen[-1] < 0.99
+
+
+@pytest.mark.parametrize(
+    ("passes", "dropout"), [(0.9, 0.05), (1.1, 0.1), (3.9, 0.1), (4.1, 0.3), (7.9, 0.3), (8.1, 0.5)]
+)
+def test_dropout_is_that_of_the_expected_passes(passes: float, dropout: float) -> None:
+    a_pass = 1_000 * training_operations(64, 128, COUNTS, full=False) / (0.6 * 1e11)  # seconds, at the smallest sizes
+    assert choose_sizes(COUNTS, 1_000, passes * a_pass) == (64, 128, dropout)
+
+
+def test_for_budget_follows_the_time_there_is(texts: list[str], vocabulary: Vocabulary) -> None:
+    stream = TokenStream.from_texts(["".join(texts) * 2000], tokenizer="characters")
+    sizes = [ModelConfig.for_budget(stream, vocabulary, minutes=minutes).hidden_size for minutes in MINUTES]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[-1]
+
+
+@pytest.mark.parametrize("minutes", MINUTES)
+def test_for_budget_gives_a_config_that_builds(stream: TokenStream, vocabulary: Vocabulary, minutes: float) -> None:
+    config = ModelConfig.for_budget(stream, vocabulary, minutes=minutes)
+    assert isinstance(config, ModelConfig)
+    assert ModelConfig.from_dict(config.to_dict()) == config
+    with torch.device("meta"):
+        model = LSTMLanguageModel(vocabulary, config)
+    assert model.config.hidden_size == config.hidden_size
+
+
+def test_for_budget_keeps_what_is_settled_already(stream: TokenStream, vocabulary: Vocabulary) -> None:
+    free = ModelConfig.for_budget(stream, vocabulary, minutes=1)
+    config = ModelConfig.for_budget(stream, vocabulary, minutes=1, hidden_size=33, seed=7)
+    assert config == dataclasses.replace(free, hidden_size=33, seed=7)
+
+
+@pytest.mark.parametrize(
+    "minutes", [0, -1, float("nan"), float("inf"), "5", None, True, pytest.param(10**400, id="huge")]
+)
+def test_minutes_must_be_a_positive_number(stream: TokenStream, vocabulary: Vocabulary, minutes: object) -> None:
+    with pytest.raises(ConfigError, match="minutes"):
+        ModelConfig.for_budget(stream, vocabulary, minutes=minutes)  # type: ignore[arg-type]
+
+
+def test_an_unknown_option_names_the_nearest_one(stream: TokenStream, vocabulary: Vocabulary) -> None:
+    with pytest.raises(ConfigError, match="hidden_size"):
+        ModelConfig.for_budget(stream, vocabulary, minutes=1, hiden_size=3)
+
+
+def test_a_vocabulary_made_by_hand_has_a_budget_too(stream: TokenStream) -> None:
+    vocabulary = Vocabulary(tokenizer="characters")
+    assert sum(vocabulary.counts) == 0
+    assert isinstance(ModelConfig.for_budget(stream, vocabulary, minutes=1), ModelConfig)
+    assert training_operations(64, 128, torch.zeros(6000, dtype=torch.int64), full=False) > 0
+
+
+def test_the_machines_rate_is_a_positive_number() -> None:
+    assert 0 < machine_rate(seconds=1e-4) < 1e18
+
+
+def test_a_device_that_waits_for_its_host_gets_larger_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda, num_tokens = torch.device("cuda"), 10**9
+    monkeypatch.setattr(
+        "zh_lstm_lm.models.sizing.machine_rate", lambda device: 3.7e14 if device.type == "cuda" else 1e11
+    )
+    sizes = [choose_sizes(COUNTS, num_tokens, seconds, cuda)[:2] for seconds in (1.0, 60.0, 600.0, 1e4)]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > max(choose_sizes(COUNTS, num_tokens, 1e4)[:2], (512, 1024))
+
+
+def test_a_budget_on_a_device_that_is_not_here_is_refused(stream: TokenStream, vocabulary: Vocabulary) -> None:
+    with pytest.raises(ConfigError, match="device='auto'"):
+        ModelConfig.for_budget(stream, vocabulary, minutes=1, device="gpu")

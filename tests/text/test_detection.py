@@ -1,0 +1,231 @@
+"""What is found to be Chinese, in which encoding, and what is refused as something else."""
+
+import gzip
+import io
+import random
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import pytest
+
+from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.text.decoding import decode
+from zh_lstm_lm.text.detection import MIN_CONFIDENCE
+from zh_lstm_lm.text.language import MAX_FOREIGN_SHARE
+
+CHINESE = "第一回　風雪夜歸人。展昭道：「好大的雪！」二人推門進了酒店，店小二忙迎上來，你說這話，我們都不信。"
+JAPANESE = "むかし、山の村に一人の男がいた。男は毎日、川へ行って魚をとり、町でそれを売って暮らしていた。ある日のこと、雨がふった。"
+KOREAN = "옛날 어느 산골 마을에 한 남자가 살고 있었다. 남자는 날마다 강에 나가 고기를 잡아서 시장에 내다 팔았다. 어느 날 비가 왔다."
+FRENCH = (
+    "Il était une fois un pêcheur âgé qui habitait près de la forêt. Déjà l'été s'achevait, et le château était fermé."
+)
+GERMAN = (
+    "Es war einmal ein alter Müller, der wohnte über dem Fluß und hörte gern schöne Lieder; größer als er war niemand."
+)
+SPANISH = (
+    "Había una vez un niño pequeño que vivía en la montaña. Después de la lluvia volvió el sol, y él también volvió."
+)
+RUSSIAN = "Жил да был старик у самого синего моря, и каждый день ходил он ловить рыбу."
+ENGLISH = "It was a dark and stormy night, and the rain fell in torrents."
+ENCODINGS = ["utf-8", "gb18030", "big5hkscs", "cp950", "utf-16-le", "utf-16-be"]
+
+
+def zip_of(text: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("a.txt"), text)  # without a time of day
+    return buffer.getvalue()
+
+
+def refusal(data: bytes) -> str:
+    with pytest.raises(DataError) as caught:
+        decode(data, name="novel.txt")
+    message = str(caught.value)
+    assert message.startswith("novel.txt: ")
+    assert "to read it anyhow, name the encoding, as in encoding='" in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("text", "codec", "what"),
+    [
+        (JAPANESE, "cp932", "Japanese in Shift-JIS"),
+        (JAPANESE, "euc_jp", "Japanese in EUC-JP"),
+        *((JAPANESE, codec, "Japanese, not Chinese") for codec in ("utf-8", "utf-8-sig", "utf-16-le", "utf-16-be", "gb18030")),
+        (KOREAN, "cp949", "Korean in EUC-KR"),
+        *((KOREAN, codec, "Korean, not Chinese") for codec in ("utf-8", "utf-16", "utf-16-le", "utf-16-be")),
+        (FRENCH, "latin-1", "Western"),
+        (GERMAN, "cp1252", "Western"),
+        (SPANISH, "latin-1", "Western"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("times", [1, 300])
+def test_foreign_text_is_refused_as_such_and_read_by_name(text: str, codec: str, what: str, times: int) -> None:
+    data = (text * times).encode(codec)
+
+    message = refusal(data)
+
+    assert f"seems to be {what}" in message or f"seems to be a {what}" in message
+    assert decode(data, encoding=codec).text == text * times
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(50), "a PNG image"),
+        (zip_of(CHINESE), "a ZIP archive"),
+        (gzip.compress(CHINESE.encode(), mtime=0), "a gzip archive"),
+        (b"\x7fELF\x02\x01\x01" + bytes(500), "a program"),
+        (b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\n", "a PDF document"),
+        (zlib.compress(random.Random(0).randbytes(3_000)), "binary data"),
+        (struct.pack("<2000i", *range(2_000)), "binary data"),
+        (struct.pack("<2000d", *(number / 7 for number in range(2_000))), "binary data"),
+        *((random.Random(seed).randbytes(size), "binary data") for seed in range(5) for size in (400, 5_001, 200_000)),
+    ],
+)
+def test_binary_files_are_refused_as_such(data: bytes, what: str) -> None:
+    message = refusal(data)
+
+    assert "seems to be" in message
+    assert what in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ENGLISH,
+        ENGLISH * 500,
+        FRENCH,
+        RUSSIAN,
+        "a,b,c\n1,2,3\n4,5,6\n",
+        "0000000000000000\n",
+        "5\t6\t7\t8\n" * 9,
+        "yes\n",
+        '{"title": 1}',
+    ],
+)
+def test_other_valid_utf_8_is_read(text: str) -> None:
+    decoded = decode(text.encode())
+
+    assert decoded.text == text
+    assert decoded.encoding == "utf-8"
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+def test_english_is_read_from_utf_16(codec: str) -> None:
+    assert decode(ENGLISH.encode(codec)).text == ENGLISH
+
+
+@pytest.mark.parametrize("codec", ENCODINGS)
+def test_chinese_with_japanese_names_in_it_is_read(codec: str) -> None:
+    text = CHINESE * 3 + "他叫さくら，" * 3 + "她叫ナオミ。"
+    if codec == "cp950":  # has no kana that anybody would use
+        text = text.translate(dict.fromkeys(range(12353, 12543)))
+
+    assert decode(text.encode(codec)).text == text
+
+
+@pytest.mark.parametrize(("kana", "read"), [(24, True), (27, False)])
+def test_kana_are_refused_above_their_share(kana: int, read: bool) -> None:
+    text = "の" * kana + "人" * (100 - kana)
+    assert MAX_FOREIGN_SHARE == 0.25
+
+    if read:
+        assert decode(text.encode()).text == text
+    else:
+        assert "Japanese" in refusal(text.encode())
+
+
+def test_a_page_of_english_with_a_gbk_word_in_it_is_no_western_encoding() -> None:
+    text = (
+        "<p class=x>hello</p>\n" * 2_000 + "展昭道：好大的雪，你說這話我們都不信。" + "<p class=x>hello</p>\n" * 2_000
+    )
+
+    assert decode(text.encode("gb18030")).text == text
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+def test_short_utf_16_is_right_or_refused_but_never_taken_for_utf_8(codec: str) -> None:
+    choose, right, total = random.Random(0), 0, 0
+    alike = [character for character in map(chr, range(0x4E00, 0x7F00)) if character.encode(codec).isascii()]
+    for length in (1, 2, 3, 4, 6, 9):
+        for _ in range(60):
+            plain = "".join(choose.choice(CHINESE) for _ in range(length))
+            odd = choose.choice("一三上不中之") + "".join(choose.choice(alike[:200]) for _ in range(min(length, 2) - 1))
+            for text in (plain, odd):
+                try:
+                    decoded = decode(text.encode(codec))
+                except DataError:
+                    continue
+                assert decoded.text == text
+            if length > 4:
+                total += 1
+                right += decode(plain.encode(codec)).text == plain
+    assert right == total
+
+
+def test_too_little_evidence_is_an_error_that_lists_the_candidates() -> None:
+    data = "雪".encode("gb18030")
+    assert data.decode("utf-8") == "ѩ"  # and a character in most other encodings
+
+    message = refusal(data)
+
+    assert "cannot tell its encoding" in message
+    for candidate in ("gb18030 0.", "big5hkscs 0.", "euc_jp 0."):
+        assert candidate in message
+
+
+def test_confidence_grows_with_the_evidence() -> None:
+    few, many = (decode(CHINESE[:length].encode("gb18030")).confidence for length in (9, 40))
+
+    assert MIN_CONFIDENCE <= few <= many <= 1.0
+    assert decode(CHINESE.encode("gb18030"), encoding="gb18030").confidence == 1.0
+
+
+@pytest.mark.parametrize(
+    ("codec", "character"), [("cp950", "～"), ("cp950", "￥"), ("big5hkscs", "裏"), ("big5hkscs", "の")]
+)
+def test_the_supplements_of_big5_are_told_by_a_single_character_anywhere(codec: str, character: str) -> None:
+    padding = "展昭道：「好大的雪！」\r\n" * 5_000
+    text = padding + character + padding
+
+    assert decode(text.encode(codec)).text == text
+
+
+@pytest.mark.parametrize("codec", ENCODINGS)
+@pytest.mark.parametrize("sign", "○□─　")
+def test_a_page_full_of_one_sign_is_text(codec: str, sign: str) -> None:
+    text = CHINESE.replace("。", sign * 60 + "\r\n")
+
+    assert decode(text.encode(codec)).text == text
+
+
+def test_snippets_of_real_texts_are_read_from_every_encoding(shared_data: Path) -> None:
+    choose, tried = random.Random(0), 0
+    for file, codec in (
+        ("wuxia/争春园.txt", "utf-8"),
+        ("gb18030/红楼梦.txt", "gb18030"),
+        ("big5/鏡花緣.txt", "big5hkscs"),
+        ("messy/gb18030_3138-PUA-chars_hardwrapped40_shiji.txt", "gb18030"),
+        ("messy/utf8bom_crlf_watermarks_luxun.txt", "utf-8-sig"),
+    ):
+        text = (shared_data / file).read_bytes().decode(codec, errors="replace")
+        for _ in range(25):
+            start, length = choose.randrange(len(text) - 4_000), choose.randint(30, 4_000)
+            snippet = text[start : start + length]
+            for encoding in ENCODINGS:
+                try:
+                    data = snippet.encode(encoding)
+                except UnicodeEncodeError:
+                    continue
+                tried += 1
+                assert decode(data).text == snippet, (file, start, length, encoding)
+    assert tried > 500
+
+
+def test_english_wikipedia_is_read(shared_data: Path) -> None:
+    data = (shared_data / "wikitext-2" / "valid.txt").read_bytes()
+
+    assert decode(data).text == data.decode()
