@@ -7,10 +7,12 @@ one random number for each token, whatever the options are, so a neutral option 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from zh_lstm_lm.errors import ConfigError, NonFiniteError
 from zh_lstm_lm.generation import logits_processors
@@ -22,9 +24,15 @@ from zh_lstm_lm.models.base import LanguageModel
 
 __all__ = ["NextTokenSampler"]
 
-# The likeliest tokens, which nearly always hold all that top-k and top-p keep.
-_CANDIDATES = 512
+# Rows whose probabilities stay in the processor's cache while a token is sampled.
+_ROWS = 8
 _BLOCK = 256
+# Below, the likeliest token is certain; scores stay finite.
+_LOWEST_TEMPERATURE = 1e-6
+# Attempts at a token inside the nucleus before the tokens are sorted.
+_ATTEMPTS = 4
+# Tokens that are sorted first.
+_CANDIDATES = 512
 
 
 class NextTokenSampler:
@@ -66,7 +74,8 @@ class NextTokenSampler:
         self._cutoffs = config.cutoff_processors()
         self._config = config
         self._greedy = config.temperature == 0
-        self._sorted = config.cuts_likeliest_only and not self._greedy
+        # Cut-offs that need more than a look at the likeliest tokens are left to the processors.
+        self._plain = config.has_plain_cutoffs
         writable = torch.zeros(len(self.tokens)).masked_fill_(self._lengths.cpu() == 0, -math.inf)
         if self._bans is not None and bool((self._bans(torch.zeros(1, 0).long(), writable[None]) == -math.inf).all()):
             raise ConfigError("banned_words ban every token of the vocabulary, so nothing can be written; ban fewer")
@@ -107,7 +116,8 @@ class NextTokenSampler:
             **Shape:** (texts, vocab_size); minus infinity for tokens that must not follow.
         """
         fitting, processed = self._process(drafts, log_probs)
-        scores = processed.log_softmax(dim=-1)
+        fitting = fitting + self._writable
+        scores = (processed + self._writable).log_softmax(dim=-1)
         for row, draft in enumerate(drafts):
             token_id = draft.forced_id()
             if token_id is None:
@@ -131,13 +141,14 @@ class NextTokenSampler:
             The log-probabilities of the tokens that may follow, and the scores after the processors.
             **Shape:** (texts, vocab_size).
         """
-        fitting = log_probs + self._writable
+        fitting = log_probs
         rooms = [draft.room_for_token for draft in drafts]
         if any(room is not None and room < self._longest for room in rooms):
             room = torch.tensor([self._longest if room is None else room for room in rooms], device=log_probs.device)
-            fitting.masked_fill_(self._lengths > room[:, None], -math.inf)
+            fitting = fitting.masked_fill(self._lengths > room[:, None], -math.inf)
         if not self._processors and self._bans is None:
             return fitting, fitting
+        fitting = fitting + self._writable
         longest = max(len(draft.ids) for draft in drafts)
         # Shorter texts are padded on the left.
         history = [[self._bos_id] * (longest - len(draft.ids)) + draft.ids for draft in drafts]
@@ -151,84 +162,135 @@ class NextTokenSampler:
 
     def _pick(self, drafts: Sequence[Draft], log_probs: Tensor, uniforms: Sequence[float]) -> list[int | None]:
         """Picks a token for each text; the pick of a text does not depend on the others."""
-        if log_probs.amax(dim=-1).isnan().any():
+        fitting, scores = self._process(drafts, log_probs)
+        highest = scores.amax(dim=-1)
+        if highest.isnan().any():
             raise NonFiniteError(
                 "the model's log-probabilities are NaN: its weights are damaged; train it again or load another copy"
             )
-        fitting, scores = self._process(drafts, log_probs)
         verdicts = [draft.verdict() for draft in drafts]
-        picked: list[int | None] = [None] * len(drafts)
-        if self._sorted:
-            picked = self._pick_among_likeliest(scores, verdicts, uniforms)
-        rows = [row for row, token_id in enumerate(picked) if token_id is None]
-        if rows:
-            some = scores if len(rows) == len(drafts) else scores[rows]
-            of_rows = [verdicts[row] for row in rows]
-            for row, token_id in zip(rows, self._pick_among_all(some, of_rows, uniforms, rows), strict=True):
-                picked[row] = self._likeliest(fitting[row], verdicts[row]) if token_id is None else token_id
-        return [
-            token_id if token_id is None else verdict.moved.get(token_id, token_id)
-            for token_id, verdict in zip(picked, verdicts, strict=True)
-        ]
+        picked: list[int | None] = []
+        for start in range(0, len(drafts), _ROWS):
+            rows = slice(start, start + _ROWS)
+            pick = self._pick_greedily if self._greedy else self._pick_at_random
+            picked += pick(scores[rows], verdicts[rows], uniforms[rows])
+        for row, verdict in enumerate(verdicts):
+            token_id = picked[row]
+            if token_id is None:
+                token_id = self._likeliest(fitting[row] + self._writable, verdict)
+            picked[row] = token_id if token_id is None else verdict.moved.get(token_id, token_id)
+        return picked
 
-    def _pick_among_likeliest(
+    def _pick_greedily(
         self, scores: Tensor, verdicts: Sequence[Verdict], uniforms: Sequence[float]
     ) -> list[int | None]:
-        """Picks among the likeliest tokens, sorted; None for rows where more tokens have to be looked at.
-
-        The tokens that top-k, top-p and min-p keep are the first ones in falling order, so only these are sorted. Rows
-        whose last kept token ties with the next are left to the processors, which say what happens to ties.
-        """
-        config, size = self._config, scores.shape[-1]
-        count = min(size, max(_CANDIDATES, config.top_k + 1))
-        probs = logits_processors.tempered(scores, config.temperature).softmax(dim=-1)
-        values, ids = probs.topk(count, dim=-1)  # (rows, count)
-        sums = values.cumsum(dim=-1, dtype=torch.float64)
-        kept = torch.full_like(ids[:, 0], count)
-        known = torch.full_like(kept, count == size, dtype=torch.bool)
-        total = torch.ones_like(sums[:, 0])
-        if 0 < config.top_k < count:
-            kept = kept.clamp(max=config.top_k)
-            total = sums[:, config.top_k - 1]
-            known |= True
-        if config.top_p < 1.0:
-            reached = (sums < config.top_p * total[:, None]).sum(dim=-1)
-            known |= reached < count
-            kept = torch.minimum(kept, reached + 1)
-        if config.min_p:
-            kept = torch.minimum(kept, (values >= config.min_p * values[:, :1]).sum(dim=-1))
-        following = values.gather(1, kept[:, None].clamp(max=count - 1))[:, 0]
-        last = values.gather(1, kept[:, None] - 1)[:, 0]
-        known &= (kept == count) | (following < last)
-        weights = values.masked_fill(torch.arange(count, device=values.device) >= kept[:, None], 0.0)
-        for rows, verdict in _grouped(verdicts):
+        """Takes the likeliest tokens; None where nothing is left."""
+        scores = scores + self._writable
+        for row, verdict in enumerate(verdicts):
             if verdict.forbidden:
-                weights[rows] = weights[rows].masked_fill(verdict.mask[ids[rows]], 0.0)
-        sums = weights.cumsum(dim=-1, dtype=torch.float64)
-        points = sums[:, -1] * sums.new_tensor(uniforms)
-        drawn = torch.searchsorted(sums, points[:, None], right=True).clamp_(max=count - 1)
-        known &= sums[:, -1] > 0
-        tokens = ids.gather(1, drawn)[:, 0].tolist()
-        return [token_id if ok else None for token_id, ok in zip(tokens, known.tolist(), strict=True)]
+                scores[row].index_fill_(0, verdict.indices, -math.inf)
+        best = scores.max(dim=-1)
+        left = (best.values > -math.inf).tolist()
+        return [token_id if ok else None for token_id, ok in zip(best.indices.tolist(), left, strict=True)]
 
-    def _pick_among_all(
-        self, scores: Tensor, verdicts: Sequence[Verdict], uniforms: Sequence[float], rows: Sequence[int]
+    def _pick_at_random(
+        self, scores: Tensor, verdicts: Sequence[Verdict], uniforms: Sequence[float]
     ) -> list[int | None]:
-        """Picks among all tokens, by the cut-off processors; None where nothing is left."""
-        if not self._greedy:
+        """Samples tokens; None where nothing is left.
+
+        A token is sampled from all that the rules allow and rejected if it is outside of the nucleus, which takes less
+        time than sorting. Further attempts take numbers that follow from the first one.
+        """
+        config = self._config
+        if self._plain:
+            temperature = min(max(config.temperature, _LOWEST_TEMPERATURE), 1e30)
+            probs = torch.add(self._writable, scores, alpha=1 / temperature).softmax(dim=-1)
+        else:
+            scores = scores + self._writable
             for process in self._cutoffs:
                 scores = process(scores[:, :0].long(), scores)
-        scores = scores.clone()
-        for group, verdict in _grouped(verdicts):
-            if verdict.forbidden:
-                scores[group] = scores[group].masked_fill(verdict.mask, -math.inf)
-        best = scores.max(dim=-1)
-        if self._greedy:
-            tokens = best.indices.tolist()
-        else:
-            tokens = _draw(scores, torch.tensor([uniforms[row] for row in rows], dtype=torch.float64)).tolist()
-        left = (best.values > -math.inf).tolist()
-        return [token_id if ok else None for token_id, ok in zip(tokens, left, strict=True)]
+            probs = scores.softmax(dim=-1)
+        if self._plain and config.top_k:
+            return [self._pick_sorted(*each) for each in zip(probs, verdicts, uniforms, strict=True)]
+        forbidden = [row for row, verdict in enumerate(verdicts) if verdict.forbidden]
+        hidden = [probs[row, verdicts[row].indices] for row in forbidden]
+        for row in forbidden:
+            probs[row].index_fill_(0, verdicts[row].indices, 0.0)
+        limit = probs.amax(dim=-1, keepdim=True) * config.min_p if self._plain and config.min_p else None
+        weights = probs if limit is None else probs.masked_fill(probs < limit, 0.0)
+        top_p = config.top_p if self._plain else 1.0
+        sums = _block_sums(weights)  # (rows, blocks)
+        drawn: list[int | None] = [
+            None if math.isnan(total) or total == 0 else token_id
+            for token_id, total in zip(_draw(weights, sums, uniforms).tolist(), sums[:, -1].tolist(), strict=True)
+        ]
+        if top_p == 1.0:
+            return drawn
+        for row, values in zip(forbidden, hidden, strict=True):
+            probs[row, verdicts[row].indices] = values
+        for row, token_id in enumerate(drawn):
+            if token_id is not None and not _inside_nucleus(probs[row], token_id, top_p):
+                drawn[row] = self._pick_again(probs[row], sums[row], verdicts[row], uniforms[row])
+        return drawn
+
+    def _pick_again(self, probs: Tensor, sums: Tensor, verdict: Verdict, uniform: float) -> int | None:
+        """Samples a token inside of the nucleus after the first one was outside."""
+        weights = probs
+        if verdict.forbidden or self._config.min_p:
+            weights = probs.masked_fill(probs < probs.max() * self._config.min_p, 0.0)
+            weights[verdict.indices] = 0.0
+        generator = random.Random(uniform)
+        for _ in range(_ATTEMPTS - 1):
+            token_id = int(_draw(weights[None], sums[None], [generator.random()]))
+            if _inside_nucleus(probs, token_id, self._config.top_p):
+                return token_id
+        return self._pick_sorted(probs, verdict, generator.random())
+
+    def _pick_sorted(self, probs: Tensor, verdict: Verdict, uniform: float) -> int | None:
+        """Samples one token among those that top-k, top-p and min-p keep, which are the first in falling order."""
+        config, size = self._config, len(probs)
+        count = min(size, max(_CANDIDATES, config.top_k + 1))
+        values, ids = probs.topk(count)
+        kept = self._num_kept(values, size)
+        if kept is None:
+            # Equally likely tokens are kept in the order of their ids, which a stable sort gives.
+            values, ids = probs.sort(descending=True, stable=True)
+            kept = self._num_kept(values, size)
+            assert kept is not None
+        weights, ids = values[:kept], ids[:kept]
+        if verdict.forbidden:
+            weights = weights.masked_fill(verdict.mask[ids], 0.0)
+        sums = weights.cumsum(dim=-1, dtype=torch.float64)
+        total = float(sums[-1])
+        if not total > 0:
+            return None
+        position = int(torch.searchsorted(sums, uniform * total, right=True))
+        return int(ids[min(position, int((sums < total).sum()))])
+
+    def _num_kept(self, values: Tensor, size: int) -> int | None:
+        """Returns the number of tokens that are kept, given the greatest probabilities in falling order.
+
+        It is None where more of them have to be known: the limit is not reached, or the last kept one ties with others.
+        """
+        config, count = self._config, len(values)
+        kept, sums = count, values.cumsum(dim=-1, dtype=torch.float64)
+        total = 1.0
+        if 0 < config.top_k < size:
+            # All that are exactly as likely as the last one are kept.
+            kept = int((values >= values[config.top_k - 1]).sum())
+            if kept == count < size:
+                return None
+            total = float(sums[kept - 1])
+        if config.top_p < 1.0:
+            reached = int((sums < config.top_p * total).sum()) + 1
+            if min(kept, reached) > count or (reached == count < size and kept == count):
+                return None
+            if reached < kept and values[reached - 1] == values[reached] and count < size:
+                return None
+            kept = min(kept, reached)
+        elif kept == count < size:
+            return None
+        return min(kept, int((values >= config.min_p * values[0]).sum())) if config.min_p else kept
 
     @staticmethod
     def _likeliest(fitting: Tensor, verdict: Verdict) -> int | None:
@@ -245,40 +307,55 @@ class NextTokenSampler:
         return None
 
 
-def _grouped(verdicts: Sequence[Verdict]) -> Iterator[tuple[list[int] | slice, Verdict]]:
-    """Yields each different verdict with its rows."""
-    groups: dict[int, list[int]] = {}
-    for row, verdict in enumerate(verdicts):
-        groups.setdefault(id(verdict), []).append(row)
-    for rows in groups.values():
-        yield slice(None) if len(rows) == len(verdicts) else rows, verdicts[rows[0]]
+def _block_sums(weights: Tensor) -> Tensor:
+    """Sums weights cumulatively over blocks of tokens. **Shape:** (rows, vocab_size) to (rows, blocks), float64."""
+    whole = weights.shape[1] // _BLOCK * _BLOCK
+    sums = weights[:, :whole].unflatten(1, (-1, _BLOCK)).sum(dim=-1, dtype=torch.float64)
+    if whole < weights.shape[1]:
+        sums = torch.cat([sums, weights[:, whole:].sum(dim=-1, keepdim=True, dtype=torch.float64)], dim=1)
+    return sums.cumsum(dim=-1)
 
 
-def _draw(scores: Tensor, uniforms: Tensor) -> Tensor:
+def _draw(weights: Tensor, sums: Tensor, uniforms: Sequence[float]) -> Tensor:
     """Samples a token for each row by inverting the distribution function, with one random number each.
 
-    The sums are built in two levels, over blocks and within one block, since a cumulative sum over the whole vocabulary
-    takes longer than everything else. A token of probability 0 is never sampled: its step has no width.
+    It looks for the block first and then for the token in it, since a cumulative sum over the whole vocabulary takes
+    longer than everything else. A token of weight 0 is never sampled: its step has no width.
 
     Args:
-        scores: Logits. **Shape:** (rows, vocab_size).
-        uniforms: Random numbers in [0, 1). **Shape:** (rows,), float64.
+        weights: **Shape:** (rows, vocab_size).
+        sums: The output of `_block_sums`. **Shape:** (rows, blocks).
+        uniforms: Random numbers in [0, 1), one for each row.
 
     Returns:
         Ids. **Shape:** (rows,), int64.
     """
-    rows, size = scores.shape
-    blocks = -(-size // _BLOCK)
-    weights = scores.new_zeros(rows, blocks * _BLOCK)
-    torch.exp(scores - scores.amax(dim=-1, keepdim=True), out=weights[:, :size])
-    weights = weights.view(rows, blocks, _BLOCK)
-    sums = weights.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)  # (rows, blocks)
-    points = uniforms.to(sums) * sums[:, -1]
-    block = torch.searchsorted(sums, points[:, None], right=True).clamp_(max=blocks - 1)  # (rows, 1)
-    rest = points[:, None] - torch.where(block > 0, sums.gather(1, (block - 1).clamp(min=0)), 0.0)
-    within = weights.gather(1, block[:, :, None].expand(-1, -1, _BLOCK))[:, 0]
-    steps = within.cumsum(dim=-1, dtype=torch.float64)
+    points = (sums.new_tensor(uniforms) * sums[:, -1])[:, None]
     # Rounding may leave a remainder of a whole block, which belongs to its last token with a weight.
+    last_block = (sums < sums[:, -1:]).sum(dim=-1, keepdim=True)
+    block = torch.minimum(torch.searchsorted(sums, points, right=True), last_block)  # (rows, 1)
+    rest = points - torch.where(block > 0, sums.gather(1, (block - 1).clamp(min=0)), 0.0)
+    ids = (block * _BLOCK + torch.arange(_BLOCK, device=sums.device)).clamp(max=weights.shape[1] - 1)
+    within = weights.gather(1, ids)
+    within = torch.where(ids == block * _BLOCK + torch.arange(_BLOCK, device=sums.device), within, 0.0)
+    steps = within.cumsum(dim=-1, dtype=torch.float64)
     last = (steps < steps[:, -1:]).sum(dim=-1, keepdim=True)
-    place = torch.minimum(torch.searchsorted(steps, rest, right=True), last)
-    return (block * _BLOCK + place)[:, 0]
+    return (block * _BLOCK + torch.minimum(torch.searchsorted(steps, rest, right=True), last))[:, 0]
+
+
+def _inside_nucleus(probs: Tensor, token_id: int, top_p: float) -> bool:
+    """Decides whether the tokens before one, in falling order and then in the order of the ids, have less than `top_p`.
+
+    Args:
+        probs: Probabilities. **Shape:** (vocab_size,).
+        token_id: The token.
+        top_p: The probability of the nucleus.
+    """
+    prob = float(probs[token_id])
+    below = float(torch.nextafter(probs[token_id], probs.new_zeros(())))
+    at_least = float(functional.threshold(probs, below, 0.0).sum(dtype=torch.float64))
+    if at_least - prob < top_p:
+        return True
+    above = float(functional.threshold(probs, prob, 0.0).sum(dtype=torch.float64))
+    ties = int((probs[:token_id] == prob).sum())
+    return above + ties * prob < top_p

@@ -39,6 +39,11 @@ class Verdict:
     num_tokens: int
 
     @cached_property
+    def indices(self) -> Tensor:
+        """The forbidden ids. **Shape:** (number of ids,), int64."""
+        return torch.tensor(self.forbidden, dtype=torch.int64)
+
+    @cached_property
     def mask(self) -> Tensor:
         """True for forbidden tokens. **Shape:** (vocab_size,), bool."""
         mask = torch.zeros(self.num_tokens, dtype=torch.bool)
