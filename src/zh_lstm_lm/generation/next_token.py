@@ -24,9 +24,11 @@ from zh_lstm_lm.models.base import LanguageModel
 
 __all__ = ["NextTokenSampler"]
 
-# Rows whose probabilities stay in the processor's cache while a token is sampled.
-_ROWS = 8
 _BLOCK = 256
+# Natural logarithm of the smallest probability relative to the largest one.
+_LARGEST_DIFFERENCE = 80.0
+# Rounding of a sum of probabilities in float32.
+_MARGIN = 1e-5
 # Below, the likeliest token is certain; scores stay finite.
 _LOWEST_TEMPERATURE = 1e-6
 # Attempts at a token inside the nucleus before the tokens are sorted.
@@ -169,11 +171,8 @@ class NextTokenSampler:
                 "the model's log-probabilities are NaN: its weights are damaged; train it again or load another copy"
             )
         verdicts = [draft.verdict() for draft in drafts]
-        picked: list[int | None] = []
-        for start in range(0, len(drafts), _ROWS):
-            rows = slice(start, start + _ROWS)
-            pick = self._pick_greedily if self._greedy else self._pick_at_random
-            picked += pick(scores[rows], verdicts[rows], uniforms[rows])
+        pick = self._pick_greedily if self._greedy else self._pick_at_random
+        picked = pick(scores, verdicts, uniforms)
         for row, verdict in enumerate(verdicts):
             token_id = picked[row]
             if token_id is None:
@@ -204,7 +203,10 @@ class NextTokenSampler:
         config = self._config
         if self._plain:
             temperature = min(max(config.temperature, _LOWEST_TEMPERATURE), 1e30)
-            probs = torch.add(self._writable, scores, alpha=1 / temperature).softmax(dim=-1)
+            tempered = torch.add(self._writable, scores, alpha=1 / temperature)
+            # Probabilities below 1e-35 become 0: numbers that small are denormal, which slows the processor down a lot.
+            least = float(tempered.amax(dim=-1).min()) - _LARGEST_DIFFERENCE
+            probs = functional.threshold_(tempered, least, -math.inf).softmax(dim=-1)
         else:
             scores = scores + self._writable
             for process in self._cutoffs:
@@ -309,11 +311,12 @@ class NextTokenSampler:
 
 def _block_sums(weights: Tensor) -> Tensor:
     """Sums weights cumulatively over blocks of tokens. **Shape:** (rows, vocab_size) to (rows, blocks), float64."""
-    whole = weights.shape[1] // _BLOCK * _BLOCK
-    sums = weights[:, :whole].unflatten(1, (-1, _BLOCK)).sum(dim=-1, dtype=torch.float64)
-    if whole < weights.shape[1]:
-        sums = torch.cat([sums, weights[:, whole:].sum(dim=-1, keepdim=True, dtype=torch.float64)], dim=1)
-    return sums.cumsum(dim=-1)
+    rows, size = weights.shape
+    blocks, rest = size // _BLOCK, size % _BLOCK
+    sums = weights.as_strided((rows, blocks, _BLOCK), (weights.stride(0), _BLOCK, 1)).sum(dim=-1)
+    if rest:
+        sums = torch.cat([sums, weights[:, -rest:].sum(dim=-1, keepdim=True)], dim=1)
+    return sums.cumsum(dim=-1, dtype=torch.float64)
 
 
 def _draw(weights: Tensor, sums: Tensor, uniforms: Sequence[float]) -> Tensor:
@@ -353,8 +356,7 @@ def _inside_nucleus(probs: Tensor, token_id: int, top_p: float) -> bool:
     """
     prob = float(probs[token_id])
     below = float(torch.nextafter(probs[token_id], probs.new_zeros(())))
-    at_least = float(functional.threshold(probs, below, 0.0).sum(dtype=torch.float64))
-    if at_least - prob < top_p:
+    if float(functional.threshold(probs, below, 0.0).sum()) - prob < top_p - _MARGIN:
         return True
     above = float(functional.threshold(probs, prob, 0.0).sum(dtype=torch.float64))
     ties = int((probs[:token_id] == prob).sum())

@@ -12,9 +12,6 @@ from zh_lstm_lm.models.softmax_log_probs import target_log_probs
 from zh_lstm_lm.runtime.batch_invariant import BatchInvariantLinear
 from zh_lstm_lm.runtime.devices import on_device
 
-# Rows that are decoded at once.
-_DECODED_ROWS = 16
-
 __all__ = ["DEFAULT_DIV_VALUE", "AdaptiveSoftmax", "FullSoftmax", "OutputLayer", "default_cutoffs", "tail_width"]
 
 DEFAULT_DIV_VALUE = 1.5
@@ -248,17 +245,14 @@ class _DecodingAdaptiveSoftmax(OutputLayer):
         self._tails = nn.ModuleList(BatchInvariantLinear(tail.weight, tail.bias) for _, tail in clusters)
 
     def log_probs(self, hidden: Tensor) -> Tensor:
+        head, *narrowed = torch.split(self._first(hidden), self._sizes, dim=1)
+        head = head.log_softmax(dim=-1)
         result = hidden.new_empty(len(hidden), self._cutoffs[-1])
-        # In parts whose intermediate results stay in the processor's cache.
-        for start in range(0, len(hidden), _DECODED_ROWS):
-            rows = slice(start, start + _DECODED_ROWS)
-            head, *narrowed = torch.split(self._first(hidden[rows]), self._sizes, dim=1)
-            head = head.log_softmax(dim=-1)
-            result[rows, : self._head_size] = head[:, : self._head_size]
-            for number, (tail, width) in enumerate(zip(self._tails, narrowed, strict=True)):
-                within = tail(width).log_softmax(dim=-1)
-                of_tail = head[:, self._head_size + number, None]
-                torch.add(within, of_tail, out=result[rows, self._cutoffs[number] : self._cutoffs[number + 1]])
+        result[:, : self._head_size] = head[:, : self._head_size]
+        bounds = itertools.pairwise(self._cutoffs)
+        for number, (tail, width, (start, stop)) in enumerate(zip(self._tails, narrowed, bounds, strict=True)):
+            within = tail(width).log_softmax(dim=-1)
+            torch.add(within, head[:, self._head_size + number, None], out=result[:, start:stop])
         return result
 
 

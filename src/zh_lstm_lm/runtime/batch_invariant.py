@@ -54,7 +54,8 @@ class BatchInvariantLinear(nn.Module):
             return functional.linear(rows, self._weight, self._bias)
         packed, scale = self._packed
         product: Tensor = torch.ops.quantized.linear_dynamic_fp16.default(torch.cat([rows, rows], 1), packed)
-        return product.mul_(scale) if self._bias is None else torch.add(self._bias, product, alpha=scale)
+        # In place, since newly mapped memory costs more than the arithmetic.
+        return product.mul_(scale) if self._bias is None else torch.add(self._bias, product, alpha=scale, out=product)
 
 
 def row_sums(values: Tensor) -> Tensor:
