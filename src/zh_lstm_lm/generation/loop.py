@@ -13,7 +13,7 @@ __all__ = ["generate_tokens", "read_prompts"]
 
 _PROMPT_WINDOW = 1024
 # Texts whose log-probabilities stay in the processor's cache while their tokens are sampled.
-_ROWS = 8
+_ROWS = 16
 
 
 def generate_tokens(

@@ -6,6 +6,8 @@ paragraph end or the closing mark of an outer pair becomes the closing mark that
 one random number for each token, whatever the options are, so a neutral option does not change a text.
 """
 
+import bisect
+import itertools
 import math
 import random
 from collections.abc import Sequence
@@ -187,7 +189,7 @@ class NextTokenSampler:
         scores = scores + self._writable
         for row, verdict in enumerate(verdicts):
             if verdict.forbidden:
-                scores[row].index_fill_(0, verdict.indices, -math.inf)
+                scores[row].masked_fill_(verdict.mask, -math.inf)
         best = scores.max(dim=-1)
         left = (best.values > -math.inf).tolist()
         return [token_id if ok else None for token_id, ok in zip(best.indices.tolist(), left, strict=True)]
@@ -195,18 +197,14 @@ class NextTokenSampler:
     def _pick_at_random(
         self, scores: Tensor, verdicts: Sequence[Verdict], uniforms: Sequence[float]
     ) -> list[int | None]:
-        """Samples tokens; None where nothing is left.
-
-        A token is sampled from all that the rules allow and rejected if it is outside of the nucleus, which takes less
-        time than sorting. Further attempts take numbers that follow from the first one.
-        """
+        """Samples tokens; None where nothing is left."""
         config = self._config
         if self._plain:
             temperature = min(max(config.temperature, _LOWEST_TEMPERATURE), 1e30)
             tempered = torch.add(self._writable, scores, alpha=1 / temperature)
             # Probabilities below 1e-35 become 0: numbers that small are denormal, which slows the processor down a lot.
             least = float(tempered.amax(dim=-1).min()) - _LARGEST_DIFFERENCE
-            probs = functional.threshold_(tempered, least, -math.inf).softmax(dim=-1)
+            probs = torch.threshold_(tempered, least, -math.inf).softmax(dim=-1)
         else:
             scores = scores + self._writable
             for process in self._cutoffs:
@@ -214,39 +212,33 @@ class NextTokenSampler:
             probs = scores.softmax(dim=-1)
         if self._plain and config.top_k:
             return [self._pick_sorted(*each) for each in zip(probs, verdicts, uniforms, strict=True)]
-        forbidden = [row for row, verdict in enumerate(verdicts) if verdict.forbidden]
-        hidden = [probs[row, verdicts[row].indices] for row in forbidden]
-        for row in forbidden:
-            probs[row].index_fill_(0, verdicts[row].indices, 0.0)
-        limit = probs.amax(dim=-1, keepdim=True) * config.min_p if self._plain and config.min_p else None
-        weights = probs if limit is None else probs.masked_fill(probs < limit, 0.0)
-        top_p = config.top_p if self._plain else 1.0
-        sums = _block_sums(weights)  # (rows, blocks)
-        drawn: list[int | None] = [
-            None if math.isnan(total) or total == 0 else token_id
-            for token_id, total in zip(_draw(weights, sums, uniforms).tolist(), sums[:, -1].tolist(), strict=True)
-        ]
-        if top_p == 1.0:
-            return drawn
-        for row, values in zip(forbidden, hidden, strict=True):
-            probs[row, verdicts[row].indices] = values
-        for row, token_id in enumerate(drawn):
-            if token_id is not None and not _inside_nucleus(probs[row], token_id, top_p):
-                drawn[row] = self._pick_again(probs[row], sums[row], verdicts[row], uniforms[row])
-        return drawn
+        sums = _block_sums(probs).tolist()
+        return [self._pick_by_rejection(*each) for each in zip(probs, sums, verdicts, uniforms, strict=True)]
 
-    def _pick_again(self, probs: Tensor, sums: Tensor, verdict: Verdict, uniform: float) -> int | None:
-        """Samples a token inside of the nucleus after the first one was outside."""
-        weights = probs
-        if verdict.forbidden or self._config.min_p:
-            weights = probs.masked_fill(probs < probs.max() * self._config.min_p, 0.0)
-            weights[verdict.indices] = 0.0
-        generator = random.Random(uniform)
-        for _ in range(_ATTEMPTS - 1):
-            token_id = int(_draw(weights[None], sums[None], [generator.random()]))
-            if _inside_nucleus(probs, token_id, self._config.top_p):
+    def _pick_by_rejection(self, probs: Tensor, sums: Sequence[float], verdict: Verdict, uniform: float) -> int | None:
+        """Samples a token until it is allowed and kept by the cut-offs, which takes less time than sorting.
+
+        Further attempts take numbers that follow from the first one, so that each token takes one random number.
+        """
+        if not sums[-1] > 0:
+            return None
+        generator = None
+        for _ in range(_ATTEMPTS):
+            token_id = _draw(probs, sums, uniform)
+            if token_id not in verdict.forbidden and self._keeps(probs, token_id):
                 return token_id
-        return self._pick_sorted(probs, verdict, generator.random())
+            generator = generator or random.Random(uniform)
+            uniform = generator.random()
+        return self._pick_sorted(probs, verdict, uniform)
+
+    def _keeps(self, probs: Tensor, token_id: int) -> bool:
+        """Decides whether top-p and min-p keep a token."""
+        config = self._config
+        if not self._plain:
+            return True
+        if config.min_p and bool(probs[token_id] < config.min_p * probs.max()):
+            return False
+        return config.top_p == 1 or _inside_nucleus(probs, token_id, config.top_p)
 
     def _pick_sorted(self, probs: Tensor, verdict: Verdict, uniform: float) -> int | None:
         """Samples one token among those that top-k, top-p and min-p keep, which are the first in falling order."""
@@ -319,31 +311,23 @@ def _block_sums(weights: Tensor) -> Tensor:
     return sums.cumsum(dim=-1, dtype=torch.float64)
 
 
-def _draw(weights: Tensor, sums: Tensor, uniforms: Sequence[float]) -> Tensor:
-    """Samples a token for each row by inverting the distribution function, with one random number each.
+def _draw(weights: Tensor, sums: Sequence[float], uniform: float) -> int:
+    """Samples a token by inverting the distribution function: first its block, then the token in the block.
 
-    It looks for the block first and then for the token in it, since a cumulative sum over the whole vocabulary takes
-    longer than everything else. A token of weight 0 is never sampled: its step has no width.
+    A token of weight 0 is never sampled: its step has no width.
 
     Args:
-        weights: **Shape:** (rows, vocab_size).
-        sums: The output of `_block_sums`. **Shape:** (rows, blocks).
-        uniforms: Random numbers in [0, 1), one for each row.
-
-    Returns:
-        Ids. **Shape:** (rows,), int64.
+        weights: **Shape:** (vocab_size,).
+        sums: Cumulative sums over blocks, of `_block_sums`.
+        uniform: A random number in [0, 1).
     """
-    points = (sums.new_tensor(uniforms) * sums[:, -1])[:, None]
+    point = uniform * sums[-1]
     # Rounding may leave a remainder of a whole block, which belongs to its last token with a weight.
-    last_block = (sums < sums[:, -1:]).sum(dim=-1, keepdim=True)
-    block = torch.minimum(torch.searchsorted(sums, points, right=True), last_block)  # (rows, 1)
-    rest = points - torch.where(block > 0, sums.gather(1, (block - 1).clamp(min=0)), 0.0)
-    ids = (block * _BLOCK + torch.arange(_BLOCK, device=sums.device)).clamp(max=weights.shape[1] - 1)
-    within = weights.gather(1, ids)
-    within = torch.where(ids == block * _BLOCK + torch.arange(_BLOCK, device=sums.device), within, 0.0)
-    steps = within.cumsum(dim=-1, dtype=torch.float64)
-    last = (steps < steps[:, -1:]).sum(dim=-1, keepdim=True)
-    return (block * _BLOCK + torch.minimum(torch.searchsorted(steps, rest, right=True), last))[:, 0]
+    block = min(bisect.bisect_right(sums, point), bisect.bisect_left(sums, sums[-1]))
+    start = block * _BLOCK
+    steps = list(itertools.accumulate(weights[start : start + _BLOCK].tolist()))
+    rest = point - (sums[block - 1] if block else 0.0)
+    return start + min(bisect.bisect_right(steps, rest), bisect.bisect_left(steps, steps[-1]))
 
 
 def _inside_nucleus(probs: Tensor, token_id: int, top_p: float) -> bool:
