@@ -63,6 +63,7 @@ OPEN_TO_ALL = {
     "_config",
     "_version",
     "_scratch",
+    "control_characters",
     "interruption",
 }
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}

@@ -9,7 +9,6 @@
 
 import contextlib
 import dataclasses
-import logging
 import math
 import re
 import shutil
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from zh_lstm_lm.control_characters import get_logger
 from zh_lstm_lm.errors import CheckpointError, DataError, NonFiniteError
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.model_folder import read_weights, write_model_folder
@@ -32,7 +32,7 @@ from zh_lstm_lm.training_state import TrainerState
 
 __all__ = ["Checkpoint", "RunFolder"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _FORMAT = 1
 _TENSORS = ("model", "optimizer", "carried")

@@ -10,8 +10,11 @@
     └── MissingDependencyError (ImportError)  an optional library that is not installed
 
 `except ZhLstmLmError` catches them all. A message names the thing, the value received, what was expected and the
-next step. Errors that tell of a mistake inside the library itself stay what they are.
+next step; whatever was given stands in it with its control characters escaped. Errors that tell of a mistake inside the
+library itself stay what they are.
 """
+
+from zh_lstm_lm.control_characters import escape_controls
 
 __all__ = [
     "CheckpointError",
@@ -26,7 +29,17 @@ __all__ = [
 
 
 class ZhLstmLmError(Exception):
-    """Base of all errors that the library raises on purpose."""
+    """Base of all errors that the library raises on purpose.
+
+    Args:
+        lines: The lines of the message; control characters in them are escaped.
+    """
+
+    def __init__(self, *lines: object) -> None:
+        super().__init__(*(escape_controls(str(line)) for line in lines))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
 
 
 class ConfigError(ZhLstmLmError, ValueError):

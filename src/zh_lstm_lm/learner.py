@@ -1,6 +1,5 @@
 """A model while it learns: one window after another, with its optimizer, its dropout masks and the carried state."""
 
-import logging
 import math
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from zh_lstm_lm.batches import IGNORED, TrainingWindows
 from zh_lstm_lm.checkpoint import Checkpoint
+from zh_lstm_lm.control_characters import get_logger
 from zh_lstm_lm.devices import autocast, choose_device, on_device
 from zh_lstm_lm.errors import NonFiniteError
 from zh_lstm_lm.memory import check_fits, scores_per_token, training_memory
@@ -29,7 +29,7 @@ from zh_lstm_lm.update_figures import UpdateFigures, UpdateFiguresQueue
 
 __all__ = ["Learner"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _LANES = 32  # of a process, where none are asked for
 _DEVICE_LANES = 128  # which need more to be busy

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from zh_lstm_lm._version import __version__
+from zh_lstm_lm.control_characters import get_logger
 from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.token_stream import TokenStream
@@ -20,7 +20,7 @@ from zh_lstm_lm.vocabulary import Vocabulary
 
 __all__ = ["IDENTITY", "check_same_run", "describe_run", "describe_texts", "digest_of", "fingerprint_of"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _BUDGET = {"max_epochs", "max_steps", "max_minutes"}
 _FREE = {*_BUDGET, "run_dir", "device", "checkpoint_minutes", "keep_last", "learning_rate", "max_rollbacks", "patience"}

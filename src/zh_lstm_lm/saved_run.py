@@ -1,7 +1,6 @@
 """A run's folder as all processes of the run see it: the first one reads and writes, the others are told."""
 
 import contextlib
-import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from zh_lstm_lm.checkpoint import Checkpoint, RunFolder
+from zh_lstm_lm.control_characters import get_logger
 from zh_lstm_lm.errors import CheckpointError, ConfigError
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.optimization import optimizer_bytes
@@ -18,7 +18,7 @@ from zh_lstm_lm.training_state import TrainerState
 
 __all__ = ["SavedRun"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class SavedRun:

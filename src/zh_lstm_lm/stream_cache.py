@@ -1,7 +1,6 @@
 """Segmented text in a folder of the cache: written whole or not at all, mapped into memory, distrusted when it is read."""
 
 import contextlib
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
@@ -9,6 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from zh_lstm_lm.control_characters import get_logger
 from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.saved_files import read_bytes, read_versioned, verify_manifest, versioned
 from zh_lstm_lm.segmentation import SEGMENTATION_FORMAT, DocumentSpan, number_tokens
@@ -19,7 +19,7 @@ from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 
 __all__ = ["StoredStream", "check_stored", "load_stream", "store_stream"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 StoredStream: TypeAlias = tuple[Tensor, list[str], list[DocumentSpan]]
 """Lexicon numbers, **Shape:** (number of tokens,), int32; the lexicon; the documents' spans."""

@@ -4,7 +4,6 @@ A stream holds tokens, not ids of a vocabulary: each distinct token has a number
 order of first appearance (0 is the paragraph end), and any vocabulary re-encodes the stream through one table.
 """
 
-import logging
 from array import array
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from zh_lstm_lm._config import check_choice, check_integer, check_number, check_type
 from zh_lstm_lm.cache_folder import user_cache_dir
+from zh_lstm_lm.control_characters import get_logger
 from zh_lstm_lm.errors import CheckpointError, DataError
 from zh_lstm_lm.interruption import catch_interruption
 from zh_lstm_lm.segmentation import DocumentSpan, cache_key, document_of, number_tokens
@@ -31,7 +31,7 @@ from zh_lstm_lm.tokenizers.workers import available_cores
 
 __all__ = ["TokenStream"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _DEFAULT_NORMALIZATION = "nfc+width"
 _PARALLEL_BYTES = 4_000_000  # under this, starting processes costs more than it saves

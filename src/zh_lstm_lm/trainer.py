@@ -1,6 +1,5 @@
 """Training over truncated windows with a carried state."""
 
-import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from zh_lstm_lm._config import check_type
 from zh_lstm_lm.callbacks import Callback, EarlyStopping, ProgressCallback, notify
+from zh_lstm_lm.control_characters import get_logger
 from zh_lstm_lm.devices import matrix_precision
 from zh_lstm_lm.distributed import join_ranks
 from zh_lstm_lm.errors import ConfigError, DataError, NonFiniteError
@@ -31,7 +31,7 @@ from zh_lstm_lm.training_state import History, TrainerState
 
 __all__ = ["Trainer"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _MIN_TOKENS = 10
 

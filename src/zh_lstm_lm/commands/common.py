@@ -4,12 +4,13 @@ import argparse
 import sys
 from collections.abc import Callable
 
+from zh_lstm_lm.control_characters import escape_controls
 from zh_lstm_lm.errors import DataError
 
 TYPE_CHECKING = False  # true for type checkers; typing takes longer than the parsing of a command line
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import IO, Any
+    from typing import IO, Any, TextIO
 
     from zh_lstm_lm.model import LSTMLanguageModel
     from zh_lstm_lm.token_stream import TokenStream
@@ -26,6 +27,7 @@ __all__ = [
     "read_stream",
     "read_text",
     "standard_input",
+    "tell",
     "tell_page",
     "write_text",
 ]
@@ -104,9 +106,14 @@ def figures(result: "Any") -> str:
     return f"{told}{unknown}  perplexity {result.perplexity:,.2f} per token{without}  {result.num_tokens:,} tokens"
 
 
+def tell(line: str, *, file: "TextIO | None" = None) -> None:
+    """Prints a line in which names stand, with their control characters escaped also where no terminal reads it."""
+    print(escape_controls(line), file=file, flush=True)
+
+
 def tell_page(page: "Path") -> None:
     """Prints where a page was written, and its size."""
-    print(f"{page}: {page.stat().st_size / 1000:,.0f} KB")
+    tell(f"{page}: {page.stat().st_size / 1000:,.0f} KB")
 
 
 def write_text(path: "str | Path", text: str) -> None:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from zh_lstm_lm.commands.common import AddCommand, add_reading, chosen_tokenizer, given, load_model, read_stream
+from zh_lstm_lm.commands.common import AddCommand, add_reading, chosen_tokenizer, given, load_model, read_stream, tell
 
 __all__ = ["add_commands"]
 
@@ -32,9 +32,9 @@ def add_commands(add: AddCommand) -> None:
 def _info(parsed: argparse.Namespace) -> int:
     model = load_model(parsed.model)
     vocabulary = model.vocabulary
-    print(f"model       {parsed.model}, {model.num_parameters:,} weights")
+    tell(f"model       {parsed.model}, {model.num_parameters:,} weights")
     print(f"vocabulary  {len(vocabulary):,} tokens, unknown={vocabulary.unknown}")
-    print(f"tokenizer   {vocabulary.tokenizer.fingerprint}")
+    tell(f"tokenizer   {vocabulary.tokenizer.fingerprint}")
     print(f"normalize   {vocabulary.normalize}")
     for title, values in (("config", model.config.to_dict()), ("training", model.training_summary)):
         for name, value in values.items():
@@ -78,7 +78,7 @@ def _cache(parsed: argparse.Namespace) -> int:
     size = sum(file.stat().st_size for file in files) / 1e6
     if parsed.clear:
         clear_cache(folder)
-        print(f"{folder}: cleared, {size:,.1f} MB")
+        tell(f"{folder}: cleared, {size:,.1f} MB")
     else:
-        print(f"{folder}: {size:,.1f} MB in {len(files)} files")
+        tell(f"{folder}: {size:,.1f} MB in {len(files)} files")
     return 0

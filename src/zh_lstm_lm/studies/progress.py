@@ -1,9 +1,9 @@
 """What a study shows while it runs: a bar inside a run, a line after each."""
 
-import sys
 from typing import Any
 
 from zh_lstm_lm.callbacks import ProgressCallback
+from zh_lstm_lm.control_characters import escape_controls
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.training_state import TrainerState
 
@@ -18,5 +18,5 @@ class RunProgress(ProgressCallback):
 
 
 def show_line(line: str) -> None:
-    """Prints a line at once."""
-    print(line, file=sys.stdout, flush=True)
+    """Prints a line at once, its control characters escaped."""
+    print(escape_controls(line), flush=True)

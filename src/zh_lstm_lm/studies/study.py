@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import logging
 import os
 import platform
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import torch
 
 from zh_lstm_lm._config import check_choice, check_type
 from zh_lstm_lm._version import __version__
+from zh_lstm_lm.control_characters import get_logger
 from zh_lstm_lm.devices import choose_device
 from zh_lstm_lm.errors import CheckpointError, ConfigError
 from zh_lstm_lm.model_sizes import ModelConfig
@@ -33,7 +33,7 @@ from zh_lstm_lm.trainer_config import TrainerConfig
 
 __all__ = ["study"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _IDENTITY = ("kind", "corpus", "equality", "seeds", "options")
 _KINDS: Mapping[str, type[Study]] = {"seq-len": SeqLenStudy, "epochs": EpochsStudy, "vocabulary": VocabularyStudy}
