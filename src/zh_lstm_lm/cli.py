@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from zh_lstm_lm._version import __version__
 from zh_lstm_lm.commands import choosing, looking, reporting, scoring, studying, training, writing
 from zh_lstm_lm.commands.common import INTERRUPTED
-from zh_lstm_lm.control_characters import escape_controls, safe_terminal
-from zh_lstm_lm.errors import ZhLstmLmError
+from zh_lstm_lm.control_characters import safe_terminal
+from zh_lstm_lm.errors import ZhLstmLmError, escape_controls
 
 TYPE_CHECKING = False  # true for type checkers; typing, difflib and logging would double the time of --help
 if TYPE_CHECKING:

@@ -4,37 +4,22 @@ A terminal obeys escape sequences, and bidirectional controls reorder what a rea
 it is; a terminal, a message and a page show such characters in place of sending them.
 """
 
+from zh_lstm_lm.errors import CONTROL_CHARACTERS, escape_controls
+
 TYPE_CHECKING = False  # true for type checkers; this is loaded with the command line, typing and logging are not
 if TYPE_CHECKING:
     import logging
     from collections.abc import Iterable
     from typing import Any, TextIO
 
-__all__ = ["control_pictures", "escape_controls", "get_logger", "safe_terminal", "unescaped"]
-
-# C0, DEL and C1; bidirectional controls with the separators of lines and paragraphs between them; lone surrogates.
-_CONTROLS = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-
-
-def escape_controls(text: str, *, keep: str = "") -> str:
-    r"""Replaces control characters by escapes such as ``\x1b`` and ``\u202e``.
-
-    Args:
-        text: Any string.
-        keep: Control characters that stay, such as ``"\n\t"``.
-    """
-    if text.isprintable():
-        return text
-    import re  # noqa: PLC0415
-
-    return re.sub(_CONTROLS, lambda found: found[0] if found[0] in keep else repr(found[0])[1:-1], text)
+__all__ = ["control_pictures", "get_logger", "safe_terminal", "unescaped"]
 
 
 def control_pictures(text: str) -> str:
     """Replaces control characters but tabs and line feeds by symbols such as ␛ and [U+202E], for pages."""
     import re  # noqa: PLC0415
 
-    return re.sub(_CONTROLS, lambda found: _picture(found[0]), text)
+    return re.sub(CONTROL_CHARACTERS, lambda found: _picture(found[0]), text)
 
 
 def _picture(control: str) -> str:

@@ -14,9 +14,8 @@ next step; whatever was given stands in it with its control characters escaped. 
 library itself stay what they are.
 """
 
-from zh_lstm_lm.control_characters import escape_controls
-
 __all__ = [
+    "CONTROL_CHARACTERS",
     "CheckpointError",
     "ConfigError",
     "DataError",
@@ -25,7 +24,25 @@ __all__ = [
     "RankError",
     "VocabularyError",
     "ZhLstmLmError",
+    "escape_controls",
 ]
+
+# C0, DEL and C1; bidirectional controls with the separators of lines and paragraphs between them; lone surrogates.
+CONTROL_CHARACTERS = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+
+
+def escape_controls(text: str, *, keep: str = "") -> str:
+    r"""Replaces control characters by escapes such as ``\x1b`` and ``\u202e``.
+
+    Args:
+        text: Any string.
+        keep: Control characters that stay, such as ``"\n\t"``.
+    """
+    if text.isprintable():
+        return text
+    import re  # noqa: PLC0415
+
+    return re.sub(CONTROL_CHARACTERS, lambda found: found[0] if found[0] in keep else repr(found[0])[1:-1], text)
 
 
 class ZhLstmLmError(Exception):

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from zh_lstm_lm.commands.common import write_text
-from zh_lstm_lm.control_characters import escape_controls
-from zh_lstm_lm.errors import ConfigError, ZhLstmLmError
+from zh_lstm_lm.errors import ConfigError, ZhLstmLmError, escape_controls
 
 if TYPE_CHECKING:
     from zh_lstm_lm.co_writing import CoWriter

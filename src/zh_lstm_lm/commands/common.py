@@ -4,8 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from zh_lstm_lm.control_characters import escape_controls
-from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.errors import DataError, escape_controls
 
 TYPE_CHECKING = False  # true for type checkers; typing takes longer than the parsing of a command line
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from zh_lstm_lm.callbacks import ProgressCallback
-from zh_lstm_lm.control_characters import escape_controls
+from zh_lstm_lm.errors import escape_controls
 from zh_lstm_lm.model import LSTMLanguageModel
 from zh_lstm_lm.training_state import TrainerState
 

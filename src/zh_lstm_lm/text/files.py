@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TypeAlias
 
-from zh_lstm_lm.control_characters import escape_controls
-from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.errors import DataError, escape_controls
 
 __all__ = ["Paths", "TextFile", "find_files", "hash_files", "tell_broken"]
 
