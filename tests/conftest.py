@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from zh_lstm_lm.generation.decoder import SingleSteps
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Vocabulary
-from zh_lstm_lm.generation.decoder import SingleSteps
 from zh_lstm_lm.runtime.batch_invariant import RowwiseLinear
 
 TEXTS = [

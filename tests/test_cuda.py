@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from zh_lstm_lm.generation.decoder import SingleSteps
+from zh_lstm_lm.runtime.cuda_graphs import CapturedFunction
 
 from zh_lstm_lm import (
     LSTMLanguageModel,
@@ -20,10 +22,8 @@ from zh_lstm_lm import (
     evaluate,
     score,
 )
-from zh_lstm_lm.generation.decoder import SingleSteps
 from zh_lstm_lm.models.gradients import sparse_embedding
 from zh_lstm_lm.runtime.batch_invariant import RowwiseLinear
-from zh_lstm_lm.runtime.cuda_graphs import CapturedFunction
 from zh_lstm_lm.runtime.devices import matrix_precision
 from zh_lstm_lm.training.distributed import Ranks
 from zh_lstm_lm.training.state import TrainerState

@@ -6,10 +6,10 @@ import random
 import pytest
 import torch
 from torch import Tensor
+from zh_lstm_lm.generation.adaptive_sampling import AdaptiveSampler, draw_from
 
 from zh_lstm_lm import NonFiniteError
 from zh_lstm_lm.generation import logits_processors
-from zh_lstm_lm.generation.adaptive_sampling import AdaptiveSampler, draw_from
 from zh_lstm_lm.models.output_layers import AdaptiveSoftmax
 
 HIDDEN, SIZE, DRAWS = 12, 60, 20_000

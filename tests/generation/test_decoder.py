@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from zh_lstm_lm.generation.decoder import SingleSteps
 
 from zh_lstm_lm import Ensemble, LSTMLanguageModel, ModelConfig, Vocabulary
-from zh_lstm_lm.generation.decoder import SingleSteps
 from zh_lstm_lm.models.lstm_layer import LSTMState
 from zh_lstm_lm.runtime.batch_invariant import RowwiseLinear
 

@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from zh_lstm_lm.generation.decoder import SingleSteps, captured_steps
+from zh_lstm_lm.runtime.cuda_graphs import CapturedFunction
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, Sampler, SamplerConfig, Vocabulary
-from zh_lstm_lm.generation.decoder import SingleSteps, captured_steps
 from zh_lstm_lm.runtime import cuda_graphs as module
 from zh_lstm_lm.runtime.batch_invariant import RowwiseLinear
-from zh_lstm_lm.runtime.cuda_graphs import CapturedFunction
 
 
 class Again:
