@@ -84,10 +84,10 @@ class NextTokenSampler:
             An id for each text; None where every token that would fit is banned.
 
         Raises:
-            NonFiniteError: A log-probability is NaN.
+            NonFiniteError: A log-probability is NaN or infinite.
         """
         uniforms = [draft.random() for draft in drafts]
-        chosen = [draft.forced_id() for draft in drafts]
+        chosen = [self._forced(draft) for draft in drafts]
         rows = [row for row, token_id in enumerate(chosen) if token_id is None]
         if rows:
             among = log_probs if len(rows) == len(drafts) else log_probs[rows]
@@ -109,13 +109,13 @@ class NextTokenSampler:
         fitting, processed = self._process(drafts, log_probs)
         scores = processed.log_softmax(dim=-1)
         for row, draft in enumerate(drafts):
-            token_id = draft.forced_id()
+            token_id = self._forced(draft)
             if token_id is None:
                 verdict = draft.verdict()
-                for source, target in verdict.moved.items():
-                    scores[row, target] = torch.logaddexp(scores[row, target], scores[row, source])
-                forbidden = [*verdict.moved, *verdict.forbidden]
-                scores[row, forbidden] = -math.inf
+                moved = {source: mark for source, mark in verdict.moved.items() if fitting[row, mark] > -math.inf}
+                for source, mark in moved.items():
+                    scores[row, mark] = torch.logaddexp(scores[row, mark], scores[row, source])
+                scores[row, [*moved, *verdict.forbidden]] = -math.inf
                 if bool((scores[row] > -math.inf).any()):
                     continue
                 token_id = self._likeliest(fitting[row], verdict)
@@ -124,6 +124,14 @@ class NextTokenSampler:
                 scores[row, token_id] = 0.0
         return scores
 
+    def _forced(self, draft: Draft) -> int | None:
+        """Returns the id of the closing mark that has to follow; None for no such mark, or where it is banned."""
+        token_id = draft.forced_id()
+        if token_id is None or self._bans is None:
+            return token_id
+        allowed = self._bans(torch.tensor(draft.ids), torch.zeros(len(self.tokens)))
+        return token_id if allowed[token_id] == 0 else None
+
     def _process(self, drafts: Sequence[Draft], log_probs: Tensor) -> tuple[Tensor, Tensor]:
         """Leaves out tokens that do not fit or are banned, and applies the processors.
 
@@ -131,11 +139,11 @@ class NextTokenSampler:
             The log-probabilities of the tokens that may follow, and the scores after the processors.
             **Shape:** (texts, vocab_size).
         """
-        fitting = log_probs + self._writable
-        rooms = [draft.room_for_token for draft in drafts]
-        if any(room is not None and room < self._longest for room in rooms):
-            room = torch.tensor([self._longest if room is None else room for room in rooms], device=log_probs.device)
-            fitting.masked_fill_(self._lengths > room[:, None], -math.inf)
+        fitting = log_probs + self._writable.to(log_probs.device)
+        rooms = [min(draft.room_for_token, self._longest) for draft in drafts]
+        if min(rooms) < self._longest:
+            room = torch.tensor(rooms, device=log_probs.device)
+            fitting.masked_fill_(self._lengths.to(log_probs.device) > room[:, None], -math.inf)
         if not self._processors and self._bans is None:
             return fitting, fitting
         longest = max(len(draft.ids) for draft in drafts)
@@ -151,9 +159,9 @@ class NextTokenSampler:
 
     def _pick(self, drafts: Sequence[Draft], log_probs: Tensor, uniforms: Sequence[float]) -> list[int | None]:
         """Picks a token for each text; the pick of a text does not depend on the others."""
-        if log_probs.amax(dim=-1).isnan().any():
+        if not (log_probs.amax(dim=-1) < math.inf).all():
             raise NonFiniteError(
-                "the model's log-probabilities are NaN: its weights are damaged; train it again or load another copy"
+                "the model's log-probabilities are not finite: its weights are damaged; train it again or load another copy"
             )
         fitting, scores = self._process(drafts, log_probs)
         verdicts = [draft.verdict() for draft in drafts]
@@ -166,10 +174,11 @@ class NextTokenSampler:
             of_rows = [verdicts[row] for row in rows]
             for row, token_id in zip(rows, self._pick_among_all(some, of_rows, uniforms, rows), strict=True):
                 picked[row] = self._likeliest(fitting[row], verdicts[row]) if token_id is None else token_id
-        return [
-            token_id if token_id is None else verdict.moved.get(token_id, token_id)
-            for token_id, verdict in zip(picked, verdicts, strict=True)
-        ]
+        for row, (token_id, verdict) in enumerate(zip(picked, verdicts, strict=True)):
+            mark = None if token_id is None else verdict.moved.get(token_id)
+            if mark is not None and (self._bans is None or fitting[row, mark] > -math.inf):
+                picked[row] = mark
+        return picked
 
     def _pick_among_likeliest(
         self, scores: Tensor, verdicts: Sequence[Verdict], uniforms: Sequence[float]
@@ -203,7 +212,7 @@ class NextTokenSampler:
         weights = values.masked_fill(torch.arange(count, device=values.device) >= kept[:, None], 0.0)
         for rows, verdict in _grouped(verdicts):
             if verdict.forbidden:
-                weights[rows] = weights[rows].masked_fill(verdict.mask[ids[rows]], 0.0)
+                weights[rows] = weights[rows].masked_fill(verdict.mask.to(ids.device)[ids[rows]], 0.0)
         sums = weights.cumsum(dim=-1, dtype=torch.float64)
         points = sums[:, -1] * sums.new_tensor(uniforms)
         drawn = torch.searchsorted(sums, points[:, None], right=True).clamp_(max=count - 1)
@@ -221,7 +230,7 @@ class NextTokenSampler:
         scores = scores.clone()
         for group, verdict in _grouped(verdicts):
             if verdict.forbidden:
-                scores[group] = scores[group].masked_fill(verdict.mask, -math.inf)
+                scores[group] = scores[group].masked_fill(verdict.mask.to(scores.device), -math.inf)
         best = scores.max(dim=-1)
         if self._greedy:
             tokens = best.indices.tolist()
