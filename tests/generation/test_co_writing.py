@@ -24,8 +24,11 @@ def test_turns_make_one_text(sampler: Sampler) -> None:
     writer.add("白玉堂道：")
     second = writer.go_on()
     assert writer.text == "展昭" + first + "白玉堂道：" + second
-    state = sampler.generate_result("展昭", max_new_tokens=10).state
-    assert sampler.generate_result("白玉堂道：", state=state, max_new_tokens=10).text == "白玉堂道：" + second
+    state = sampler.generate("展昭", max_new_tokens=10, return_results=True).state
+    assert (
+        sampler.generate("白玉堂道：", state=state, max_new_tokens=10, return_results=True).text
+        == "白玉堂道：" + second
+    )
 
 
 def test_again_writes_the_last_turn_otherwise_each_time(sampler: Sampler) -> None:

@@ -53,22 +53,24 @@ def test_a_text_ends_before_the_heading_of_the_next_chapter(
 ) -> None:
     sampler = writing(NOVEL.removeprefix(prompt), prompt)
     expected = NOVEL[: NOVEL.index(end)]
-    result = sampler.generate_result(prompt, max_chapters=number)
+    result = sampler.generate(prompt, max_chapters=number, return_results=True)
     assert result.text == prompt + "".join(result.tokens) == expected
     assert result.finish_reason == "max_chapters"
     assert len(result.log_probs) == len(result.ids) == len(sampler.model.vocabulary.encode(expected[len(prompt) :]))
     assert "".join(sampler.stream(prompt, max_chapters=number)) == expected
-    assert sampler.generate_batch([prompt], num_samples=3, max_chapters=number) == [expected] * 3
+    assert sampler.generate([prompt], num_samples=3, max_chapters=number) == [expected] * 3
     path = sampler.write(tmp_path / "a.txt", prompt=prompt, max_chapters=number)
     assert path.read_text(encoding="utf-8") == expected
 
 
 def test_what_follows_a_chapter_is_what_would_have_followed(writing: Write) -> None:
     sampler = writing(NOVEL)
-    whole = sampler.generate_result(max_new_tokens=120)
-    first = sampler.generate_result(max_chapters=1)
-    second = sampler.generate_result(state=first.state, max_chapters=1)
-    third = sampler.generate_result(state=second.state, max_new_tokens=120 - len(first.ids) - len(second.ids))
+    whole = sampler.generate(max_new_tokens=120, return_results=True)
+    first = sampler.generate(max_chapters=1, return_results=True)
+    second = sampler.generate(state=first.state, max_chapters=1, return_results=True)
+    third = sampler.generate(
+        state=second.state, max_new_tokens=120 - len(first.ids) - len(second.ids), return_results=True
+    )
     assert second.text == f"第二回　夜行\n{CHAPTER}"
     assert first.ids + second.ids + third.ids == whole.ids  # the words after the script are drawn
     assert third.log_probs == pytest.approx(whole.log_probs[-len(third.ids) :], abs=1e-4)

@@ -62,7 +62,7 @@ def test_what_opens_is_closed_whatever_ends_the_text(
     marked: LSTMLanguageModel, limits: dict[str, Any], options: dict[str, Any]
 ) -> None:
     sampler = Sampler(marked, SamplerConfig(**{"temperature": 1.0, "top_p": 1.0, **options}))
-    for text in sampler.generate_batch(["", "他道：", "（他"], num_samples=5, **limits):
+    for text in sampler.generate(["", "他道：", "（他"], num_samples=5, **limits):
         assert is_balanced(text), text
         assert not begins_badly(text)
         if list(limits) == ["max_characters"]:
@@ -71,14 +71,14 @@ def test_what_opens_is_closed_whatever_ends_the_text(
 
 def test_without_the_rules_it_is_otherwise(marked: LSTMLanguageModel) -> None:
     config = SamplerConfig(temperature=1.0, top_p=1.0, balanced_pairs=False, tidy_paragraphs=False)
-    texts = Sampler(marked, config).generate_batch([""], num_samples=40, max_new_tokens=25)
+    texts = Sampler(marked, config).generate([""], num_samples=40, max_new_tokens=25)
     assert sum(not is_balanced(text) for text in texts) > 20
     assert any(map(begins_badly, texts))
 
 
 def test_what_the_prompt_opened_is_closed(marked: LSTMLanguageModel) -> None:
     sampler = Sampler(marked, SamplerConfig(temperature=1.0, top_p=1.0))
-    for text in sampler.generate_batch(["“‘", "他道：“", "“‘（【《「"], num_samples=20, max_new_tokens=12):
+    for text in sampler.generate(["“‘", "他道：“", "“‘（【《「"], num_samples=20, max_new_tokens=12):
         assert is_balanced(text), text
 
 
@@ -134,7 +134,9 @@ def test_draws_are_the_models_without_what_is_forbidden(
     if not options:
         assert 2 <= len(kept) < len(nucleus)
     whole = sum(shares.values())
-    results = Sampler(marked, SamplerConfig(**settings)).generate_results([prompt], num_samples=600, max_new_tokens=4)
+    results = Sampler(marked, SamplerConfig(**settings)).generate(
+        [prompt], num_samples=600, max_new_tokens=4, return_results=True
+    )
     counts = Counter(result.ids[0] for result in results)
     assert set(counts) <= set(kept)
     expected = {token_id: 600 * shares[token_id] / whole for token_id in kept}
@@ -154,7 +156,7 @@ def test_a_mark_that_the_model_never_closes_does_not_keep_the_paragraph_open(mar
         return logits
 
     for config in (SamplerConfig(temperature=1.0, top_p=1.0), SamplerConfig(temperature=1.0, top_p=0.9)):
-        for text in Sampler(marked, config, processors=[never]).generate_batch(
+        for text in Sampler(marked, config, processors=[never]).generate(
             ["他《", "「（《"], num_samples=10, max_new_tokens=400
         ):
             assert is_balanced(text)
@@ -164,7 +166,7 @@ def test_a_mark_that_the_model_never_closes_does_not_keep_the_paragraph_open(mar
 
 def test_banned_closing_mark_leaves_its_pair_alone(marked: LSTMLanguageModel) -> None:
     config = SamplerConfig(temperature=1.0, top_p=1.0, banned_words=["”"])
-    texts = Sampler(marked, config).generate_batch([""], num_samples=30, max_new_tokens=30)
+    texts = Sampler(marked, config).generate([""], num_samples=30, max_new_tokens=30)
     assert not any("”" in text for text in texts)
     assert any("“" in text for text in texts)
 

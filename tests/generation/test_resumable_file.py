@@ -62,7 +62,7 @@ def test_interrupted_text_is_resumed_exactly(
         assert sampler.write(path, prompt="展昭道：“", resume=True, **limits) == path
     assert path.read_text(encoding="utf-8") == whole
     assert os.listdir(tmp_path) == ["novel.txt"]
-    assert 0 < steps < len(sampler.generate_result("展昭道：“", **limits).ids) - 30
+    assert 0 < steps < len(sampler.generate("展昭道：“", **limits, return_results=True).ids) - 30
 
 
 def test_without_resume_the_text_begins_anew(

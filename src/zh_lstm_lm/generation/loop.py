@@ -28,7 +28,7 @@ def generate_tokens(
 
     Yields:
         The position of a text and its latest tokens: ids and log-probabilities by the model, in nats. It is one token,
-        unless tokens were held back that might have been a heading.
+        unless tokens were held back that might have been cut off.
     """
     for draft in drafts:
         draft.begin()
@@ -61,11 +61,8 @@ def generate_tokens(
             else:
                 draft.add(token_id, sampler.tokens[token_id], state, row)
                 pending[position].append((token_id, log_prob))
-            if draft.finish_reason == "max_chapters":
-                # The heading of a chapter beyond the limit.
-                pending[position].clear()
-            elif not draft.undecided:
-                yield position, pending[position]
+            if not draft.undecided:
+                yield position, pending[position][: len(pending[position]) - draft.surplus]
                 pending[position] = []
         left = [row for row, draft in enumerate(going) if draft.finish_reason is None]
         if len(left) < len(active):
@@ -92,5 +89,5 @@ def read_prompts(model: LanguageModel, drafts: Sequence[Draft]) -> State:
                 known[key] = state
             states.append(known[key])
         for draft, state in zip(drafts, states, strict=True):
-            draft.model_state, draft.unread = state, []
+            draft.start(state)
         return type(states[0]).cat(states)

@@ -97,10 +97,10 @@ class NextTokenSampler:
             An id for each text; None where every token that would fit is banned.
 
         Raises:
-            NonFiniteError: A log-probability is NaN.
+            NonFiniteError: A log-probability is NaN or infinite.
         """
         uniforms = [draft.random() for draft in drafts]
-        chosen = [draft.forced_id() for draft in drafts]
+        chosen = [self._forced(draft) for draft in drafts]
         rows = [row for row, token_id in enumerate(chosen) if token_id is None]
         if rows:
             among = log_probs if len(rows) == len(drafts) else log_probs[rows]
@@ -123,13 +123,13 @@ class NextTokenSampler:
         fitting = fitting + self._writable
         scores = (processed + self._writable).log_softmax(dim=-1)
         for row, draft in enumerate(drafts):
-            token_id = draft.forced_id()
+            token_id = self._forced(draft)
             if token_id is None:
                 verdict = draft.verdict()
-                for source, target in verdict.moved.items():
-                    scores[row, target] = torch.logaddexp(scores[row, target], scores[row, source])
-                forbidden = [*verdict.moved, *verdict.forbidden]
-                scores[row, forbidden] = -math.inf
+                moved = {source: mark for source, mark in verdict.moved.items() if fitting[row, mark] > -math.inf}
+                for source, mark in moved.items():
+                    scores[row, mark] = torch.logaddexp(scores[row, mark], scores[row, source])
+                scores[row, [*moved, *verdict.forbidden]] = -math.inf
                 if bool((scores[row] > -math.inf).any()):
                     continue
                 token_id = self._likeliest(fitting[row], verdict)
@@ -137,6 +137,14 @@ class NextTokenSampler:
             if token_id is not None:
                 scores[row, token_id] = 0.0
         return scores
+
+    def _forced(self, draft: Draft) -> int | None:
+        """Returns the id of the closing mark that has to follow; None for no such mark, or where it is banned."""
+        token_id = draft.forced_id()
+        if token_id is None or self._bans is None:
+            return token_id
+        allowed = self._bans(torch.tensor(draft.ids), torch.zeros(len(self.tokens)))
+        return token_id if allowed[token_id] == 0 else None
 
     def _process(self, drafts: Sequence[Draft], log_probs: Tensor) -> tuple[Tensor, Tensor]:
         """Leaves out tokens that do not fit or are banned, and applies the processors.
@@ -146,9 +154,9 @@ class NextTokenSampler:
             **Shape:** (texts, vocab_size).
         """
         fitting = log_probs
-        rooms = [draft.room_for_token for draft in drafts]
-        if any(room is not None and room < self._longest for room in rooms):
-            room = torch.tensor([self._longest if room is None else room for room in rooms], device=log_probs.device)
+        rooms = [min(draft.room_for_token, self._longest) for draft in drafts]
+        if min(rooms) < self._longest:
+            room = torch.tensor(rooms, device=log_probs.device)
             fitting = fitting.masked_fill(self._lengths > room[:, None], -math.inf)
         if not self._processors and self._bans is None:
             return fitting, fitting
@@ -167,10 +175,9 @@ class NextTokenSampler:
     def _pick(self, drafts: Sequence[Draft], log_probs: Tensor, uniforms: Sequence[float]) -> list[int | None]:
         """Picks a token for each text; the pick of a text does not depend on the others."""
         fitting, scores = self._process(drafts, log_probs)
-        highest = scores.amax(dim=-1)
-        if highest.isnan().any():
+        if not (log_probs.amax(dim=-1) < math.inf).all():
             raise NonFiniteError(
-                "the model's log-probabilities are NaN: its weights are damaged; train it again or load another copy"
+                "the model's log-probabilities are not finite: its weights are damaged; train it again or load another copy"
             )
         verdicts = [draft.verdict() for draft in drafts]
         pick = self._pick_greedily if self._greedy else self._pick_at_random
@@ -178,8 +185,10 @@ class NextTokenSampler:
         for row, verdict in enumerate(verdicts):
             token_id = picked[row]
             if token_id is None:
-                token_id = self._likeliest(fitting[row] + self._writable, verdict)
-            picked[row] = token_id if token_id is None else verdict.moved.get(token_id, token_id)
+                token_id = picked[row] = self._likeliest(fitting[row] + self._writable, verdict)
+            mark = None if token_id is None else verdict.moved.get(token_id)
+            if mark is not None and (self._bans is None or fitting[row, mark] > -math.inf):
+                picked[row] = mark
         return picked
 
     def _pick_greedily(

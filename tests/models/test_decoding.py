@@ -19,7 +19,7 @@ def test_steps_are_what_the_model_reads(vocabulary: Vocabulary, num_layers: int,
     ids = torch.randint(len(vocabulary), (rows, 7), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected, (h, c) = model.hidden_states(ids)
-        state = model.init_state(rows)
+        state = model.initial_state(rows)
         read = SingleSteps(model, RowwiseLinear())
         for step in range(7):
             hidden, state = read(ids[:, step], state)
@@ -38,8 +38,8 @@ class Attentive(LSTMLanguageModel):
 def test_a_model_that_reads_in_its_own_way_is_asked(vocabulary: Vocabulary) -> None:
     model, ids = Attentive(vocabulary, ModelConfig(embedding_dim=4, hidden_size=6)), torch.tensor([[5], [9]])
     with torch.inference_mode():
-        expected, _ = model.hidden_states(ids, model.init_state(2))
-        hidden, _ = SingleSteps(model, RowwiseLinear())(ids[:, 0], model.init_state(2))
+        expected, _ = model.hidden_states(ids, model.initial_state(2))
+        hidden, _ = SingleSteps(model, RowwiseLinear())(ids[:, 0], model.initial_state(2))
     assert torch.equal(hidden, expected[:, 0])
 
 
@@ -47,7 +47,7 @@ def test_the_models_of_an_ensemble_are_read_one_by_one(vocabulary: Vocabulary) -
     models = [LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=4, hidden_size=6, seed=seed)) for seed in (1, 2)]
     both, ids = Ensemble(models), torch.tensor([[5], [9]])
     with torch.inference_mode():
-        expected, (h, c) = both.hidden_states(ids, both.init_state(2))
-        hidden, state = SingleSteps(both, RowwiseLinear())(ids[:, 0], both.init_state(2))
+        expected, (h, c) = both.hidden_states(ids, both.initial_state(2))
+        hidden, state = SingleSteps(both, RowwiseLinear())(ids[:, 0], both.initial_state(2))
     torch.testing.assert_close(hidden, expected[:, 0])
     torch.testing.assert_close(state, (h, c))
