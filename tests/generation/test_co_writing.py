@@ -25,7 +25,10 @@ def test_turns_make_one_text(sampler: Sampler) -> None:
     second = writer.go_on()
     assert writer.text == "展昭" + first + "白玉堂道：" + second
     state = sampler.generate("展昭", max_new_tokens=10, return_results=True).state
-    assert sampler.generate("白玉堂道：", state=state, max_new_tokens=10, return_results=True).text == "白玉堂道：" + second
+    assert (
+        sampler.generate("白玉堂道：", state=state, max_new_tokens=10, return_results=True).text
+        == "白玉堂道：" + second
+    )
 
 
 def test_again_writes_the_last_turn_otherwise_each_time(sampler: Sampler) -> None:

@@ -68,7 +68,9 @@ def test_what_follows_a_chapter_is_what_would_have_followed(writing: Write) -> N
     whole = sampler.generate(max_new_tokens=120, return_results=True)
     first = sampler.generate(max_chapters=1, return_results=True)
     second = sampler.generate(state=first.state, max_chapters=1, return_results=True)
-    third = sampler.generate(state=second.state, max_new_tokens=120 - len(first.ids) - len(second.ids), return_results=True)
+    third = sampler.generate(
+        state=second.state, max_new_tokens=120 - len(first.ids) - len(second.ids), return_results=True
+    )
     assert second.text == f"第二回　夜行\n{CHAPTER}"
     assert first.ids + second.ids + third.ids == whole.ids  # the words after the script are drawn
     assert third.log_probs == pytest.approx(whole.log_probs[-len(third.ids) :], abs=1e-4)

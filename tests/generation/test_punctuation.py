@@ -139,7 +139,9 @@ def test_draws_are_the_models_without_what_is_forbidden(
     if not options:
         assert 2 <= len(kept) < len(nucleus)
     whole = sum(shares.values())
-    results = Sampler(marked, SamplerConfig(**settings)).generate([prompt], num_samples=600, max_new_tokens=4, return_results=True)
+    results = Sampler(marked, SamplerConfig(**settings)).generate(
+        [prompt], num_samples=600, max_new_tokens=4, return_results=True
+    )
     counts = Counter(result.ids[0] for result in results)
     assert set(counts) <= set(kept)
     expected = {token_id: 600 * shares[token_id] / whole for token_id in kept}

@@ -34,7 +34,9 @@ def lm(request: pytest.FixtureRequest, vocabulary: Vocabulary) -> LSTMLanguageMo
 
 
 def test_result_tells_words_and_the_models_own_log_probabilities(lm: LSTMLanguageModel) -> None:
-    result = Sampler(lm, SamplerConfig(temperature=0.5, top_k=9)).generate("展昭", max_new_tokens=12, return_results=True)
+    result = Sampler(lm, SamplerConfig(temperature=0.5, top_k=9)).generate(
+        "展昭", max_new_tokens=12, return_results=True
+    )
     assert result.text == "展昭" + "".join(result.tokens)
     assert result.tokens == tuple(map(lm.vocabulary.id_to_token, result.ids))
     assert result.finish_reason == "max_new_tokens"
@@ -159,7 +161,10 @@ def test_time_ends_the_text(lm: LSTMLanguageModel, monkeypatch: pytest.MonkeyPat
 def test_nothing_but_the_length_ends_a_text_before_its_minimum(lm: LSTMLanguageModel) -> None:
     sampler = Sampler(lm, SamplerConfig(temperature=1.0, top_p=1.0))
     for limits in ({"stop": ["。", "，", "\n"]}, {"max_sentences": 1}, {"stop_when": lambda text: True}):
-        assert len(sampler.generate("雪", min_new_tokens=40, max_new_tokens=400, **limits, return_results=True).tokens) >= 40
+        assert (
+            len(sampler.generate("雪", min_new_tokens=40, max_new_tokens=400, **limits, return_results=True).tokens)
+            >= 40
+        )
 
 
 @pytest.mark.parametrize(
@@ -283,7 +288,12 @@ def test_long_prompt_is_read_in_windows(lm: LSTMLanguageModel, texts: list[str])
 def test_what_a_text_keeps_does_not_grow(lm: LSTMLanguageModel) -> None:
     config = SamplerConfig(penalty_window=20, repetition_penalty=1.1, no_repeat_ngram_size=3, banned_words=["展昭"])
     assert len(Sampler(lm, config).generate(max_new_tokens=330, return_results=True).state.ids) < 100
-    assert len(Sampler(lm, SamplerConfig(presence_penalty=0.1)).generate(max_new_tokens=330, return_results=True).state.ids) == 331
+    assert (
+        len(
+            Sampler(lm, SamplerConfig(presence_penalty=0.1)).generate(max_new_tokens=330, return_results=True).state.ids
+        )
+        == 331
+    )
 
 
 def test_samples_are_numbered(lm: LSTMLanguageModel) -> None:

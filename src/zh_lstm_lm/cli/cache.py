@@ -2,7 +2,7 @@
 
 import argparse
 
-from zh_lstm_lm.cli.common import AddCommand
+from zh_lstm_lm.cli.common import AddCommand, tell
 
 __all__ = ["add_command"]
 
@@ -24,7 +24,7 @@ def _cache(parsed: argparse.Namespace) -> int:
     size = sum(file.stat().st_size for file in files) / 1e6
     if parsed.clear:
         clear_cache(folder)
-        print(f"{folder}: cleared, {size:,.1f} MB")
+        tell(f"{folder}: cleared, {size:,.1f} MB")
     else:
-        print(f"{folder}: {size:,.1f} MB in {len(files)} files")
+        tell(f"{folder}: {size:,.1f} MB in {len(files)} files")
     return 0

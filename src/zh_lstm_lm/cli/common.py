@@ -4,12 +4,12 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.errors import DataError, escape_controls
 
 TYPE_CHECKING = False  # true for type checkers; typing takes longer than the parsing of a command line
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import IO, Any
+    from typing import IO, Any, TextIO
 
     from zh_lstm_lm.corpus.token_stream import TokenStream
     from zh_lstm_lm.models.lstm import LSTMLanguageModel
@@ -26,6 +26,7 @@ __all__ = [
     "read_stream",
     "read_text",
     "standard_input",
+    "tell",
     "tell_page",
     "write_text",
 ]
@@ -104,9 +105,14 @@ def figures(result: "Any") -> str:
     return f"{told}{unknown}  perplexity {result.perplexity:,.2f} per token{without}  {result.num_tokens:,} tokens"
 
 
+def tell(line: str, *, file: "TextIO | None" = None) -> None:
+    """Prints a line in which names stand, with their control characters escaped also where no terminal reads it."""
+    print(escape_controls(line), file=file, flush=True)
+
+
 def tell_page(page: "Path") -> None:
     """Prints where a page was written, and its size."""
-    print(f"{page}: {page.stat().st_size / 1000:,.0f} KB")
+    tell(f"{page}: {page.stat().st_size / 1000:,.0f} KB")
 
 
 def write_text(path: "str | Path", text: str) -> None:

@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from zh_lstm_lm.cli.common import AddCommand, add_reading, given, load_model, option, read_stream, write_text
+from zh_lstm_lm.cli.common import AddCommand, add_reading, given, load_model, option, read_stream, tell, write_text
+from zh_lstm_lm.runtime.control_characters import unescaped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,14 +99,14 @@ def _generate(parsed: argparse.Namespace) -> int:
             nonlocal written
             written = characters
             if sys.stderr.isatty():
-                print(f"\r{characters:,} characters", end="", file=sys.stderr, flush=True)
+                print(f"\r{characters:,} characters", end="", file=unescaped(sys.stderr), flush=True)
 
         path = sampler.write(parsed.output, prompt=parsed.prompt, resume=parsed.resume, progress=progress, **limits)
-        print(f"{written:,} characters in {path}")
+        tell(f"{written:,} characters in {path}")
         if parsed.paths:
             beside = path.with_name(f"{path.name}.novelty.txt")
             write_text(beside, f"{_novelty(parsed, model, path.read_text(encoding='utf-8'))}\n")
-            print(f"what of it was copied is in {beside}")
+            tell(f"what of it was copied is in {beside}")
         return 0
     text = ""
     for piece in sampler.stream(parsed.prompt, **limits):

@@ -2,7 +2,7 @@
 
 import argparse
 
-from zh_lstm_lm.cli.common import AddCommand, load_model
+from zh_lstm_lm.cli.common import AddCommand, load_model, tell
 
 __all__ = ["add_command"]
 
@@ -16,9 +16,9 @@ def add_command(add: AddCommand) -> None:
 def _info(parsed: argparse.Namespace) -> int:
     model = load_model(parsed.model)
     vocabulary = model.vocabulary
-    print(f"model       {parsed.model}, {model.num_parameters:,} weights")
+    tell(f"model       {parsed.model}, {model.num_parameters:,} weights")
     print(f"vocabulary  {len(vocabulary):,} tokens, unknown={vocabulary.unknown}")
-    print(f"tokenizer   {vocabulary.tokenizer.fingerprint}")
+    tell(f"tokenizer   {vocabulary.tokenizer.fingerprint}")
     print(f"normalize   {vocabulary.normalize}")
     for title, values in (("config", model.config.to_dict()), ("training", model.training_summary)):
         for name, value in values.items():

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from zh_lstm_lm.cli.common import write_text
-from zh_lstm_lm.errors import ConfigError, ZhLstmLmError
+from zh_lstm_lm.errors import ConfigError, ZhLstmLmError, escape_controls
 
 if TYPE_CHECKING:
     from zh_lstm_lm.generation.co_writing import CoWriter
@@ -73,4 +73,4 @@ def _save(text: str, name: str) -> str:
     if not name.strip():
         raise ConfigError("save needs the name of a file, as in 'save novel.txt'")
     write_text(name.strip(), text)
-    return f"{len(text):,} characters in {name.strip()}"
+    return f"{len(text):,} characters in {escape_controls(name.strip())}"

@@ -20,17 +20,22 @@ from zh_lstm_lm.cli import (
     train,
 )
 from zh_lstm_lm.cli.common import INTERRUPTED
-from zh_lstm_lm.errors import ZhLstmLmError
+from zh_lstm_lm.errors import ZhLstmLmError, escape_controls
+from zh_lstm_lm.runtime.control_characters import safe_terminal
 
 TYPE_CHECKING = False  # true for type checkers; typing, difflib and logging would double the time of --help
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 __all__ = ["main"]
 
 
 class _Parser(argparse.ArgumentParser):
     """An argument parser that names the nearest option for one that there is not."""
+
+    def __init__(self, **options: "Any") -> None:
+        super().__init__(**options)
+        self.color = False  # of Python 3.14, whose escape sequences a terminal is not sent
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -46,7 +51,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> "NoReturn":
         """Two lines and exit status 2."""
-        self.exit(2, f"{self.prog}: error: {message}\n{self.prog} --help shows what there is\n")
+        self.exit(2, f"{self.prog}: error: {escape_controls(message)}\n{self.prog} --help shows what there is\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,11 +61,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What was typed after the program's name; None takes it from the process.
 
     Returns:
-        The exit status: 0, 2 for bad input, 130 after Ctrl-C.
+        The exit status: 0, 1 for a mistake in the library itself, 2 for bad input, 130 after Ctrl-C.
     """
-    for stream in (sys.stdout, sys.stderr):
+    streams = sys.stdout, sys.stderr
+    for stream in streams:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # rare characters print on a console of any encoding
+    # Text, names and messages go through the same two streams, argparse's and warnings' as well.
+    sys.stdout, sys.stderr = map(safe_terminal, streams)
+    try:
+        return _run(arguments)
+    finally:
+        sys.stdout, sys.stderr = streams
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parsed = _parser().parse_args(arguments)
     import logging
 
@@ -80,6 +95,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to write has a place to go
         return 0
+    except Exception:
+        import traceback
+
+        print(escape_controls(traceback.format_exc(), keep="\n\t"), end="", file=sys.stderr)
+        return 1
     return status
 
 

@@ -10,6 +10,7 @@ from zh_lstm_lm.cli.common import (
     chosen_tokenizer,
     given,
     read_stream,
+    tell,
     tell_page,
 )
 
@@ -103,13 +104,13 @@ def _study(parsed: argparse.Namespace) -> int:
         progress=not parsed.quiet,
     )
     if not result.complete:
-        print(
+        tell(
             f"interrupted; {len(result.rows)} runs are in {parsed.output}, and the same command goes on",
             file=sys.stderr,
         )
         return INTERRUPTED
     print(result)
-    print(f"kept in {parsed.output}")
+    tell(f"kept in {parsed.output}")
     if parsed.report:
         tell_page(write_report(parsed.output, parsed.report, overwrite=parsed.overwrite))
     return 0

@@ -12,6 +12,7 @@ from zh_lstm_lm.cli.common import (
     given,
     option,
     read_stream,
+    tell,
 )
 from zh_lstm_lm.errors import ConfigError
 
@@ -135,14 +136,14 @@ def _train(parsed: argparse.Namespace) -> int:
     if first:
         model.save_pretrained(parsed.output)
         if interrupted:
-            print(f"interrupted; the model so far is in {parsed.output}, and --resume goes on", file=sys.stderr)
+            tell(f"interrupted; the model so far is in {parsed.output}, and --resume goes on", file=sys.stderr)
         else:
             if len(test):
                 result = evaluate(model, test)
                 print(f"test  {figures(result)}")
             model.training_summary["novelty"] = _novelty(model, train)
             model.save_pretrained(parsed.output)
-            print(f"saved in {parsed.output}")
+            tell(f"saved in {parsed.output}")
     ranks.wait_for_all()  # torchrun ends the others when one has ended with another status than 0
     return INTERRUPTED if interrupted else 0
 

@@ -122,10 +122,9 @@ class SamplerConfig(Config):
         return max([1, *map(len, self.banned_words), (self.penalty_window or 1) if looks_back else 1])
 
     @property
-    def cuts_likeliest_only(self) -> bool:
-        """Whether top-k or top-p limit the tokens, and no cut-off needs more than the likeliest tokens to be known."""
-        others = self.typical_p < 1 or self.top_h < 1 or self.epsilon_cutoff > 0 or self.eta_cutoff > 0
-        return (self.top_k > 0 or self.top_p < 1) and not others
+    def has_plain_cutoffs(self) -> bool:
+        """Whether top-k, top-p and min-p are the only cut-offs, which keep the first tokens in falling order."""
+        return self.typical_p == 1 and self.top_h == 1 and self.epsilon_cutoff == 0 and self.eta_cutoff == 0
 
     def history_processors(self, vocabulary: Vocabulary) -> list[LogitsProcessor]:
         """Builds the processors that look at the text so far, in the order of Hugging Face's library.

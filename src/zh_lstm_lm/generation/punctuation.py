@@ -34,7 +34,7 @@ class Verdict:
         num_tokens: Size of the vocabulary.
     """
 
-    forbidden: Sequence[int]
+    forbidden: frozenset[int]
     moved: Mapping[int, int]
     num_tokens: int
 
@@ -116,7 +116,7 @@ class PunctuationRules:
                 moved[token_id] = closing
             else:
                 forbidden.append(token_id)
-        verdict = Verdict(forbidden, moved, self._num_tokens)
+        verdict = Verdict(frozenset(forbidden), moved, self._num_tokens)
         if far_from_end:
             self._verdicts[opened, kind] = verdict
         return verdict

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from zh_lstm_lm.evaluation.scored_text import Score
+from zh_lstm_lm.runtime.control_characters import control_pictures
 
 __all__ = ["heat_map"]
 
@@ -27,7 +28,7 @@ def heat_map(scores: Sequence[Score], *, title: str = "Surprisal") -> str:
     """Draws texts as one HTML page that needs nothing else.
 
     The colour of a word tells its surprisal in steps of 2 bits, its title (what is shown when it is pointed at) the
-    figure; a word that the vocabulary spells has a dotted line.
+    figure; a word that the vocabulary spells has a dotted line. Control characters stand as symbols, such as ␛.
 
     Args:
         scores: The texts, scored.
@@ -45,7 +46,7 @@ def heat_map(scores: Sequence[Score], *, title: str = "Surprisal") -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{escape(title)}</title>
+<title>{_shown(title)}</title>
 <style>{_STYLE}{_colours(_LIGHT, _INKS[0])}
 @media (prefers-color-scheme: dark) {{
 {_colours(_DARK, _INKS[1])}
@@ -82,7 +83,11 @@ def _words(score: Score) -> Iterator[str]:
 def _element(text: str, bits: float, name: str, spelled: str = "") -> str:
     level = min(int(bits / _BITS_A_LEVEL), _TOP)
     title = f"{name}: {bits:.2f} bits" + (f", spelled {spelled}" if spelled else "")
-    return f'<span class="s{level}{" spelled" * bool(spelled)}" title="{escape(title)}">{escape(text)}</span>'
+    return f'<span class="s{level}{" spelled" * bool(spelled)}" title="{_shown(title)}">{_shown(text)}</span>'
+
+
+def _shown(text: str) -> str:
+    return escape(control_pictures(text))
 
 
 def _figures(score: Score) -> str:

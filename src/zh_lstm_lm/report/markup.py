@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 
 from zh_lstm_lm.report.labels import Words
+from zh_lstm_lm.runtime.control_characters import control_pictures
 
 __all__ = ["Child", "Element", "element", "in_two_languages", "to_html"]
 
@@ -48,6 +49,5 @@ def in_two_languages(words: Words, *, tag: str = "span", **attributes: str | flo
 
 
 def to_html(tree: Element) -> str:
-    """The tree as text; characters that no page may hold are replaced."""
-    text = ET.tostring(tree, encoding="unicode", method="html")
-    return "".join(c if c >= " " or c == "\n" else " " for c in text).encode("utf-8", "replace").decode("utf-8")
+    """The tree as text; control characters stand as symbols, such as ␛."""
+    return control_pictures(ET.tostring(tree, encoding="unicode", method="html"))

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import logging
 import os
 import platform
 import sys
@@ -17,9 +16,10 @@ import torch
 from zh_lstm_lm._config import check_choice, check_type
 from zh_lstm_lm._version import __version__
 from zh_lstm_lm.corpus.token_stream import TokenStream
-from zh_lstm_lm.errors import CheckpointError, ConfigError
+from zh_lstm_lm.errors import CheckpointError, ConfigError, escape_controls
 from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.runtime.devices import choose_device
 from zh_lstm_lm.storage.atomic import check_place, remove_directory
 from zh_lstm_lm.storage.locks import lock_folder
@@ -36,7 +36,7 @@ from zh_lstm_lm.training.state import TrainerState
 
 __all__ = ["RunProgress", "show_line", "study"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _IDENTITY = ("kind", "corpus", "equality", "seeds", "options")
 _KINDS: Mapping[str, type[Study]] = {"seq-len": SeqLenStudy, "epochs": EpochsStudy, "vocabulary": VocabularyStudy}
@@ -198,4 +198,4 @@ class RunProgress(ProgressCallback):
 
 def show_line(line: str) -> None:
     """Prints a line at once."""
-    print(line, file=sys.stdout, flush=True)
+    print(escape_controls(line), file=sys.stdout, flush=True)
