@@ -70,7 +70,9 @@ def check_integer(
     if isinstance(value, bool) or not isinstance(value, int):
         raise ConfigError(f"{name} must be an integer{' or None' * optional}, got {value!r}")
     if value < minimum or (maximum is not None and value > maximum):
-        wanted = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+        # A maximum that no ordinary value reaches is not worth naming.
+        at_least = maximum is None or (value < minimum and maximum >= 1 << 62)
+        wanted = f"at least {minimum}" if at_least else f"from {minimum} to {maximum}"
         raise ConfigError(f"{name} must be {wanted}, got {_shown(value)}")
 
 

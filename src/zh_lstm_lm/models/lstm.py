@@ -12,6 +12,7 @@ from zh_lstm_lm._config import check_type
 from zh_lstm_lm.corpus.batches import IGNORED
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import CheckpointError, ConfigError, DataError, NonFiniteError
+from zh_lstm_lm.models.base import LanguageModel
 from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.models.decoding import DecodingLSTM, PackedWeights
 from zh_lstm_lm.models.dropout import locked_dropout
@@ -212,18 +213,21 @@ class LSTMLanguageModel(nn.Module):
         counted = (targets != IGNORED).sum().clamp(min=1) if num_targets is None else max(1, num_targets)
         return -self.target_log_probs(context, targets.flatten()).sum() / counted, state
 
-    def for_decoding(self) -> DecodingLSTM:
+    def for_decoding(self) -> LanguageModel:
         """Returns an equal model that is fast at one token at a time.
 
-        Its weights are copied when they are first needed, and again after they have changed.
+        Its weights are copied when they are first needed, and again after they have changed. A subclass that reads or
+        predicts in its own way is returned as it is.
 
         Raises:
             NonFiniteError: A weight is damaged; see `check_weights`.
         """
-        if self._packed is None or self._packed.changed():
+        if self._packed is None or not self._packed.are_those_of(self):
             self._checked = ()
             self.check_weights()
             self._packed = PackedWeights(self)
+        if type(self).read is not LSTMLanguageModel.read or type(self).log_probs is not LSTMLanguageModel.log_probs:
+            return self
         return DecodingLSTM(self, self._packed)
 
     def check_weights(self) -> None:
