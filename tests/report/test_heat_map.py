@@ -42,7 +42,7 @@ def test_every_word_stands_in_the_page_with_its_figure(model: LSTMLanguageModel)
         assert text == word.text
         assert f": {word.surprisal:.2f} bits" in title
     assert not reader.open
-    assert reader.words[-1][1].endswith("spelled <0xF0> <0x9F> <0x98> <0x80>")
+    assert reader.words[-1][1].endswith("pieces <0xF0> <0x9F> <0x98> <0x80>")
 
 
 def test_the_colour_rises_with_surprisal(model: LSTMLanguageModel) -> None:

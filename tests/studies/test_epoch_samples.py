@@ -54,7 +54,7 @@ def test_passages_and_curve_are_those_of_a_run_that_was_not_cut(
 
 
 def test_the_prompt_has_to_leave_room() -> None:
-    with pytest.raises(ConfigError, match="max_characters counts the prompt"):
+    with pytest.raises(ConfigError, match="max_characters=2 includes the prompt"):
         EpochSamples("展昭", max_characters=2)
     with pytest.raises(ConfigError, match="prompt must be a str"):
         EpochSamples(3)  # type: ignore[arg-type]

@@ -27,7 +27,9 @@ from zh_lstm_lm import (
 )
 from zh_lstm_lm.cli.main import main
 from zh_lstm_lm.storage.locks import lock_folder
-from zh_lstm_lm.studies.result import EpochsRow, SeqLenRow, VocabularyRow
+from zh_lstm_lm.studies.epochs import EpochsRow
+from zh_lstm_lm.studies.seq_len import SeqLenRow
+from zh_lstm_lm.studies.vocabularies import VocabularyRow
 from zh_lstm_lm.training.callbacks import Callback
 
 SIZES = ModelConfig(embedding_dim=8, hidden_size=8, dropout=0.1)
@@ -201,9 +203,9 @@ def test_two_processes_do_not_work_in_one_folder(seq_len: tuple[StudyResult, Pat
 
 
 def test_lengths_that_do_not_fit_the_corpus_are_refused(corpus: TokenStream) -> None:
-    with pytest.raises(ConfigError, match=r"5000 is longer than the [\d,]+ tokens of a lane"):
+    with pytest.raises(ConfigError, match=r"5000 exceeds the [\d,]+ tokens of a batch row"):
         run("seq-len", corpus, lengths=(5, 5000))
-    with pytest.raises(ConfigError, match=r"300 is longer than the test part of [\d,]+ tokens"):
+    with pytest.raises(ConfigError, match=r"300 exceeds the [\d,]+ tokens of the test set"):
         run("seq-len", corpus, lengths=(5, 300))
 
 
