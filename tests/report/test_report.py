@@ -1,5 +1,6 @@
-"""The report as its reader meets it: what stands on the page, what a hostile folder can do, what is refused, how it looks."""
+"""The report as its reader sees it: contents, hostile folders, refused options, layout in a browser."""
 
+import datetime
 import html
 import json
 import math
@@ -19,6 +20,7 @@ from zh_lstm_lm import (
     ConfigError,
     DataError,
     EpochSamples,
+    History,
     LSTMLanguageModel,
     ModelConfig,
     TokenStream,
@@ -326,6 +328,34 @@ def test_a_real_run_on_the_command_line(
     assert checked == {"en"}
 
 
+def test_test_metric_chosen_options_and_date_stand_in_the_report(
+    texts: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "novel.txt").write_text("".join(texts) * 40, encoding="utf-8")
+    model, page = tmp_path / "model", tmp_path / "page.html"
+    options = ["--tokenizer", "characters", "--embedding-dim", "8", "--hidden-size", "8", "--epochs", "2", "--quiet"]
+    assert main(["train", str(tmp_path / "novel.txt"), "--output", str(model), *options]) == 0
+    found = re.search(r"test .* ([\d.]+) bits/character  perplexity ([\d.]+) per token", capsys.readouterr().out)
+    assert found
+    bits, perplexity = map(float, found.groups())
+    shown = Page(write_report(f"{model}.run", page))
+    assert float(shown.texts["dd"][0]) == pytest.approx(bits, abs=6e-4)
+    assert f"{perplexity:.2f}" in shown.texts["dd"]
+    run = json.loads((tmp_path / "model.run" / "run.json").read_text(encoding="utf-8"))
+    curve = History.load(tmp_path / "model.run" / "curve.jsonl")
+    began = datetime.datetime.fromisoformat(run["date"])
+    assert abs(datetime.datetime.now().astimezone() - began) < datetime.timedelta(days=1)
+    assert run["date"][:10] in shown.texts["dd"]
+    assert run["options"]["batch_size"] is run["options"]["learning_rate"] is None
+    lengths = {record["num_targets"] / run["options"]["bptt_len"] for record in curve[:1]}
+    assert f"{round(max(lengths))} (auto)" in shown.texts["td"], "as many rows as an update has targets for"
+    assert f"{max(record['learning_rate'] for record in curve):g} (auto)" in shown.texts["td"]
+    assert main(["info", str(model)]) == 0
+    assert f"test_bits_per_character={bits}" in capsys.readouterr().out
+    assert f"test_bits_per_character: {bits}" in (model / "README.md").read_text(encoding="utf-8")
+    assert main(["train", str(tmp_path / "novel.txt"), "--output", str(model), *options, "--resume"]) == 0
+
+
 def test_bad_input_is_told_of_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(tmp_path / "nowhere"), "--output", str(tmp_path / "page.html")]) == 2
     told = capsys.readouterr().err
@@ -480,7 +510,7 @@ def large_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def measured(page: Path, folder: Path, *, width: int, dark: bool) -> dict[str, Any]:
-    """What a browser makes of the page, inside a frame of that width."""
+    """Measures the page in a browser, inside a frame of that width."""
     source = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text(encoding="utf-8"))
     frame = f'<iframe style="width:{width}px;height:900px;border:0" srcdoc="{html.escape(source)}"></iframe>'
     script = f"<script>document.querySelector('iframe').onload = () => {{{MEASURE}}}</script>"

@@ -14,7 +14,8 @@ def loss_after(model: LSTMLanguageModel, seen: list[int], target: int) -> float:
 
 @pytest.fixture
 def ids(vocabulary: Vocabulary, stream: TokenStream) -> torch.Tensor:
-    return vocabulary.encode_stream(stream)[:90]  # with the beginning of a second document in it
+    # The beginning of a second document is among them.
+    return vocabulary.encode_stream(stream)[:90]
 
 
 def test_loss_by_context_is_that_of_the_last_tokens_alone(model: LSTMLanguageModel, ids: torch.Tensor) -> None:

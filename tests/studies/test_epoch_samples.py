@@ -34,7 +34,8 @@ def test_every_record_gets_a_passage_of_its_epochs_weights(
     assert len(passages) == 3
     assert len(set(passages)) > 1, "training changes what is written"
     assert all(passage.startswith("展昭") and len(passage) == 20 for passage in passages)
-    sampler = Sampler(trainer.model)  # without held-out text the model keeps its last weights
+    # Without a validation set the model keeps its last weights.
+    sampler = Sampler(trainer.model)
     assert passages[-1] == sampler.generate("展昭", max_characters=20)
     saved = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text("utf-8").splitlines()]
     assert [record["sample"] for record in saved] == passages

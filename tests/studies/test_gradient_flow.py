@@ -45,8 +45,9 @@ def test_a_model_that_forgets_lets_nothing_through(vocabulary: Vocabulary) -> No
     model = tiny(vocabulary)
     layer = model.layers[0]
     with torch.no_grad():
-        layer.get_parameter("weight_hh_l0").zero_()  # the hidden state is not read
-        layer.get_parameter("bias_ih_l0")[5:10] = -50.0  # and the forget gate is shut
+        # The hidden state is not read, and the forget gate is shut.
+        layer.get_parameter("weight_hh_l0").zero_()
+        layer.get_parameter("bias_ih_l0")[5:10] = -50.0
     ids = torch.tensor(vocabulary.encode("展昭道：好大的雪！白玉堂笑道：雪大，酒才好喝。"))
     hidden, cell = gradient_by_distance(model, ids, max_distance=4)
     assert hidden == [0.0] * 4

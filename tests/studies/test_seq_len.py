@@ -1,4 +1,4 @@
-"""Verdicts on made-up rows: what is plain holds or does not, what the spread leaves open depends."""
+"""Verdicts on made-up rows: clear differences hold or do not, the others depend."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ import pytest
 from zh_lstm_lm.studies.seq_len import SeqLenStudy
 from zh_lstm_lm.studies.verdicts import Claim
 
-NOISE = {0: -0.01, 1: 0.0, 2: 0.01}  # what the seeds differ by
+# The differences between seeds.
+NOISE = {0: -0.01, 1: 0.0, 2: 0.01}
 
 
 def seq_len_row(length: int, seed: int, **figures: Any) -> dict[str, Any]:

@@ -1,11 +1,12 @@
-"""Verdicts on made-up rows: what is plain holds or does not, what the spread leaves open depends."""
+"""Verdicts on made-up rows: clear differences hold or do not, the others depend."""
 
 from typing import Any
 
 from zh_lstm_lm.studies.verdicts import Claim
 from zh_lstm_lm.studies.vocabularies import VocabularyStudy
 
-NOISE = {0: -0.01, 1: 0.0, 2: 0.01}  # what the seeds differ by
+# The differences between seeds.
+NOISE = {0: -0.01, 1: 0.0, 2: 0.01}
 
 
 def vocabulary_row(

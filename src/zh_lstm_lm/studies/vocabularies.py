@@ -159,18 +159,18 @@ class VocabularyStudy(Study):
 def _judge(rows: Rows) -> list[Claim]:
     """Judges the claims about vocabularies that the rows have settings for."""
     own = rows[0]["tokenizer"]
-    spelled = by_setting((row for row in rows if row["unknown"] == "characters"), "tokenizer")
-    sizes = sorted(by_setting(spelled[own,], "vocabulary_size").items())
+    by_tokenizer = by_setting((row for row in rows if row["unknown"] == "characters"), "tokenizer")
+    sizes = sorted(by_setting(by_tokenizer[own,], "vocabulary_size").items())
     (small,), small_rows = sizes[0]
     (large,), large_rows = sizes[-1]
     quality = compare(small_rows, large_rows, "test_bits_per_character")
     speed = compare(small_rows, large_rows, "microseconds_per_character")
 
     def between(difference: Difference, form: str, unit: Text, first: str, second: str) -> Text:
-        figures = format(difference.first, form), format(difference.second, form)
+        means = format(difference.first, form), format(difference.second, form)
         return Text(
-            en=f"{unit['en']}: {figures[0]} ({first}), {figures[1]} ({second})",
-            zh=f"{unit['zh']}：{figures[0]}（{first}），{figures[1]}（{second}）",
+            en=f"{unit['en']}: {means[0]} ({first}), {means[1]} ({second})",
+            zh=f"{unit['zh']}：{means[0]}（{first}），{means[1]}（{second}）",
         )
 
     bits = Text(en="bits per character on the test set", zh="测试集每字比特数")
@@ -197,8 +197,8 @@ def _judge(rows: Rows) -> list[Claim]:
             ),
         ),
     ]
-    if ("characters",) in spelled and own != "characters":
-        words = compare(spelled["characters",], large_rows, "test_bits_per_character")
+    if ("characters",) in by_tokenizer and own != "characters":
+        words = compare(by_tokenizer["characters",], large_rows, "test_bits_per_character")
         claims.append(
             judge_sign(
                 "words",
@@ -208,8 +208,10 @@ def _judge(rows: Rows) -> list[Claim]:
                 Text(en="bits per character, words against characters", zh="每字比特数，词与字相比"),
             )
         )
-    if ("jieba",) in spelled and ("rjieba",) in spelled:
-        first, second = (max(by_setting(spelled[name,], "vocabulary_size").items())[1] for name in ("jieba", "rjieba"))
+    if ("jieba",) in by_tokenizer and ("rjieba",) in by_tokenizer:
+        first, second = (
+            max(by_setting(by_tokenizer[name,], "vocabulary_size").items())[1] for name in ("jieba", "rjieba")
+        )
         segmenters = compare(first, second, "test_bits_per_character")
         of_seed = {row["seed"]: row["test_bits_per_character"] for row in first}
         pairs = [row["test_bits_per_character"] - of_seed[row["seed"]] for row in second if row["seed"] in of_seed]
