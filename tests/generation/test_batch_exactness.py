@@ -60,7 +60,9 @@ def assert_equal(model: LanguageModel, one: GenerationResult, other: GenerationR
     assert torch.equal(one.state.random, other.state.random)
 
 
-@pytest.mark.parametrize("kind", ["adaptive", "full", "tied", "mixture", "cache", "unigram cache", "cache of a mixture"])
+@pytest.mark.parametrize(
+    "kind", ["adaptive", "full", "tied", "mixture", "cache", "unigram cache", "cache of a mixture"]
+)
 @pytest.mark.parametrize(
     "options",
     [
@@ -98,7 +100,9 @@ def test_a_text_at_its_limit_leaves_the_others_alone(options: dict[str, Any]) ->
     prompts = ["展昭笑道，白玉堂笑道，" * 2, "雪", "展昭，", "白玉堂如飞而去，酒店", ""]
     together = sampler.generate(prompts, num_samples=3, max_characters=60, return_results=True)
     for number, result in enumerate(together):
-        [alone] = sampler.generate([prompts[number // 3]], first_sample=number % 3, max_characters=60, return_results=True)
+        [alone] = sampler.generate(
+            [prompts[number // 3]], first_sample=number % 3, max_characters=60, return_results=True
+        )
         assert_equal(sampler.model, alone, result)
     assert {len(result.text) for result in together} == {60}
 
@@ -121,5 +125,7 @@ def test_many_models_have_the_same_mean_for_a_text_among_many(vocabulary: Vocabu
     sampler = Sampler(Ensemble([make(vocabulary, "full") for _ in range(models)]), SamplerConfig(balanced_pairs=False))
     together = sampler.generate(PROMPTS, num_samples=11, max_new_tokens=5, return_results=True)
     for number in range(0, len(together), 3):
-        [alone] = sampler.generate([PROMPTS[number // 11]], first_sample=number % 11, max_new_tokens=5, return_results=True)
+        [alone] = sampler.generate(
+            [PROMPTS[number // 11]], first_sample=number % 11, max_new_tokens=5, return_results=True
+        )
         assert_equal(sampler.model, alone, together[number])

@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from zh_lstm_lm._config import check_choice
 from zh_lstm_lm.cli.common import (
     INTERRUPTED,
     AddCommand,
@@ -20,18 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_command"]
 
-_VARIED = (
-    "lengths",
-    "shares",
-    "max_sizes",
-    "tokenizers",
-    "equality",
-    "budget",
-    "seeds",
-    "min_freq",
-    "max_size",
-    "prompt",
-)
 _SIZES = ("embedding_dim", "hidden_size", "num_layers", "dropout")
 _TRAINING = ("batch_size", "bptt_len", "learning_rate", "max_grad_norm", "device")
 
@@ -39,7 +28,7 @@ _TRAINING = ("batch_size", "bptt_len", "learning_rate", "max_grad_norm", "device
 def add_command(add: AddCommand) -> None:
     """Adds the command."""
     study = add("study", _study, "Train under one condition after another, measure, and judge what is claimed.")
-    study.add_argument("kind", choices=["seq-len", "epochs", "vocabulary"], help="what is studied")
+    study.add_argument("kind", help="what is studied: seq-len, epochs or vocabulary")
     study.add_argument("paths", nargs="*", help="folders, files or glob patterns of text; none: the bundled novella")
     study.add_argument("--output", required=True, metavar="FOLDER", help="where the study is kept; it goes on there")
     study.add_argument("--report", metavar="FILE", help="write a page of it too, as the command report does")
@@ -87,12 +76,14 @@ def _study(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.models.config import ModelConfig
     from zh_lstm_lm.report.document import check_page, write_report
     from zh_lstm_lm.studies.config import StudyConfig
+    from zh_lstm_lm.studies.kinds import KINDS
     from zh_lstm_lm.studies.study import study
     from zh_lstm_lm.training.config import TrainerConfig
 
+    check_choice("the kind of study", parsed.kind, KINDS)
     if parsed.report:
         check_page(Path(parsed.report), overwrite=parsed.overwrite)
-    config = StudyConfig(**given(parsed, *_VARIED))
+    config = StudyConfig(**given(parsed, *StudyConfig.option_names()))
     sizes = given(parsed, *_SIZES)
     result = study(
         parsed.kind,

@@ -1,6 +1,7 @@
 """The command ``train``."""
 
 import argparse
+import math
 import sys
 
 from zh_lstm_lm.cli.common import (
@@ -141,6 +142,13 @@ def _train(parsed: argparse.Namespace) -> int:
             if len(test):
                 result = evaluate(model, test)
                 print(f"test  {figures(result)}")
+                measured = {
+                    "test_perplexity": result.perplexity if math.isfinite(result.perplexity) else None,
+                    "test_bits_per_character": result.bits_per_character,
+                }
+                trainer.state.best_record.update(test_loss=result.loss, **measured)
+                trainer.state.history.save(Path(run_dir) / "history.jsonl")
+                model.training_summary.update({name: value and round(value, 4) for name, value in measured.items()})
             model.training_summary["novelty"] = _novelty(model, train)
             model.save_pretrained(parsed.output)
             tell(f"saved in {parsed.output}")

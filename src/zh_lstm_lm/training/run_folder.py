@@ -13,6 +13,7 @@ import math
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,7 +98,8 @@ class RunFolder:
         Raises:
             CheckpointError: It cannot be written.
         """
-        write_json(self.path / "run.json", versioned(_FORMAT, description))
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        write_json(self.path / "run.json", versioned(_FORMAT, {**description, "date": now}))
 
     def check_space(self, model_bytes: int, optimizer_bytes: int) -> None:
         """Makes sure that the disk has room for all the checkpoints that will lie here side by side.
@@ -122,7 +124,7 @@ class RunFolder:
     def check_same(self, description: Mapping[str, Any]) -> bool:
         """Holds the run in the folder against what it is now; see `check_same_run`."""
         path = self.path / "run.json"
-        begun = read_versioned(path, _FORMAT, required=IDENTITY, optional=description)
+        begun = read_versioned(path, _FORMAT, required=IDENTITY, optional=(*description, "date"))
         return check_same_run(begun, description, folder=self.path)
 
     def newest(self, like: Checkpoint) -> Checkpoint:
