@@ -63,7 +63,7 @@ def heat_map(scores: Score | Sequence[Score], *, title: str = "Surprisal") -> Pa
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{_shown(title)}</title>
+<title>{_visible(title)}</title>
 <style>{_STYLE}{_colours(_LIGHT, _INKS[0])}
 @media (prefers-color-scheme: dark) {{
 {_colours(_DARK, _INKS[1])}

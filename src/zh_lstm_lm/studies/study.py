@@ -16,7 +16,7 @@ import torch
 from zh_lstm_lm._config import check_choice, check_type
 from zh_lstm_lm._version import __version__
 from zh_lstm_lm.corpus.token_stream import TokenStream
-from zh_lstm_lm.errors import CheckpointError, ConfigError
+from zh_lstm_lm.errors import CheckpointError, ConfigError, escape_controls
 from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.runtime.control_characters import get_logger
