@@ -7,7 +7,7 @@ import torch
 from typing_extensions import Self
 
 from zh_lstm_lm import sizing
-from zh_lstm_lm._config import Config, check_choice, check_integer, check_number, check_type
+from zh_lstm_lm._config import Config, check_choice, check_integer, check_number, check_type, shown
 from zh_lstm_lm.devices import choose_device
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.output_layers import DEFAULT_DIV_VALUE, default_cutoffs
@@ -16,7 +16,7 @@ from zh_lstm_lm.vocabulary import Vocabulary
 
 __all__ = ["ModelConfig"]
 
-_MOST_PARTS = 1000  # layers, or clusters of the output layer: a saved config must not fill the memory with them
+_MOST_PARTS = 100  # layers, or clusters of the output layer: a saved config must not fill the memory with them
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ class ModelConfig(Config):
             raise ConfigError("tie_weights needs output='full' (or 'auto'), got output='adaptive'")
         if self.cutoffs is not None:
             if not isinstance(self.cutoffs, (list, tuple)) or not self.cutoffs:
-                raise ConfigError(f"cutoffs must be a tuple of rising integers or None, got {self.cutoffs!r}")
+                raise ConfigError(f"cutoffs must be a tuple of rising integers or None, got {shown(self.cutoffs)}")
             if len(self.cutoffs) > _MOST_PARTS:
                 raise ConfigError(f"cutoffs must be at most {_MOST_PARTS}, got {len(self.cutoffs):,}")
             for cutoff in self.cutoffs:
                 check_integer("a cutoff", cutoff, minimum=1)
             if list(self.cutoffs) != sorted(set(self.cutoffs)):
-                raise ConfigError(f"cutoffs must rise, got {self.cutoffs!r}")
+                raise ConfigError(f"cutoffs must rise, got {shown(self.cutoffs)}")
             object.__setattr__(self, "cutoffs", tuple(self.cutoffs))
 
     def resolve(self, vocab_size: int) -> "ModelConfig":

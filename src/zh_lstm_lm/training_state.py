@@ -1,5 +1,6 @@
 """Where a training run stands, and the records of where it was: plain values, and JSON."""
 
+import io
 import json
 import math
 from dataclasses import dataclass, field, fields
@@ -10,16 +11,15 @@ from typing import Any, get_type_hints
 from zh_lstm_lm.errors import CheckpointError, DataError
 from zh_lstm_lm.history_plot import plot_history
 from zh_lstm_lm.saved_files import read_bytes
-from zh_lstm_lm.storage import atomic_write
 from zh_lstm_lm.strict_json import parse_json
+from zh_lstm_lm.user_files import write_file
 
 __all__ = ["History", "LearningCurve", "TrainerState"]
 
 _MAX_RECORDS = 512  # even, so that each has another to join
 _SUMS = ("updates", "clipped_updates", "num_targets", "num_characters", "loss_sum", "gradient_norm_sum", "seconds")
-
-
-_MAX_HISTORY_BYTES = 1 << 28
+_MAX_HISTORY_BYTES = 1 << 26
+_MAX_HISTORY_LINES = 1 << 17
 
 
 class History(list[dict[str, Any]]):
@@ -30,10 +30,17 @@ class History(list[dict[str, Any]]):
     before clipping, ``clipped_share`` is that of the updates whose gradients were scaled down.
     """
 
+    def to_json_lines(self) -> bytes:
+        """One JSON object a line."""
+        return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in self).encode("utf-8")
+
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes one JSON object a line."""
-        lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in self)
-        atomic_write(Path(path), "".join(lines).encode("utf-8"))
+        """Writes one JSON object a line, into a file that is there whole or not at all.
+
+        Raises:
+            DataError: It cannot be written; a file that was there stays.
+        """
+        write_file(path, self.to_json_lines())
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "History":
@@ -43,7 +50,10 @@ class History(list[dict[str, Any]]):
             DataError: There is no such file, or it holds something else.
         """
         try:
-            lines = read_bytes(Path(path), max_bytes=_MAX_HISTORY_BYTES).split(b"\n")
+            data = read_bytes(Path(path), max_bytes=_MAX_HISTORY_BYTES)
+            if (number := data.count(b"\n")) > _MAX_HISTORY_LINES:
+                raise CheckpointError(f"{number:,} lines, more than the {_MAX_HISTORY_LINES:,} expected at most")
+            lines = data.split(b"\n")
             records = [parse_json(line, name=f"line {number}") for number, line in enumerate(lines, 1) if line]
             if not all(isinstance(record, dict) for record in records):
                 raise CheckpointError("a line is not an object")
@@ -69,10 +79,12 @@ class History(list[dict[str, Any]]):
         """
         figure = plot_history(self)
         if path is not None:
+            drawn = io.BytesIO()
             try:
-                figure.savefig(path, dpi=150)
-            except (OSError, ValueError) as error:  # the latter for a kind of file that there is not
+                figure.savefig(drawn, dpi=150, format=Path(path).suffix[1:] or None)
+            except ValueError as error:  # a kind of file that there is not
                 raise DataError(f"{path}: the figure cannot be saved there ({error})") from error
+            write_file(path, drawn.getvalue())
         return figure
 
 
@@ -193,7 +205,13 @@ class TrainerState:
     @property
     def best_step(self) -> int | None:
         """The update after which the held-out loss was lowest; None while there is none."""
-        return self.best_record["step"] if "valid_loss" in self.best_record else None
+        return self.best_step_until(math.inf)
+
+    def best_step_until(self, step: float) -> int | None:
+        """The update, up to one, after which the held-out loss was lowest so far; None where there is none."""
+        measured = [record for record in self.history if "valid_loss" in record and record["step"] <= step]
+        best = min(measured, key=lambda record: record["valid_loss"], default=None)
+        return None if best is None else best["step"]
 
     @property
     def epoch(self) -> float:

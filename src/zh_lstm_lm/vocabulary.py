@@ -11,7 +11,7 @@ from typing import Any, SupportsIndex
 import torch
 from torch import Tensor
 
-from zh_lstm_lm._config import check_choice, check_integer, check_type
+from zh_lstm_lm._config import check_choice, check_integer, check_type, shown
 from zh_lstm_lm.coverage import CoverageReport, measure_coverage
 from zh_lstm_lm.errors import DataError, VocabularyError
 from zh_lstm_lm.segmentation import PARAGRAPH_END
@@ -21,13 +21,16 @@ from zh_lstm_lm.token_stream import TokenStream
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
 from zh_lstm_lm.tokenizers.probe import warn_of_mismatch
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
-from zh_lstm_lm.tokenizers.saved_tokenizer import describe_tokenizer, is_users_own, tokenizer_of
+from zh_lstm_lm.tokenizers.saved_tokenizer import check_saved, describe_tokenizer, is_users_own, tokenizer_of
 from zh_lstm_lm.vocabulary_choice import choose_tokens
 
-__all__ = ["BOS", "UNK", "Vocabulary"]
+__all__ = ["BOS", "MAX_TOKENS", "UNK", "Vocabulary"]
 
 BOS = "<bos>"
 UNK = "<unk>"
+MAX_TOKENS = 1 << 20
+"""Entries of the largest vocabulary; a saved one must not take time and memory without end."""
+
 _UNKNOWN = ("characters", "unk")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -73,7 +76,7 @@ class Vocabulary:
             counts: How often each id occurs in the training text, special tokens included; None if not known.
 
         Raises:
-            VocabularyError: A token is empty or stands twice, or bytes are missing.
+            VocabularyError: A token is empty or stands twice, bytes are missing, or there are too many tokens.
         """
         check_choice("unknown", unknown, _UNKNOWN)
         self.tokenizer: LosslessTokenizer = get_tokenizer(tokenizer)
@@ -88,8 +91,12 @@ class Vocabulary:
         tokens = list(tokens)
         if unknown == "characters" and not tokens:
             tokens = list(range(256))
-        for token in tokens:
-            self._append(token)
+        if len(tokens) > MAX_TOKENS - self._num_special:
+            raise VocabularyError(
+                f"a vocabulary has at most {MAX_TOKENS:,} entries, got {len(tokens) + self._num_special:,}; raise "
+                "min_freq, or give max_size"
+            )
+        self._append_all(tokens)
         if unknown == "characters" and len(self._byte_ids) != 256:
             raise VocabularyError(f"a vocabulary that spells needs all 256 bytes, got {len(self._byte_ids)}")
         self.counts: list[int] = list(counts) if counts is not None else [0] * len(self._tokens)
@@ -97,20 +104,35 @@ class Vocabulary:
             isinstance(count, int) and 0 <= count < 1 << 63 for count in self.counts
         ):
             raise VocabularyError(
-                f"expected an integer count for each of {len(self._tokens)} tokens, got {counts!r:.60}"
+                f"expected an integer count for each of {len(self._tokens)} tokens, got {shown(counts)}"
             )
+
+    def _append_all(self, tokens: "list[str | int]") -> None:
+        words = {token for token in tokens if type(token) is str}
+        numbers = {token for token in tokens if type(token) is int}
+        fits = len(words) + len(numbers) == len(tokens) and not words & {"", *self._ids} and numbers <= set(range(256))
+        if not fits or not _is_encodable("".join(words)):
+            for token in tokens:  # the first that is at fault is named
+                self._append(token)
+            return
+        for token_id, token in enumerate(tokens, len(self._tokens)):
+            if isinstance(token, int):
+                self._byte_ids[token] = token_id
+            else:
+                self._ids[token] = token_id
+        self._tokens += tokens
 
     def _append(self, token: "str | int") -> int:
         token_id = len(self._tokens)
         if isinstance(token, bool) or not isinstance(token, (str, int)):
-            raise VocabularyError(f"a token must be a string, got {token!r}")
+            raise VocabularyError(f"a token must be a string, got {shown(token)}")
         if isinstance(token, int):
             if not 0 <= token < 256 or token in self._byte_ids:
-                raise VocabularyError(f"byte {token} is out of range or stands twice")
+                raise VocabularyError(f"byte {shown(token)} is out of range or stands twice")
             self._byte_ids[token] = token_id
         else:
             if not token or token in self._ids or _SURROGATE.search(token):
-                raise VocabularyError(f"the token {token!a} is empty, stands twice, or holds a lone surrogate")
+                raise VocabularyError(f"the token {token[:100]!a} is empty, stands twice, or holds a lone surrogate")
             self._ids[token] = token_id
         self._tokens.append(token)
         return token_id
@@ -426,19 +448,29 @@ class Vocabulary:
             ConfigError: The tokenizer's name or options are not known.
             MissingDependencyError: The tokenizer's library is not installed.
         """
+        vocabulary = cls.restore(values, tokenizer=tokenizer)
+        warn_of_mismatch(values["tokenizer"], vocabulary.tokenizer)
+        return vocabulary
+
+    @classmethod
+    def restore(cls, values: dict[str, Any], *, tokenizer: "str | Tokenizer | None" = None) -> "Vocabulary":
+        """Builds a vocabulary as `from_dict` does, without cutting a text: nothing is warned of."""
         try:
             saved = values["tokenizer"]
-            vocabulary = cls(
+            check_saved(saved)
+            return cls(
                 values["tokens"],
                 tokenizer=tokenizer_of(saved, tokenizer),
                 unknown=values["unknown"],
                 normalize=values["normalize"],
                 counts=values["counts"],
             )
-            warn_of_mismatch(saved, vocabulary.tokenizer)
-            return vocabulary
         except (KeyError, TypeError) as error:
-            raise VocabularyError(f"not a saved vocabulary: {error!r} is missing or of a wrong type") from error
+            raise VocabularyError(f"not a saved vocabulary: {shown(error)} is missing or of a wrong type") from error
+
+
+def _is_encodable(text: str) -> bool:
+    return _SURROGATE.search(text) is None
 
 
 def _check_encodable(text: str) -> None:

@@ -74,14 +74,19 @@ def add_commands(add: AddCommand) -> None:
 
 
 def _generate(parsed: argparse.Namespace) -> int:
+    from pathlib import Path
+
     from zh_lstm_lm.errors import ConfigError
     from zh_lstm_lm.sampler import Sampler
     from zh_lstm_lm.sampler_config import SamplerConfig
+    from zh_lstm_lm.user_files import is_special
 
     if parsed.resume and not parsed.output:
         raise ConfigError("--resume goes on with a file; name it with --output FILE")
     if parsed.paths and parsed.interactive:
         raise ConfigError("--novelty looks at a text that is complete; save yours, and give it to the novelty command")
+    if parsed.paths and parsed.output and is_special(Path(parsed.output)):
+        raise ConfigError(f"--novelty reads the text again, which {parsed.output} does not let it; give a file")
     options = given(parsed, *_SAMPLING_NUMBERS, *_SAMPLING_INTEGERS, *_SAMPLING_SWITCHES, "banned_words")
     SamplerConfig.from_dict(options)  # a mistake is told before the model is loaded
     model = load_model(parsed.model)

@@ -15,7 +15,7 @@ from zh_lstm_lm.report.run_sections import run_sections
 from zh_lstm_lm.report.runs import Run, distinct_names, read_run
 from zh_lstm_lm.report.studies import Study, read_study
 from zh_lstm_lm.report.study_sections import study_section
-from zh_lstm_lm.storage import atomic_write
+from zh_lstm_lm.user_files import is_special, write_file
 
 __all__ = ["check_page", "write_report"]
 
@@ -45,9 +45,9 @@ def write_report(
         The file.
 
     Raises:
-        DataError: A folder is no run or study, a run has no history yet, the file is there already, or there is more
-            than a page can hold.
-        CheckpointError: A folder is damaged, or the file cannot be written.
+        DataError: A folder is no run or study, a run has no history yet, the file is there already or cannot be
+            written, or there is more than a page can hold.
+        CheckpointError: A folder is damaged.
     """
     check_choice("language", language, ("zh", "en"))
     check_type("output", output, str, PathLike)
@@ -65,7 +65,7 @@ def write_report(
             studies.append(read_study(path, name))
         else:
             runs.append(read_run(path, name))
-    atomic_write(target, _page(runs, studies, language))
+    write_file(target, _page(runs, studies, language))
     return target
 
 
@@ -75,7 +75,7 @@ def check_page(target: Path, *, overwrite: bool) -> None:
     Raises:
         DataError: There is something already, or no folder to write it into.
     """
-    if target.is_dir() or (target.exists() and not overwrite):
+    if target.is_dir() or (target.exists() and not overwrite and not is_special(target)):
         hint = "give a file in it" if target.is_dir() else "give another place, or overwrite=True (--overwrite)"
         raise DataError(f"{target}: exists already; {hint}")
     if not target.parent.is_dir():

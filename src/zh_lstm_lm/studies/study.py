@@ -15,11 +15,12 @@ import torch
 
 from zh_lstm_lm._config import check_choice, check_type
 from zh_lstm_lm._version import __version__
+from zh_lstm_lm.checkpoint import remove_run
 from zh_lstm_lm.devices import choose_device
-from zh_lstm_lm.errors import CheckpointError, ConfigError
+from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.model_sizes import ModelConfig
 from zh_lstm_lm.process_lock import lock_folder
-from zh_lstm_lm.storage import check_place, remove_directory
+from zh_lstm_lm.storage import check_place
 from zh_lstm_lm.studies.base import Study
 from zh_lstm_lm.studies.config import StudyConfig
 from zh_lstm_lm.studies.epochs import EpochsStudy
@@ -101,7 +102,7 @@ def _run(plan: Study, result: StudyResult, folder: Path | None, progress: bool) 
         key = {**setting, "seed": seed}
         if any(key.items() <= row.items() for row in result.rows):
             continue
-        run_dir = folder / "runs" / "-".join(map(str, key.values())) if folder is not None else None
+        run_dir = _run_dir(folder, key) if folder is not None else None
         row = plan.run(setting, seed, run_dir, [RunProgress()] if progress else [])
         if row is None:
             return result
@@ -110,11 +111,17 @@ def _run(plan: Study, result: StudyResult, folder: Path | None, progress: bool) 
         result = replace(result, rows=rows, complete=complete, claims=plan.claims(rows) if complete else [])
         if folder is not None:
             result.save(folder)
-            with contextlib.suppress(CheckpointError):  # which is tried again after the next one
-                remove_directory(folder / "runs")  # with anything that a crash may have left of the run before
+            for done in rows:  # again those that a crash may have left
+                remove_run(_run_dir(folder, {name: done[name] for name in key}))
+            with contextlib.suppress(OSError):
+                (folder / "runs").rmdir()
         if progress:
             show_line(f"{number}/{len(cells)}  {line_of(result.kind, rows[-1])}")
     return result
+
+
+def _run_dir(folder: Path, key: Mapping[str, Any]) -> Path:
+    return folder / "runs" / "-".join(map(str, key.values()))
 
 
 def _describe(kind: str, plan: Study, corpus: TokenStream) -> StudyResult:
