@@ -29,6 +29,8 @@ __all__ = [
 
 MODEL_FILES = frozenset({"config.json", "model.safetensors", "vocabulary.json", "README.md", "generation_config.json"})
 _WEIGHTS = "model.safetensors"
+_EMBEDDING = "embedding.weight"
+_MOST_SPECIAL = 3  # tokens of a vocabulary that are not saved
 _MODEL_TYPE = "zh-lstm-lm"
 _FORMAT = 1
 _MAX_CONFIG_BYTES = 1 << 20
@@ -119,6 +121,7 @@ def read_description(
         max_bytes=MAX_VOCABULARY_BYTES,
         limits=VOCABULARY_LIMITS,
     )
+    _check_rows(files, saved["tokens"])
     try:
         vocabulary = Vocabulary.restore(saved, tokenizer=tokenizer)
     except (VocabularyError, ConfigError) as error:
@@ -131,6 +134,18 @@ def read_description(
             "the files are of different models"
         )
     return options, training if isinstance(training, dict) else {}, vocabulary, saved["tokenizer"]
+
+
+def _check_rows(files: SavedFolder, tokens: object) -> None:
+    """Makes sure that there are as many vectors as tokens, before anything is made of them; raises CheckpointError."""
+    path = files.path / _WEIGHTS
+    kind = read_kinds(files.open(_WEIGHTS), path).get(_EMBEDDING)
+    rows = kind.shape[0] if kind is not None and kind.shape else 0
+    if isinstance(tokens, list) and not 0 < rows - len(tokens) <= _MOST_SPECIAL:
+        raise CheckpointError(
+            f"{path}: {_EMBEDDING!r} is {kind or 'missing'}, vocabulary.json holds {len(tokens):,} tokens besides the "
+            "special ones; the files are of different models, or damaged"
+        )
 
 
 def read_generation_config(files: SavedFolder) -> dict[str, Any]:

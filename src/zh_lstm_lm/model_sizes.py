@@ -16,7 +16,7 @@ from zh_lstm_lm.vocabulary import Vocabulary
 
 __all__ = ["ModelConfig"]
 
-_MOST_PARTS = 100  # layers, or clusters of the output layer: a saved config must not fill the memory with them
+_MOST_PARTS = 1000  # layers, or clusters of the output layer: a saved config must not fill the memory with them
 
 
 @dataclass(frozen=True)

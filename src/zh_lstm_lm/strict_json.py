@@ -11,6 +11,8 @@ __all__ = ["JSONLimits", "parse_json", "to_json"]
 _MAX_DEPTH = 16
 _CONTINUATION = bytes(range(0x80, 0xC0))
 _BELOW_ASTRAL = bytes(range(0xF0))
+_DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
+_LONG_NUMBER = b"0" * 1000  # reading one takes time that grows with the square of its length
 
 
 class JSONLimits(NamedTuple):
@@ -67,27 +69,26 @@ def _check_work(data: bytes, limits: JSONLimits) -> None:
         ValueError: It is more than the limits allow.
     """
     width = 1 if data.isascii() else 4 if data.translate(None, delete=_BELOW_ASTRAL) else 2
+    _check("bytes of text", width * len(data.translate(None, delete=_CONTINUATION)), limits.decoded_bytes)
     # Without escapes, every quote that is left begins or ends a string.
     plain = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    strings = plain.count(b'"') // 2
-    if strings <= limits.strings and (_values(plain) > limits.values or _brackets(plain) > limits.containers):
-        plain = b"".join(plain.split(b'"')[::2])
-    for what, found, most in (
-        ("bytes of text", width * len(data.translate(None, delete=_CONTINUATION)), limits.decoded_bytes),
-        ("strings", strings, limits.strings),
-        ("values", _values(plain), limits.values),
-        ("lists and objects", _brackets(plain), limits.containers),
-    ):
-        if found > most:
-            raise ValueError(f"{found:,} {what}, more than the {most:,} expected at most")
+    _check("strings", plain.count(b'"') // 2, limits.strings)
+    try:
+        _check_outside(plain, limits)
+    except ValueError:
+        _check_outside(b"".join(plain.split(b'"')[::2]), limits)
 
 
-def _values(plain: bytes) -> int:
-    return plain.count(b",")
+def _check_outside(plain: bytes, limits: JSONLimits) -> None:
+    _check("values", plain.count(b","), limits.values)
+    _check("lists and objects", plain.count(b"[") + plain.count(b"{"), limits.containers)
+    if _LONG_NUMBER in plain.translate(_DIGITS):
+        raise ValueError(f"a number of {len(_LONG_NUMBER):,} digits or more")
 
 
-def _brackets(plain: bytes) -> int:
-    return plain.count(b"[") + plain.count(b"{")
+def _check(what: str, found: int, most: int) -> None:
+    if found > most:
+        raise ValueError(f"{found:,} {what}, more than the {most:,} expected at most")
 
 
 def _finite(number: str) -> float:

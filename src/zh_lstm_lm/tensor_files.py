@@ -87,7 +87,7 @@ def read_kinds(file: IO[bytes], path: Path) -> dict[str, TensorKind]:
         shape = entry.get("shape") if isinstance(entry, dict) else None
         dtype = _DTYPES.get(str(entry.get("dtype"))) if isinstance(entry, dict) else None
         if dtype is None or not isinstance(shape, list) or len(shape) > _MAX_SIDES or not all(map(_is_side, shape)):
-            raise CheckpointError(damaged)
+            raise CheckpointError(f"{damaged} (by its header, {name[:100]!r} is no tensor)")
         kinds[name] = TensorKind(dtype, tuple(shape))
         expected += dtype.itemsize * math.prod(shape)
     if expected != size:

@@ -4,9 +4,9 @@ import hashlib
 import json
 import operator
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, SupportsIndex
+from typing import Any, NoReturn, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -96,46 +96,41 @@ class Vocabulary:
                 f"a vocabulary has at most {MAX_TOKENS:,} entries, got {len(tokens) + self._num_special:,}; raise "
                 "min_freq, or give max_size"
             )
-        self._append_all(tokens)
+        self._append(tokens)
         if unknown == "characters" and len(self._byte_ids) != 256:
             raise VocabularyError(f"a vocabulary that spells needs all 256 bytes, got {len(self._byte_ids)}")
         self.counts: list[int] = list(counts) if counts is not None else [0] * len(self._tokens)
-        if len(self.counts) != len(self._tokens) or not all(
-            isinstance(count, int) and 0 <= count < 1 << 63 for count in self.counts
-        ):
+        kinds = set(map(type, self.counts))
+        fits = len(self.counts) == len(self._tokens) and all(issubclass(kind, int) for kind in kinds)
+        if not fits or not 0 <= min(self.counts) <= max(self.counts) < 1 << 63:
             raise VocabularyError(
                 f"expected an integer count for each of {len(self._tokens)} tokens, got {shown(counts)}"
             )
 
-    def _append_all(self, tokens: "list[str | int]") -> None:
-        words = {token for token in tokens if type(token) is str}
-        numbers = {token for token in tokens if type(token) is int}
-        fits = len(words) + len(numbers) == len(tokens) and not words & {"", *self._ids} and numbers <= set(range(256))
-        if not fits or not _is_encodable("".join(words)):
-            for token in tokens:  # the first that is at fault is named
-                self._append(token)
-            return
-        for token_id, token in enumerate(tokens, len(self._tokens)):
-            if isinstance(token, int):
-                self._byte_ids[token] = token_id
-            else:
-                self._ids[token] = token_id
+    def _append(self, tokens: "Sequence[str | int]") -> None:
+        """Appends tokens, all at once: a saved vocabulary may hold a million of them, or what only looks so."""
+        for kind in set(map(type, tokens)):
+            if not issubclass(kind, (str, int)) or kind is bool:
+                wrong = next(token for token in tokens if type(token) is kind)
+                raise VocabularyError(f"a token must be a string, got {shown(wrong)}")
+        start = len(self._tokens)
+        words = {token: token_id for token_id, token in enumerate(tokens, start) if isinstance(token, str)}
+        numbers = {token: token_id for token_id, token in enumerate(tokens, start) if isinstance(token, int)}
+        if len(words) + len(numbers) < len(tokens):
+            for token_id, token in enumerate(tokens, start):
+                if token_id != (numbers[token] if isinstance(token, int) else words[token]):
+                    _refuse(token)
+        for number in numbers:
+            if number in self._byte_ids or not 0 <= number < 256:
+                _refuse(number)
+        surrogate = _SURROGATE.search("".join(words)) is not None
+        for word in words:
+            if not word or word in self._ids or (surrogate and _SURROGATE.search(word)):
+                _refuse(word)
+        self._ids, fewer = (words, self._ids) if len(words) > len(self._ids) else (self._ids, words)
+        self._ids |= fewer
+        self._byte_ids |= numbers
         self._tokens += tokens
-
-    def _append(self, token: "str | int") -> int:
-        token_id = len(self._tokens)
-        if isinstance(token, bool) or not isinstance(token, (str, int)):
-            raise VocabularyError(f"a token must be a string, got {shown(token)}")
-        if isinstance(token, int):
-            if not 0 <= token < 256 or token in self._byte_ids:
-                raise VocabularyError(f"byte {shown(token)} is out of range or stands twice")
-            self._byte_ids[token] = token_id
-        else:
-            if not token or token in self._ids or _SURROGATE.search(token):
-                raise VocabularyError(f"the token {token[:100]!a} is empty, stands twice, or holds a lone surrogate")
-            self._ids[token] = token_id
-        self._tokens.append(token)
-        return token_id
 
     @classmethod
     def from_stream(
@@ -279,7 +274,8 @@ class Vocabulary:
         if not isinstance(token, str):
             raise VocabularyError(f"a token must be a string, got {token!r}")
         _check_encodable(token)
-        token_id = self._append(token)
+        token_id = len(self._tokens)
+        self._append([token])
         self.counts.append(0)
         self.__dict__.pop("characters_per_id", None)  # it was made for the shorter vocabulary
         return token_id
@@ -469,8 +465,10 @@ class Vocabulary:
             raise VocabularyError(f"not a saved vocabulary: {shown(error)} is missing or of a wrong type") from error
 
 
-def _is_encodable(text: str) -> bool:
-    return _SURROGATE.search(text) is None
+def _refuse(token: "str | int") -> NoReturn:
+    if isinstance(token, int):
+        raise VocabularyError(f"byte {shown(token)} is out of range or stands twice")
+    raise VocabularyError(f"the token {token[:100]!a} is empty, stands twice, or holds a lone surrogate")
 
 
 def _check_encodable(text: str) -> None:

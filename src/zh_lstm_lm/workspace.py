@@ -114,7 +114,7 @@ def finish_workspaces(folder: Path, *, target: str | None = None, alone: bool = 
                     _finish(place, marker)
                     _remove_if_done(place)
         for place in folder.glob(f"{_PREFIX}*") if alone else ():
-            if _is_own_folder(place) and {entry.name for entry in place.iterdir()} <= {_MARKER}:
+            if _is_own_folder(place) and not any(map(_holds_something, place.iterdir())):
                 _remove_if_done(place)
 
 
@@ -179,8 +179,14 @@ def _held(place: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _holds_something(entry: Path) -> bool:
+    return entry.name != _MARKER or os.lstat(entry).st_size > 0
+
+
 def _old(place: Path) -> list[Path]:
-    return sorted(place.glob("old*"), key=lambda old: (len(old.name), old.name), reverse=True)
+    """The folders that were replaced, the latest first."""
+    found = [old for old in place.glob("old*") if old.is_dir() and not old.is_symlink()]
+    return sorted(found, key=lambda old: (len(old.name), old.name), reverse=True)
 
 
 def _finish(place: Path, marker: _Marker) -> None:

@@ -55,9 +55,9 @@ def check_user_dictionary(words: "Mapping[str, int | None]", *, name: str = "use
         raise ConfigError(f"{name} must be a mapping from word to frequency, got {words!r:.60}")
     if not words:
         raise ConfigError(f"{name}: there is no word in it; {_EXPECTED}")
+    _check_extent((word for word in words if isinstance(word, str)), name)
     for word, frequency in words.items():
         _check_entry(word, frequency, f"{name}[{word!r:.60}]", repr(frequency))
-    _check_extent(words, name)
     return dict(words)
 
 
