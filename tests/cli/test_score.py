@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from zh_lstm_lm.cli.main.main import main
 
 from zh_lstm_lm import (
     ContinuousCache,
@@ -20,7 +21,6 @@ from zh_lstm_lm import (
     score,
     suggest,
 )
-from zh_lstm_lm.cli.main import main
 
 Shown = Callable[..., str]
 
