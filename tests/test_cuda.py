@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from zh_lstm_lm.generation.result.decoder import SingleSteps
+from zh_lstm_lm.generation.decoder import SingleSteps
 from zh_lstm_lm.runtime.cuda_graphs import CapturedFunction
 
 from zh_lstm_lm import (
@@ -106,7 +106,7 @@ def test_an_update_does_not_wait_for_the_device(
 def test_captured_steps_write_what_the_plain_loop_writes(
     vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], settings: SamplerConfig
 ) -> None:
-    monkeypatch.setattr("zh_lstm_lm.generation.result.next_token._REDRAWS", 1)  # each takes a random number
+    monkeypatch.setattr("zh_lstm_lm.generation.next_token._REDRAWS", 1)  # each takes a random number
     model = make(vocabulary, **options).cuda()
     captured, plain = Sampler(model, settings), Sampler(model, settings)
     plain._drawer._captured, plain._drawer.steps = None, SingleSteps(model, RowwiseLinear())

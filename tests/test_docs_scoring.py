@@ -5,9 +5,9 @@ import shlex
 from pathlib import Path
 
 import pytest
-from zh_lstm_lm.cli.main.main import main
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Vocabulary, sample_novel
+from zh_lstm_lm.cli.main import main
 
 GUIDE = Path(__file__).parents[1] / "docs" / "scoring.md"
 

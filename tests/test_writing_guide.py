@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-from zh_lstm_lm.generation.result.config import SamplerConfig
-from zh_lstm_lm.generation.result.limits import LimitOptions
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Trainer, TrainerConfig, Vocabulary
+from zh_lstm_lm.generation.config import SamplerConfig
+from zh_lstm_lm.generation.limits import LimitOptions
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "writing.md").read_text(encoding="utf-8")
 

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from zh_lstm_lm.cli.main.main import main
 
 from zh_lstm_lm import LSTMLanguageModel, TokenStream, evaluate, novelty
+from zh_lstm_lm.cli.main import main
 
 SMALL = ["--tokenizer", "characters", "--embedding-dim", "8", "--hidden-size", "16", "--min-freq", "1"]
 
@@ -39,7 +39,7 @@ def run(*arguments: str, **options: object) -> "subprocess.CompletedProcess[str]
 
 
 def test_help_loads_neither_torch_nor_jieba() -> None:
-    code = "import sys, zh_lstm_lm.cli.main.main as c\ntry: c.main(['train', '--help'])\nexcept SystemExit: pass\n"
+    code = "import sys, zh_lstm_lm.cli.main as c\ntry: c.main(['train', '--help'])\nexcept SystemExit: pass\n"
     code += "print(sorted({'torch', 'jieba', 'numpy', 'safetensors'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.endswith("[]\n")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from zh_lstm_lm.cli.main.main import main
 
 from zh_lstm_lm import (
     ContinuousCache,
@@ -21,6 +20,7 @@ from zh_lstm_lm import (
     score,
     suggest,
 )
+from zh_lstm_lm.cli.main import main
 
 Shown = Callable[..., str]
 

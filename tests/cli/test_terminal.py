@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from zh_lstm_lm.cli.main.main import main
 
 from zh_lstm_lm import ConfigError, LSTMLanguageModel, ModelConfig, TokenStream, Vocabulary
+from zh_lstm_lm.cli.main import main
 
 if sys.platform == "win32":
     pytest.skip("pseudo-terminals and such file names are of POSIX systems", allow_module_level=True)
@@ -189,7 +189,7 @@ def test_a_mistake_in_the_library_is_told_of_without_control_characters(
     def fail(path: str) -> None:
         raise RuntimeError(f"failed at {path}")
 
-    monkeypatch.setattr("zh_lstm_lm.cli.main.info.load_model", fail)
+    monkeypatch.setattr("zh_lstm_lm.cli.info.load_model", fail)
     status, shown = transcript("info", NAME)
     assert status == 1
     assert "Traceback" in shown

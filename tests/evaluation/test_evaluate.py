@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from zh_lstm_lm.evaluation.evaluate.bootstrap import bootstrap
 
 from zh_lstm_lm import (
     ConfigError,
@@ -25,6 +24,7 @@ from zh_lstm_lm import (
     evaluate_with_cache,
     score,
 )
+from zh_lstm_lm.evaluation.bootstrap import bootstrap
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_evaluate_of_a_large_vocabulary_does_not_depend_on_the_window(
 ) -> None:
     expected = evaluate(tiny, stream)
     for most_scores in (1, len(tiny.vocabulary) * 3 * 5):
-        monkeypatch.setattr("zh_lstm_lm.evaluation.evaluate.evaluate._MAX_SCORES", most_scores)
+        monkeypatch.setattr("zh_lstm_lm.evaluation.evaluate._MAX_SCORES", most_scores)
         assert evaluate(tiny, stream).loss == pytest.approx(expected.loss, rel=1e-6)
 
 

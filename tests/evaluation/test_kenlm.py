@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from zh_lstm_lm import ConfigError, DataError, LSTMLanguageModel, ModelConfig, TokenStream, Vocabulary, score
-from zh_lstm_lm.evaluation.evaluate import kenlm as adapter
+from zh_lstm_lm.evaluation import kenlm as adapter
 
 WORDS = ["展昭", "大喜", "。"]
 SENTENCES = ["展昭 大喜 。", "展昭 白玉堂 。", "。 。", "白玉堂", "", "大喜  展昭\t。", "展昭\u3000大喜"]

@@ -83,13 +83,13 @@ def test_it_finds_what_plain_search_finds(text: str, documents: list[str], max_n
 def test_the_size_of_blocks_makes_no_difference(text: str, documents: list[str], block: int) -> None:
     stream = TokenStream.from_texts(documents, tokenizer=Pairs())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zh_lstm_lm.evaluation.evaluate.novelty._BLOCK_TOKENS", block)
+        patch.setattr("zh_lstm_lm.evaluation.novelty._BLOCK_TOKENS", block)
         hold(novelty(text, stream, max_n=4, num_passages=1000), text, stream, 4)
 
 
 def test_a_long_copy_is_found_where_short_ones_abound(monkeypatch: pytest.MonkeyPatch) -> None:
     """More pairs of equal n-grams than may be looked at, so that longer ones have to be."""
-    monkeypatch.setattr("zh_lstm_lm.evaluation.evaluate.novelty._MAX_PAIRS", 40)
+    monkeypatch.setattr("zh_lstm_lm.evaluation.novelty._MAX_PAIRS", 40)
     copy = "展昭夜行衣出店门" * 3
     stream = TokenStream.from_texts([("酒" * 9 + "好") * 20 + copy + "雪" * 20], tokenizer="characters")
     result = novelty("酒" * 9 + "白" + copy + "酒" * 9, stream, max_n=4)

@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from zh_lstm_lm.evaluation.evaluate.kenlm import Model
 
 from zh_lstm_lm import (
     ConfigError,
@@ -24,6 +23,7 @@ from zh_lstm_lm import (
     score_batch,
     suggest,
 )
+from zh_lstm_lm.evaluation.kenlm import Model
 from zh_lstm_lm.text.normalization import normalize_text
 
 SETTINGS = settings(max_examples=60, deadline=None, derandomize=True, database=None)
@@ -51,7 +51,7 @@ def words(texts: list[str]) -> LSTMLanguageModel:
 def test_each_log_probability_is_that_of_its_token_after_those_before(
     tiny: LSTMLanguageModel, texts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zh_lstm_lm.evaluation.evaluate.evaluate._WINDOW_TOKENS", 64)
+    monkeypatch.setattr("zh_lstm_lm.evaluation.evaluate._WINDOW_TOKENS", 64)
     text = "".join(texts)
     scored = score(tiny, text)
     assert isinstance(scored, Score)

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from zh_lstm_lm.cli.main.main import main
 
 from zh_lstm_lm import ConfigError, CoWriter, LSTMLanguageModel, Sampler, SamplerConfig
+from zh_lstm_lm.cli.main import main
 
 
 @pytest.fixture

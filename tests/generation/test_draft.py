@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from zh_lstm_lm.generation.result.result import resumable_file
 
 from zh_lstm_lm import ConfigError, LSTMLanguageModel, ModelConfig, Sampler, SamplerConfig, Vocabulary
+from zh_lstm_lm.generation import resumable_file
 
 CHAPTER = "展昭笑道：“好。”\n第二回他又来了。\n"
 NOVEL = f"第一回　风雪\n{CHAPTER}第二回　夜行\n{CHAPTER}第三回\n比剑\n"

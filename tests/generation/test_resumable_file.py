@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from zh_lstm_lm.cli.main.main import main
-from zh_lstm_lm.generation.result.result import resumable_file
 
 from zh_lstm_lm import DataError, LSTMLanguageModel, Sampler, SamplerConfig
+from zh_lstm_lm.cli.main import main
+from zh_lstm_lm.generation import resumable_file
 
 
 @pytest.fixture(autouse=True)

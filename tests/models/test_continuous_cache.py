@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from zh_lstm_lm.evaluation.evaluate.evaluate import neural_cache
 
 from zh_lstm_lm import (
     ConfigError,
@@ -17,6 +16,7 @@ from zh_lstm_lm import (
     evaluate,
     evaluate_with_cache,
 )
+from zh_lstm_lm.evaluation import neural_cache
 
 
 @pytest.fixture(params=["full", "adaptive"])

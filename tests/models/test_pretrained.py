@@ -16,7 +16,6 @@ import pytest
 import safetensors.torch
 import torch
 from torch import Tensor
-from zh_lstm_lm.storage.atomic.safe_reading import verify_manifest
 
 import zh_lstm_lm
 from zh_lstm_lm import (
@@ -28,6 +27,7 @@ from zh_lstm_lm import (
     VocabularyError,
     ZhLstmLmError,
 )
+from zh_lstm_lm.storage.safe_reading import verify_manifest
 
 FILES = ("config.json", "vocabulary.json", "model.safetensors")
 KINDS: dict[str, dict[str, Any]] = {

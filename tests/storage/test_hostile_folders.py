@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-from zh_lstm_lm.storage.atomic.safe_reading import MANIFEST, NewerFormatError
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Vocabulary, ZhLstmLmError
+from zh_lstm_lm.storage.safe_reading import MANIFEST, NewerFormatError
 
 Change = Callable[[Path], object]
 CONFIG, VOCABULARY, WEIGHTS = "config.json", "vocabulary.json", "model.safetensors"
@@ -316,7 +316,7 @@ def test_hostile_cache_of_tokens_is_made_again(tmp_path: Path, texts: list[str],
 
 def sign(folder: Path) -> None:
     """Makes a manifest that fits what lies in a folder."""
-    from zh_lstm_lm.storage.atomic.safe_reading import digest
+    from zh_lstm_lm.storage.safe_reading import digest
 
     files = [file for file in folder.iterdir() if file.name != MANIFEST]
     sums = {file.name: {"bytes": file.stat().st_size, "sha256": digest(file)} for file in files}

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from zh_lstm_lm.storage.atomic.cache import clear_cache
-from zh_lstm_lm.storage.atomic.safe_reading import MANIFEST, digest, open_regular, read_bytes, verify_manifest
-from zh_lstm_lm.storage.atomic.tensors import read_kinds, write_tensors
 
 from zh_lstm_lm import CheckpointError
+from zh_lstm_lm.storage.cache import clear_cache
+from zh_lstm_lm.storage.safe_reading import MANIFEST, digest, open_regular, read_bytes, verify_manifest
+from zh_lstm_lm.storage.tensors import read_kinds, write_tensors
 
 
 def fails(*details: object, **options: object) -> Any:

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from zh_lstm_lm.storage.atomic.atomic import atomic_directory
-from zh_lstm_lm.storage.atomic.safe_reading import MANIFEST
-from zh_lstm_lm.storage.atomic.saved_folder import open_folder
 
 from zh_lstm_lm import CheckpointError, LSTMLanguageModel, ModelConfig, Vocabulary, saved_folder
+from zh_lstm_lm.storage.atomic import atomic_directory
+from zh_lstm_lm.storage.safe_reading import MANIFEST
+from zh_lstm_lm.storage.saved_folder import open_folder
 
 OWNED = frozenset({"a.json", "b.bin", "optional.json"})
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from zh_lstm_lm.storage.atomic.atomic import scratch as _scratch
-from zh_lstm_lm.storage.atomic.scratch import scratch_tensor
+
+from zh_lstm_lm.storage import scratch as _scratch
+from zh_lstm_lm.storage.scratch import scratch_tensor
 
 
 @pytest.fixture

@@ -17,10 +17,7 @@ from hypothesis import strategies as st
 
 import zh_lstm_lm
 from zh_lstm_lm import CheckpointError
-from zh_lstm_lm.storage.atomic.atomic import (
-from zh_lstm_lm.storage.atomic.cache import cached_files, clear_cache, user_cache_dir
-from zh_lstm_lm.storage.atomic.safe_reading import MANIFEST, digest, read_bytes, read_json, verify_manifest
-from zh_lstm_lm.storage.atomic.saved_folder import open_folder
+from zh_lstm_lm.storage.atomic import (
     _flush_directory,
     atomic_directory,
     atomic_write,
@@ -28,10 +25,11 @@ from zh_lstm_lm.storage.atomic.saved_folder import open_folder
     remove_directory,
     write_json,
 )
-from zh_lstm_lm.storage.atomic.cache import clear_cache, user_cache_dir
-from zh_lstm_lm.storage.atomic.safe_reading import MANIFEST, digest, read_bytes, read_json, verify_manifest
-from zh_lstm_lm.storage.atomic.strict_json import to_json
-from zh_lstm_lm.storage.atomic.workspace import finish_workspaces
+from zh_lstm_lm.storage.cache import cached_files, clear_cache, user_cache_dir
+from zh_lstm_lm.storage.safe_reading import MANIFEST, digest, read_bytes, read_json, verify_manifest
+from zh_lstm_lm.storage.saved_folder import open_folder
+from zh_lstm_lm.storage.strict_json import to_json
+from zh_lstm_lm.storage.workspace import finish_workspaces
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has neither modes nor this kind of link")
 OWNED = frozenset({"config.json", "weights.bin", "old.bin"})
@@ -203,7 +201,7 @@ def test_old_folder_stays_as_it_was_when_it_cannot_be_replaced(
 CRASHING = """
 import os, sys
 from pathlib import Path
-from zh_lstm_lm.storage.atomic.atomic import atomic_directory
+from zh_lstm_lm.storage.atomic import atomic_directory
 
 EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.scandir", "os.listdir", "shutil.rmtree"}
 

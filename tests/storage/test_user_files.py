@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from zh_lstm_lm.cli.main.main import main
-from zh_lstm_lm.storage.atomic.user_files import write_file
 
 from zh_lstm_lm import DataError, History, LSTMLanguageModel, Sampler, TokenStream, Trainer, TrainerConfig, text_file
+from zh_lstm_lm.cli.main import main
 from zh_lstm_lm.report.document import write_report
+from zh_lstm_lm.storage.user_files import write_file
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has neither modes nor this kind of link")
 Write = Callable[[Path], object]

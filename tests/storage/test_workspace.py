@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from zh_lstm_lm.storage.atomic.atomic import atomic_directory, atomic_write
-from zh_lstm_lm.storage.atomic.saved_folder import open_folder
-from zh_lstm_lm.storage.atomic.workspace import finish_workspaces, folders_set_aside, workspace
 
 from zh_lstm_lm import CheckpointError
+from zh_lstm_lm.storage.atomic import atomic_directory, atomic_write
+from zh_lstm_lm.storage.saved_folder import open_folder
+from zh_lstm_lm.storage.workspace import finish_workspaces, folders_set_aside, workspace
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="links need rights there")
 OWNED = frozenset({"config.json"})

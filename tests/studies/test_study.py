@@ -10,8 +10,6 @@ from typing import Any, get_type_hints
 
 import pytest
 import torch
-from zh_lstm_lm.cli.main.main import main
-from zh_lstm_lm.storage.atomic.locks import lock_folder
 
 from zh_lstm_lm import (
     CheckpointError,
@@ -30,6 +28,8 @@ from zh_lstm_lm import (
     novelty,
     study,
 )
+from zh_lstm_lm.cli.main import main
+from zh_lstm_lm.storage.locks import lock_folder
 from zh_lstm_lm.studies.epochs import EpochsRow
 from zh_lstm_lm.studies.seq_len import SeqLenRow
 from zh_lstm_lm.studies.vocabularies import VocabularyRow

@@ -10,9 +10,9 @@ import pytest
 import safetensors.torch
 import torch
 from torch import Tensor
-from zh_lstm_lm.storage.atomic.safe_reading import NewerFormatError
 
 from zh_lstm_lm import CheckpointError, History, NonFiniteError, TrainerState
+from zh_lstm_lm.storage.safe_reading import NewerFormatError
 from zh_lstm_lm.training.run_folder import Checkpoint, RunFolder
 from zh_lstm_lm.training.run_identity import fingerprint_of
 
@@ -250,7 +250,7 @@ def test_run_without_one_whole_checkpoint_is_an_error(tmp_path: Path) -> None:
 
 def rewrite(path: Path, name: str, data: bytes) -> None:
     """Puts another file in with a manifest that fits, as a newer version or somebody's hand would."""
-    from zh_lstm_lm.storage.atomic.atomic import atomic_directory
+    from zh_lstm_lm.storage.atomic import atomic_directory
 
     files = {file.name: file.read_bytes() for file in path.iterdir() if file.name != "manifest.json"}
     with atomic_directory(path, owned=frozenset(files)) as staged:

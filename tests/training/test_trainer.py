@@ -971,7 +971,7 @@ class InterruptEvaluation(Callback):
 def test_interrupt_inside_an_evaluation_saves_before_it(
     words: Vocabulary, parts: Parts, tmp_path: Path, signum: int, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zh_lstm_lm.evaluation.evaluate.evaluate._WINDOW_TOKENS", 64)
+    monkeypatch.setattr("zh_lstm_lm.evaluation.evaluate._WINDOW_TOKENS", 64)
     long = TokenStream.from_texts(["".join(parts[1].texts()) * 20], tokenizer="characters")  # several windows
 
     def trainer(model: LSTMLanguageModel, *callbacks: Callback) -> Trainer:

@@ -88,7 +88,9 @@ def parse_run_file(data: bytes, path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: It is damaged or foreign.
     """
-    values = parse_versioned(data, path, _FORMAT, required=IDENTITY, optional=("run", "text", "chosen", "date", "sha256"))
+    values = parse_versioned(
+        data, path, _FORMAT, required=IDENTITY, optional=("run", "text", "chosen", "date", "sha256")
+    )
     if values.pop("sha256", None) not in (None, _sum_of(values)):
         raise CheckpointError(f"{path}: changed since it was written")
     return values
