@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from zh_lstm_lm import CheckpointError, LSTMLanguageModel, ModelConfig, Vocabulary, saved_folder
+from zh_lstm_lm import CheckpointError, LSTMLanguageModel, ModelConfig, Vocabulary
+from zh_lstm_lm.storage import saved_folder
 from zh_lstm_lm.storage.atomic import atomic_directory
 from zh_lstm_lm.storage.safe_reading import MANIFEST
 from zh_lstm_lm.storage.saved_folder import open_folder

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from zh_lstm_lm import DataError, History, LSTMLanguageModel, Sampler, TokenStream, Trainer, TrainerConfig, text_file
+from zh_lstm_lm import DataError, History, LSTMLanguageModel, Sampler, TokenStream, Trainer, TrainerConfig
 from zh_lstm_lm.cli.main import main
+from zh_lstm_lm.generation import resumable_file
 from zh_lstm_lm.report.document import write_report
 from zh_lstm_lm.storage.user_files import write_file
 
@@ -212,7 +213,7 @@ def test_links_beside_a_text_are_not_followed(
     link: Callable[[Path, Path], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(text_file, "_WORDS_BETWEEN_STATES", 2)
+    monkeypatch.setattr(resumable_file, "WORDS_BETWEEN_STATES", 2)
     path, victim = tmp_path / "a.txt", tmp_path / "victim.txt"
 
     def stop(characters: int) -> None:
