@@ -1,6 +1,7 @@
 """The page of a scored text as its reader sees it."""
 
 import itertools
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -66,6 +67,13 @@ def test_the_page_needs_nothing_else_and_runs_nothing(model: LSTMLanguageModel) 
     assert "&lt;雪&gt;" in page
     assert reader.words[-1][0] == "¶"
     assert "prefers-color-scheme: dark" in page
+
+
+def test_control_characters_stand_as_symbols(model: LSTMLanguageModel) -> None:
+    page = heat_map([score(model, "雪\0夜\x1b[2J\r\u202e昭\x85\x7f\u2066。")], title="\x1b]0;\u202e雪")
+    assert "".join(word for word, _ in Reader(page).words) == "雪␀夜␛[2J␍[U+202E]昭[U+0085]␡[U+2066]。"
+    assert "<title>␛]0;[U+202E]雪</title>" in page
+    assert not re.search("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", page)
 
 
 def test_characters_that_one_became_are_one_word(texts: list[str]) -> None:

@@ -5,6 +5,7 @@ from html import escape
 
 from zh_lstm_lm._config import check_type
 from zh_lstm_lm.evaluation.scored_text import Score
+from zh_lstm_lm.runtime.control_characters import control_pictures
 
 __all__ = ["Page", "heat_map"]
 
@@ -37,7 +38,7 @@ def heat_map(scores: Score | Sequence[Score], *, title: str = "Surprisal") -> Pa
     """Draws scored texts as one self-contained HTML page.
 
     The colour of a word shows its surprisal in steps of 2 bits, its tooltip the exact value. A word outside the
-    vocabulary, which character or byte fallback encodes in pieces, is underlined.
+    vocabulary, which character or byte fallback encodes in pieces, is underlined. Control characters are shown as symbols, such as ␛.
 
     Args:
         scores: Results of `score`, or one of them.
@@ -62,7 +63,7 @@ def heat_map(scores: Score | Sequence[Score], *, title: str = "Surprisal") -> Pa
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{escape(title)}</title>
+<title>{_visible(title)}</title>
 <style>{_STYLE}{_colours(_LIGHT, _INKS[0])}
 @media (prefers-color-scheme: dark) {{
 {_colours(_DARK, _INKS[1])}
@@ -99,7 +100,11 @@ def _words(score: Score) -> Iterator[str]:
 def _element(text: str, bits: float, name: str, pieces: str = "") -> str:
     level = min(int(bits / _BITS_PER_LEVEL), _TOP)
     title = f"{name}: {bits:.2f} bits" + (f", pieces {pieces}" if pieces else "")
-    return f'<span class="s{level}{" pieces" * bool(pieces)}" title="{escape(title)}">{escape(text)}</span>'
+    return f'<span class="s{level}{" pieces" * bool(pieces)}" title="{_visible(title)}">{_visible(text)}</span>'
+
+
+def _visible(text: str) -> str:
+    return escape(control_pictures(text))
 
 
 def _metrics(score: Score) -> str:

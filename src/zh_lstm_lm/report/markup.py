@@ -4,6 +4,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
+from zh_lstm_lm.runtime.control_characters import control_pictures
+
 __all__ = [
     "Element",
     "Label",
@@ -79,9 +81,9 @@ def in_two_languages(words: Words, *, tag: str = "span", **attributes: str | flo
 
 
 def serialise(tree: Element, *, method: Literal["html", "xml"] = "html") -> str:
-    """Serialises a tree; control characters and lone surrogates are replaced."""
-    text = ET.tostring(tree, encoding="unicode", method=method)
-    return "".join(c if c >= " " or c == "\n" else " " for c in text).encode("utf-8", "replace").decode("utf-8")
+    """Serialises a tree; control characters are shown as symbols, such as ␛, and lone surrogates are replaced."""
+    text = control_pictures(ET.tostring(tree, encoding="unicode", method=method))
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def paragraph(words: Words, **attributes: str) -> Element:

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import logging
 import os
 import platform
 from collections.abc import Mapping
@@ -17,9 +16,10 @@ import torch
 from zh_lstm_lm._config import check_choice, check_type
 from zh_lstm_lm._version import __version__
 from zh_lstm_lm.corpus.token_stream import TokenStream
-from zh_lstm_lm.errors import CheckpointError, ConfigError
+from zh_lstm_lm.errors import CheckpointError, ConfigError, escape_controls
 from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.runtime.devices import choose_device
 from zh_lstm_lm.storage.atomic import check_place, remove_directory
 from zh_lstm_lm.storage.locks import lock_folder
@@ -33,7 +33,7 @@ from zh_lstm_lm.training.state import TrainerState
 
 __all__ = ["study"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _IDENTITY = ("kind", "corpus", "equality", "seeds", "options")
 
@@ -116,7 +116,7 @@ def _run(plan: Study, result: StudyResult, folder: Path | None, progress: bool) 
         if progress:
             told = [f"{name} {value}" for name, value in key.items()]
             shown = [f"{c.heading['en']} {row[c.field]:{c.form}}" for c in plan.columns if row[c.field] is not None]
-            print(f"{number}/{len(cells)}  {', '.join(told)}:  {',  '.join(shown)}", flush=True)
+            print(escape_controls(f"{number}/{len(cells)}  {', '.join(told)}:  {',  '.join(shown)}"), flush=True)
     return result
 
 

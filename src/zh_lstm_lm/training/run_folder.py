@@ -9,7 +9,6 @@
 
 import contextlib
 import dataclasses
-import logging
 import math
 import re
 import shutil
@@ -23,6 +22,7 @@ from torch import Tensor
 from zh_lstm_lm.errors import CheckpointError, DataError, NonFiniteError
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.models.pretrained import read_weights, write_model_folder
+from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.storage.atomic import atomic_directory, clear_litter, remove_directory, write_json
 from zh_lstm_lm.storage.locks import lock_folder
 from zh_lstm_lm.storage.safe_reading import NewerFormatError, read_json, read_versioned, verify_manifest, versioned
@@ -33,7 +33,7 @@ from zh_lstm_lm.training.state import TrainerState
 
 __all__ = ["Checkpoint", "RunFolder"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _FORMAT = 1
 _TENSORS = ("model", "optimizer", "carried")
