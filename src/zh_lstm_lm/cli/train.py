@@ -1,7 +1,6 @@
 """The command ``train``."""
 
 import argparse
-import math
 import sys
 
 from zh_lstm_lm.cli.common import (
