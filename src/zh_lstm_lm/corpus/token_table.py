@@ -2,14 +2,18 @@
 
 import operator
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import SupportsIndex
+from typing import NoReturn, SupportsIndex
 
+from zh_lstm_lm._config import shown
 from zh_lstm_lm.corpus.segmentation import PARAGRAPH_END
 from zh_lstm_lm.errors import DataError, VocabularyError
 
-__all__ = ["TokenTable", "check_encodable"]
+__all__ = ["MAX_TOKENS", "TokenTable", "check_encodable"]
+
+MAX_TOKENS = 1 << 20
+"""Entries of the largest vocabulary; a saved one must not take time and memory without end."""
 
 _BOS = "<bos>"
 _UNK = "<unk>"
@@ -43,25 +47,39 @@ class TokenTable:
         tokens = list(tokens)
         if unknown == "characters" and not tokens:
             tokens = list(range(256))
-        for token in tokens:
-            self._append(token)
+        if len(tokens) > MAX_TOKENS - self._num_special:
+            raise VocabularyError(
+                f"a vocabulary has at most {MAX_TOKENS:,} entries, got {len(tokens) + self._num_special:,}; raise "
+                "min_freq, or give max_size"
+            )
+        self._append(tokens)
         if unknown == "characters" and len(self._byte_ids) != 256:
             raise VocabularyError(f"a vocabulary that spells needs all 256 bytes, got {len(self._byte_ids)}")
 
-    def _append(self, token: "str | int") -> int:
-        token_id = len(self._tokens)
-        if isinstance(token, bool) or not isinstance(token, (str, int)):
-            raise VocabularyError(f"a token must be a string, got {token!r}")
-        if isinstance(token, int):
-            if not 0 <= token < 256 or token in self._byte_ids:
-                raise VocabularyError(f"byte {token} is out of range or stands twice")
-            self._byte_ids[token] = token_id
-        else:
-            if not token or token in self._ids or _SURROGATE.search(token):
-                raise VocabularyError(f"the token {token!a} is empty, stands twice, or holds a lone surrogate")
-            self._ids[token] = token_id
-        self._tokens.append(token)
-        return token_id
+    def _append(self, tokens: "Sequence[str | int]") -> None:
+        """Appends tokens, all at once, because a saved vocabulary may hold a million of them, or claim to."""
+        for kind in set(map(type, tokens)):
+            if not issubclass(kind, (str, int)) or kind is bool:
+                wrong = next(token for token in tokens if type(token) is kind)
+                raise VocabularyError(f"a token must be a string, got {shown(wrong)}")
+        start = len(self._tokens)
+        words = {token: token_id for token_id, token in enumerate(tokens, start) if isinstance(token, str)}
+        numbers = {token: token_id for token_id, token in enumerate(tokens, start) if isinstance(token, int)}
+        if len(words) + len(numbers) < len(tokens):
+            for token_id, token in enumerate(tokens, start):
+                if token_id != (numbers[token] if isinstance(token, int) else words[token]):
+                    _refuse(token)
+        for number in numbers:
+            if number in self._byte_ids or not 0 <= number < 256:
+                _refuse(number)
+        surrogate = _SURROGATE.search("".join(words)) is not None
+        for word in words:
+            if not word or word in self._ids or (surrogate and _SURROGATE.search(word)):
+                _refuse(word)
+        self._ids, fewer = (words, self._ids) if len(words) > len(self._ids) else (self._ids, words)
+        self._ids |= fewer
+        self._byte_ids |= numbers
+        self._tokens += tokens
 
     @property
     def bos_id(self) -> int:
@@ -165,6 +183,12 @@ class TokenTable:
         """The ids of the bytes of a text in UTF-8, in a vocabulary that spells."""
         check_encodable(text)
         return [self._byte_ids[byte] for byte in text.encode("utf-8")]
+
+
+def _refuse(token: "str | int") -> NoReturn:
+    if isinstance(token, int):
+        raise VocabularyError(f"byte {shown(token)} is out of range or stands twice")
+    raise VocabularyError(f"the token {token[:100]!a} is empty, stands twice, or holds a lone surrogate")
 
 
 def check_encodable(text: str) -> None:

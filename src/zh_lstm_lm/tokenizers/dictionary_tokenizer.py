@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from zh_lstm_lm._config import check_type
-from zh_lstm_lm.tokenizers.token_merging import MERGING_VERSION, join_spans, merge_tokens, pattern_of_words
+from zh_lstm_lm.tokenizers.token_merging import MERGING_VERSION, WordFinder, join_spans, merge_tokens
 from zh_lstm_lm.tokenizers.user_dictionary import UserDictionary, check_user_dictionary, read_user_dictionary
 
 __all__ = ["DictionaryTokenizer"]
@@ -37,9 +37,8 @@ class DictionaryTokenizer:
         words: UserDictionary = {} if user_dictionary is None else check_user_dictionary(user_dictionary)
         self.user_dictionary = words
         self._segmenter_words = {word: frequency for word, frequency in words.items() if _JOINABLE.fullmatch(word)}
-        self._other_words = pattern_of_words(
-            word for word in words if word not in self._segmenter_words and words[word] != 0
-        )
+        others = [word for word in words if word not in self._segmenter_words and words[word] != 0]
+        self._other_words = WordFinder(others) if others else None
         own = f" user_dictionary={_short_digest(words)}" if words else ""
         self.fingerprint = f"{self._describe()} hmm={hmm} merging={MERGING_VERSION}{own}"
 
@@ -56,7 +55,7 @@ class DictionaryTokenizer:
     def tokenize(self, text: str) -> list[str]:
         """Cuts a paragraph into words."""
         tokens = merge_tokens(text, self._cut(text))
-        return tokens if self._other_words is None else join_spans(text, tokens, self._other_words)
+        return tokens if self._other_words is None else join_spans(text, tokens, self._other_words.spans(text))
 
     def detokenize(self, tokens: Sequence[str]) -> str:
         """Concatenates the tokens."""

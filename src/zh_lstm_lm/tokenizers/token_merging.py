@@ -15,10 +15,10 @@ the segmenter cuts them. Tokens are only ever joined whole: a number inside a lo
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
-__all__ = ["MERGING_VERSION", "join_spans", "merge_tokens", "pattern_of_words"]
+__all__ = ["MERGING_VERSION", "WordFinder", "join_spans", "merge_tokens"]
 
 MERGING_VERSION = 1
 """Goes up whenever other tokens are joined; part of the fingerprint of the tokenizers that use this."""
@@ -39,18 +39,20 @@ def merge_tokens(text: str, tokens: list[str]) -> list[str]:
         text: The text that was cut.
         tokens: Its tokens, which concatenate to it.
     """
-    return tokens if _HINT.search(text) is None else join_spans(text, tokens, _JOINED)
+    if _HINT.search(text) is None:
+        return tokens
+    return join_spans(text, tokens, (match.span() for match in _JOINED.finditer(text)))
 
 
-def join_spans(text: str, tokens: list[str], pattern: re.Pattern[str]) -> list[str]:
-    """Joins tokens into one wherever some of them together are a match of the pattern.
+def join_spans(text: str, tokens: list[str], spans: Iterable[tuple[int, int]]) -> list[str]:
+    """Joins tokens into one wherever some of them together are one of the spans.
 
     Args:
         text: The text that was cut.
         tokens: Its tokens, which concatenate to it.
-        pattern: What to find; it never matches nothing.
+        spans: Where the spans start and stop, one behind the other.
     """
-    spans = [match.span() for match in pattern.finditer(text)]
+    spans = list(spans)
     if not spans:
         return tokens
     starts = [0, *accumulate(map(len, tokens))]
@@ -65,7 +67,29 @@ def join_spans(text: str, tokens: list[str], pattern: re.Pattern[str]) -> list[s
     return joined + tokens[done:]
 
 
-def pattern_of_words(words: Iterable[str]) -> re.Pattern[str] | None:
-    """A pattern that finds each of the words, the longest first; None without words."""
-    ordered = sorted(words, key=lambda word: (-len(word), word))
-    return re.compile("|".join(map(re.escape, ordered))) if ordered else None
+class WordFinder:
+    """Finds words in texts, the longest first; its cost does not depend on how many words there are.
+
+    Args:
+        words: The words; none of them is empty.
+    """
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self._words = frozenset(words)
+        lengths: dict[str, set[int]] = {}
+        for word in self._words:
+            lengths.setdefault(word[0], set()).add(len(word))
+        self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
+        firsts = "".join(map(re.escape, self._lengths))
+        self._first = re.compile(f"[{firsts}]" if firsts else "(?!)")
+
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yields where each word starts and stops; words that are found do not overlap."""
+        start = 0
+        while (match := self._first.search(text, start)) is not None:
+            start = match.start()
+            pieces = (text[start : start + length] for length in self._lengths[match[0]])
+            word = next((piece for piece in pieces if piece in self._words), "")
+            if word:
+                yield start, start + len(word)
+            start += len(word) or 1

@@ -14,6 +14,7 @@ UserDictionary: TypeAlias = "dict[str, int | None]"
 """Word to frequency; None lets the segmenter choose one by which the word is cut whole."""
 
 _MAX_CHARACTERS = 100  # every prefix of a word has an entry of its own: a file that is no word list would fill memory
+_MAX_ALL_CHARACTERS = 1 << 21
 _MAX_FREQUENCY = 10**12
 _MAX_DIGITS = 100  # Python itself refuses to read a number of thousands
 _EXPECTED = "expected 'word [frequency] [tag]', such as '乾坤大挪移 20 n', without whitespace in the word"
@@ -54,6 +55,7 @@ def check_user_dictionary(words: "Mapping[str, int | None]", *, name: str = "use
         raise ConfigError(f"{name} must be a mapping from word to frequency, got {words!r:.60}")
     if not words:
         raise ConfigError(f"{name}: there is no word in it; {_EXPECTED}")
+    _check_extent((word for word in words if isinstance(word, str)), name)
     for word, frequency in words.items():
         _check_entry(word, frequency, f"{name}[{word!r:.60}]", repr(frequency))
     return dict(words)
@@ -96,7 +98,16 @@ def _parse(lines: Iterable[str], name: str) -> UserDictionary:
         _check_entry(word, frequency, place, repr(line.strip()))
     if not words:
         raise ConfigError(f"{name}: there is no word in it; {_EXPECTED}, one a line")
+    _check_extent(words, name)
     return words
+
+
+def _check_extent(words: Iterable[str], name: str) -> None:
+    if (characters := sum(map(len, words))) > _MAX_ALL_CHARACTERS:
+        raise ConfigError(
+            f"{name}: words of {characters:,} characters in all, expected at most {_MAX_ALL_CHARACTERS:,}; leave out "
+            "what your texts do not need"
+        )
 
 
 def _check_entry(word: object, frequency: object, place: str, shown: str) -> None:
