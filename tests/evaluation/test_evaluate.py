@@ -273,9 +273,7 @@ def test_score_is_evaluate_of_the_same_single_document(tiny: LSTMLanguageModel, 
         assert scored.bits_per_character == pytest.approx(result.bits_per_character, rel=1e-5)
 
 
-def test_error_bars_are_those_of_the_paragraphs(
-    tiny: LSTMLanguageModel, stream: TokenStream
-) -> None:
+def test_error_bars_are_those_of_the_paragraphs(tiny: LSTMLanguageModel, stream: TokenStream) -> None:
     result = evaluate(tiny, stream)
     bars = result.error_bars(200, seed=3)
     paragraphs = []
