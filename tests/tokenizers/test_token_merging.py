@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
-from zh_lstm_lm.tokenizers.token_merging import join_spans, merge_tokens, pattern_of_words
+from zh_lstm_lm.tokenizers.token_merging import WordFinder, join_spans, merge_tokens
 
 QUICK = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 TOKENIZERS = [
@@ -79,13 +79,20 @@ def test_tokens_are_only_joined_and_only_those_of_the_rule(tokens: list[str]) ->
 
 
 def test_words_are_joined_where_tokens_end_with_them() -> None:
-    words = pattern_of_words(["哈利·波特", "哈利·波特与魔法石"])
-    assert words is not None
+    words = WordFinder(["哈利·波特", "哈利·波特与魔法石"])
 
     def joined(*tokens: str) -> list[str]:
-        return join_spans("".join(tokens), list(tokens), words)
+        text = "".join(tokens)
+        return join_spans(text, list(tokens), words.spans(text))
 
     assert joined("哈利", "·", "波特", "笑") == ["哈利·波特", "笑"]
     assert joined("哈利", "·", "波特", "与", "魔法", "石") == ["哈利·波特与魔法石"]
     assert joined("见哈利", "·", "波特") == ["见哈利", "·", "波特"]
-    assert pattern_of_words([]) is None
+
+
+@settings(deadline=None, derandomize=True, database=None, max_examples=300)
+@given(words=st.sets(st.text("ab·[]^-\\", min_size=1, max_size=4), max_size=8), text=st.text("ab·[]^-\\", max_size=30))
+def test_words_are_found_as_an_alternation_finds_them(words: set[str], text: str) -> None:
+    longest_first = sorted(words, key=lambda word: -len(word))
+    pattern = re.compile("|".join(map(re.escape, longest_first)) if words else "(?!)")
+    assert list(WordFinder(words).spans(text)) == [match.span() for match in pattern.finditer(text)]

@@ -92,13 +92,13 @@ def test_names_with_characters_that_jieba_never_joins_are_words_too(name: str) -
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("降龙 十八掌", "'降龙 十八掌' is no entry"),
+        ("降龙 十八掌", "'降龙 十八掌' is not an entry"),
         ("降龙十八掌 -5", "whole number"),
         ("降龙十八掌 many 5", "降龙十八掌 many 5"),
         ("降龙十八掌 5.5 n", "whole number"),
         ("降龙十八掌 ５", "whole number"),
-        ("降龙十八掌 5 6", "no entry"),
-        ("降龙十八掌 5 n v", "no entry"),
+        ("降龙十八掌 5 6", "not an entry"),
+        ("降龙十八掌 5 n v", "not an entry"),
         ("降龙十八掌 " + "9" * 5_000, "from 0 to 1,000,000,000,000"),
         ("降龙十八掌 9999999999999", "from 0 to 1,000,000,000,000"),
         ("降" * 101, "101 characters, expected at most 100"),

@@ -17,7 +17,7 @@ import zh_lstm_lm
 from zh_lstm_lm import TokenStream
 from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
-from zh_lstm_lm.tokenizers.character_tokenizer import CharacterTokenizer
+from zh_lstm_lm.tokenizers.plain_tokenizers import CharacterTokenizer
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
 from zh_lstm_lm.tokenizers.workers import available_cores, number_chunks, tokenize_paragraphs
 
