@@ -16,6 +16,7 @@ logger = get_logger(__name__)
 
 _SAMPLED_TOKENS = 200_000
 _HAN = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
+_GAP = re.compile(f"(?<={_HAN.pattern})[ \t\u3000]+(?={_HAN.pattern})")
 # Running Chinese text has almost no spaces between Han characters; in segmented text nearly every word has one.
 _MAX_SPACED_PROPORTION = 0.2
 _MIN_SPACES = 5
@@ -69,10 +70,7 @@ def check_segmentation(tokens: Tensor, lexicon: Sequence[str], tokenizer: Lossle
 
 def _check_spaces(sample: Sequence[str], tokenizer: LosslessTokenizer) -> None:
     han = sum(_HAN.search(token) is not None for token in sample)
-    between = zip(sample, sample[1:], sample[2:], strict=False)
-    gaps = [
-        gap for left, gap, right in between if not gap.strip(" \t\u3000") and _HAN.match(left[-1]) and _HAN.match(right)
-    ]
+    gaps = _GAP.findall("".join(sample))
     if len(gaps) < _MIN_SPACES or len(gaps) <= _MAX_SPACED_PROPORTION * han:
         return
     separator = max(set(gaps), key=gaps.count)

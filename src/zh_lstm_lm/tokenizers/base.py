@@ -80,11 +80,19 @@ class LosslessTokenizer:
             return "".join(tokens)
         return self.strip_separators("".join(add_separator(token, self.separator) for token in tokens))
 
-    def strip_separators(self, text: str) -> str:
-        """Removes the separator that `add_separator` puts before the first token of each paragraph."""
+    def strip_separators(self, text: str, *, before: str = "") -> str:
+        """Removes the separator that `add_separator` puts before the first token of each paragraph.
+
+        Args:
+            text: The concatenated tokens.
+            before: The text that they follow; its last character decides whether they start a paragraph.
+        """
         if not self.separator:
             return text
-        return "\n".join(line.removeprefix(self.separator) for line in text.split("\n"))
+        first, *lines = text.split("\n")
+        if not before or before.endswith("\n"):
+            first = first.removeprefix(self.separator)
+        return "\n".join([first, *(line.removeprefix(self.separator) for line in lines)])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.inner!r})"
