@@ -18,6 +18,7 @@ from zh_lstm_lm import (
     Vocabulary,
     evaluate,
     get_tokenizer,
+    novelty,
     score,
 )
 from zh_lstm_lm.corpus.hapax_spelling import training_ids
@@ -191,6 +192,14 @@ def test_rare_characters_of_spelled_words_are_trained_as_bytes() -> None:
 
     assert vocabulary.decode(ids) == "".join(stream.texts())
     assert len(ids) > len(vocabulary.encode_stream(stream))
+
+
+def test_copied_passages_are_found_across_words() -> None:
+    stream = read("展昭 笑 道 ： 好 大 的 雪\n" + TEXT)
+
+    found = novelty("白玉堂 道 ： 好 大 的 雪 ， 雪", stream, max_n=4)
+
+    assert found.passages[0].text == " 道 ： 好 大 的 雪"
 
 
 def test_the_separator_is_white_space() -> None:
