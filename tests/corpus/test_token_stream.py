@@ -48,9 +48,6 @@ class Words:
         self.calls += 1
         return text.split()
 
-    def detokenize(self, tokens: Sequence[str]) -> str:
-        return "".join(tokens)
-
 
 @pytest.fixture
 def novels(tmp_path: Path) -> Path:

@@ -16,6 +16,7 @@ from zh_lstm_lm._config import check_choice, check_integer, check_number, check_
 from zh_lstm_lm.corpus.segmentation import DocumentSpan, cache_key, document_of, number_tokens
 from zh_lstm_lm.corpus.stream_cache import StoredStream, cached_stream
 from zh_lstm_lm.corpus.stream_splitting import chunks, count_characters, cut_documents, cut_tails
+from zh_lstm_lm.corpus.tokenizer_checks import check_segmentation, with_normalized_dictionary
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.runtime.interruption import catch_interruption
@@ -23,7 +24,7 @@ from zh_lstm_lm.text.cleaning import check_cleaning
 from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents, survey_files
 from zh_lstm_lm.text.files import Paths, TextFile, find_files
 from zh_lstm_lm.text.normalization import check_normalization
-from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
+from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer, add_separator
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
 from zh_lstm_lm.tokenizers.workers import available_cores
 
@@ -114,7 +115,7 @@ class TokenStream:
             normalize = "none" if clean == "none" else _DEFAULT_NORMALIZATION
         check_normalization(normalize)
         options = ReadingOptions(encoding, clean, normalize)
-        segmenter = get_tokenizer(tokenizer)
+        segmenter = with_normalized_dictionary(get_tokenizer(tokenizer), normalize)
         files = find_files(paths)
         with catch_interruption():  # which ends between two chunks of text, and leaves nothing half done
             return cls._from_files(files, segmenter, options, cache_dir, workers)
@@ -162,7 +163,8 @@ class TokenStream:
         check_normalization(normalize)
         documents = [document_of(text, number, normalize) for number, text in enumerate(texts)]
         options = ReadingOptions(clean="none", normalize=normalize)
-        return cls._segment(documents, get_tokenizer(tokenizer), options, 1)
+        segmenter = with_normalized_dictionary(get_tokenizer(tokenizer), normalize)
+        return cls._segment(documents, segmenter, options, 1)
 
     @classmethod
     def _segment(
@@ -175,6 +177,8 @@ class TokenStream:
 
     @classmethod
     def _of(cls, stored: StoredStream, tokenizer: LosslessTokenizer, options: ReadingOptions) -> "TokenStream":
+        tokens, lexicon, _ = stored
+        check_segmentation(tokens, lexicon, tokenizer)
         return cls(*stored, tokenizer=tokenizer, clean=options.clean, normalize=options.normalize)
 
     def split(
@@ -232,7 +236,11 @@ class TokenStream:
     @cached_property
     def _lengths(self) -> Tensor:
         """Characters of each token of the lexicon. **Shape:** (lexicon size,), int64."""
-        return torch.tensor([len(token) for token in self.lexicon])
+        separator = self.tokenizer.separator
+        lengths = torch.tensor([len(add_separator(token, separator)) for token in self.lexicon])
+        # Each word counts the separator before it, so the paragraph end stands for that of the first word.
+        lengths[0] = 0 if separator else 1
+        return lengths
 
     @property
     def num_tokens(self) -> int:
@@ -260,7 +268,7 @@ class TokenStream:
     def texts(self) -> Iterator[str]:
         """Yields the text of each document, every paragraph with its newline."""
         for span in self.documents:
-            yield "".join(map(self.lexicon.__getitem__, self._tokens[span.start : span.stop].tolist()))
+            yield self.tokenizer.join(map(self.lexicon.__getitem__, self._tokens[span.start : span.stop].tolist()))
 
     def __repr__(self) -> str:
         return (

@@ -15,6 +15,7 @@ from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.text.alignment import align_text
+from zh_lstm_lm.tokenizers.base import add_separator
 from zh_lstm_lm.tokenizers.workers import tokenize_paragraphs
 
 __all__ = ["CopiedPassage", "Novelty", "novelty"]
@@ -250,8 +251,9 @@ class _Block:
 
 def _blocks(stream: TokenStream) -> Iterator[_Block]:
     """Yields the documents in blocks of bounded size, a longer document as one block."""
-    lengths = torch.tensor([*map(len, stream.lexicon), 1])
-    codes = torch.cat([_codes("".join(stream.lexicon)), torch.tensor([_SEPARATOR])])
+    tokens = [add_separator(token, stream.tokenizer.separator) for token in stream.lexicon]
+    lengths = torch.tensor([*map(len, tokens), 1])
+    codes = torch.cat([_codes("".join(tokens)), torch.tensor([_SEPARATOR])])
     places = lengths.cumsum(0) - lengths
     separator = torch.tensor([len(stream.lexicon)])
     parts: list[Tensor] = []
