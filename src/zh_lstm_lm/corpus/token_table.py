@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import SupportsIndex
 
+from zh_lstm_lm._config import check_text
 from zh_lstm_lm.corpus.segmentation import PARAGRAPH_END
-from zh_lstm_lm.errors import DataError, VocabularyError
+from zh_lstm_lm.errors import VocabularyError
 
-__all__ = ["TokenTable", "check_encodable"]
+__all__ = ["TokenTable"]
 
 _BOS = "<bos>"
 _UNK = "<unk>"
@@ -163,18 +164,5 @@ class TokenTable:
 
     def spell_in_bytes(self, text: str) -> list[int]:
         """The ids of the bytes of a text in UTF-8, in a vocabulary that spells."""
-        check_encodable(text)
+        check_text("text", text)
         return [self._byte_ids[byte] for byte in text.encode("utf-8")]
-
-
-def check_encodable(text: str) -> None:
-    """Refuses text with a lone surrogate.
-
-    Raises:
-        DataError: It has one.
-    """
-    if surrogate := _SURROGATE.search(text):
-        raise DataError(
-            f"character {surrogate.start()} is a lone surrogate ({surrogate[0]!a}), which is no text; "
-            "decode the bytes that it came from properly, or take it out"
-        )

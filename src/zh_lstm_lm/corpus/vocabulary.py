@@ -9,14 +9,14 @@ from typing import Any, SupportsIndex
 import torch
 from torch import Tensor
 
-from zh_lstm_lm._config import check_choice, check_integer, check_type
+from zh_lstm_lm._config import check_choice, check_integer, check_text, check_type
 from zh_lstm_lm.corpus.coverage import CoverageReport, measure_coverage
 from zh_lstm_lm.corpus.segmentation import PARAGRAPH_END
 from zh_lstm_lm.corpus.stream_encoder import SpellingTable
 from zh_lstm_lm.corpus.token_stream import TokenStream
-from zh_lstm_lm.corpus.token_table import TokenTable, check_encodable
+from zh_lstm_lm.corpus.token_table import TokenTable
 from zh_lstm_lm.corpus.vocabulary_selection import choose_tokens
-from zh_lstm_lm.errors import DataError, VocabularyError
+from zh_lstm_lm.errors import VocabularyError
 from zh_lstm_lm.text.normalization import check_normalization
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
 from zh_lstm_lm.tokenizers.probe import warn_of_mismatch
@@ -144,7 +144,7 @@ class Vocabulary(TokenTable):
             )
         if not isinstance(token, str):
             raise VocabularyError(f"a token must be a string, got {token!r}")
-        check_encodable(token)
+        check_text("token", token)
         token_id = self._append(token)
         self.counts.append(0)
         self.__dict__.pop("characters_per_id", None)  # it was made for the shorter vocabulary
@@ -164,9 +164,7 @@ class Vocabulary(TokenTable):
         Raises:
             DataError: The text is not a string, or holds a lone surrogate.
         """
-        if not isinstance(text, str):
-            raise DataError(f"text must be a string, got {text!r}")
-        check_encodable(text)
+        check_text("text", text)
         for number, paragraph in enumerate(text.split(PARAGRAPH_END)):
             if number:
                 yield PARAGRAPH_END, [self.paragraph_end_id]
