@@ -20,9 +20,8 @@ _IN_TEXT = re.compile(
 )
 _IN_TEXT_MARKS = ("〖", "【", "（", "(")
 _RULE = re.compile(r"[-—=*_~～─-╿☆★●○◆◇■□·.\s]{4,}|[─-╿].*[─-╿]")
-_HEADER_TITLE = re.compile(
-    r"\[[^\[\]]{1,30} / [^\[\]]{1,30}著\s*\]|《[^《》]{1,40}》\s*(?:[（(【][^）)】]{0,20}[）)】])?\s*作者\s*[:：].{1,30}"
-)
+_HEADER_TITLE = re.compile(r"\[[^\[\]]{1,30} / [^\[\]]{1,30}著\s*\]")
+_TITLE_AND_AUTHOR = re.compile(r"《[^《》]{1,40}》\s*(?:[（(【][^）)】]{0,20}[）)】])?\s*(?:作者\s*[:：]?)?.{0,20}")
 _HEADER_END = re.compile(r"[-—=*_\s]*章[节節]内容[开開]始[-—=*_\s]*")
 _HEADER_FIELD = re.compile(
     "(?:[书書]名|作者|作\\s+者|男女主角|男主角|女主角|主角|系列名?|[简簡]介|[内內]容[简簡]介|文案|[类類]型|[类類][别別]|"
@@ -49,7 +48,7 @@ def remove_adverts(lines: list[Line], context: Context) -> list[Line]:
     kept = []
     removed = _frame(lines)
     removed |= {line.number for line in lines if line.text and is_site_line(line.text, context.repeated)}
-    removed |= _header([line for line in lines if line.number not in removed])
+    removed |= _header(lines, removed)
     removed |= _rules(lines, removed)
     for line in lines:
         text = line.text
@@ -93,22 +92,30 @@ def _rules(lines: Sequence[Line], removed: set[int]) -> set[int]:
     return found
 
 
-def _header(lines: Sequence[Line]) -> set[int]:
-    """Returns the numbers of the lines of an e-book's header at the very start, if it has one."""
+def _header(lines: Sequence[Line], removed: set[int]) -> set[int]:
+    """Returns the numbers of the lines of an e-book's header at the very start, if it has one.
+
+    Args:
+        lines: The lines of the text.
+        removed: The numbers of those that are a site's or a publisher's.
+    """
     head = [line for line in lines[: 4 * _HEADER] if line.text][:_HEADER]
-    if not head:
+    own = [line for line in head if line.number not in removed and not _RULE.fullmatch(line.text)]
+    if not own:
         return set()
     end = 0
-    if _HEADER_TITLE.fullmatch(head[0].text):
+    if _HEADER_TITLE.fullmatch(own[0].text):
         end = 1 + max((index for index, line in enumerate(head) if _HEADER_END.fullmatch(line.text)), default=0)
+    elif own[0] is not head[0] and _TITLE_AND_AUTHOR.fullmatch(own[0].text):
+        # Below a line of a site, the title is the site's as well.
+        end = 1 + head.index(own[0])
     elif head[0].text.startswith("***"):
         # A box of asterisks around an address.
         box = next((index for index, line in enumerate(head) if not line.text.startswith("*")), len(head))
         end = box if any(has_address(line.text) for line in head[:box]) else 0
-    fields = next(
-        (index for index, line in enumerate(head[end:], end) if not _HEADER_FIELD.match(line.text)), len(head)
-    )
-    if end or fields > 1:
+    is_field = [bool(_HEADER_FIELD.match(line.text)) or (line not in own) for line in head]
+    fields = is_field.index(False, end) if False in is_field[end:] else len(head)
+    if end or sum(line in own for line in head[:fields]) > 1:
         end = max(end, fields)
         heading = next((index for index, line in enumerate(head[end:], end) if is_heading(line.text)), None)
         if heading and _HEADER_SUMMARY.fullmatch(head[end - 1].text.strip()):

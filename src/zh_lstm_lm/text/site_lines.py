@@ -20,12 +20,16 @@ _MIN_LENGTH = 4
 _EDGE = 5
 _MIN_FILES = 3
 _MIN_RECURRENCES = 3
+# For lines that speak to somebody, or of somebody.
+_MIN_RECURRENCES_OF_SPEECH = 10
+# Letters of the name of a site beside its address.
+_MAX_NAME = 6
 
 # Every line is searched for this first, because it is quick: each line of a site has one of these.
 _HINT = re.compile(
     "[wWｗＷ][^0-9A-Za-z\u4e00-\u9fff]{0,3}[wWｗＷ]|[hH][tT][tT][pP]|[.．][cCnNoO][a-zA-Z]"
     "|章[节節字]|更新|[仅僅]供|校[对對排]|[扫掃][描瞄校]|[录錄]入|[输輸]入|OCR|整理|[制製]作|[记記]住|本章|未完|手[机機]|[网網]址|域名"
-    "|[无無][弹彈]窗|收藏|推[荐薦]|月票|[订訂][阅閱]|下一?[页頁章]|公[众眾]|[Qq][Qq]群|[书書]友|互[联聯][网網]|公有|尽在|盡在|更多|本[书書][来來由]|最新章|\\)"
+    "|[无無][弹彈]窗|收藏|推[荐薦]|月票|[订訂][阅閱]|下一?[页頁章]|公[众眾]|[Qq][Qq]群|[书書]友|互[联聯][网網]|公有|尽在|盡在|更多|本[书書站]|[|｜]|最新章|全文|提示|[声聲]明|手打|感[谢謝]|[>›»&<]|[页頁]|\\)"
 )
 _WATERMARK = re.compile("w{3}[a-z0-9]{3,30}(?:com|net|org|cn|cc)[a-z]{0,16}(?:[\u4e00-\u9fff]{1,8}[a-z]{0,16}){0,3}")
 _ADDRESS = re.compile(
@@ -51,34 +55,50 @@ _NOTICES = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _VOTES = "(?:推[荐薦]票?|月票|收藏|[订訂][阅閱]|打[赏賞]|[红紅]票|[点點][击擊]|[评評]价?票|[鲜鮮]花|票)"
-# What sites write on the pages of a novel; these lines are no dialogue and have no narrator.
-_PAGE_NOTICES = re.compile(
+_STEPS = "(?:上一?[章页頁]|下一?[章页頁]|返回(?:目[录錄]|[书書][页頁籍])|加入[书書][签籤架])"
+_LINKS = rf"(?:{_STEPS}|[上下]一?[节節]|返回首[页頁]|(?:章[节節]?|回)?目[录錄]|[书書][签籤架]|投?推[荐薦](?:票|本[书書])|首[页頁]|[\W\d_])*"
+# What sites write on their pages, and no narrator would.
+_CERTAIN_NOTICES = re.compile(
     rf"""
     \W*(?:天才|[请請])?(?:只需)?[一3三]秒[记記]住.*
-  | .{{0,12}}[记記]住(?:本[站书書]|我们的?|[网網]址).{{0,10}}(?:[网網]址|域名|地址|[:：]).*
-  | .{{0,6}}(?:最新|[备備]用|本站|[阅閱][读讀]|[电電][脑腦]版|手[机機]版?(?:[阅閱][读讀])?)(?:[网網]址|域名|地址)\W.*
-  | \W*手[机機](?:用[户戶]|版|端|[阅閱][读讀])[请請]?(?:[浏瀏][览覽]|[访訪][问問]|登[录陆錄陸]|到|看|[阅閱][读讀]).*
-  | \W*本章(?:[还還]?未完|[尚还還]未完[结結]).{{0,30}}
-  | \W*未完待[续續].{{0,60}}
-  | .{{0,12}}章[节節](?:[错錯][误誤乱亂]?|有[误誤]|缺失|[报報][错錯]).{{0,30}}(?:[举舉][报報]|[报報][送告错錯]|提交|反[馈饋]|免[注註][册冊]|[点點]).{{0,40}}
-  | (?:(?:上|下)一?(?:[章页頁]|[节節])|返回(?:目[录錄]|[书書][页頁籍]|首[页頁])|[回章][节節]?目[录錄]|目[录錄]|(?:加入|保存|添加)[书書][签籤架]|[书書][签籤架]|投?推[荐薦]票?|推[荐薦]本[书書]|我的[书書]架|首[页頁]|[\W\d_])*
-    (?:上一?[章页頁]|下一?[章页頁]|返回(?:目[录錄]|[书書][页頁籍])|加入[书書][签籤架])
-    (?:(?:上|下)一?(?:[章页頁]|[节節])|返回(?:目[录錄]|[书書][页頁籍]|首[页頁])|[回章][节節]?目[录錄]|目[录錄]|(?:加入|保存|添加)[书書][签籤架]|[书書][签籤架]|投?推[荐薦]票?|推[荐薦]本[书書]|我的[书書]架|首[页頁]|[\W\d_])*
-  | .{{0,40}}(?:(?:最快|第一[时時][间間]|同步|持[续續]|全文字?)更新|更新(?:速度)?(?:最快|超快)).{{0,40}}(?:[小文][说說学學]|章[节節]|[网網站]|收藏|[阅閱][读讀]|[无無][弹彈]窗).{{0,40}}
-  | .{{0,40}}[无無][弹彈]窗.{{0,60}}
+  | \W*(?:本章)?(?:[还還尚]?未完)(?:待[续續]|[结結]束|[，,]\s*[请請点點]).{{0,160}}
+  | {_LINKS}{_STEPS}{_LINKS}
+  | \W*加入[书書][签籤架].{{0,30}}
+  | .{{0,12}}章[节節](?:[错錯][误誤乱亂]?|有[误誤]|缺失|[报報][错錯])[，,（(、：:].{{0,60}}
+  | .{{0,40}}[无無](?:[弹彈]窗|[错錯]章[节節]).{{0,80}}
+  | .{{0,20}}正在手打中.*
+  | (?:PS\s*[:：]\s*)?感[谢謝].{{0,60}}(?:月票|推[荐薦]票|盟主|[书書]友.{{0,20}}打[赏賞]).{{0,20}}
+  | [^\n>]{{2,16}}[网網站]\s*[>›»].{{1,40}}[>›»].{{1,60}}
+  | \W*(?:第\W?\s*)?\d+\s*[/／]\s*\d+\s*\W?[页頁]\W*
+  | (?:[^|｜\s]{{1,6}}\s*[|｜]\s*){{4,}}[^|｜\s]{{1,6}}
+  | (?:readx|chaptererror|loadAdv|show_?\w*|read_?\w*|_?\w{{0,12}}ads?\w*)\s*\([^()]*\)\s*;?\s*
+  | (?:&\w{{2,8}};|&\#\d{{1,6}};|</?(?:br|p|div)\s*/?>|\s)+
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+# What sites write as well, in lines that are no dialogue and have no narrator.
+_PAGE_NOTICES = re.compile(
+    rf"""
+    .{{0,12}}[记記]住(?:本[站书書]|我们的?|[网網]址).{{0,10}}(?:[网網]址|域名|地址|[:：]).*
+  | .{{0,6}}(?:最新|[备備]用|本[站文书書]|[阅閱][读讀]|[电電][脑腦]版|手[机機]版?(?:[阅閱][读讀])?)(?:[网網]址|域名|地址)\W.*
+  | \W*手[机機](?:用[户戶]|版|端|[阅閱][读讀])?[请請](?:直接)?(?:[浏瀏][览覽]|[访訪][问問]|登[录陆錄陸]|到|看|[阅閱][读讀]).*
+  | .{{0,40}}(?:(?:最快|第一[时時][间間]|同步|持[续續]|全文字?)更新|更新(?:速度)?(?:最快|超快)).{{0,40}}(?:[小文][说說学學]|章[节節]|[网網站]|收藏|[阅閱][读讀]).{{0,40}}
   | .{{0,40}}最新章[节節].{{0,20}}(?:[阅閱][读讀]|[请請]|[关關]注|尽在|盡在|[点點][击擊]|更新|[网網]).{{0,60}}
+  | .{{0,40}}(?:全文[阅閱][读讀]|txt下[载載]).{{0,40}}(?:提供|本站|[网網]).{{0,40}}
+  | .{{0,40}}(?:[小文][说說学學]|[书書]).{{0,3}}[网網]\W{{0,2}}[欢歡]迎[您你].{{0,10}}
   | .{{0,20}}[请請](?:大家|各位|[您广廣]大?)?(?:[书書]友|[读讀]者)?收藏(?:本[站书書]|一下|我们|[:：（(！!，,]|$).{{0,60}}
-  | (?:ps|P\.?S\.?)?\s*[:：]?(?:[^。]{{0,12}}[，,、：:！!\s])?求{_VOTES}(?:[，,、！!。～~\s]*求?{_VOTES}){{0,8}}[！!。～~\s]*(?:[谢謝拜]+.{{0,8}})?
+  | (?:ps|P\.?S\.?)?\s*[:：]?(?:[^。]{{0,12}}[，,、：:！!\s])?求{_VOTES}(?:[，,、！!。～~\s]*求?{_VOTES}){{0,8}}[！!。～~，,\s]*(?:[谢謝拜]+.{{0,12}})?
   | (?:ps|P\.?S\.?)\s*\d?\s*[:：].{{0,60}}(?:{_VOTES}|更新|支持|新[书書]|上架|加更).{{0,60}}
   | .{{0,20}}(?:QQ群|[书書]友群|[读讀]者群|[粉][丝絲]群|交流群|公[众眾][号號])[^。，]{{0,10}}?(?:[:：]\s*\w|[\dA-Za-z_]{{5,}}|搜索?|[关關]注|加入).{{0,60}}
-  | \W*(?:第\W?\s*)?\d+\s*[/／]\s*\d+\s*\W?[页頁]\W*
+  | \W*(?:推[荐薦][阅閱][读讀]|(?:新|好)[书書]推[荐薦]|(?:[热熱][门門]|相[关關])推[荐薦])\s*[:：].*
+  | \W*(?:[温溫]馨|友情|小|[阅閱][读讀])提示\s*[:：].{{0,40}}(?:[键鍵]|[书書][签籤]|收藏|目[录錄]|[页頁章]).*
+  | \W*(?:免[责責])?[声聲]明\s*[:：].{{0,80}}(?:[网網]友|上[传傳]|版[权權]|[删刪]除|侵[权權]|[转轉][载載]|[负負][责責]).*
+  | \W*本站.{{0,40}}(?:招收|管理[员員]|注[册冊]|[报報]名|[会會][员員]|[转轉][载載]|[网網]友|上[传傳]|版[权權]|收[录錄]).*
   | (?:本[书書站文作小][品说說]?|.{{0,6}}?[电電]子[书書])(?:[来來]自|由|首[发發]|下[载載]自|[转轉]自)[^。！？]{{0,40}}(?:[网網站]|[论論][坛壇]|[书書][库庫香吧屋城]|整理|上[传傳]|首[发發]|[制製]作|搜集|下[载載])[^。！？]{{0,40}}
   | (?=.*(?:版[权權]|[负負][责責]|[删刪]除|侵[权權]|[仅僅]供|交流|[学學][习習]|分享))
     .{{0,16}}(?:作品|[资資]源|文本|[内內]容|小[说說]|[书書]籍?).{{0,8}}(?:[来來]自|[来來]源[于於]?|收集[于於自]|[转轉][载載]?自|搜集[于於自])\W{{0,2}}(?:互[联聯][网網]|[网網][络絡上友]).*
-  | (?:[想要看]+)?(?:更多|全部|海量|更多更好的?)[^。！？，]{{0,12}}(?:小[说說]|[电電]子[书書]|好[书書]|txt|精校|[资資]源|章[节節]).{{0,16}}(?:[请請]|尽在|盡在|下[载載]|[访訪][问問]|[关關]注|登[录錄]).*
+  | (?:[想要看]+)?(?:更多|全部|海量)[^。！？，]{{0,12}}(?:小[说說]|[电電]子[书書]|好[书書]|txt|精校|[资資]源|章[节節]).{{0,16}}(?:[请請]|尽在|盡在|下[载載]|[访訪][问問]|[关關]注|登[录錄]).*
   | .{{0,20}}(?:公有[领領]域|public\ domain).{{0,80}}
-  | (?:readx|chaptererror|loadAdv|show_?\w*|read_?\w*|ad\w{{0,12}}|_?\w*ads?\w*)\s*\([^()]*\)\s*;?\s*
-  | (?:&\w{{2,8}};|&\#\d{{1,6}};|</?(?:br|p|div)\s*/?>|\s)+
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -98,7 +118,7 @@ _STRONG_SIGNS = (
 _WEAK_SIGNS = (
     "本书", "本書", "更新", "手机", "手機", "章节", "章節", "推荐", "推薦", "收藏", "订阅", "訂閱", "下一章", "上一章", "目录", "书库", "書庫", "书屋", "书吧",
     "阅读", "閱讀", "微信", "QQ", "正版", "盗版", "下载", "下載", "论坛", "論壇", "校对", "校對", "整理", "书友", "書友", "txt", "TXT", "转载", "轉載",
-    "互联网", "广告", "打赏", "支持", "作者", "免费", "免費", "关注", "關注", "搜索", "百度", "更多", "精彩", "点击", "小说", "小說", "网站", "網站",
+    "互联网", "广告", "打赏", "支持", "作者", "免费", "免費", "关注", "關注", "搜索", "百度", "更多", "精彩", "点击", "小说", "小說", "网站", "網站", "朋友", "正文", "您",
 )  # fmt: skip
 _DIGITS = re.compile("[0-9０-９]+")
 
@@ -117,6 +137,8 @@ def is_site_line(text: str, repeated: frozenset[str]) -> bool:
     if _HINT.search(text) is None or is_heading(text):
         return False
     if _NOTICES.fullmatch(text) or _is_watermark(text) or _is_offer(text):
+        return True
+    if _CERTAIN_NOTICES.fullmatch(text):
         return True
     return _NARRATIVE.search(text) is None and _PAGE_NOTICES.fullmatch(text) is not None
 
@@ -143,7 +165,8 @@ def _is_offer(text: str) -> bool:
     rest, addresses = _ADDRESS.subn("", plain)
     offers = {found.lower() for found in _OFFER.findall(rest)}
     is_sentence = rest.rstrip().endswith(("。", "!", "?", "…"))
-    return bool(addresses) and not _NARRATIVE.search(rest) and len(offers) >= (2 if is_sentence else 1)
+    is_name = not is_sentence and sum(map(str.isalnum, rest)) <= _MAX_NAME
+    return bool(addresses) and not _NARRATIVE.search(rest) and (is_name or len(offers) >= (2 if is_sentence else 1))
 
 
 def edge_lines(text: str) -> list[str]:
@@ -153,7 +176,7 @@ def edge_lines(text: str) -> list[str]:
 
 
 def count_site_lines(text: str) -> Counter[str]:
-    """Counts the lines with a word of download sites in them, numbers masked; no dialogue and no headings."""
+    """Counts the lines with a word of download sites in them, numbers masked; no headings."""
     counts: Counter[str] = Counter()
     signs = [sign for sign in (*_STRONG_SIGNS, *_WEAK_SIGNS) if sign in text]
     if not signs:
@@ -173,7 +196,7 @@ def count_site_lines(text: str) -> Counter[str]:
 
 def _may_recur(line: str) -> bool:
     signs = 2 * any(sign in line for sign in _STRONG_SIGNS) or sum(sign in line for sign in _WEAK_SIGNS)
-    return signs >= 2 and len(line) >= _MIN_LENGTH and not _NARRATIVE.search(line) and not is_heading(line)
+    return signs >= 2 and len(line) >= _MIN_LENGTH and line[0] not in '“「『"' and not is_heading(line)
 
 
 def find_repeated_lines(edges: Iterable[Sequence[str]], site_lines: Mapping[str, int] | None = None) -> frozenset[str]:
@@ -186,7 +209,11 @@ def find_repeated_lines(edges: Iterable[Sequence[str]], site_lines: Mapping[str,
         site_lines: The `count_site_lines` of all files together.
     """
     counts = Counter(line for lines in edges for line in set(lines))
-    recurring = {line for line, count in (site_lines or {}).items() if count >= _MIN_RECURRENCES}
+    recurring = {
+        line
+        for line, count in (site_lines or {}).items()
+        if count >= (_MIN_RECURRENCES_OF_SPEECH if _NARRATIVE.search(line) else _MIN_RECURRENCES)
+    }
     return frozenset(recurring) | frozenset(
         _key(line)
         for line, files in counts.items()
