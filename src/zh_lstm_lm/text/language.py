@@ -140,7 +140,7 @@ _LOG_PROBABILITIES = {kind: [log(share / size) for share in shares] for kind, (s
 _LOG_PRIORS = {"Chinese": 0.0, "Japanese": -5.0, "Korean": -5.0, "Western": -5.0, "other": -8.0}
 _MAX_NUL_SHARE = 0.3  # outside of blocks; arrays of small numbers have more
 _LETTERS_SAMPLED = 2_000
-_LETTERS_COUNTED = 20_000
+_LETTERS_COUNTED = 4_000
 _FOREIGN_LETTER = re.compile("[\u3040-\u30ff\uac00-\ud7a3]")
 
 

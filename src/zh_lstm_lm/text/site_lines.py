@@ -108,18 +108,18 @@ _EDGE_HINT = re.compile(
     "[小文][说說学學].?[网網]|[网網][站址友]|版[权權]|[仅僅]供|免[费費]|更新|[连連][载載]|首[发發]|收集|上[传傳]",
     re.IGNORECASE,
 )
-# A line that recurs needs one sign of the first kind or two of the second. They are searched for one by one, which is
-# quickest.
-_STRONG_SIGNS = (
-    "一秒记住", "一秒記住", "本站", "弹窗", "彈窗", "最新章", "章节错", "书签", "書籤", "推荐票", "推薦票", "月票", "本章未完", "未完待续", "未完待續", "下一页",
-    "下一頁", "小说网", "小說網", "中文网", "中文網", "文学网", "文學網", "笔趣阁", "公众号", "首发", "域名", "网址", "網址", "www", "WWW", "http", ".com",
-    ".net", ".org", ".cc", ".cn", "ＷＷＷ", "求收藏", "求订阅", "手机用户", "更新最快", "最快更新", "电子书", "電子書", "全文阅读", "txt下载", "TXT下载",
-)  # fmt: skip
+# A line that recurs needs one sign of the first kind or two of the second.
+_STRONG_SIGN = re.compile(
+    r"一秒记住|一秒記住|本站|弹窗|彈窗|最新章|章节错|书签|書籤|推荐票|推薦票|月票|本章未完|未完待续|未完待續|下一页|下一頁|小说网|"
+    r"小說網|中文网|中文網|文学网|文學網|笔趣阁|公众号|首发|域名|网址|網址|www|WWW|http|\.com|\.net|\.org|"
+    r"\.cc|\.cn|求收藏|求订阅|手机用户|更新最快|最快更新|电子书|電子書|全文阅读|txt下载",
+)
 _WEAK_SIGNS = (
     "本书", "本書", "更新", "手机", "手機", "章节", "章節", "推荐", "推薦", "收藏", "订阅", "訂閱", "下一章", "上一章", "目录", "书库", "書庫", "书屋", "书吧",
     "阅读", "閱讀", "微信", "QQ", "正版", "盗版", "下载", "下載", "论坛", "論壇", "校对", "校對", "整理", "书友", "書友", "txt", "TXT", "转载", "轉載",
     "互联网", "广告", "打赏", "支持", "作者", "免费", "免費", "关注", "關注", "搜索", "百度", "更多", "精彩", "点击", "小说", "小說", "网站", "網站", "朋友", "正文", "您",
 )  # fmt: skip
+_OPENING_QUOTES = frozenset('“「『"')
 _DIGITS = re.compile("[0-9０-９]+")
 
 
@@ -176,27 +176,18 @@ def edge_lines(text: str) -> list[str]:
 
 
 def count_site_lines(text: str) -> Counter[str]:
-    """Counts the lines with a word of download sites in them, numbers masked; no headings."""
-    counts: Counter[str] = Counter()
-    signs = [sign for sign in (*_STRONG_SIGNS, *_WEAK_SIGNS) if sign in text]
-    if not signs:
-        return counts
-    pattern = re.compile("|".join(map(re.escape, signs)))
-    end = 0
-    while found := pattern.search(text, end):
-        start = text.rfind("\n", 0, found.start()) + 1
-        end = text.find("\n", found.end())
-        end = len(text) if end < 0 else end
-        if end - start <= MAX_LINE_LENGTH:
-            counts[_key(text[start:end].strip())] += 1
-    for line in [line for line in counts if not _may_recur(line)]:
-        del counts[line]
-    return counts
-
-
-def _may_recur(line: str) -> bool:
-    signs = 2 * any(sign in line for sign in _STRONG_SIGNS) or sum(sign in line for sign in _WEAK_SIGNS)
-    return signs >= 2 and len(line) >= _MIN_LENGTH and line[0] not in '“「『"' and not is_heading(line)
+    """Counts lines that look like a site's, numbers masked: those with a strong sign, and those that recur with weak ones."""
+    lines = Counter(_key(line.strip()) for line in text.split("\n") if _MIN_LENGTH <= len(line) <= MAX_LINE_LENGTH)
+    has_strong = _STRONG_SIGN.search(text) is not None
+    return Counter(
+        {
+            line: count
+            for line, count in lines.items()
+            if (count >= _MIN_RECURRENCES and sum(sign in line for sign in _WEAK_SIGNS) >= 2)
+            or (has_strong and _STRONG_SIGN.search(line))
+            if line[:1] not in _OPENING_QUOTES and not is_heading(line)
+        }
+    )
 
 
 def find_repeated_lines(edges: Iterable[Sequence[str]], site_lines: Mapping[str, int] | None = None) -> frozenset[str]:
