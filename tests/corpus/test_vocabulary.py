@@ -287,7 +287,7 @@ def test_parts_of_a_split_are_encoded_and_counted_by_themselves(texts: list[str]
     for part in (train, valid, test):
         ids = vocabulary.encode_stream(part).tolist()
         assert vocabulary.decode(ids) == "".join(part.texts())
-        assert ids.count(vocabulary.bos_id) == part.num_documents == 3
+        assert ids.count(vocabulary.bos_id) == part.num_documents > 0
     seen = set("".join(train.texts()))
     assert any(character not in vocabulary for character in set("".join(test.texts())) - seen)
     assert all(character in vocabulary for character in seen)

@@ -14,7 +14,7 @@ from torch import Tensor
 from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.text.alignment import align_text
+from zh_lstm_lm.text.normalization import align_text
 from zh_lstm_lm.tokenizers.base import add_separator
 from zh_lstm_lm.tokenizers.workers import tokenize_paragraphs
 
@@ -277,9 +277,4 @@ def _blocks(stream: TokenStream) -> Iterator[_Block]:
 
 def _codes(text: str) -> Tensor:
     """The code points of a text. **Shape:** (characters,), int64."""
-    try:
-        return torch.frombuffer(bytearray(text.encode("utf-32-le")), dtype=torch.int32).long()
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"character {error.start} is a lone surrogate ({text[error.start]!a}), which is no text"
-        ) from None
+    return torch.frombuffer(bytearray(text.encode("utf-32-le")), dtype=torch.int32).long()

@@ -16,7 +16,7 @@ from zh_lstm_lm.evaluation.evaluate import read_segments
 from zh_lstm_lm.evaluation.result import ParagraphSums, count_characters
 from zh_lstm_lm.evaluation.scored_text import Score
 from zh_lstm_lm.models.base import LanguageModel, TextState, check_model
-from zh_lstm_lm.text.alignment import align_text
+from zh_lstm_lm.text.normalization import align_text
 
 __all__ = ["check_log_probs", "read_rows", "score", "score_batch"]
 
