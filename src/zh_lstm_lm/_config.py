@@ -10,9 +10,18 @@ from typing import Any
 
 from typing_extensions import Self
 
-from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.errors import ConfigError, DataError
 
-__all__ = ["Config", "check_choice", "check_integer", "check_number", "check_type", "nearest_name", "shown"]
+__all__ = [
+    "Config",
+    "check_choice",
+    "check_integer",
+    "check_number",
+    "check_text",
+    "check_type",
+    "nearest_name",
+    "shown",
+]
 
 _LONGEST_NAME = 100  # of those that are compared: it takes time that grows with the square of the length
 _SHOWN = reprlib.Repr()
@@ -137,3 +146,25 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     if value not in choices:
         hint = nearest_name(value, choices) if isinstance(value, str) else ""
         raise ConfigError(f"{name} must be one of {', '.join(map(repr, choices))}, got {shown(value)}{hint}")
+
+
+def check_text(name: str, text: object) -> str:
+    """Returns a text if it is one that UTF-8 can hold.
+
+    Args:
+        name: What to call it in the message.
+        text: The value that was given.
+
+    Raises:
+        DataError: It is not a string, or holds a lone surrogate.
+    """
+    if not isinstance(text, str):
+        raise DataError(f"{name} must be a string, got {text!r}")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{name}: character {error.start} is a lone surrogate ({text[error.start]!a}), which is no text; "
+            "decode the bytes that it came from properly, or take it out"
+        ) from None
+    return text

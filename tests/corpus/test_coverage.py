@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 
 import pytest
 import torch
@@ -16,9 +15,6 @@ class Barred:
 
     def tokenize(self, text: str) -> list[str]:
         return [token for word in text.split("|") for token in (word, "|")][:-1]
-
-    def detokenize(self, tokens: Sequence[str]) -> str:
-        return "".join(tokens)
 
 
 def stream_of(*texts: str) -> TokenStream:

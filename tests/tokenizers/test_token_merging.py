@@ -96,3 +96,29 @@ def test_words_are_found_as_an_alternation_finds_them(words: set[str], text: str
     longest_first = sorted(words, key=lambda word: -len(word))
     pattern = re.compile("|".join(map(re.escape, longest_first)) if words else "(?!)")
     assert list(WordFinder(words).spans(text)) == [match.span() for match in pattern.finditer(text)]
+
+
+class CountingSet(frozenset[str]):
+    """A set that counts the words that are looked up in it."""
+
+    lookups = 0
+
+    def __contains__(self, word: object) -> bool:
+        self.lookups += 1
+        return super().__contains__(word)
+
+
+def test_thousands_of_names_need_few_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [
+        f"{first}{second}·{last}" for first in "阿巴查德" for second in "0123456789" * 20 for last in "伊尔恩斯" * 4
+    ]
+    many = {name * number for name in names for number in range(1, 9)}
+    text = "阿0·伊与查1·尔走到桃花岛。" * 20
+
+    finder = WordFinder(many)
+    counted = CountingSet(many)
+    monkeypatch.setattr(finder, "_words", counted)
+
+    assert [text[start:stop] for start, stop in finder.spans(text)] == ["阿0·伊", "查1·尔"] * 20
+    assert len(many) > 1_000
+    assert counted.lookups < 1_000

@@ -16,8 +16,9 @@ import pytest
 import zh_lstm_lm
 from zh_lstm_lm import TokenStream
 from zh_lstm_lm.errors import ConfigError, DataError
+from zh_lstm_lm.tokenizers import workers as workers_module
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
-from zh_lstm_lm.tokenizers.character_tokenizer import CharacterTokenizer
+from zh_lstm_lm.tokenizers.plain_tokenizers import CharacterTokenizer
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
 from zh_lstm_lm.tokenizers.workers import available_cores, number_chunks, tokenize_paragraphs
 
@@ -183,6 +184,61 @@ def test_an_object_of_the_user_s_works_in_this_process_with_any_number_of_worker
         "\n",
     ]
     assert tokenizer.calls == 3
+
+
+@pytest.mark.parametrize("host", ["frozen", "embedding", "python-host", "nameless", "gone"])
+def test_the_program_around_python_is_not_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, host: str
+) -> None:
+    starts = tmp_path / "starts"
+    program = tmp_path / {"frozen": "python3.12", "embedding": "novelist", "gone": "python3"}.get(host, host)
+    if host != "gone":
+        program.write_text(f"#!/bin/sh\necho started >>{starts}\n", encoding="utf-8")
+        program.chmod(0o755)
+    monkeypatch.setattr(sys, "frozen", host == "frozen", raising=False)
+    monkeypatch.setattr(sys, "executable", None if host == "nameless" else str(program))
+    write_novels(tmp_path)
+
+    stream = TokenStream.from_files(tmp_path / "a.txt", tokenizer="characters", workers=3, cache_dir=tmp_path / "cache")
+
+    monkeypatch.undo()
+    alone = TokenStream.from_files(tmp_path / "a.txt", tokenizer="characters", workers=1, cache_dir=tmp_path / "one")
+    assert list(stream) == list(alone)
+    assert not starts.exists()
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith("text is segmented in one process, not in 3: ")
+    assert {"frozen": "frozen application", "nameless": "None", "gone": "cannot be started"}.get(
+        host, str(program)
+    ) in message
+
+
+@pytest.mark.parametrize(
+    "name", ["python", "Python", "python3.13t", "pythonw.exe", "python_d.exe", "pypy3.10", "PYTHON.EXE"]
+)
+def test_an_interpreter_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(sys, "executable", f"C:\\Program Files\\{name}")
+    assert workers_module._not_an_interpreter() is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs symbolic links and fork")
+def test_workers_started_in_part_are_ended(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    start = workers_module._start_process
+
+    def fails_at_the_third() -> "subprocess.Popen[bytes]":
+        if len(started) == 2:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        started.append(start())
+        return started[-1]
+
+    monkeypatch.setattr(workers_module, "_start_process", fails_at_the_third)
+
+    tokens = list(tokens_of(get_tokenizer("characters"), CHUNKS, workers=4))
+
+    assert tokens == [by_hand(chunk) for chunk in CHUNKS]
+    assert len(started) == 2
+    assert all(process.returncode is not None for process in started)
+    assert "Resource temporarily unavailable" in caplog.text
 
 
 def test_a_worker_that_ends_early_is_told(capfd: pytest.CaptureFixture[str]) -> None:

@@ -15,8 +15,7 @@ from zh_lstm_lm.storage.atomic import atomic_directory
 from zh_lstm_lm.storage.cache import user_cache_dir
 from zh_lstm_lm.storage.safe_reading import read_bytes, read_versioned, verify_manifest, versioned
 from zh_lstm_lm.storage.strict_json import to_json
-from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents
-from zh_lstm_lm.text.files import TextFile
+from zh_lstm_lm.text.documents import Document
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 
 __all__ = ["StoredStream", "cached_stream", "check_stored", "load_stream", "store_stream"]
@@ -33,20 +32,18 @@ _CHUNK_BYTES = 1 << 22
 
 def cached_stream(
     key: str,
-    files: list[TextFile],
+    documents: Iterable[Document],
     tokenizer: LosslessTokenizer,
-    options: ReadingOptions,
     *,
     cache_dir: str | PathLike[str] | None,
     workers: int,
 ) -> StoredStream | None:
-    """Takes segmented files from the cache, or segments them into it; None where no cache can be kept.
+    """Takes segmented documents from the cache, or segments them into it; None where no cache can be kept.
 
     Args:
         key: The name of their folder in the cache.
-        files: The files.
-        tokenizer: What cuts the text.
-        options: How the files are read.
+        documents: The documents; not touched if they are in the cache.
+        tokenizer: The tokenizer.
         cache_dir: The cache folder; None is the user's.
         workers: Processes to segment with.
     """
@@ -54,8 +51,8 @@ def cached_stream(
         directory = Path(cache_dir or user_cache_dir()) / "streams" / key
         stored = load_stream(directory)
         if stored is None:
-            logger.info("segmenting %d files with %s in %d processes", len(files), tokenizer.fingerprint, workers)
-            store_stream(directory, read_documents(files, options), tokenizer, workers)
+            logger.info("segmenting with %s in %d processes", tokenizer.fingerprint, workers)
+            store_stream(directory, documents, tokenizer, workers)
             stored = load_stream(directory)
         return stored
     except CheckpointError as error:

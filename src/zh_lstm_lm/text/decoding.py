@@ -5,12 +5,12 @@ GBK and GB2312) and Big5 with its supplements. A byte order mark decides; `detec
 """
 
 import codecs
+import re
 from dataclasses import dataclass
 
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.text.detection import big5_supplement, detect
 from zh_lstm_lm.text.language import check_language
-from zh_lstm_lm.text.patterns import lazy_pattern
 
 __all__ = ["MAX_FAULT_RATE", "DecodedText", "DecodingFault", "check_encoding", "decode", "normalize_line_ends"]
 
@@ -28,7 +28,7 @@ _BYTE_ORDER_MARKS = (
 _FAULTS_ALLOWED = 16  # bytes, in however short a file
 _STEP_BYTES, _MAX_CHARACTER_BYTES = 1 << 12, 4
 _STATEFUL = ("hz", "iso2022", "utf-7")  # what a byte means depends on all before, so that these cannot be read in steps
-_LINE_END = lazy_pattern(r"\r\r?\n|\r|\n")
+_LINE_END = re.compile(r"\r\r?\n|\r|\n")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ last lines of paragraphs, which are of any width, would end there by chance. A l
 broken by it.
 """
 
+import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
@@ -27,7 +28,6 @@ from typing import NamedTuple
 
 from zh_lstm_lm.text.headings import is_heading
 from zh_lstm_lm.text.lines import Context, Line, display_width
-from zh_lstm_lm.text.patterns import lazy_pattern
 
 __all__ = ["join_wrapped_lines"]
 
@@ -43,16 +43,16 @@ _MIN_FINISHED = 150  # finished lines, for that chance to be known
 _SAMPLE = 300  # breaks looked at
 _MIN_LEAD = 0.15  # of the share of known pairs around open ends over that around finished ones
 
-_CLAUSE_MARK = lazy_pattern("[，。！？；：、．,.!?;:”」』]")
-_FINISHED = lazy_pattern(r"(\w)[。！？．.!?…”」』）)]+$")
-_CLAUSES = lazy_pattern(r"[，。！？；、．,.!?;\s　]+")
-_NEW_PARAGRAPH = lazy_pattern("[且却卻再话話]说|[且却卻再话話]說|[诗詩词詞歌赞讚][曰云]|正是[：:]|[-—=*＊─━●○◆■]{2}")
+_CLAUSE_MARK = re.compile("[，。！？；：、．,.!?;:”」』]")
+_FINISHED = re.compile(r"(\w)[。！？．.!?…”」』）)]+$")
+_CLAUSES = re.compile(r"[，。！？；、．,.!?;\s　]+")
+_NEW_PARAGRAPH = re.compile("[且却卻再话話]说|[且却卻再话話]說|[诗詩词詞歌赞讚][曰云]|正是[：:]|[-—=*＊─━●○◆■]{2}")
 _COLONS = ("：", ":")
 _OPENING_MARKS = tuple("“「『")
 _GOES_ON = tuple("，、；,")
-_QUOTED_WORD = lazy_pattern(r"\w[」』”》]")  # a speech has its full stop before the mark
-_SPEECH_OPEN = lazy_pattern("[：:][「」“”][^「」“”]+[。！？；!?]$")  # many files have marks the wrong way round
-_SPEECH_ENDS = lazy_pattern("[^「」“”]+[。！？!?…][「」“”]")
+_QUOTED_WORD = re.compile(r"\w[」』”》]")  # a speech has its full stop before the mark
+_SPEECH_OPEN = re.compile("[：:][「」“”][^「」“”]+[。！？；!?]$")  # many files have marks the wrong way round
+_SPEECH_ENDS = re.compile("[^「」“”]+[。！？!?…][「」“”]")
 
 
 class _Paragraphs(NamedTuple):

@@ -1,9 +1,9 @@
-"""What jieba and rjieba share: the hidden Markov model, the user's words, and the joining of dashes and numbers."""
+"""Common base of jieba and rjieba: the hidden Markov model option, the user's words, and the joining of tokens."""
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -13,22 +13,23 @@ from zh_lstm_lm.tokenizers.user_dictionary import UserDictionary, check_user_dic
 
 __all__ = ["DictionaryTokenizer"]
 
-_JOINABLE = re.compile(r"[\u4e00-\u9fd5a-zA-Z0-9+#&._%-]+")  # jieba finds no word with any other character in it
+# jieba finds no word that contains any other character.
+_JOINABLE = re.compile(r"[\u4e00-\u9fd5a-zA-Z0-9+#&._%-]+")
 
 
 class DictionaryTokenizer:
     """Base of the tokenizers with jieba's algorithm.
 
     Args:
-        hmm: Whether a hidden Markov model finds words outside the dictionary.
-        user_dictionary: Words of the user's with their frequencies; None in place of a frequency takes one by which
-            the word is cut whole. They belong to this tokenizer alone.
+        hmm: Enables the hidden Markov model, which finds words outside the dictionary.
+        user_dictionary: The user's words with their frequencies, for this tokenizer only. With None as its frequency, a
+            word gets the frequency by which it is not cut.
 
     Attributes:
         fingerprint: Changes with everything that can change a token.
 
     Raises:
-        ConfigError: An option has a wrong type, or the dictionary an entry that is no word.
+        ConfigError: An option has a wrong type, or an entry of the dictionary is not a word with a frequency.
     """
 
     def __init__(self, *, hmm: bool = True, user_dictionary: "Mapping[str, int | None] | None" = None) -> None:
@@ -44,7 +45,7 @@ class DictionaryTokenizer:
 
     @staticmethod
     def read_options(**options: Any) -> dict[str, Any]:
-        """The options as plain values: the words of a user dictionary in place of its file."""
+        """Returns the options as plain values, with the words of a user dictionary instead of its file."""
         if options.get("user_dictionary") is not None:
             options["user_dictionary"] = read_user_dictionary(options["user_dictionary"])
         return options
@@ -57,16 +58,12 @@ class DictionaryTokenizer:
         tokens = merge_tokens(text, self._cut(text))
         return tokens if self._other_words is None else join_spans(text, tokens, self._other_words.spans(text))
 
-    def detokenize(self, tokens: Sequence[str]) -> str:
-        """Concatenates the tokens."""
-        return "".join(tokens)
-
     def _describe(self) -> str:
-        """The library, its version, and its dictionary."""
+        """Returns the library, its version, and the checksum of its dictionary."""
         raise NotImplementedError
 
     def _cut(self, text: str) -> list[str]:
-        """The library's own tokens, which concatenate to the text."""
+        """Returns the library's own tokens, which concatenate to the text."""
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""What is saved of a tokenizer with a model, and the tokenizer that comes of it."""
+"""Saving and restoring the tokenizer of a vocabulary."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ _MAX_PROBE_CHARACTERS = 10_000  # ten times what is cut today
 
 
 def describe_tokenizer(tokenizer: LosslessTokenizer) -> dict[str, Any]:
-    """A tokenizer as plain JSON values: what it is, and what it makes of a probe text."""
+    """Returns a tokenizer as plain JSON values: its name, options and fingerprint, and its tokens of a probe text."""
     return {
         "name": tokenizer.name,
         "options": tokenizer.options,
@@ -45,7 +45,7 @@ def _is_short(text: object) -> bool:
 
 
 def is_users_own(saved: object) -> bool:
-    """Whether what was saved is of a tokenizer object of its user's, which cannot be made again."""
+    """Returns True if the saved tokenizer was a user's object, which cannot be restored."""
     return isinstance(saved, dict) and "name" in saved and saved["name"] is None
 
 
@@ -53,18 +53,18 @@ def tokenizer_of(saved: dict[str, Any], given: str | Tokenizer | None) -> Lossle
     """Makes the tokenizer of a saved vocabulary.
 
     Args:
-        saved: What `describe_tokenizer` returned.
-        given: What the user gives in its place; a name gets the saved options.
+        saved: The output of `describe_tokenizer`.
+        given: The user's replacement; a name gets the saved options.
 
     Raises:
-        VocabularyError: It was an object of the user's, and none is given.
-        ConfigError: The name or options are not known.
-        MissingDependencyError: Its library is not installed.
-        KeyError, TypeError: What was saved is no tokenizer.
+        VocabularyError: The tokenizer was a user's object, and no replacement is given.
+        ConfigError: The name or the options are unknown.
+        MissingDependencyError: The tokenizer's library is not installed.
+        KeyError, TypeError: `saved` does not describe a tokenizer.
     """
     if given is None and is_users_own(saved):
         raise VocabularyError(
-            "this vocabulary was made with a tokenizer object of its user's; give the same one, as in "
+            "this vocabulary was made with a user's tokenizer object, which is not saved; pass the same object, as in "
             "from_pretrained(path, tokenizer=…)"
         )
     if given is None or isinstance(given, str):

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from zh_lstm_lm._config import check_type
-from zh_lstm_lm.corpus.hapax_spelling import spell_some_hapaxes
+from zh_lstm_lm.corpus.hapax_spelling import training_ids
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import ConfigError, DataError, NonFiniteError
 from zh_lstm_lm.evaluation.evaluate import evaluate_ids
@@ -179,7 +179,7 @@ class Trainer:
     def _prepare(self) -> None:
         """Encodes the texts and makes everything that a run consists of, in its first state."""
         config, vocabulary = self.config, self.model.vocabulary
-        self._train_ids = spell_some_hapaxes(vocabulary.encode_stream(self.train), vocabulary)
+        self._train_ids = training_ids(self.train, vocabulary)
         self._valid_ids = vocabulary.encode_stream(self.valid) if self.valid else None
         if len(self.train) < _MIN_TOKENS:
             raise DataError(
