@@ -22,7 +22,7 @@ from zh_lstm_lm.models.pretrained import read_description, read_generation_confi
 from zh_lstm_lm.runtime.memory import check_fits
 from zh_lstm_lm.tokenizers.base import Tokenizer
 
-__all__ = ["LSTMLanguageModel"]
+__all__ = ["LSTMLanguageModel", "unwrapped"]
 
 
 class LSTMLanguageModel(nn.Module):
@@ -61,7 +61,8 @@ class LSTMLanguageModel(nn.Module):
         self.training_summary: dict[str, Any] = {}
         self.generation_config: dict[str, Any] = {}
         self._packed: PackedWeights | None = None
-        device = torch.get_default_device()
+        # Before version 2.8, `torch.get_default_device` does not know of `torch.device` as a context.
+        device = torch.empty(0).device
         with torch.device("meta"):  # nothing is drawn or allocated yet
             self.embedding = WordEmbedding(vocabulary, config.embedding_dim, characters=config.character_vectors)
             widths = [config.embedding_dim] + [config.hidden_size] * config.num_layers
@@ -278,3 +279,11 @@ class LSTMLanguageModel(nn.Module):
         model.training_summary = training
         model.generation_config = read_generation_config(folder)
         return model.eval()
+
+
+def unwrapped(model: object) -> object:
+    """Returns the model inside the wrappers of `torch.compile`, `torch.nn.DataParallel` and its distributed form."""
+    for name in ("_orig_mod", "module"):
+        if isinstance(model, nn.Module) and not isinstance(model, LSTMLanguageModel) and name in model._modules:
+            return unwrapped(model._modules[name])
+    return model

@@ -23,7 +23,8 @@ __all__ = ["IDENTITY", "check_same_run", "describe_run", "describe_texts", "dige
 logger = logging.getLogger(__name__)
 
 _BUDGET = {"max_epochs", "max_steps", "max_minutes"}
-_FREE = {*_BUDGET, "run_dir", "device", "checkpoint_minutes", "keep_last", "learning_rate", "max_rollbacks", "patience"}
+_FREE = {*_BUDGET, "run_dir", "device", "checkpoint_minutes", "keep_last", "learning_rate", "max_rollbacks"}
+_FREE |= {"eval_steps", "patience"}
 """Options that may differ in a resumed run."""
 
 IDENTITY = ("options", "environment", "model", "vocabulary", "train", "valid")
