@@ -575,7 +575,7 @@ def test_patience_stops_a_run_that_overfits(words: Vocabulary, parts: Parts) -> 
         history = trainer.fit()
         assert untimed(history) == untimed(long)[: rises + 1]
         assert trainer.state.stop_reason is not None
-        assert "held-out loss" in trainer.state.stop_reason
+        assert "validation loss" in trainer.state.stop_reason
         assert evaluate(model, parts[1]).loss == pytest.approx(min(losses[: rises + 1]), rel=1e-12)
 
 
@@ -587,6 +587,68 @@ def test_stopped_run_stays_stopped_when_resumed(words: Vocabulary, parts: Parts,
     again = make_model(words, dropout=0.0)
     assert make_trainer(again, parts, **options).fit(resume=True) == history
     assert same(weights(again), weights(model))
+
+
+# ---- evaluations inside an epoch
+
+
+def test_a_run_of_less_than_an_epoch_has_points(words: Vocabulary, parts: Parts) -> None:
+    short = TokenStream.from_texts(["展昭道：“好。”\n"], tokenizer="characters")
+
+    def steps(valid: TokenStream | None, *callbacks: Callback, **options: Any) -> list[int]:
+        config = make_config(batch_size=1, bptt_len=1, max_epochs=None, max_steps=60, **options)
+        trainer = Trainer(make_model(words), parts[0], valid, config, callbacks=callbacks, progress=False)
+        for record in trainer.fit():
+            assert set(record) == RECORD | (VALID if valid is not None else set())
+            measured.append(record.get("valid_loss"))
+        assert trainer.state.steps_per_epoch > 60
+        return [record["step"] for record in trainer.state.history]
+
+    watcher, measured = Watcher(), list[Any]()
+    assert steps(short, watcher, eval_steps=25) == [25, 50, 60]
+    for loss, evaluated in zip(measured, watcher.evaluated, strict=True):
+        other = make_model(words)
+        other.load_state_dict(evaluated)
+        assert evaluate(other, short).loss == pytest.approx(loss, rel=1e-6)
+    assert steps(short) == [10, 20, 30, 40, 50, 60]
+    assert steps(None) == [60]
+    assert steps(parts[1]) == [60], "the validation set is as large as all that is read"
+
+
+def test_evaluations_inside_an_epoch_change_nothing_of_the_training(words: Vocabulary, parts: Parts) -> None:
+    watchers = Watcher(), Watcher()
+    for watcher, options in zip(watchers, ({}, {"eval_steps": 3}), strict=True):
+        model = make_model(words)
+        make_trainer(model, parts, watcher, **options).fit()
+    assert len(watchers[1].evaluated) == 6 > len(watchers[0].evaluated)
+    for one, other in zip(watchers[0].after_updates, watchers[1].after_updates, strict=True):
+        assert same(one, other)
+
+
+def test_the_best_model_may_be_one_inside_an_epoch(words: Vocabulary, parts: Parts, tmp_path: Path) -> None:
+    """It is saved when it is found, so a run that is killed later loses nothing."""
+
+    class Kill(Callback):
+        def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
+            if state.step == 33:
+                raise Killed
+
+    options = {**OVERFITTING, "eval_steps": 5, "keep_last": 1}
+    expected = make_model(words, dropout=0.0)
+    whole = make_trainer(expected, parts, **options)
+    history = whole.fit()
+    assert whole.state.best_step is not None
+    assert whole.state.best_step % 5 == 0
+    assert whole.state.best_step < 33
+    with pytest.raises(Killed):
+        make_trainer(make_model(words, dropout=0.0), parts, Kill(), **options, run_dir=tmp_path / "run").fit()
+    model = make_model(words, dropout=0.0)
+    resumed = make_trainer(model, parts, **options, run_dir=tmp_path / "run").fit(resume=True)
+    assert untimed(resumed) == untimed(history)
+    assert same(weights(model), weights(expected))
+    # Evaluations may be more or fewer in a resumed run.
+    again = make_trainer(make_model(words, dropout=0.0), parts, **OVERFITTING, run_dir=tmp_path / "run")
+    assert again.fit(resume=True) == resumed
 
 
 # ---- stopping and going on
@@ -999,7 +1061,9 @@ class InterruptEvaluation(Callback):
             signal.raise_signal(self.signum)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "signum", [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+)
 @pytest.mark.parametrize("window", [1, 3])
 def test_interrupt_inside_an_evaluation_saves_before_it(
     words: Vocabulary, parts: Parts, tmp_path: Path, signum: int, window: int, monkeypatch: pytest.MonkeyPatch
@@ -1106,9 +1170,11 @@ def run_script(run_dir: Path, *, pause: float) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a whole console")
-def test_script_goes_on_after_ctrl_c(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_script_goes_on_after_a_signal(tmp_path: Path, name: str) -> None:
+    """After Ctrl-C, and where its terminal has been closed."""
     process = run_script(tmp_path / "run", pause=0.0)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, name))
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert err == ""

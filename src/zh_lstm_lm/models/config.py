@@ -16,7 +16,9 @@ from zh_lstm_lm.runtime.devices import choose_device
 
 __all__ = ["ModelConfig"]
 
-_MOST_PARTS = 1000  # layers, or clusters of the output layer: a saved config must not fill the memory with them
+# Layers, or clusters of the output layer: a saved config must not fill the memory with them.
+_MOST_PARTS = 1000
+_DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class ModelConfig(Config):
     cutoffs: tuple[int, ...] | None = None
     character_vectors: bool = True
     div_value: float = DEFAULT_DIV_VALUE
+    dtype: str = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -53,6 +56,7 @@ class ModelConfig(Config):
             check_integer(name, getattr(self, name), minimum=1, maximum=1 << 20)
         check_integer("num_layers", self.num_layers, minimum=1, maximum=_MOST_PARTS)
         check_number("dropout", self.dropout, maximum=0.99)
+        check_choice("dtype", self.dtype, _DTYPES)
         check_choice("output", self.output, ("auto", "full", "adaptive"))
         check_number("div_value", self.div_value, minimum=1.0, maximum=1e6)
         check_integer("seed", self.seed, minimum=0, maximum=2**63 - 1)

@@ -1,6 +1,8 @@
 """The language model: embedding, LSTM, output layer, and the vocabulary that its ids belong to."""
 
 import itertools
+from collections.abc import Callable
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,8 @@ class LSTMLanguageModel(nn.Module):
                 self.output = AdaptiveSoftmax(
                     config.hidden_size, len(vocabulary), config.cutoffs, div_value=config.div_value
                 )
+        # The type of the weights is that of the config, not the default of the process.
+        self.to(getattr(torch, config.dtype))
         if device.type != "meta":
             weights = sum(parameter.nbytes for parameter in self.parameters())
             check_fits(
@@ -102,6 +106,12 @@ class LSTMLanguageModel(nn.Module):
                     if name.startswith("bias_ih"):  # remember at first (Jozefowicz et al., 2015)
                         parameter[self.config.hidden_size : 2 * self.config.hidden_size] += 1.0
         self.output.reset_parameters(generator, torch.tensor(self.vocabulary.counts))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LSTMLanguageModel":
+        """Applies a conversion such as `half` or `to`; the config follows the type of the weights."""
+        super()._apply(fn, recurse)
+        self.config = replace(self.config, dtype=str(self.embedding.weight.dtype).removeprefix("torch."))
+        return self
 
     @property
     def device(self) -> torch.device:

@@ -97,8 +97,9 @@ def check_same_run(begun: Mapping[str, Any], description: Mapping[str, Any], *, 
         before, now = begun["options"], description["options"]
         for key in IDENTITY[2:]:
             was, is_ = begun[key], description[key]
-            if key == "model":  # the first ones had no vectors of characters
-                was, is_ = ({"character_vectors": False, **model} for model in (was, is_))
+            # The first ones had no vectors of characters and only one type of weights.
+            if key == "model":
+                was, is_ = ({"character_vectors": False, "dtype": "float32", **model} for model in (was, is_))
             if was != is_:
                 raise CheckpointError(
                     f"{folder}: its run was begun with another {key}; give the same again, or another run_dir"

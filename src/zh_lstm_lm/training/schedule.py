@@ -33,9 +33,8 @@ _SLOWDOWN = 2.0
 _OUTLIER, _OUTLIER_SECONDS = 4.0, 0.1
 # A pause lasts at least so many times as long as what it interrupted, and so many seconds.
 _PAUSE, _PAUSE_SECONDS = 20.0, 5.0
-# Evaluations in a run by default; updates between two of them at least; and updates in the time of one of them at least
-# (an evaluation only reads, which takes a third of the time of learning).
-_EVALUATIONS, _LEAST_BETWEEN, _EVALUATION_COST = 10, 10, 4 / 3
+# Default number of evaluations in a run, and the least number of updates between two of them.
+_EVALUATIONS, _LEAST_BETWEEN = 10, 10
 # The rate falls at most so many times as fast as planned when the rest of the time has suddenly gone.
 _FASTEST = 50.0
 
@@ -71,13 +70,14 @@ def evaluation_is_due(state: TrainerState, eval_steps: int | None, *, cost: floa
     Args:
         state: The state of the run.
         eval_steps: Updates between evaluations; None for the default.
-        cost: The size of the validation set, in updates. By default evaluations take at most a fifth of the time.
+        cost: The size of the validation set, in updates. By default at least as many are made between evaluations,
+            which then take at most about a quarter of the time.
     """
     if eval_steps is not None:
         return state.step % eval_steps == 0
     if state.planned_steps is None:
         return False
-    between = max(_LEAST_BETWEEN, state.planned_steps / _EVALUATIONS, _EVALUATION_COST * cost)
+    between = max(_LEAST_BETWEEN, state.planned_steps / _EVALUATIONS, cost)
     left = min(state.steps_per_epoch - state.window, state.planned_steps - state.step)
     return state.step - state.last_evaluated_step >= between and left >= between / 2
 
