@@ -617,9 +617,8 @@ def test_a_run_of_less_than_an_epoch_has_points(words: Vocabulary, parts: Parts)
 
 def test_evaluations_inside_an_epoch_change_nothing_of_the_training(words: Vocabulary, parts: Parts) -> None:
     watchers = Watcher(), Watcher()
-    for watcher, options in zip(watchers, ({}, {"eval_steps": 3}), strict=True):
-        model = make_model(words)
-        make_trainer(model, parts, watcher, **options).fit()
+    for watcher, eval_steps in zip(watchers, (None, 3), strict=True):
+        make_trainer(make_model(words), parts, watcher, eval_steps=eval_steps).fit()
     assert len(watchers[1].evaluated) == 6 > len(watchers[0].evaluated)
     for one, other in zip(watchers[0].after_updates, watchers[1].after_updates, strict=True):
         assert same(one, other)

@@ -21,12 +21,16 @@ from zh_lstm_lm.cli import (
 )
 from zh_lstm_lm.cli.common import INTERRUPTED
 from zh_lstm_lm.errors import ZhLstmLmError
+from zh_lstm_lm.runtime.threads import settle_threads
 
 TYPE_CHECKING = False  # true for type checkers; typing, difflib and logging would double the time of --help
 if TYPE_CHECKING:
     from typing import NoReturn
 
 __all__ = ["main"]
+
+# Commands that read a token or a short text at a time, which is faster with one thread.
+_ONE_THREAD = ("generate", "suggest", "rescore")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -62,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # rare characters print on a console of any encoding
     parsed = _parser().parse_args(arguments)
+    # A program that calls this function keeps its environment.
+    if arguments is None:
+        settle_threads(one=parsed.run.__module__.rpartition(".")[2] in _ONE_THREAD)
     import logging
 
     logging.basicConfig(format="%(message)s", level=logging.WARNING)

@@ -22,6 +22,7 @@ from zh_lstm_lm.models.lstm_layer import LSTMContext, LSTMLayer, LSTMState
 from zh_lstm_lm.models.output_layers import AdaptiveSoftmax, FullSoftmax, OutputLayer
 from zh_lstm_lm.models.pretrained import read_description, read_generation_config, read_weights, write_model_folder
 from zh_lstm_lm.runtime.memory import check_fits
+from zh_lstm_lm.runtime.threads import use_one_thread_after_fork
 from zh_lstm_lm.tokenizers.base import Tokenizer
 
 __all__ = ["LSTMLanguageModel", "unwrapped"]
@@ -63,6 +64,7 @@ class LSTMLanguageModel(nn.Module):
         self.training_summary: dict[str, Any] = {}
         self.generation_config: dict[str, Any] = {}
         self._packed: PackedWeights | None = None
+        use_one_thread_after_fork()
         # Before version 2.8, `torch.get_default_device` does not know of `torch.device` as a context.
         device = torch.empty(0).device
         with torch.device("meta"):  # nothing is drawn or allocated yet
@@ -109,7 +111,7 @@ class LSTMLanguageModel(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LSTMLanguageModel":
         """Applies a conversion such as `half` or `to`; the config follows the type of the weights."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.config = replace(self.config, dtype=str(self.embedding.weight.dtype).removeprefix("torch."))
         return self
 
