@@ -128,6 +128,22 @@ def test_the_machines_rate_is_a_positive_number() -> None:
     assert 0 < machine_rate(seconds=1e-4) < 1e18
 
 
+@pytest.mark.parametrize("slow", [{0}, {1, 2}, {0, 3}])
+def test_a_slow_moment_does_not_change_the_rate(monkeypatch: pytest.MonkeyPatch, slow: set[int]) -> None:
+    """Two of five products take a hundred times as long as the others."""
+    looks = itertools.count()
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        product, ended = divmod(next(looks), 2)
+        now += ended * (1.0 if product in slow else 0.01)
+        return now
+
+    monkeypatch.setattr("zh_lstm_lm.models.sizing.perf_counter", clock)
+    assert machine_rate(seconds=0.0) == pytest.approx(2 * 1024**3 / 0.01)
+
+
 def test_a_device_that_waits_for_its_host_gets_larger_models(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda, num_tokens = torch.device("cuda"), 10**9
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""Sizes and make-up of a model, given or chosen for the time there is."""
+"""Sizes and structure of a model, given or chosen for a time budget."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,25 +16,29 @@ from zh_lstm_lm.runtime.devices import choose_device
 
 __all__ = ["ModelConfig"]
 
-_MOST_PARTS = 1000  # layers, or clusters of the output layer: a saved config must not fill the memory with them
+# Layers, or clusters of the output layer: a saved config must not fill the memory with them.
+_MOST_PARTS = 1000
+_DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
 class ModelConfig(Config):
-    """Sizes and make-up of a model.
+    """Sizes and structure of a model.
 
     Attributes:
         embedding_dim: Width of the word embedding.
         hidden_size: Width of each LSTM layer.
         num_layers: Number of LSTM layers.
-        dropout: Share of features dropped after the embedding and after each layer; 0 drops none.
-        tie_weights: Whether a full softmax shares the embedding's weight.
-        output: ``"full"`` or ``"adaptive"`` softmax; ``"auto"`` takes the full one for small vocabularies.
-        cutoffs: First ids of the adaptive softmax's tails, rising; None chooses them.
-        character_vectors: Whether the vector of a word also holds the mean of vectors of its characters, which teaches
-            rare words sooner. A model whose weights are tied has none.
-        div_value: By how much each tail of the adaptive softmax is narrower than the one before; 1 for not at all.
-        seed: What the first weights are drawn from.
+        dropout: Dropout probability after the embedding and after each layer.
+        tie_weights: Whether a full softmax shares the weight of the embedding.
+        output: ``"full"`` or ``"adaptive"`` softmax; ``"auto"`` is the full one for small vocabularies.
+        cutoffs: First ids of the adaptive softmax's tails, in rising order; None chooses them.
+        character_vectors: Whether the vector of a word also has the mean of vectors of its characters, from which rare
+            words are learnt sooner. A model with tied weights has none.
+        div_value: Factor by which each tail of the adaptive softmax is narrower than the one before; 1 for equal widths.
+        dtype: Type of the weights: ``"float32"``, ``"float64"``, ``"float16"`` or ``"bfloat16"``. It follows `half`,
+            `double` and `to`.
+        seed: Seed of the initial weights.
     """
 
     embedding_dim: int = 192
@@ -46,6 +50,7 @@ class ModelConfig(Config):
     cutoffs: tuple[int, ...] | None = None
     character_vectors: bool = True
     div_value: float = DEFAULT_DIV_VALUE
+    dtype: str = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -53,6 +58,7 @@ class ModelConfig(Config):
             check_integer(name, getattr(self, name), minimum=1, maximum=1 << 20)
         check_integer("num_layers", self.num_layers, minimum=1, maximum=_MOST_PARTS)
         check_number("dropout", self.dropout, maximum=0.99)
+        check_choice("dtype", self.dtype, _DTYPES)
         check_choice("output", self.output, ("auto", "full", "adaptive"))
         check_number("div_value", self.div_value, minimum=1.0, maximum=1e6)
         check_integer("seed", self.seed, minimum=0, maximum=2**63 - 1)
@@ -72,7 +78,7 @@ class ModelConfig(Config):
             object.__setattr__(self, "cutoffs", tuple(self.cutoffs))
 
     def resolve(self, vocab_size: int) -> "ModelConfig":
-        """Settles what depends on the vocabulary: the kind of output layer and its cutoffs.
+        """Resolves the options that depend on the vocabulary: the kind of output layer and its cutoffs.
 
         Raises:
             ConfigError: A cutoff lies outside the vocabulary.
@@ -93,20 +99,20 @@ class ModelConfig(Config):
     def for_budget(
         cls, stream: TokenStream, vocabulary: Vocabulary, *, minutes: float, device: str = "auto", **options: Any
     ) -> Self:
-        """Chooses sizes and dropout for what this machine can train in the time there is.
+        """Chooses sizes and dropout for the time that there is on this machine.
 
         Args:
-            stream: The training part.
+            stream: The training text.
             vocabulary: Its vocabulary.
             minutes: Training time in minutes.
-            device: Where it will be trained, as in `TrainerConfig`.
-            **options: Options that are settled already, such as ``seed=1``.
+            device: The device of the training, as in `TrainerConfig`.
+            **options: Options that are not to be chosen, such as ``seed=1``.
 
         Raises:
             ConfigError: `minutes` is not a positive number, or there is no such device.
         """
         check_number("minutes", minutes, exclusive=True)
-        counts = torch.tensor(vocabulary.counts)
+        counts = torch.tensor(vocabulary.counts, device="cpu")
         embedding_dim, hidden_size, dropout = sizing.choose_sizes(
             counts, len(stream), 60 * minutes, choose_device(device)
         )

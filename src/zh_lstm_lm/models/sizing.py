@@ -1,7 +1,8 @@
-"""How large a model can be trained in the time there is: arithmetic of the shapes over the machine's measured rate."""
+"""Model sizes for a time budget, from the operations of a training step and the measured rate of the machine."""
 
 import itertools
-import time
+import statistics
+from time import perf_counter
 
 import torch
 from torch import Tensor
@@ -12,25 +13,31 @@ from zh_lstm_lm.runtime.devices import matrix_precision
 __all__ = ["FULL_SOFTMAX_LIMIT", "choose_sizes", "machine_rate", "seconds_per_token", "training_operations"]
 
 FULL_SOFTMAX_LIMIT = 4000
-"""Entries of a vocabulary up to which a full softmax is taken where none is asked for."""
+"""Largest vocabulary for which ``output="auto"`` is a full softmax."""
 
 _SIZES = ((64, 128), (96, 192), (128, 256), (160, 320), (192, 384), (224, 448), (256, 512), (384, 768), (512, 1024))
 _DEVICE_SIZES = (*_SIZES, (768, 1536), (1024, 2048))
-_TOKENS_PER_WEIGHT = 5.0  # of the LSTM; from what models of several sizes reach in equal time
-_PASSES = 8  # over the text that count: what is read more often teaches little
+# Training tokens for each weight of the LSTM; from the quality of models of several sizes after equal time.
+_TOKENS_PER_WEIGHT = 5.0
+# Passes over the text that count, since more of them teach little.
+_PASSES = 8
 _CPU = torch.device("cpu")
-_EFFICIENCY = {"cpu": 0.6, "cuda": 0.4}  # of a training step, against large matrix products
-_OVERHEAD = {"cpu": 0.0, "cuda": 2.5e-6}  # seconds a token that go into launches, whatever the size
+# The rate of a training step in proportion to that of large matrix products.
+_EFFICIENCY = {"cpu": 0.6, "cuda": 0.4}
+# Seconds per token that launches take, whatever the size.
+_OVERHEAD = {"cpu": 0.0, "cuda": 2.5e-6}
+# Matrix products that are measured at least.
+_PRODUCTS = 5
 
 
 def training_operations(embedding_dim: int, hidden_size: int, counts: Tensor, *, full: bool) -> float:
-    """Floating-point operations to train one token, forward and backward (6 for each weight it touches).
+    """Counts the floating-point operations to train one token, forward and backward: 6 for each weight it touches.
 
     Args:
         embedding_dim: Width of the embedding.
         hidden_size: Width of the one LSTM layer.
-        counts: How often each token occurs, by falling frequency. **Shape:** (vocab_size,).
-        full: Whether the output layer is a full softmax; else the adaptive one with default cutoffs.
+        counts: Frequency of each token, in falling order. **Shape:** (vocab_size,).
+        full: Whether the output layer is a full softmax; if not, it is an adaptive one with default cutoffs.
     """
     touched = 4.0 * hidden_size * (embedding_dim + hidden_size)
     if full:
@@ -44,24 +51,27 @@ def training_operations(embedding_dim: int, hidden_size: int, counts: Tensor, *,
     return 6 * touched
 
 
-def machine_rate(device: torch.device = _CPU, *, precision: str = "auto", seconds: float = 0.2) -> float:
-    """Floating-point operations a second in a large matrix product.
+def machine_rate(device: torch.device = _CPU, *, precision: str = "auto", seconds: float = 1.0) -> float:
+    """Measures floating-point operations per second in large matrix products; the median, so slow moments do no harm.
 
     Args:
-        device: Where it is made.
-        precision: What float32 matrices are multiplied in there, or ``"bfloat16"``; see `matrix_precision`.
-        seconds: How long to measure.
+        device: The device.
+        precision: The precision of float32 products on it, or ``"bfloat16"``; see `matrix_precision`.
+        seconds: Time of the measurement, at least.
     """
     size = 1024 if device.type == "cpu" else 8192
-    kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    matrix = torch.randn(size, size, generator=torch.Generator(device).manual_seed(0), device=device).to(kind)
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    generator = torch.Generator(device).manual_seed(0)
+    matrix = torch.randn(size, size, generator=generator, device=device, dtype=torch.float32).to(dtype)
+    times: list[float] = []
     with matrix_precision(device, precision):
-        (matrix @ matrix)[0, 0].item()  # the first product of a device sets its library up
-        runs, start = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - start) < seconds:
-            (matrix @ matrix)[0, 0].item()  # waits for the device
-            runs += 1
-    return runs * 2 * size**3 / elapsed
+        # The first product of a device sets its library up, and reading a value waits for the device.
+        (matrix @ matrix)[0, 0].item()
+        while sum(times) < seconds or len(times) < _PRODUCTS:
+            began = perf_counter()
+            (matrix @ matrix)[0, 0].item()
+            times.append(perf_counter() - began)
+    return 2 * size**3 / statistics.median(times)
 
 
 def choose_sizes(
@@ -70,10 +80,10 @@ def choose_sizes(
     """Chooses the largest model that sees enough tokens in the time, and its dropout.
 
     Args:
-        counts: How often each id occurs in the training text, by falling frequency. **Shape:** (vocab_size,).
-        num_tokens: Tokens of the training text.
+        counts: Frequency of each id in the training text, in falling order. **Shape:** (vocab_size,).
+        num_tokens: Number of tokens of the training text.
         seconds: Training time.
-        device: Where it is trained.
+        device: The device that it is trained on.
 
     Returns:
         `embedding_dim`, `hidden_size` and `dropout`.

@@ -1,12 +1,10 @@
-"""How the processes that train one model together find each other.
+"""Joining the processes that train one model together.
 
 torchrun --nproc-per-node 2 -m zh_lstm_lm train novels/ --output MODEL
 """
 
 import atexit
 import os
-import time
-from collections.abc import Callable
 from datetime import timedelta
 
 import torch
@@ -17,26 +15,24 @@ from zh_lstm_lm.training.distributed import Ranks, others_needed
 
 __all__ = ["join_ranks"]
 
-_TIMEOUT = timedelta(minutes=10)  # after which a rank that says nothing is given up
+# A rank that does not respond for so long is given up.
+_TIMEOUT = timedelta(minutes=10)
 _ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-def join_ranks(clock: Callable[[], float] = time.monotonic) -> Ranks:
-    """Finds the other processes of this run; a process that was started alone is alone.
+def join_ranks() -> Ranks:
+    """Joins the other processes of this run; a process that was started alone stays alone.
 
-    Processes are told of each other by ``torchrun``, or by the variables ``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR`` and
-    ``MASTER_PORT``. Where the caller has begun `torch.distributed`, its processes are taken; they need gloo for the
-    CPU, as in ``init_process_group("cpu:gloo,cuda:nccl")``. They stay joined until the process ends.
-
-    Args:
-        clock: Seconds that only rise.
+    The processes find each other by the variables ``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR`` and ``MASTER_PORT``, which
+    ``torchrun`` sets. Where the caller has initialised `torch.distributed`, its processes are used; they need gloo for
+    the CPU, as in ``init_process_group("cpu:gloo,cuda:nccl")``. They stay joined until the process ends.
 
     Raises:
         ConfigError: The variables are incomplete, or PyTorch was built without `torch.distributed`.
         RankError: Another process did not come.
     """
     if os.environ.get("WORLD_SIZE", "1") == "1" and not (distributed.is_available() and distributed.is_initialized()):
-        return Ranks(clock=clock)
+        return Ranks()
     if not distributed.is_available():
         raise ConfigError("several processes need a PyTorch with torch.distributed, which this one lacks; start one")
     if not distributed.is_initialized():
@@ -59,7 +55,6 @@ def join_ranks(clock: Callable[[], float] = time.monotonic) -> Ranks:
         distributed.get_rank(),
         distributed.get_world_size(),
         local_rank=int(os.environ.get("LOCAL_RANK", "0")),
-        clock=clock,
     )
 
 
