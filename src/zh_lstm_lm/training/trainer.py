@@ -22,11 +22,11 @@ from zh_lstm_lm.runtime.interruption import catch_interruption
 from zh_lstm_lm.training.callbacks import Callback, EarlyStopping, ProgressCallback, notify
 from zh_lstm_lm.training.checkpointer import Checkpointer
 from zh_lstm_lm.training.config import TrainerConfig
+from zh_lstm_lm.training.distributed import join_ranks
 from zh_lstm_lm.training.history import History
 from zh_lstm_lm.training.run_identity import describe_run, describe_texts, digest_of, fingerprint_of
 from zh_lstm_lm.training.schedule import RunClock, StepBudget, TimeBudget, estimate_evaluation, evaluation_is_due
 from zh_lstm_lm.training.state import TrainerState, make_record, make_summary
-from zh_lstm_lm.training.torchrun import join_ranks
 from zh_lstm_lm.training.updater import Updater
 
 __all__ = ["Trainer"]
