@@ -94,9 +94,7 @@ def test_a_page_is_drawn(saved: Path, tmp_path: Path, shown: Shown) -> None:
 
 def test_evaluate_shows_error_bars(saved: Path, lines: Path, shown: Shown) -> None:
     out = shown("evaluate", saved, lines, "--error-bars").splitlines()
-    bars = evaluate(
-        loaded(saved), TokenStream.from_files(lines, tokenizer="characters", normalize="none")
-    ).error_bars()
+    bars = evaluate(loaded(saved), TokenStream.from_files(lines, tokenizer="characters", normalize="none")).error_bars()
     assert f"{bars.perplexity[0]:,.2f} to {bars.perplexity[1]:,.2f}" in out[1]
 
 
