@@ -16,6 +16,7 @@ from zh_lstm_lm.cli.common import (
     print_line,
     proportion,
     read_stream,
+    text,
 )
 from zh_lstm_lm.errors import ConfigError
 
@@ -91,6 +92,7 @@ def add_command(add: AddCommand) -> None:
     )
     training.add_argument(
         "--sample-prompt",
+        type=text,
         metavar="TEXT",
         default="",
         help="start of the passage that is generated at every evaluation (default: the start of a document)",
