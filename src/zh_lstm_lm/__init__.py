@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from zh_lstm_lm.models.lstm import LSTMLanguageModel as LSTMLanguageModel
     from zh_lstm_lm.models.mixture import Ensemble as Ensemble
     from zh_lstm_lm.models.mixture import Mixture as Mixture
+    from zh_lstm_lm.models.ngram import NGramLanguageModel as NGramLanguageModel
     from zh_lstm_lm.report.document import write_report as write_report
     from zh_lstm_lm.studies.config import StudyConfig as StudyConfig
     from zh_lstm_lm.studies.epoch_samples import EpochSamples as EpochSamples
@@ -117,6 +118,7 @@ _HOMES = {
     "ContinuousCache": "models.continuous_cache",
     "LanguageModel": "models.base",
     "Mixture": "models.mixture",
+    "NGramLanguageModel": "models.ngram",
     "get_tokenizer": "tokenizers.registry",
     "sample_novel": "corpus.sample_novel",
     "study": "studies.study",
