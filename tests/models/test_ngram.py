@@ -1,9 +1,12 @@
 """The n-gram model against Kneser-Ney smoothing computed from the published formulas with dictionaries."""
 
 import math
+import shutil
+import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -27,6 +30,7 @@ from zh_lstm_lm import (
 )
 from zh_lstm_lm.models import ngram_counts
 from zh_lstm_lm.models.base import TextState
+from zh_lstm_lm.models.ngram import NGramContext
 
 BOS = 0
 TEXTS = [
@@ -158,6 +162,40 @@ def test_it_is_that_of_the_formulas_on_words_of_a_novel() -> None:
         context = tuple(ids[max(0, position - 1) : position + 1])
         for token in ids[position : position + 5]:
             assert math.exp(log_probs[position, token]) == pytest.approx(expected.prob(token, context), rel=1e-5)
+
+
+@pytest.mark.skipif(shutil.which("lmplz") is None, reason="KenLM's lmplz is not on the path")
+@pytest.mark.parametrize(("order", "thresholds"), [(2, ()), (4, ()), (4, (0, 0, 1))])
+def test_it_is_that_of_kenlm(order: int, thresholds: tuple[int, ...], tmp_path: Path) -> None:
+    """On characters of a novel, each paragraph a document that ends with id 1, as with KenLM's ``</s>``."""
+    paragraphs = [line for line in sample_novel().split("\n") if line]
+    words = sorted({character for line in paragraphs for character in line if not character.isspace()})
+    numbers = {word: number for number, word in enumerate(words, start=2)}
+    lines = [[word for word in line if word in numbers] for line in paragraphs]
+    (tmp_path / "text").write_text("".join(" ".join(line) + "\n" for line in lines), encoding="utf-8")
+    prune = ["--prune", *map(str, thresholds)] if thresholds else []
+    command = ["lmplz", "-o", str(order), "-S", "100M", "--text", "text", "--arpa", "arpa", *prune]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    ids = torch.tensor([token for line in lines for token in (0, *map(numbers.__getitem__, line), 1)])
+    # KenLM's vocabulary has <unk> where ours has <bos>: a token that is never a target.
+    counts = ngram_counts.count_ngrams(ids, order, vocab_size=len(words) + 2, bos_id=0, prune=thresholds or (0,))
+    # It only carries the size here: three special tokens, and all words but one.
+    vocabulary = Vocabulary(words[1:], tokenizer="characters", unknown="unk")
+    model = NGramLanguageModel(vocabulary, counts)
+    names = {"<s>": 0, "</s>": 1, **numbers}
+    checked = 0
+    for line in (tmp_path / "arpa").read_text(encoding="utf-8").splitlines():
+        fields = line.split("\t")
+        tokens = fields[1].split() if len(fields) > 1 else []
+        if "<unk>" in tokens or tokens[-1:] in ([], ["<s>"]):
+            continue
+        context, target = [names[token] for token in tokens[:-1]], names[tokens[-1]]
+        padded = torch.full((1, order - 1), -1)
+        padded[0, order - 1 - len(context) :] = torch.tensor(context)
+        log_prob = model.target_log_probs(NGramContext(padded), torch.tensor([target]))
+        assert float(log_prob) / math.log(10) == pytest.approx(float(fields[0]), abs=1e-5)
+        checked += 1
+    assert checked > 2000
 
 
 def test_no_ngram_reaches_into_another_document(vocabulary: Vocabulary) -> None:

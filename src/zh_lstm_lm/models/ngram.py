@@ -8,15 +8,15 @@ from torch import Tensor
 from typing_extensions import Self
 
 from zh_lstm_lm._config import check_integer, check_type
+from zh_lstm_lm.corpus.passages import passage_overlap
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.models.base import Index
-from zh_lstm_lm.models.ngram_counts import NGramCounts, NGramTable, count_ngrams
+from zh_lstm_lm.models.ngram_counts import MAX_ORDER, NGramCounts, NGramTable, count_ngrams
 
 __all__ = ["NGramContext", "NGramLanguageModel", "NGramState"]
 
-_MAX_ORDER = 8
 # Stands for the tokens before the first one that was read.
 _NONE = -1
 
@@ -135,7 +135,7 @@ class NGramLanguageModel:
         """
         check_type("stream", stream, TokenStream)
         check_type("vocabulary", vocabulary, Vocabulary)
-        check_integer("order", order, minimum=1, maximum=_MAX_ORDER)
+        check_integer("order", order, minimum=1, maximum=MAX_ORDER)
         check_type("prune", prune, tuple, list)
         for threshold in prune:
             check_integer("a value of prune", threshold, minimum=0, maximum=1 << 30)
@@ -151,6 +151,11 @@ class NGramLanguageModel:
             vocabulary,
             count_ngrams(ids, order, vocab_size=len(vocabulary), bos_id=vocabulary.bos_id, prune=prune),
         )
+
+    @property
+    def name(self) -> str:
+        """Name of the model as a part of a mixture."""
+        return f"{self.order}-gram"
 
     @property
     def device(self) -> torch.device:
@@ -169,6 +174,14 @@ class NGramLanguageModel:
     def context_length(self) -> int:
         """Number of tokens that a prediction depends on."""
         return self.order - 1
+
+    def overlap(self, ids: Tensor) -> float:
+        """Estimates the proportion of a text's passages of 8 tokens that are in the training text.
+
+        Args:
+            ids: The text. **Shape:** (number of ids,).
+        """
+        return passage_overlap(self.counts.passages, ids)
 
     def initial_state(self, batch_size: int) -> NGramState:
         """See `LanguageModel.initial_state`."""

@@ -1,20 +1,38 @@
 """The n-grams of a text with the counts of modified Kneser-Ney smoothing."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from zh_lstm_lm.corpus.passages import hash_passages
 from zh_lstm_lm.runtime.memory import check_fits
 from zh_lstm_lm.storage.scratch import scratch_tensor
+from zh_lstm_lm.storage.tensors import TensorKind
 
-__all__ = ["FALLBACK_DISCOUNTS", "NGramCounts", "NGramTable", "count_ngrams", "estimate_discounts"]
+__all__ = [
+    "FALLBACK_DISCOUNTS",
+    "MAX_ORDER",
+    "NGramCounts",
+    "NGramTable",
+    "count_ngrams",
+    "estimate_discounts",
+]
 
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
 """The discounts of an order whose counts of counts do not allow the closed form, as in a small text."""
 
+MAX_ORDER = 8
+"""The highest order of n-grams."""
+
+# Values from which on `_pack` lists them.
+_LARGE = 15
+# Vocabularies whose ids take two bytes, in which they are shifted into the range of signed numbers.
+_SMALL_VOCABULARY = 1 << 16
+_ID_SHIFT = 1 << 15
 # Positions that are sorted at once; temporaries take about 50 bytes for each.
 _SORTED_AT_ONCE = 1 << 20
 # Bytes that the tables of all orders take for each token of the text and order, at most.
@@ -53,11 +71,106 @@ class NGramCounts:
             int32.
         unigram_discounts: Their discounts, see `NGramTable.discounts`.
         tables: The tables of the orders from 2 on.
+        passages: Hashes of passages of the text, see `hash_passages`. **Shape:** (number of passages,), int64.
     """
 
     unigrams: Tensor
     unigram_discounts: tuple[float, float, float]
     tables: tuple[NGramTable, ...]
+    passages: Tensor
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what `unpack` needs besides the tensors, as JSON values."""
+        return {
+            "num_ngrams": [len(self.unigrams), *map(len, self.tables)],
+            "discounts": [[*self.unigram_discounts], *([*table.discounts] for table in self.tables)],
+            "pruned": [table.pruned is not None for table in self.tables],
+        }
+
+    def pack(self) -> dict[str, Tensor]:
+        """Packs the counts into small tensors for saving, without loss.
+
+        Of each n-gram 2 bytes of its last id (4 in a vocabulary of more than 65,536 tokens) and 4 bits of its count are
+        saved, and 4 bits for the number of n-grams that it is the prefix of. Greater numbers follow in a list.
+        """
+        size = len(self.unigrams)
+        tensors = {"counts.1": self.unigrams, "passages": self.passages}
+        num_prefixes = size
+        for n, table in enumerate(self.tables, start=2):
+            ids = table.keys % size
+            tensors[f"ids.{n}"] = (ids - _ID_SHIFT).short() if size <= _SMALL_VOCABULARY else ids.int()
+            children = torch.bincount(table.keys // size, minlength=num_prefixes)
+            for name, values in (("counts", table.counts), ("children", children), ("pruned", table.pruned)):
+                if values is not None:
+                    tensors[f"{name}.{n}"], tensors[f"{name}.{n}.large"] = _pack(values)
+            num_prefixes = len(table)
+        return tensors
+
+    @classmethod
+    def kinds(cls, description: Mapping[str, Any], found: Mapping[str, TensorKind]) -> dict[str, TensorKind]:
+        """Returns the kinds of the tensors of `pack`.
+
+        Args:
+            description: What `describe` returned.
+            found: The kinds of the tensors that are there, for the lengths that the description does not have.
+
+        Raises:
+            ValueError: It is not such a description.
+        """
+        sizes, discounts, pruned = (description.get(key) for key in ("num_ngrams", "discounts", "pruned"))
+        if not (isinstance(sizes, list) and isinstance(discounts, list) and isinstance(pruned, list)):
+            raise ValueError("num_ngrams, discounts and pruned must be lists")
+        if not 1 <= len(sizes) == len(discounts) == len(pruned) + 1 <= MAX_ORDER:
+            raise ValueError("num_ngrams, discounts and pruned are of different orders")
+        if not all(type(size) is int and 0 <= size < 1 << 31 for size in sizes):
+            raise ValueError(f"num_ngrams are not sizes: {sizes!r:.80}")
+        for each in discounts:
+            numbers = isinstance(each, list) and len(each) == 3 and all(type(value) is float for value in each)
+            if not numbers or not all(0 < value < count for count, value in enumerate(each, start=1)):
+                raise ValueError(f"{each!r:.80} are not three discounts")
+        ids = torch.int16 if sizes[0] <= _SMALL_VOCABULARY else torch.int32
+        kinds = {"counts.1": TensorKind(torch.int32, (sizes[0],))}
+        lists = ["passages"]
+        for n in range(2, len(sizes) + 1):
+            kinds[f"ids.{n}"] = TensorKind(ids, (sizes[n - 1],))
+            names = [("counts", sizes[n - 1]), ("children", sizes[n - 2])]
+            for name, size in [*names, ("pruned", sizes[n - 2])] if pruned[n - 2] else names:
+                kinds[f"{name}.{n}"] = TensorKind(torch.uint8, (-(-size // 2),))
+                lists.append(f"{name}.{n}.large")
+        for name in lists:
+            length = found[name].shape[:1] if name in found else (0,)
+            kinds[name] = (
+                TensorKind(torch.int64, length) if name == "passages" else TensorKind(torch.int32, (*length, 2))
+            )
+        return kinds
+
+    @classmethod
+    def unpack(cls, description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "NGramCounts":
+        """Builds the counts from what `describe` and `pack` returned; the kinds have been checked.
+
+        Raises:
+            ValueError: The values are not those of n-grams.
+        """
+        sizes, discounts = description["num_ngrams"], [tuple(each) for each in description["discounts"]]
+        unigrams, size = tensors["counts.1"], sizes[0]
+        if not len(unigrams) or unigrams.min() < 0 or not unigrams.any():
+            raise ValueError("counts.1 are not counts")
+        tables: list[NGramTable] = []
+        for n in range(2, len(sizes) + 1):
+            of_order = {
+                name: _unpack(tensors[f"{name}.{n}"], tensors[f"{name}.{n}.large"], length)
+                for name, length in (("counts", sizes[n - 1]), ("children", sizes[n - 2]), ("pruned", sizes[n - 2]))
+                if f"{name}.{n}" in tensors
+            }
+            ids = tensors[f"ids.{n}"].long() + (_ID_SHIFT if size <= _SMALL_VOCABULARY else 0)
+            counts, children = of_order["counts"], of_order["children"]
+            if int(children.sum()) != len(ids) or bool((counts < 1).any()) or bool(((ids < 0) | (ids >= size)).any()):
+                raise ValueError(f"the n-grams of order {n} are damaged")
+            keys = torch.arange(sizes[n - 2]).repeat_interleave(children) * size + ids
+            if bool((keys[1:] <= keys[:-1]).any()):
+                raise ValueError(f"the n-grams of order {n} are not sorted")
+            tables.append(NGramTable(keys, counts, of_order.get("pruned"), discounts[n - 1]))
+        return cls(unigrams, discounts[0], tuple(tables), tensors["passages"])
 
 
 def count_ngrams(ids: Tensor, order: int, *, vocab_size: int, bos_id: int, prune: Sequence[int] = (0,)) -> NGramCounts:
@@ -106,7 +219,7 @@ def count_ngrams(ids: Tensor, order: int, *, vocab_size: int, bos_id: int, prune
         kept = occurrences[n - 1] > prune[min(n, len(prune)) - 1]
         table, moved = _prune(table, kept, moved, len(tables[-1]) if tables else vocab_size, vocab_size)
         tables.append(table)
-    return NGramCounts(counts[0], discounts[0], tuple(tables))
+    return NGramCounts(counts[0], discounts[0], tuple(tables), hash_passages(ids))
 
 
 def _extend(
@@ -150,8 +263,7 @@ def _prefix_bounds(occurrences: Tensor) -> list[int]:
     """Returns bounds of ranges of n-grams, each with about as many occurrences as are sorted at once."""
     sums = occurrences.cumsum(0)
     targets = torch.arange(1, 1 + int(sums[-1]) // _SORTED_AT_ONCE) * _SORTED_AT_ONCE
-    inner = torch.searchsorted(sums, targets).unique().tolist()
-    return [0, *(bound for bound in inner if 0 < bound < len(occurrences)), len(occurrences)]
+    return sorted({0, *torch.searchsorted(sums, targets).tolist(), len(occurrences)})
 
 
 def estimate_discounts(counts: Tensor) -> tuple[float, float, float]:
@@ -194,3 +306,30 @@ def _prune(
     pruned = torch.zeros(num_prefixes, dtype=torch.int32).index_add_(0, keys[dropped] // vocab_size, counts[dropped])
     moved = torch.where(kept, kept.cumsum(0) - 1, -1)
     return NGramTable(keys[kept], counts[kept], pruned, table.discounts), moved
+
+
+def _pack(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Packs non-negative integers, two into a byte.
+
+    Returns:
+        The bytes, and for each value of 15 and above its index and the value itself. **Shape:** (number of values / 2,),
+        uint8, and (number of large values, 2), int32.
+    """
+    small = torch.zeros(len(values) + len(values) % 2, dtype=torch.uint8)
+    small[: len(values)] = values.clamp(max=_LARGE)
+    large = (values >= _LARGE).nonzero().squeeze(1)
+    return small[::2] | small[1::2] << 4, torch.stack([large.int(), values[large].int()], dim=1)
+
+
+def _unpack(packed: Tensor, large: Tensor, size: int) -> Tensor:
+    """Unpacks what `_pack` returned. **Shape:** (size,), int32.
+
+    Raises:
+        ValueError: The list of large values is not that of the bytes.
+    """
+    values = torch.stack([packed & _LARGE, packed >> 4], dim=1).flatten()[:size].int()
+    indices = (values == _LARGE).nonzero().squeeze(1)
+    if not torch.equal(indices.int(), large[:, 0]) or bool((large[:, 1] < _LARGE).any()):
+        raise ValueError("the large values are not those of the table")
+    values[indices] = large[:, 1]
+    return values
