@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Vocabulary
-from zh_lstm_lm.generation.decoder import SingleSteps
-from zh_lstm_lm.runtime.batch_invariant import RowwiseLinear
+from zh_lstm_lm.models.decoding import DecodingLSTM
+from zh_lstm_lm.runtime.batch_invariant import BatchInvariantLinear
 
 TEXTS = [
     "第一回　风雪\n展昭道：“好大的雪！”\n白玉堂笑道：“雪大，酒才好喝。”\n二人推门进了酒店，店小二忙迎上来。\n",
@@ -71,18 +71,19 @@ def model(vocabulary: Vocabulary) -> LSTMLanguageModel:
 
 @pytest.fixture
 def at_each_word() -> Callable[[Callable[[], object]], AbstractContextManager[None]]:
-    """Calls a function in the block before each word that a model writes."""
+    """Calls a function in the block before each token that a model generates."""
 
     @contextmanager
     def block(call: Callable[[], object]) -> Iterator[None]:
-        read = SingleSteps.__call__
+        read = DecodingLSTM.read
 
-        def step(self: SingleSteps, *given: Any) -> Any:
-            call()
-            return read(self, *given)
+        def step(self: DecodingLSTM, ids: torch.Tensor, state: Any = None) -> Any:
+            if ids.shape[1] == 1:
+                call()
+            return read(self, ids, state)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(SingleSteps, "__call__", step)
+            patch.setattr(DecodingLSTM, "read", step)
             yield
 
     return block
@@ -90,9 +91,9 @@ def at_each_word() -> Callable[[Callable[[], object]], AbstractContextManager[No
 
 @pytest.fixture(scope="session")
 def exact_products() -> None:
-    """Skips a test where products of rows depend on how many there are."""
-    if RowwiseLinear().packed(lambda weight: weight, torch.ones(2, 2)) is None:
-        pytest.skip("no layer of float16 weights here (FBGEMM, x86-64 with AVX2); texts are the same up to rounding")
+    """Skips a test where matrix products are not batch-invariant."""
+    if not BatchInvariantLinear(torch.ones(2, 2)).is_batch_invariant:
+        pytest.skip("no layer of float16 weights here (FBGEMM, x86-64 with AVX2); texts are equal up to rounding")
 
 
 @pytest.fixture(autouse=True)

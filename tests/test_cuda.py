@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from zh_lstm_lm.generation.decoder import SingleSteps
+from zh_lstm_lm.runtime.cuda_graphs import CapturedFunction
 
 from zh_lstm_lm import (
     LSTMLanguageModel,
@@ -20,10 +22,8 @@ from zh_lstm_lm import (
     evaluate,
     score,
 )
-from zh_lstm_lm.generation.decoder import SingleSteps
 from zh_lstm_lm.models.gradients import sparse_embedding
 from zh_lstm_lm.runtime.batch_invariant import RowwiseLinear
-from zh_lstm_lm.runtime.cuda_graphs import CapturedFunction
 from zh_lstm_lm.runtime.devices import matrix_precision
 from zh_lstm_lm.training.distributed import Ranks
 from zh_lstm_lm.training.state import TrainerState
@@ -111,16 +111,19 @@ def test_captured_steps_write_what_the_plain_loop_writes(
     captured, plain = Sampler(model, settings), Sampler(model, settings)
     plain._drawer._captured, plain._drawer.steps = None, SingleSteps(model, RowwiseLinear())
     prompts = ["", "展昭道：", "夜里三更，", "二人", "雪"]
-    told = captured.generate_batch(prompts, num_samples=2, max_new_tokens=40)
-    assert told == plain.generate_batch(prompts, num_samples=2, max_new_tokens=40)
-    assert told == captured.generate_batch(prompts, num_samples=2, max_new_tokens=40)
+    told = captured.generate(prompts, num_samples=2, max_new_tokens=40)
+    assert told == plain.generate(prompts, num_samples=2, max_new_tokens=40)
+    assert told == captured.generate(prompts, num_samples=2, max_new_tokens=40)
 
 
 def test_text_goes_on_from_a_state(vocabulary: Vocabulary) -> None:
     sampler = Sampler(make(vocabulary, num_layers=2).cuda(), SamplerConfig(balanced_pairs=False))
-    whole = sampler.generate_result("展昭", max_new_tokens=30)
-    begun = sampler.generate_result("展昭", max_new_tokens=12)
-    assert begun.tokens + sampler.generate_result(state=begun.state, max_new_tokens=18).tokens == whole.tokens
+    whole = sampler.generate("展昭", max_new_tokens=30, return_results=True)
+    begun = sampler.generate("展昭", max_new_tokens=12, return_results=True)
+    assert (
+        begun.tokens + sampler.generate(state=begun.state, max_new_tokens=18, return_results=True).tokens
+        == whole.tokens
+    )
 
 
 def test_a_damaged_model_is_told_of(vocabulary: Vocabulary) -> None:

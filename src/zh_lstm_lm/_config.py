@@ -70,8 +70,10 @@ def check_integer(
     if isinstance(value, bool) or not isinstance(value, int):
         raise ConfigError(f"{name} must be an integer{' or None' * optional}, got {value!r}")
     if value < minimum or (maximum is not None and value > maximum):
-        wanted = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-        raise ConfigError(f"{name} must be {wanted}, got {value!r}")
+        # A maximum that no ordinary value reaches is not worth naming.
+        at_least = maximum is None or (value < minimum and maximum >= 1 << 62)
+        wanted = f"at least {minimum}" if at_least else f"from {minimum} to {maximum}"
+        raise ConfigError(f"{name} must be {wanted}, got {_shown(value)}")
 
 
 def check_number(
@@ -107,7 +109,14 @@ def check_number(
             wanted = f"{'greater than' if exclusive else 'at least'} {minimum:g}, and finite"
         else:
             wanted = f"{'between' if exclusive else 'from'} {minimum:g} {'and' if exclusive else 'to'} {maximum:g}"
-        raise ConfigError(f"{name} must be {wanted}, got {value!r}")
+        raise ConfigError(f"{name} must be {wanted}, got {_shown(value)}")
+
+
+def _shown(value: float) -> str:
+    """Returns a number as text; Python writes no integer of more than 4,300 digits."""
+    if isinstance(value, int) and value.bit_length() > 4096:
+        return f"an integer of {value.bit_length()} bits"
+    return repr(value)
 
 
 def check_type(name: str, value: object, *kinds: type) -> None:

@@ -10,10 +10,12 @@
     └── MissingDependencyError (ImportError)  an optional library that is not installed
 
 `except ZhLstmLmError` catches them all. A message names the thing, the value received, what was expected and the
-next step. Errors that tell of a mistake inside the library itself stay what they are.
+next step; whatever was given stands in it with its control characters escaped. Errors that tell of a mistake inside the
+library itself stay what they are.
 """
 
 __all__ = [
+    "CONTROL_CHARACTERS",
     "CheckpointError",
     "ConfigError",
     "DataError",
@@ -22,11 +24,39 @@ __all__ = [
     "RankError",
     "VocabularyError",
     "ZhLstmLmError",
+    "escape_controls",
 ]
+
+# C0, DEL and C1; bidirectional controls with the separators of lines and paragraphs between them; lone surrogates.
+CONTROL_CHARACTERS = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+
+
+def escape_controls(text: str, *, keep: str = "") -> str:
+    r"""Replaces control characters by escapes such as ``\x1b`` and ``\u202e``.
+
+    Args:
+        text: Any string.
+        keep: Control characters that stay, such as ``"\n\t"``.
+    """
+    if text.isprintable():
+        return text
+    import re  # noqa: PLC0415
+
+    return re.sub(CONTROL_CHARACTERS, lambda found: found[0] if found[0] in keep else repr(found[0])[1:-1], text)
 
 
 class ZhLstmLmError(Exception):
-    """Base of all errors that the library raises on purpose."""
+    """Base of all errors that the library raises on purpose.
+
+    Args:
+        lines: The lines of the message; control characters in them are escaped.
+    """
+
+    def __init__(self, *lines: object) -> None:
+        super().__init__(*(escape_controls(str(line)) for line in lines))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
 
 
 class ConfigError(ZhLstmLmError, ValueError):

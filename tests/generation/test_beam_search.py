@@ -73,7 +73,7 @@ def test_more_beams_are_no_worse_and_the_state_goes_on(model: LSTMLanguageModel)
     results = [sampler.beam_search("展昭", num_beams=beams, max_new_tokens=10)[0] for beams in (1, 8)]
     assert results[1].log_prob >= results[0].log_prob - 1e-4
     best = results[1]
-    on = sampler.generate_result(state=best.state, max_new_tokens=5)
+    on = sampler.generate(state=best.state, max_new_tokens=5, return_results=True)
     assert best.text + on.text == sampler.generate(best.text, max_new_tokens=5)
 
 

@@ -24,8 +24,11 @@ def test_turns_make_one_text(sampler: Sampler) -> None:
     writer.add("白玉堂道：")
     second = writer.go_on()
     assert writer.text == "展昭" + first + "白玉堂道：" + second
-    state = sampler.generate_result("展昭", max_new_tokens=10).state
-    assert sampler.generate_result("白玉堂道：", state=state, max_new_tokens=10).text == "白玉堂道：" + second
+    state = sampler.generate("展昭", max_new_tokens=10, return_results=True).state
+    assert (
+        sampler.generate("白玉堂道：", state=state, max_new_tokens=10, return_results=True).text
+        == "白玉堂道：" + second
+    )
 
 
 def test_again_writes_the_last_turn_otherwise_each_time(sampler: Sampler) -> None:
@@ -45,7 +48,7 @@ def test_a_turn_stays_until_another_is_there(sampler: Sampler, monkeypatch: pyte
     writer = CoWriter(sampler, "展昭", max_new_tokens=12)
     turn = writer.go_on()
     with monkeypatch.context() as patch:
-        patch.setattr(sampler, "generate_results", interrupted)
+        patch.setattr(sampler, "generate", interrupted)
         with pytest.raises(KeyboardInterrupt):
             writer.again()
     assert writer.text == "展昭" + turn

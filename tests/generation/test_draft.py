@@ -53,22 +53,24 @@ def test_a_text_ends_before_the_heading_of_the_next_chapter(
 ) -> None:
     sampler = writing(NOVEL.removeprefix(prompt), prompt)
     expected = NOVEL[: NOVEL.index(end)]
-    result = sampler.generate_result(prompt, max_chapters=number)
+    result = sampler.generate(prompt, max_chapters=number, return_results=True)
     assert result.text == prompt + "".join(result.tokens) == expected
     assert result.finish_reason == "max_chapters"
     assert len(result.log_probs) == len(result.ids) == len(sampler.model.vocabulary.encode(expected[len(prompt) :]))
     assert "".join(sampler.stream(prompt, max_chapters=number)) == expected
-    assert sampler.generate_batch([prompt], num_samples=3, max_chapters=number) == [expected] * 3
+    assert sampler.generate([prompt], num_samples=3, max_chapters=number) == [expected] * 3
     path = sampler.write(tmp_path / "a.txt", prompt=prompt, max_chapters=number)
     assert path.read_text(encoding="utf-8") == expected
 
 
 def test_what_follows_a_chapter_is_what_would_have_followed(writing: Write) -> None:
     sampler = writing(NOVEL)
-    whole = sampler.generate_result(max_new_tokens=120)
-    first = sampler.generate_result(max_chapters=1)
-    second = sampler.generate_result(state=first.state, max_chapters=1)
-    third = sampler.generate_result(state=second.state, max_new_tokens=120 - len(first.ids) - len(second.ids))
+    whole = sampler.generate(max_new_tokens=120, return_results=True)
+    first = sampler.generate(max_chapters=1, return_results=True)
+    second = sampler.generate(state=first.state, max_chapters=1, return_results=True)
+    third = sampler.generate(
+        state=second.state, max_new_tokens=120 - len(first.ids) - len(second.ids), return_results=True
+    )
     assert second.text == f"第二回　夜行\n{CHAPTER}"
     assert first.ids + second.ids + third.ids == whole.ids  # the words after the script are drawn
     assert third.log_probs == pytest.approx(whole.log_probs[-len(third.ids) :], abs=1e-4)
@@ -104,7 +106,7 @@ def test_a_long_line_is_streamed_while_it_is_written(writing: Write, at_each_wor
 def test_a_file_is_resumed_wherever_it_was_interrupted(
     writing: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_each_word: AtEachWord, between: int
 ) -> None:
-    monkeypatch.setattr(resumable_file, "_WORDS_BETWEEN_STATES", between)
+    monkeypatch.setattr(resumable_file, "WORDS_BETWEEN_STATES", between)
     sampler = writing(NOVEL)
     expected = NOVEL[: NOVEL.index("第三回\n")]
     for after in range(3, len(expected) + 6, 5):
@@ -123,7 +125,7 @@ def test_a_file_is_resumed_wherever_it_was_interrupted(
 
 
 def test_beam_search_has_no_chapters(writing: Write) -> None:
-    with pytest.raises(ConfigError, match="max_chapters is no limit of beam search"):
+    with pytest.raises(ConfigError, match="max_chapters is not a limit of beam search"):
         writing("").beam_search(max_chapters=1)
     with pytest.raises(ConfigError, match="max_chapters must be at least 1"):
         writing("").generate(max_chapters=0)

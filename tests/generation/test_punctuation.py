@@ -32,6 +32,16 @@ def is_balanced(text: str) -> bool:
     return True
 
 
+def follows_the_rules(prompt: str, token: str) -> bool:
+    """Whether a character may follow a prompt: it matches a mark, closes no empty pair and begins no paragraph badly."""
+    opened = [mark for mark in prompt.rpartition("\n")[2] if mark in PAIRS]
+    if token in PAIRS:
+        return token not in opened
+    if token in PAIRS.values():
+        return bool(opened) and PAIRS[opened[-1]] == token and prompt[-1] not in "：:" and prompt[-1] not in PAIRS
+    return not begins_badly(prompt.rpartition("\n")[2] + token)
+
+
 def begins_badly(text: str) -> bool:
     return any(paragraph[:1] in tuple("，。！？：”’」』）》】") for paragraph in text.split("\n"))
 
@@ -62,7 +72,7 @@ def test_what_opens_is_closed_whatever_ends_the_text(
     marked: LSTMLanguageModel, limits: dict[str, Any], options: dict[str, Any]
 ) -> None:
     sampler = Sampler(marked, SamplerConfig(**{"temperature": 1.0, "top_p": 1.0, **options}))
-    for text in sampler.generate_batch(["", "他道：", "（他"], num_samples=5, **limits):
+    for text in sampler.generate(["", "他道：", "（他"], num_samples=5, **limits):
         assert is_balanced(text), text
         assert not begins_badly(text)
         if list(limits) == ["max_characters"]:
@@ -71,14 +81,14 @@ def test_what_opens_is_closed_whatever_ends_the_text(
 
 def test_without_the_rules_it_is_otherwise(marked: LSTMLanguageModel) -> None:
     config = SamplerConfig(temperature=1.0, top_p=1.0, balanced_pairs=False, tidy_paragraphs=False)
-    texts = Sampler(marked, config).generate_batch([""], num_samples=40, max_new_tokens=25)
+    texts = Sampler(marked, config).generate([""], num_samples=40, max_new_tokens=25)
     assert sum(not is_balanced(text) for text in texts) > 20
     assert any(map(begins_badly, texts))
 
 
 def test_what_the_prompt_opened_is_closed(marked: LSTMLanguageModel) -> None:
     sampler = Sampler(marked, SamplerConfig(temperature=1.0, top_p=1.0))
-    for text in sampler.generate_batch(["“‘", "他道：“", "“‘（【《「"], num_samples=20, max_new_tokens=12):
+    for text in sampler.generate(["“‘", "他道：“", "“‘（【《「"], num_samples=20, max_new_tokens=12):
         assert is_balanced(text), text
 
 
@@ -115,26 +125,23 @@ def test_draws_are_the_models_without_what_is_forbidden(
             nucleus.append(token_id)
             total += probabilities[token_id]
     opened = rules.read(prompt)
-
-    def may_come(token_id: int) -> bool:
-        token = vocabulary.id_to_token(token_id)
-        return token_id not in rules.concerned or rules.allow(token, opened, before=prompt, room=99)
-
-    shares: dict[int, float] = {}  # what ends a paragraph or an outer pair closes the innermost one first
+    shares: dict[int, float] = {}
     for token_id in nucleus:
         token = vocabulary.id_to_token(token_id)
-        outer = opened and (token == "\n" or any(PAIRS[mark] == token for mark in opened[:-1]))
-        if may_come(token_id) or outer:
-            comes = token_id if may_come(token_id) else vocabulary.token_to_id(PAIRS[opened[-1]])
-            if not may_come(comes):
-                continue
+        if opened and (token == "\n" or any(PAIRS[mark] == token for mark in opened[:-1])):
+            # What ends a paragraph or an outer pair closes the innermost one first.
+            token = PAIRS[opened[-1]]
+        if follows_the_rules(prompt, token):
+            comes = vocabulary.token_to_id(token)
             shares[comes] = shares.get(comes, 0.0) + probabilities[token_id]
     kept = list(shares)
     assert kept
     if not options:
         assert 2 <= len(kept) < len(nucleus)
     whole = sum(shares.values())
-    results = Sampler(marked, SamplerConfig(**settings)).generate_results([prompt], num_samples=600, max_new_tokens=4)
+    results = Sampler(marked, SamplerConfig(**settings)).generate(
+        [prompt], num_samples=600, max_new_tokens=4, return_results=True
+    )
     counts = Counter(result.ids[0] for result in results)
     assert set(counts) <= set(kept)
     expected = {token_id: 600 * shares[token_id] / whole for token_id in kept}
@@ -154,7 +161,7 @@ def test_a_mark_that_the_model_never_closes_does_not_keep_the_paragraph_open(mar
         return logits
 
     for config in (SamplerConfig(temperature=1.0, top_p=1.0), SamplerConfig(temperature=1.0, top_p=0.9)):
-        for text in Sampler(marked, config, processors=[never]).generate_batch(
+        for text in Sampler(marked, config, processors=[never]).generate(
             ["他《", "「（《"], num_samples=10, max_new_tokens=400
         ):
             assert is_balanced(text)
@@ -164,7 +171,7 @@ def test_a_mark_that_the_model_never_closes_does_not_keep_the_paragraph_open(mar
 
 def test_banned_closing_mark_leaves_its_pair_alone(marked: LSTMLanguageModel) -> None:
     config = SamplerConfig(temperature=1.0, top_p=1.0, banned_words=["”"])
-    texts = Sampler(marked, config).generate_batch([""], num_samples=30, max_new_tokens=30)
+    texts = Sampler(marked, config).generate([""], num_samples=30, max_new_tokens=30)
     assert not any("”" in text for text in texts)
     assert any("“" in text for text in texts)
 
@@ -180,7 +187,9 @@ def test_texts_that_follow_the_rules_are_those_that_are_balanced(words: list[str
     rules = PunctuationRules(vocabulary, balanced_pairs=True, tidy_paragraphs=False)
     opened = text = ""
     for word in words:
-        if rules.allow(word, opened, before=text or "他", room=99):
+        verdict = rules.verdict(opened, text or "他", lambda token: 99)
+        word_id = vocabulary.index(word)
+        if word_id not in verdict.moved and word_id not in verdict.forbidden:
             text, opened = text + word, rules.read(word, opened)
             assert not re.search("[“‘（：][”’）]", text)
             assert is_balanced(text + "".join(PAIRS[mark] for mark in reversed(opened)))

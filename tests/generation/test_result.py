@@ -5,6 +5,7 @@ import gc
 import itertools
 import json
 import math
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ def lm(request: pytest.FixtureRequest, vocabulary: Vocabulary) -> LSTMLanguageMo
 
 
 def test_result_tells_words_and_the_models_own_log_probabilities(lm: LSTMLanguageModel) -> None:
-    result = Sampler(lm, SamplerConfig(temperature=0.5, top_k=9)).generate_result("展昭", max_new_tokens=12)
+    result = Sampler(lm, SamplerConfig(temperature=0.5, top_k=9)).generate(
+        "展昭", max_new_tokens=12, return_results=True
+    )
     assert result.text == "展昭" + "".join(result.tokens)
     assert result.tokens == tuple(map(lm.vocabulary.id_to_token, result.ids))
     assert result.finish_reason == "max_new_tokens"
@@ -59,15 +62,15 @@ OPTIONS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("options", OPTIONS)
 def test_generation_goes_on_from_a_state_as_if_not_interrupted(lm: LSTMLanguageModel, options: dict[str, Any]) -> None:
     sampler = Sampler(lm, SamplerConfig(**{"temperature": 1.0, "seed": 3, "balanced_pairs": False, **options}))
-    whole = sampler.generate_result("展昭道：", max_new_tokens=60)
+    whole = sampler.generate("展昭道：", max_new_tokens=60, return_results=True)
     for cut in (0, 1, 23, 59):
-        first = sampler.generate_result("展昭道：", max_new_tokens=cut)
+        first = sampler.generate("展昭道：", max_new_tokens=cut, return_results=True)
         tensors = first.state.to_tensors()  # to a file and back
-        state = GenerationState.from_tensors(tensors, device=torch.device("cpu"))
-        second = sampler.generate_result(state=state, max_new_tokens=60 - cut)
+        state = GenerationState.from_tensors(tensors, lm)
+        second = sampler.generate(state=state, max_new_tokens=60 - cut, return_results=True)
         assert first.ids + second.ids == whole.ids
         assert first.text + second.text == whole.text
-        assert torch.equal(second.state.lstm_state[0], whole.state.lstm_state[0])
+        assert torch.equal(second.state.before[0], whole.state.before[0])
 
 
 def test_text_that_ends_of_itself_goes_on_with_the_rules_too(lm: LSTMLanguageModel) -> None:
@@ -75,15 +78,15 @@ def test_text_that_ends_of_itself_goes_on_with_the_rules_too(lm: LSTMLanguageMod
     whole = sampler.generate("展昭道：", max_paragraphs=6)
     state, text = None, ""
     for number in range(6):
-        result = sampler.generate_result("" if number else "展昭道：", state=state, max_paragraphs=1)
+        result = sampler.generate("" if number else "展昭道：", state=state, max_paragraphs=1, return_results=True)
         state, text = result.state, text + result.text
     assert text == whole
 
 
 def test_words_of_ones_own_may_follow_a_state(lm: LSTMLanguageModel) -> None:
     sampler = Sampler(lm, SamplerConfig(temperature=0.0))
-    first = sampler.generate_result("展昭", max_new_tokens=5)
-    second = sampler.generate_result("白玉堂", state=first.state, max_new_tokens=5)
+    first = sampler.generate("展昭", max_new_tokens=5, return_results=True)
+    second = sampler.generate("白玉堂", state=first.state, max_new_tokens=5, return_results=True)
     assert second.text.startswith("白玉堂")
     assert first.text + second.text == sampler.generate(first.text + "白玉堂", max_new_tokens=5)
 
@@ -92,20 +95,20 @@ def test_words_of_ones_own_may_follow_a_state(lm: LSTMLanguageModel) -> None:
 def test_each_prompts_result_is_the_same_alone_and_in_a_batch(lm: LSTMLanguageModel, config: SamplerConfig) -> None:
     sampler = Sampler(lm, config)
     prompts = ["", "展昭", "二人推门进了酒店，\n", "龘 hello", "白玉堂道：“", *["雪" * size for size in range(1, 6)]]
-    together = sampler.generate_results(prompts, num_samples=2, max_new_tokens=20)
+    together = sampler.generate(prompts, num_samples=2, max_new_tokens=20, return_results=True)
     for prompt, results in zip(prompts, zip(*[iter(together)] * 2, strict=True), strict=True):
-        alone = sampler.generate_results([prompt], num_samples=2, max_new_tokens=20)
+        alone = sampler.generate([prompt], num_samples=2, max_new_tokens=20, return_results=True)
         assert [result.text for result in results] == [result.text for result in alone]
         assert results[0].text == sampler.generate(prompt, max_new_tokens=20)
         assert results[0].log_probs == pytest.approx(alone[0].log_probs, abs=1e-4)
 
 
 def test_state_of_another_model_is_refused(lm: LSTMLanguageModel, model: LSTMLanguageModel) -> None:
-    state = Sampler(model).generate_result(max_new_tokens=2).state
-    with pytest.raises(ConfigError, match=r"state has the shape \(1, 1, 16\): it is another model's"):
-        Sampler(lm).generate_result(state=state)
-    with pytest.raises(ConfigError, match="state must be a GenerationState"):
-        Sampler(lm).generate_result(state=state.lstm_state)  # type: ignore[arg-type]
+    state = Sampler(model).generate(max_new_tokens=2, return_results=True).state
+    with pytest.raises(ConfigError, match=r"state is that of another model: a state of shape \(1, 1, 16\)"):
+        Sampler(lm).generate(state=state, return_results=True)
+    with pytest.raises(ConfigError, match="state must be a TextState or None"):
+        Sampler(lm).generate(state=state.before, return_results=True)  # type: ignore[arg-type]
 
 
 # ---- limits and their reasons
@@ -125,7 +128,7 @@ def test_state_of_another_model_is_refused(lm: LSTMLanguageModel, model: LSTMLan
     ],
 )
 def test_reason_is_the_limit_that_ended_the_text(lm: LSTMLanguageModel, limits: dict[str, Any], reason: str) -> None:
-    result = Sampler(lm, SamplerConfig(temperature=1.0, top_p=1.0)).generate_result("展昭", **limits)
+    result = Sampler(lm, SamplerConfig(temperature=1.0, top_p=1.0)).generate("展昭", **limits, return_results=True)
     assert result.finish_reason == reason
 
 
@@ -140,10 +143,17 @@ def test_sentences_and_paragraphs_are_counted(lm: LSTMLanguageModel) -> None:
         assert ends == number
 
 
-def test_time_is_told_by_the_clock_that_was_given(lm: LSTMLanguageModel) -> None:
-    seconds = itertools.count()
-    config = SamplerConfig(balanced_pairs=False)
-    result = Sampler(lm, config, clock=lambda: float(next(seconds))).generate_result(max_time=10)
+def test_time_ends_the_text(lm: LSTMLanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 5.0
+
+    def take_a_second(ids: Tensor, logits: Tensor) -> Tensor:
+        nonlocal now
+        now += 1.0
+        return logits
+
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    sampler = Sampler(lm, SamplerConfig(balanced_pairs=False), processors=[take_a_second])
+    result = sampler.generate(max_time=10, return_results=True)
     assert result.finish_reason == "max_time"
     assert len(result.tokens) == 10
 
@@ -151,7 +161,10 @@ def test_time_is_told_by_the_clock_that_was_given(lm: LSTMLanguageModel) -> None
 def test_nothing_but_the_length_ends_a_text_before_its_minimum(lm: LSTMLanguageModel) -> None:
     sampler = Sampler(lm, SamplerConfig(temperature=1.0, top_p=1.0))
     for limits in ({"stop": ["。", "，", "\n"]}, {"max_sentences": 1}, {"stop_when": lambda text: True}):
-        assert len(sampler.generate_result("雪", min_new_tokens=40, max_new_tokens=400, **limits).tokens) >= 40
+        assert (
+            len(sampler.generate("雪", min_new_tokens=40, max_new_tokens=400, **limits, return_results=True).tokens)
+            >= 40
+        )
 
 
 @pytest.mark.parametrize(
@@ -188,7 +201,7 @@ def test_processors_of_ones_own_change_the_scores(lm: LSTMLanguageModel) -> None
     sampler = Sampler(lm, SamplerConfig(), processors=[snow])
     assert sampler.generate("展昭", max_new_tokens=4) == "展昭雪雪雪雪"
     assert shapes == [((1, length), (1, len(lm.vocabulary))) for length in (3, 4, 5, 6)]
-    assert sampler.generate_batch(["展", "昭道"], max_new_tokens=2) == ["展雪雪", "昭道雪雪"]
+    assert sampler.generate(["展", "昭道"], max_new_tokens=2) == ["展雪雪", "昭道雪雪"]
 
 
 @pytest.mark.parametrize(
@@ -223,7 +236,8 @@ def test_damaged_weights_are_told_of(lm: LSTMLanguageModel, value: float) -> Non
         Sampler(lm)
     with torch.no_grad():
         lm.embedding.weight.fill_(math.nan)
-    with pytest.raises(NonFiniteError, match="not numbers"):  # damaged since the sampler was made
+    # Damaged since the sampler was made.
+    with pytest.raises(NonFiniteError, match="weights are damaged"):
         sampler.generate("展昭", max_new_tokens=3)
 
 
@@ -273,20 +287,19 @@ def test_long_prompt_is_read_in_windows(lm: LSTMLanguageModel, texts: list[str])
 
 def test_what_a_text_keeps_does_not_grow(lm: LSTMLanguageModel) -> None:
     config = SamplerConfig(penalty_window=20, repetition_penalty=1.1, no_repeat_ngram_size=3, banned_words=["展昭"])
-    assert len(Sampler(lm, config).generate_result(max_new_tokens=330).state.ids) < 100
-    assert len(Sampler(lm, SamplerConfig(presence_penalty=0.1)).generate_result(max_new_tokens=330).state.ids) == 331
+    assert len(Sampler(lm, config).generate(max_new_tokens=330, return_results=True).state.ids) < 100
+    assert (
+        len(
+            Sampler(lm, SamplerConfig(presence_penalty=0.1)).generate(max_new_tokens=330, return_results=True).state.ids
+        )
+        == 331
+    )
 
 
-# ---- best of several
-
-
-def test_best_of_several_is_the_likeliest(lm: LSTMLanguageModel) -> None:
+def test_samples_are_numbered(lm: LSTMLanguageModel) -> None:
     sampler = Sampler(lm, SamplerConfig(temperature=1.0))
-    results = sampler.generate_results(["展昭"], num_samples=6, max_new_tokens=8)
-    best = sampler.best_of("展昭", num_samples=6, max_new_tokens=8)
-    assert best.mean_log_prob == max(result.mean_log_prob for result in results)
-    assert best.text in [result.text for result in results]
-    numbered = sampler.generate_results(["展昭"], num_samples=2, first_sample=3, max_new_tokens=8)
+    results = sampler.generate(["展昭"], num_samples=6, max_new_tokens=8, return_results=True)
+    numbered = sampler.generate("展昭", num_samples=2, first_sample=3, max_new_tokens=8, return_results=True)
     assert [result.text for result in numbered] == [result.text for result in results[3:5]]
 
 
@@ -302,7 +315,7 @@ def test_models_own_defaults_are_saved_and_taken(lm: LSTMLanguageModel, tmp_path
     loaded = LSTMLanguageModel.from_pretrained(tmp_path / "own")
     assert Sampler(loaded).config == config
     assert Sampler(loaded, SamplerConfig()).config == SamplerConfig()
-    (tmp_path / "own" / "generation_config.json").write_text(json.dumps({"do_sample": False, "top_k": 50}))
+    (tmp_path / "own" / "generation_config.json").write_text(json.dumps({"temperature": 0, "top_k": 50}))
     (tmp_path / "own" / "manifest.json").unlink()
     assert Sampler(LSTMLanguageModel.from_pretrained(tmp_path / "own")).config.temperature == 0
     (tmp_path / "own" / "generation_config.json").write_text("[]")

@@ -13,6 +13,16 @@ WORDS = ["展昭", "大侠展昭", "明镜止水心法", "，"]
 def embedding(vocabulary: Vocabulary) -> WordEmbedding:
     with torch.device("meta"):  # PyTorch's initialisers would draw from the global random state
         embedding = WordEmbedding(vocabulary, 6)
+    return fill(embedding)
+
+
+@pytest.fixture
+def vocabulary() -> Vocabulary:
+    return Vocabulary([*WORDS, *range(256)], tokenizer="characters")
+
+
+def fill(embedding: WordEmbedding) -> WordEmbedding:
+    """Gives every vector random values of its own."""
     embedding.to_empty(device="cpu")
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -21,9 +31,29 @@ def embedding(vocabulary: Vocabulary) -> WordEmbedding:
     return embedding
 
 
-@pytest.fixture
-def vocabulary() -> Vocabulary:
-    return Vocabulary([*WORDS, *range(256)], tokenizer="characters")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_word_adds_the_mean_of_the_vectors_of_its_first_four_characters(dtype: torch.dtype) -> None:
+    words = ["展昭", "大侠展昭", "明镜止水心法", "大大", "大大侠"]
+    characters = sorted(set("".join(words)))
+    vocabulary = Vocabulary([*words, *characters, *range(256)], tokenizer="characters")
+    with torch.device("meta"):
+        embedding = WordEmbedding(vocabulary, 6)
+    fill(embedding)
+    ids = torch.tensor([[vocabulary.token_to_id(word) for word in words]])
+    embedding(ids)  # in another precision, of which nothing may be left
+    embedding.to(dtype)
+
+    def added(token: str) -> torch.Tensor:
+        token_id = torch.tensor(vocabulary.token_to_id(token))
+        difference: torch.Tensor = embedding(token_id) - embedding.weight[token_id]
+        return difference.detach().double()
+
+    of_character = {character: added(character) for character in characters}  # a mean over one is its vector
+    assert len({tuple(vector.tolist()) for vector in of_character.values()}) == len(characters)
+    for word in words:
+        expected = sum(of_character[character] for character in word[:4]) / len(word[:4])
+        torch.testing.assert_close(added(word), expected, atol=1e-6, rtol=0)
+    assert embedding(ids).dtype == dtype
 
 
 def test_words_that_share_characters_share_what_these_learn(embedding: WordEmbedding, vocabulary: Vocabulary) -> None:

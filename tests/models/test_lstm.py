@@ -135,7 +135,7 @@ def numpy_model(model: LSTMLanguageModel, inputs: Tensor, h: Tensor, c: Tensor) 
 def test_scores_and_state_equal_numpy(vocabulary: Vocabulary, kind: str, dtype: torch.dtype, tolerance: float) -> None:
     model = make(vocabulary, kind).to(dtype)
     inputs = random_ids(vocabulary, 3, 6)
-    for given, (h, c) in ((None, model.init_state(3)), (random_state(model, 3), random_state(model, 3))):
+    for given, (h, c) in ((None, model.initial_state(3)), (random_state(model, 3), random_state(model, 3))):
         expected = numpy_model(model, inputs, h, c)
         scores, state = model(inputs, given)
         assert scores.shape == (3, 6, len(vocabulary))
@@ -251,7 +251,7 @@ def test_the_state_is_never_kept(vocabulary: Vocabulary, kind: str) -> None:
 def test_the_zero_state_is_what_none_stands_for(vocabulary: Vocabulary) -> None:
     model = make(vocabulary, "adaptive, two layers")
     inputs = random_ids(vocabulary, 4, 3)
-    h, c = model.init_state(4)
+    h, c = model.initial_state(4)
     assert h.shape == c.shape == (2, 4, 16)
     assert not h.any()
     assert not c.any()

@@ -194,6 +194,25 @@ def test_new_weights_come_from_the_generator_alone(kind: str) -> None:
         assert not torch.equal(drawn[0], drawn[2])
 
 
+def test_new_weights_vary_by_the_root_of_what_they_sum_over() -> None:
+    counts = torch.ones(2000, dtype=torch.int64)
+    with torch.device("meta"):
+        layers = [
+            FullSoftmax(64, 2000),
+            FullSoftmax(64, 2000, tied_dim=400),
+            AdaptiveSoftmax(64, 2000, (500, 1000), div_value=2.0),
+        ]
+    deviations = []
+    for layer in layers:
+        layer.to_empty(device="cpu")
+        layer.reset_parameters(seeded(3), counts)
+        deviations += [(w.shape[1], float(w.detach().std())) for w in layer.parameters() if w.dim() == 2]
+    assert sorted(width for width, _ in deviations) == [16, 32, 64, 64, 64, 64, 64]
+    for width, deviation in deviations:
+        # Of at least 1,024 values: six standard deviations of the estimate.
+        assert deviation * width**0.5 == pytest.approx(1.0, abs=6 / 2048**0.5)
+
+
 def test_tails_get_narrower_down_to_eight_and_never_wider_than_the_hidden_state() -> None:
     def widths(hidden_size: int, div_value: float) -> list[int]:
         layer = adaptive(hidden_size, (5, 10, 20, 30), div_value)
@@ -212,3 +231,8 @@ def test_default_cutoffs_rise_within_the_vocabulary(vocab_size: int) -> None:
     assert list(cutoffs) == sorted(set(cutoffs))
     assert cutoffs[0] >= 1
     assert cutoffs[-1] < vocab_size
+
+
+def test_default_cutoffs_double_to_16_000_and_then_keep_their_distance() -> None:
+    assert default_cutoffs(60_000) == (500, 1000, 2000, 4000, 8000, 16_000, 32_000, 48_000)
+    assert default_cutoffs(56_000)[-1] == 32_000, "a last tail of less than 15 % of the vocabulary is none"

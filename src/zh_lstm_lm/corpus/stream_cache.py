@@ -1,7 +1,6 @@
 """Segmented text in a folder of the cache: written whole or not at all, mapped into memory, distrusted when it is read."""
 
 import contextlib
-import logging
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from zh_lstm_lm.corpus.segmentation import SEGMENTATION_FORMAT, DocumentSpan, number_tokens
 from zh_lstm_lm.errors import CheckpointError
+from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.storage.atomic import atomic_directory, remove_directory
 from zh_lstm_lm.storage.cache import user_cache_dir
 from zh_lstm_lm.storage.safe_reading import read_bytes, read_versioned, verify_manifest, versioned
@@ -22,7 +22,7 @@ from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 
 __all__ = ["StoredStream", "cached_stream", "check_stored", "load_stream", "store_stream"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 StoredStream: TypeAlias = tuple[Tensor, list[str], list[DocumentSpan]]
 """Lexicon numbers, **Shape:** (number of tokens,), int32; the lexicon; the documents' spans."""

@@ -4,7 +4,6 @@ A stream holds tokens, not ids of a vocabulary: each distinct token has a number
 order of first appearance (0 is the paragraph end), and any vocabulary re-encodes the stream through one table.
 """
 
-import logging
 from array import array
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -18,6 +17,7 @@ from zh_lstm_lm.corpus.segmentation import DocumentSpan, cache_key, document_of,
 from zh_lstm_lm.corpus.stream_cache import StoredStream, cached_stream
 from zh_lstm_lm.corpus.stream_splitting import chunks, count_characters, cut_documents, cut_tails
 from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.runtime.interruption import catch_interruption
 from zh_lstm_lm.text.cleaning import check_cleaning
 from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents, survey_files
@@ -29,7 +29,7 @@ from zh_lstm_lm.tokenizers.workers import available_cores
 
 __all__ = ["TokenStream"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _DEFAULT_NORMALIZATION = "nfc+width"
 _PARALLEL_BYTES = 4_000_000  # under this, starting processes costs more than it saves

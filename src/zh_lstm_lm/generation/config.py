@@ -13,6 +13,10 @@ from zh_lstm_lm.generation.logits_processors import LogitsProcessor
 
 __all__ = ["SamplerConfig"]
 
+_MAX_BANNED_CHARACTERS = 100_000
+_MAX_BIASES = 100_000
+_MAX_INTEGER = 2**63 - 1
+
 
 @dataclass(frozen=True)
 class SamplerConfig(Config):
@@ -35,8 +39,8 @@ class SamplerConfig(Config):
         penalty_window: Number of latest tokens, the prompt included, that the three penalties and
             `no_repeat_ngram_size` look at; None looks at all, which a long text must then keep.
         no_repeat_ngram_size: No n-gram of this size occurs twice; 0 sets no limit.
-        banned_words: Words that are never generated.
-        word_bias: Added to the log-probabilities of words of the vocabulary; 0 changes nothing.
+        banned_words: Words that are never generated, of at most 100,000 characters in all.
+        word_bias: Added to the log-probabilities of words of the vocabulary, at most 100,000 of them; 0 changes nothing.
         balanced_pairs: Quotes and brackets that are opened are closed, in order and in their paragraph (a text that
             reaches its limit closes them with its last tokens); none is closed that is not open, or directly after a
             colon or an opening mark. False sets no rule.
@@ -65,7 +69,7 @@ class SamplerConfig(Config):
 
     def __post_init__(self) -> None:
         check_number("temperature", self.temperature)
-        check_integer("top_k", self.top_k, minimum=0)
+        check_integer("top_k", self.top_k, minimum=0, maximum=_MAX_INTEGER)
         for name in ("top_p", "typical_p", "top_h"):
             check_number(name, getattr(self, name), maximum=1.0)
             if getattr(self, name) == 0:
@@ -75,28 +79,34 @@ class SamplerConfig(Config):
         check_number("repetition_penalty", self.repetition_penalty, exclusive=True)
         for name in ("frequency_penalty", "presence_penalty"):
             check_number(name, getattr(self, name), minimum=-1e6)
-        check_integer("penalty_window", self.penalty_window, minimum=1, optional=True)
-        check_integer("no_repeat_ngram_size", self.no_repeat_ngram_size, minimum=0)
+        check_integer("penalty_window", self.penalty_window, minimum=1, maximum=_MAX_INTEGER, optional=True)
+        check_integer("no_repeat_ngram_size", self.no_repeat_ngram_size, minimum=0, maximum=_MAX_INTEGER)
         check_type("balanced_pairs", self.balanced_pairs, bool)
         check_type("tidy_paragraphs", self.tidy_paragraphs, bool)
-        if isinstance(self.banned_words, str) or not isinstance(self.banned_words, (list, tuple)):
-            raise ConfigError(f"banned_words must be a list of words, got {self.banned_words!r}")
+        if not isinstance(self.banned_words, (list, tuple)):
+            raise ConfigError(f"banned_words must be a list of words, got {self.banned_words!r:.60}")
         for word in self.banned_words:
             if not isinstance(word, str) or not word:
-                raise ConfigError(f"banned_words must hold strings that are not empty, got {word!r}")
+                raise ConfigError(f"banned_words must hold strings that are not empty, got {word!r:.60}")
+        if (total := sum(map(len, self.banned_words))) > _MAX_BANNED_CHARACTERS:
+            raise ConfigError(
+                f"banned_words must have at most {_MAX_BANNED_CHARACTERS:,} characters in all, got {total:,}; ban fewer"
+            )
         object.__setattr__(self, "banned_words", tuple(self.banned_words))
         pairs = self.word_bias.items() if isinstance(self.word_bias, Mapping) else self.word_bias
         if isinstance(pairs, str) or not isinstance(pairs, Collection):
-            raise ConfigError(f"word_bias must map words to numbers, got {self.word_bias!r}")
+            raise ConfigError(f"word_bias must map words to numbers, got {self.word_bias!r:.60}")
+        if len(pairs) > _MAX_BIASES:
+            raise ConfigError(f"word_bias must map at most {_MAX_BIASES:,} words, got {len(pairs):,}; give fewer")
         if any(not isinstance(pair, (list, tuple)) or len(pair) != 2 for pair in pairs):
-            raise ConfigError(f"word_bias must map words to numbers, got {self.word_bias!r}")
+            raise ConfigError(f"word_bias must map words to numbers, got {self.word_bias!r:.60}")
         biases = {word: bias for word, bias in pairs if isinstance(word, str)}
         if len(biases) != len(pairs):
-            raise ConfigError(f"word_bias must map words, each once, to numbers, got {self.word_bias!r}")
+            raise ConfigError(f"word_bias must map words, each once, to numbers, got {self.word_bias!r:.60}")
         for word, bias in biases.items():
             check_number(f"word_bias of {word!r}", bias, minimum=-1e6)
         object.__setattr__(self, "word_bias", tuple(biases.items()))  # fixed, as a config is
-        check_integer("seed", self.seed, minimum=0, maximum=2**63 - 1)
+        check_integer("seed", self.seed, minimum=0, maximum=_MAX_INTEGER)
 
     @property
     def history_window(self) -> int | None:
@@ -112,10 +122,9 @@ class SamplerConfig(Config):
         return max([1, *map(len, self.banned_words), (self.penalty_window or 1) if looks_back else 1])
 
     @property
-    def cuts_likeliest_only(self) -> bool:
-        """Whether top-k or top-p limit the tokens, and no cut-off needs more than the likeliest tokens to be known."""
-        others = self.typical_p < 1 or self.top_h < 1 or self.epsilon_cutoff > 0 or self.eta_cutoff > 0
-        return (self.top_k > 0 or self.top_p < 1) and not others
+    def has_plain_cutoffs(self) -> bool:
+        """Whether top-k, top-p and min-p are the only cut-offs, which keep the first tokens in falling order."""
+        return self.typical_p == 1 and self.top_h == 1 and self.epsilon_cutoff == 0 and self.eta_cutoff == 0
 
     def history_processors(self, vocabulary: Vocabulary) -> list[LogitsProcessor]:
         """Builds the processors that look at the text so far, in the order of Hugging Face's library.

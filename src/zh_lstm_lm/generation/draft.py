@@ -1,14 +1,16 @@
 """A draft: the text that is being generated, with the limits that will end it."""
 
 import copy
+import itertools
 import random
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 
 from zh_lstm_lm.generation.limits import FinishReason, Limits
-from zh_lstm_lm.generation.punctuation import PunctuationRules, Verdict, ends_sentences
+from zh_lstm_lm.generation.punctuation import PunctuationRules, Verdict, ends_sentences, is_sentence_end
 from zh_lstm_lm.generation.result import GenerationState
 from zh_lstm_lm.models.base import State, TextState
 from zh_lstm_lm.text.headings import MAX_HEADING_LENGTH, is_heading
@@ -17,7 +19,16 @@ __all__ = ["Draft"]
 
 # Characters of the latest text that limits look at.
 _TAIL = 1000
+# Characters before `max_characters` among which a text may end at a sentence.
+_SENTENCE_ROOM = 200
 _COUNTS = ("left", "written", "sentences", "paragraphs", "chapters", "in_chapter", "room")
+
+
+class _Cut(NamedTuple):
+    """A position that a text may be cut back to: its state, and the number of tokens before it."""
+
+    state: GenerationState
+    written: int
 
 
 class Draft:
@@ -27,7 +38,7 @@ class Draft:
         ids: The latest ids of the prompt and of the generated tokens.
         unread: Ids of the prompt that the model has not read, without the last one.
         model_state: The model's state for all texts of a batch; None before anything was read.
-        room: Number of characters that may still follow; None for no limit.
+        room: Number of characters that may still follow; `NO_LIMIT` for no limit.
         opened: The open quotes and brackets.
         closing: Name of the limit that ends the text once all pairs are closed; None if none was reached.
         finish_reason: Name of the limit that ended the text; None if none did.
@@ -58,7 +69,9 @@ class Draft:
         self.room = limits.room_after(prompt)
         self._limits, self._rules, self._generator = limits, rules, generator
         self._window = window
-        self._watched = bool(limits.stops or limits.stop_when is not None or limits.max_time is not None)
+        self._stops = frozenset(limits.stop or ())
+        self._stop_lengths = sorted(set(map(len, self._stops)))
+        self._watched = bool(self._stops or limits.stop_when is not None or limits.max_time is not None)
         before: tuple[int, ...] = ()
         tail, opened = "", ""
         if isinstance(state, GenerationState):
@@ -68,10 +81,10 @@ class Draft:
         self._forget()
         self.model_state: State | None = state.before if state is not None else None
         self._row = 0
-        self._kept = max(_TAIL, max(map(len, limits.stops), default=0))
+        self._kept = max([_TAIL, *self._stop_lengths])
         self._tail = (tail + prompt)[-self._kept :]
         self.opened = rules.read(prompt, opened)
-        self.left, self.written = limits.max_new_tokens, 0
+        self.left, self.written = limits.num_tokens, 0
         self.sentences = self.paragraphs = self.chapters = 0
         # Whether the chapter has more than its heading.
         self.in_chapter = False
@@ -80,12 +93,18 @@ class Draft:
         self._began = time.monotonic()
         self.closing: FinishReason | None = None
         self.finish_reason: FinishReason | None = None
-        self._paragraph_start: GenerationState | None = None
+        self._line_start: _Cut | None = None
+        self._sentence_end: _Cut | None = None
         self._check_room()
 
     def begin(self) -> None:
         """Starts the time of `max_time`."""
         self._began = time.monotonic()
+
+    def start(self, model_state: State) -> None:
+        """Takes the state of the model, which has read the prompt but for its last id."""
+        self.model_state, self.unread = model_state, []
+        self._note_position()
 
     def forced_id(self) -> int | None:
         """Returns the id of the closing mark that has to follow because the text is about to end; None for no such mark."""
@@ -94,9 +113,9 @@ class Draft:
         return None
 
     @property
-    def room_for_token(self) -> int | None:
-        """Number of characters that the next token may have; None for any number."""
-        return None if self.room is None else max(1, self.room - len(self.opened))
+    def room_for_token(self) -> int:
+        """Number of characters that the next token may have."""
+        return max(1, self.room - len(self.opened))
 
     def verdict(self) -> Verdict:
         """Returns the verdict of the rules of punctuation on the next token."""
@@ -104,10 +123,19 @@ class Draft:
 
     @property
     def undecided(self) -> bool:
-        """Whether the latest words may be a heading that ends the text before it."""
-        if self._limits.max_chapters is None or self.finish_reason is not None:
+        """Whether the latest tokens may be cut off: as a heading, or as a sentence that may not fit."""
+        if self.finish_reason is not None:
             return False
-        return 0 < len(self._tail.rpartition("\n")[2].strip()) <= MAX_HEADING_LENGTH
+        if self._sentence_end is not None and self.written > self._sentence_end.written:
+            return True
+        line = "" if self._limits.max_chapters is None else self._tail.rpartition("\n")[2].strip()
+        return 0 < len(line) <= MAX_HEADING_LENGTH
+
+    @property
+    def surplus(self) -> int:
+        """Number of the latest tokens that do not belong to the finished text."""
+        cut = self._cut()
+        return 0 if cut is None else self.written - cut.written
 
     def add(self, token_id: int, piece: str, model_state: State, row: int) -> None:
         """Adds a token.
@@ -123,7 +151,7 @@ class Draft:
         self._forget()
         self.left -= 1
         self.written += 1
-        if self.room is not None:
+        if self._limits.max_characters is not None:
             self.room -= len(piece)
         before, tail = len(self._tail), self._tail + piece
         sentences = paragraphs = chapters = 0
@@ -140,8 +168,7 @@ class Draft:
             self._check_limits(tail, before, sentences=sentences, paragraphs=paragraphs, chapters=chapters)
         if self.finish_reason is None:
             self._check_room()
-        if paragraphs and self._limits.max_chapters is not None and self.finish_reason is None:
-            self._paragraph_start = self.state()
+        self._note_position()
 
     def end(self) -> None:
         """Ends the text because no token may follow."""
@@ -160,10 +187,10 @@ class Draft:
     def state(self) -> GenerationState:
         """Returns the state from which the text continues.
 
-        The model must have read all but the last id. After `max_chapters` it is the state before the last heading.
+        The model must have read all but the last id. The state is that before the tokens of `surplus`.
         """
-        if self.finish_reason == "max_chapters" and self._paragraph_start is not None:
-            return self._paragraph_start
+        if (cut := self._cut()) is not None:
+            return cut.state
         assert self.model_state is not None
         return GenerationState(
             self.ids[-1],
@@ -174,19 +201,18 @@ class Draft:
             torch.tensor(self._generator.getstate()[1]),
         )
 
-    def counts(self) -> dict[str, int | None]:
+    def counts(self) -> dict[str, int]:
         """Returns the progress towards the limits, as plain values."""
         return {name: getattr(self, name) for name in _COUNTS}
 
-    def restore_counts(self, counts: dict[str, int | None]) -> None:
-        """Restores the output of `counts`."""
+    def restore_counts(self, counts: dict[str, int]) -> None:
+        """Restores the output of `counts`, before `start`."""
         for name in _COUNTS:
             setattr(self, name, counts[name])
 
     def _room_for_marks(self, token: str) -> int:
-        """The number of closing marks that there is room for after a token, or now if it is empty."""
-        tokens = self.left - bool(token)
-        return tokens if self.room is None else min(tokens, self.room - len(token))
+        """Returns the number of closing marks that there is room for after a token, or now if it is empty."""
+        return min(self.left - bool(token), self.room - len(token))
 
     def _forget(self) -> None:
         """Drops ids outside of the window now and then."""
@@ -205,7 +231,12 @@ class Draft:
     def _check_limits(self, tail: str, before: int, *, sentences: int, paragraphs: int, chapters: int) -> None:
         limits = self._limits
         # A stop string ends in the new piece; it may start before it.
-        if any(tail.find(string, max(0, before - len(string) + 1)) >= 0 for string in limits.stops):
+        ends = range(before + 1, len(tail) + 1) if self._stops else ()
+        if any(
+            tail[end - length : end] in self._stops
+            for end in ends
+            for length in itertools.takewhile(end.__ge__, self._stop_lengths)
+        ):
             self.finish_reason = "stop"
         elif limits.stop_when is not None and limits.stop_when(tail[-_TAIL:]):
             self.finish_reason = "stop_when"
@@ -225,3 +256,23 @@ class Draft:
             self.finish_reason = "max_characters"
         elif self.left <= 0:
             self.finish_reason = "max_new_tokens"
+
+    def _note_position(self) -> None:
+        """Remembers the position of the latest token if the text may be cut back to it."""
+        limits = self._limits
+        if limits.max_chapters is not None and self.finish_reason is None and self._tail[-1:] in ("", "\n"):
+            self._line_start = _Cut(self.state(), self.written)
+        if (
+            limits.end == "sentence"
+            and self.room <= _SENTENCE_ROOM
+            and self.written >= max(1, limits.min_new_tokens)
+            and not self.opened
+            and is_sentence_end(self._tail)
+        ):
+            self._sentence_end = None
+            self._sentence_end = _Cut(self.state(), self.written)
+
+    def _cut(self) -> _Cut | None:
+        """Returns the position that the finished text is cut back to; None for its end."""
+        cuts = {"max_chapters": self._line_start, "max_characters": self._sentence_end}
+        return cuts.get(self.finish_reason or "")

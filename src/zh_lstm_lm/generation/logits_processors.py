@@ -6,8 +6,9 @@ infinity. Options may be any finite number; values beyond 1e30 act as 1e30, so t
 """
 
 import bisect
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 import torch
@@ -232,42 +233,47 @@ def banned_words(words: Sequence[str], tokens: Sequence[str]) -> LogitsProcessor
         words: Words that must not be generated; a prompt may contain them.
         tokens: The text of each id; empty for an id that has none.
     """
-    in_order = sorted((token, token_id) for token_id, token in enumerate(tokens) if token)
-    texts = [token for token, _ in in_order]
-
-    def with_prefix(prefix: str) -> list[int]:
-        start = bisect.bisect_left(texts, prefix)
-        stop = bisect.bisect_right(texts, prefix + "\U0010ffff", lo=start)
-        return [token_id for _, token_id in in_order[start:stop]]
-
-    # The text that a draft may end with, and the tokens that complete a word then.
-    completing: dict[str, set[int]] = {}
-    for word in dict.fromkeys(words):
-        completing.setdefault("", set()).update(
-            token_id for token_id, token in enumerate(tokens) if len(token) >= len(word) and word in token
-        )
-        for cut in range(1, len(word)):
-            if found := with_prefix(word[cut:]):
-                completing.setdefault(word[:cut], set()).update(found)
-    by_ending = {ending: torch.tensor(sorted(ids), dtype=torch.int64) for ending, ids in completing.items()}
-    lengths = sorted({len(ending) for ending in by_ending})
-    longest = lengths[-1] if lengths else 0
+    banned = frozenset(words)
+    sizes = sorted(set(map(len, banned)))
+    always = torch.tensor([_contains(token, banned, sizes) for token in tokens])
+    sorted_ids = sorted((token_id for token_id, token in enumerate(tokens) if token), key=tokens.__getitem__)
+    ordered = [tokens[token_id] for token_id in sorted_ids]
+    longest = max(map(len, ordered), default=0)
+    # The text that a draft may end with, and the tokens that complete a word then, as ranges of `sorted_ids`.
+    completing: dict[str, list[tuple[int, int]]] = {}
+    for word in banned:
+        for cut in range(max(1, len(word) - longest), len(word)):
+            start = bisect.bisect_left(ordered, word[cut:])
+            stop = bisect.bisect_right(ordered, word[cut:] + "\U0010ffff", lo=start)
+            if start < stop:
+                completing.setdefault(word[:cut], []).append((start, stop))
+    lengths = sorted(set(map(len, completing)))
+    # A token without a text, such as a byte, stands for a character that no word has.
+    texts = [token or "\ud800" for token in tokens]
 
     def process(ids: Tensor, logits: Tensor) -> Tensor:
-        if not words:
+        if not banned:
             return logits
-        banned = torch.zeros_like(logits, dtype=torch.bool)
-        kept = min(longest, ids.shape[-1])
-        rows = ids[..., ids.shape[-1] - kept :].reshape(-1, kept).tolist()
-        for row, mask in zip(rows, banned.view(-1, banned.shape[-1]), strict=True):
-            text = "".join(tokens[token_id] for token_id in row)
-            for length in lengths:
-                found = by_ending.get(text[len(text) - length :]) if length <= len(text) else None
-                if found is not None:
-                    mask[found.to(mask.device)] = True
-        return logits.masked_fill(banned, -math.inf)
+        mask = always.expand(logits.shape).clone()
+        rows = mask.view(-1, mask.shape[-1])
+        recent = ids[..., max(0, ids.shape[-1] - max(lengths, default=0)) :]
+        for row, row_ids in zip(rows, recent.reshape(len(rows), recent.shape[-1]).tolist(), strict=True):
+            text = "".join(texts[token_id] for token_id in row_ids)
+            for length in itertools.takewhile(len(text).__ge__, lengths):
+                for start, stop in completing.get(text[-length:], ()):
+                    row[sorted_ids[start:stop]] = True
+        return logits.masked_fill(mask.to(logits.device), -math.inf)
 
     return process
+
+
+def _contains(token: str, words: Collection[str], sizes: Sequence[int]) -> bool:
+    """Returns True if a token contains one of the words, whose lengths are `sizes` in rising order."""
+    return any(
+        token[start : start + size] in words
+        for size in itertools.takewhile(len(token).__ge__, sizes)
+        for start in range(len(token) - size + 1)
+    )
 
 
 def checked(processor: LogitsProcessor) -> LogitsProcessor:
@@ -297,9 +303,10 @@ def checked(processor: LogitsProcessor) -> LogitsProcessor:
 
 def token_bias(bias: Tensor) -> LogitsProcessor:
     """Adds a bias to each token's logit. **Shape:** (vocab_size,); 0 changes nothing."""
+    bounded = bias.clamp(-_LARGEST, _LARGEST)
 
     def process(ids: Tensor, logits: Tensor) -> Tensor:
-        return logits + bias.clamp(-_LARGEST, _LARGEST).to(logits)
+        return logits + bounded.to(logits)
 
     return process
 

@@ -12,6 +12,8 @@ from zh_lstm_lm.runtime.interruption import check_interruption
 __all__ = ["generate_tokens", "read_prompts"]
 
 _PROMPT_WINDOW = 1024
+# Texts whose log-probabilities stay in the processor's cache while their tokens are sampled.
+_ROWS = 16
 
 
 def generate_tokens(
@@ -26,7 +28,7 @@ def generate_tokens(
 
     Yields:
         The position of a text and its latest tokens: ids and log-probabilities by the model, in nats. It is one token,
-        unless tokens were held back that might have been a heading.
+        unless tokens were held back that might have been cut off.
     """
     for draft in drafts:
         draft.begin()
@@ -43,10 +45,15 @@ def generate_tokens(
         with torch.inference_mode():
             last = torch.tensor([[draft.ids[-1]] for draft in going], device=model.device)
             context, state = model.read(last, state)
-            log_probs = model.log_probs(context)
-            ids = sampler.sample(going, log_probs)
-            known = [0 if token_id is None else token_id for token_id in ids]
-            values = log_probs.gather(1, torch.tensor(known, device=log_probs.device)[:, None])[:, 0].tolist()
+            ids: list[int | None] = []
+            values: list[float] = []
+            for start in range(0, len(going), _ROWS):
+                rows = slice(start, start + _ROWS)
+                log_probs = model.log_probs(context if len(going) <= _ROWS else context.rows(rows))
+                sampled = sampler.sample(going[rows], log_probs)
+                known = torch.tensor([token_id or 0 for token_id in sampled], device=log_probs.device)
+                ids += sampled
+                values += log_probs.gather(1, known[:, None])[:, 0].tolist()
         for row, (position, token_id, log_prob) in enumerate(zip(active, ids, values, strict=True)):
             draft = drafts[position]
             if token_id is None:
@@ -54,16 +61,13 @@ def generate_tokens(
             else:
                 draft.add(token_id, sampler.tokens[token_id], state, row)
                 pending[position].append((token_id, log_prob))
-            if draft.finish_reason == "max_chapters":
-                # The heading of a chapter beyond the limit.
-                pending[position].clear()
-            elif not draft.undecided:
-                yield position, pending[position]
+            if not draft.undecided:
+                yield position, pending[position][: len(pending[position]) - draft.surplus]
                 pending[position] = []
-        rows = [row for row, draft in enumerate(going) if draft.finish_reason is None]
-        if len(rows) < len(active):
-            active = [active[row] for row in rows]
-            state = state.rows(rows)
+        left = [row for row, draft in enumerate(going) if draft.finish_reason is None]
+        if len(left) < len(active):
+            active = [active[row] for row in left]
+            state = state.rows(left)
 
 
 def read_prompts(model: LanguageModel, drafts: Sequence[Draft]) -> State:
@@ -85,5 +89,5 @@ def read_prompts(model: LanguageModel, drafts: Sequence[Draft]) -> State:
                 known[key] = state
             states.append(known[key])
         for draft, state in zip(drafts, states, strict=True):
-            draft.model_state, draft.unread = state, []
+            draft.start(state)
         return type(states[0]).cat(states)

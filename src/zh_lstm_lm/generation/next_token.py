@@ -7,7 +7,7 @@ one random number for each token, whatever the options are, so a neutral option 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -18,13 +18,15 @@ from zh_lstm_lm.generation.config import SamplerConfig
 from zh_lstm_lm.generation.draft import Draft
 from zh_lstm_lm.generation.logits_processors import LogitsProcessor
 from zh_lstm_lm.generation.punctuation import PunctuationRules, Verdict
+from zh_lstm_lm.generation.token_picker import TokenPicker
 from zh_lstm_lm.models.base import LanguageModel
 
 __all__ = ["NextTokenSampler"]
 
-# The likeliest tokens, which nearly always hold all that top-k and top-p keep.
-_CANDIDATES = 512
-_BLOCK = 256
+# Natural logarithm of the smallest probability relative to the largest one.
+_LARGEST_DIFFERENCE = 80.0
+# Below, the likeliest token is certain; scores stay finite.
+_LOWEST_TEMPERATURE = 1e-6
 
 
 class NextTokenSampler:
@@ -66,7 +68,9 @@ class NextTokenSampler:
         self._cutoffs = config.cutoff_processors()
         self._config = config
         self._greedy = config.temperature == 0
-        self._sorted = config.cuts_likeliest_only and not self._greedy
+        # Cut-offs that need more than a look at the likeliest tokens are left to the processors.
+        self._plain = config.has_plain_cutoffs
+        self._picker = TokenPicker(config.top_k, config.top_p, config.min_p) if self._plain else TokenPicker()
         writable = torch.zeros(len(self.tokens)).masked_fill_(self._lengths.cpu() == 0, -math.inf)
         if self._bans is not None and bool((self._bans(torch.zeros(1, 0).long(), writable[None]) == -math.inf).all()):
             raise ConfigError("banned_words ban every token of the vocabulary, so nothing can be written; ban fewer")
@@ -84,10 +88,10 @@ class NextTokenSampler:
             An id for each text; None where every token that would fit is banned.
 
         Raises:
-            NonFiniteError: A log-probability is NaN.
+            NonFiniteError: A log-probability is NaN or infinite.
         """
         uniforms = [draft.random() for draft in drafts]
-        chosen = [draft.forced_id() for draft in drafts]
+        chosen = [self._forced(draft) for draft in drafts]
         rows = [row for row, token_id in enumerate(chosen) if token_id is None]
         if rows:
             among = log_probs if len(rows) == len(drafts) else log_probs[rows]
@@ -107,15 +111,16 @@ class NextTokenSampler:
             **Shape:** (texts, vocab_size); minus infinity for tokens that must not follow.
         """
         fitting, processed = self._process(drafts, log_probs)
-        scores = processed.log_softmax(dim=-1)
+        fitting = fitting + self._writable
+        scores = (processed + self._writable).log_softmax(dim=-1)
         for row, draft in enumerate(drafts):
-            token_id = draft.forced_id()
+            token_id = self._forced(draft)
             if token_id is None:
                 verdict = draft.verdict()
-                for source, target in verdict.moved.items():
-                    scores[row, target] = torch.logaddexp(scores[row, target], scores[row, source])
-                forbidden = [*verdict.moved, *verdict.forbidden]
-                scores[row, forbidden] = -math.inf
+                moved = {source: mark for source, mark in verdict.moved.items() if fitting[row, mark] > -math.inf}
+                for source, mark in moved.items():
+                    scores[row, mark] = torch.logaddexp(scores[row, mark], scores[row, source])
+                scores[row, [*moved, *verdict.forbidden]] = -math.inf
                 if bool((scores[row] > -math.inf).any()):
                     continue
                 token_id = self._likeliest(fitting[row], verdict)
@@ -124,6 +129,14 @@ class NextTokenSampler:
                 scores[row, token_id] = 0.0
         return scores
 
+    def _forced(self, draft: Draft) -> int | None:
+        """Returns the id of the closing mark that has to follow; None for no such mark, or where it is banned."""
+        token_id = draft.forced_id()
+        if token_id is None or self._bans is None:
+            return token_id
+        allowed = self._bans(torch.tensor(draft.ids), torch.zeros(len(self.tokens)))
+        return token_id if allowed[token_id] == 0 else None
+
     def _process(self, drafts: Sequence[Draft], log_probs: Tensor) -> tuple[Tensor, Tensor]:
         """Leaves out tokens that do not fit or are banned, and applies the processors.
 
@@ -131,13 +144,14 @@ class NextTokenSampler:
             The log-probabilities of the tokens that may follow, and the scores after the processors.
             **Shape:** (texts, vocab_size).
         """
-        fitting = log_probs + self._writable
-        rooms = [draft.room_for_token for draft in drafts]
-        if any(room is not None and room < self._longest for room in rooms):
-            room = torch.tensor([self._longest if room is None else room for room in rooms], device=log_probs.device)
-            fitting.masked_fill_(self._lengths > room[:, None], -math.inf)
+        fitting = log_probs
+        rooms = [min(draft.room_for_token, self._longest) for draft in drafts]
+        if min(rooms) < self._longest:
+            room = torch.tensor(rooms, device=log_probs.device)
+            fitting = fitting.masked_fill(self._lengths > room[:, None], -math.inf)
         if not self._processors and self._bans is None:
             return fitting, fitting
+        fitting = fitting + self._writable
         longest = max(len(draft.ids) for draft in drafts)
         # Shorter texts are padded on the left.
         history = [[self._bos_id] * (longest - len(draft.ids)) + draft.ids for draft in drafts]
@@ -151,84 +165,52 @@ class NextTokenSampler:
 
     def _pick(self, drafts: Sequence[Draft], log_probs: Tensor, uniforms: Sequence[float]) -> list[int | None]:
         """Picks a token for each text; the pick of a text does not depend on the others."""
-        if log_probs.amax(dim=-1).isnan().any():
-            raise NonFiniteError(
-                "the model's log-probabilities are NaN: its weights are damaged; train it again or load another copy"
-            )
         fitting, scores = self._process(drafts, log_probs)
+        if not (log_probs.amax(dim=-1) < math.inf).all():
+            raise NonFiniteError(
+                "the model's log-probabilities are not finite: its weights are damaged; train it again or load another copy"
+            )
         verdicts = [draft.verdict() for draft in drafts]
-        picked: list[int | None] = [None] * len(drafts)
-        if self._sorted:
-            picked = self._pick_among_likeliest(scores, verdicts, uniforms)
-        rows = [row for row, token_id in enumerate(picked) if token_id is None]
-        if rows:
-            some = scores if len(rows) == len(drafts) else scores[rows]
-            of_rows = [verdicts[row] for row in rows]
-            for row, token_id in zip(rows, self._pick_among_all(some, of_rows, uniforms, rows), strict=True):
-                picked[row] = self._likeliest(fitting[row], verdicts[row]) if token_id is None else token_id
-        return [
-            token_id if token_id is None else verdict.moved.get(token_id, token_id)
-            for token_id, verdict in zip(picked, verdicts, strict=True)
-        ]
+        pick = self._pick_greedily if self._greedy else self._pick_at_random
+        picked = pick(scores, verdicts, uniforms)
+        for row, verdict in enumerate(verdicts):
+            token_id = picked[row]
+            if token_id is None:
+                token_id = picked[row] = self._likeliest(fitting[row] + self._writable, verdict)
+            mark = None if token_id is None else verdict.moved.get(token_id)
+            if mark is not None and (self._bans is None or fitting[row, mark] > -math.inf):
+                picked[row] = mark
+        return picked
 
-    def _pick_among_likeliest(
+    def _pick_greedily(
         self, scores: Tensor, verdicts: Sequence[Verdict], uniforms: Sequence[float]
     ) -> list[int | None]:
-        """Picks among the likeliest tokens, sorted; None for rows where more tokens have to be looked at.
-
-        The tokens that top-k, top-p and min-p keep are the first ones in falling order, so only these are sorted. Rows
-        whose last kept token ties with the next are left to the processors, which say what happens to ties.
-        """
-        config, size = self._config, scores.shape[-1]
-        count = min(size, max(_CANDIDATES, config.top_k + 1))
-        probs = logits_processors.tempered(scores, config.temperature).softmax(dim=-1)
-        values, ids = probs.topk(count, dim=-1)  # (rows, count)
-        sums = values.cumsum(dim=-1, dtype=torch.float64)
-        kept = torch.full_like(ids[:, 0], count)
-        known = torch.full_like(kept, count == size, dtype=torch.bool)
-        total = torch.ones_like(sums[:, 0])
-        if 0 < config.top_k < count:
-            kept = kept.clamp(max=config.top_k)
-            total = sums[:, config.top_k - 1]
-            known |= True
-        if config.top_p < 1.0:
-            reached = (sums < config.top_p * total[:, None]).sum(dim=-1)
-            known |= reached < count
-            kept = torch.minimum(kept, reached + 1)
-        if config.min_p:
-            kept = torch.minimum(kept, (values >= config.min_p * values[:, :1]).sum(dim=-1))
-        following = values.gather(1, kept[:, None].clamp(max=count - 1))[:, 0]
-        last = values.gather(1, kept[:, None] - 1)[:, 0]
-        known &= (kept == count) | (following < last)
-        weights = values.masked_fill(torch.arange(count, device=values.device) >= kept[:, None], 0.0)
-        for rows, verdict in _grouped(verdicts):
+        """Takes the likeliest tokens; None where nothing is left."""
+        scores = scores + self._writable
+        for row, verdict in enumerate(verdicts):
             if verdict.forbidden:
-                weights[rows] = weights[rows].masked_fill(verdict.mask[ids[rows]], 0.0)
-        sums = weights.cumsum(dim=-1, dtype=torch.float64)
-        points = sums[:, -1] * sums.new_tensor(uniforms)
-        drawn = torch.searchsorted(sums, points[:, None], right=True).clamp_(max=count - 1)
-        known &= sums[:, -1] > 0
-        tokens = ids.gather(1, drawn)[:, 0].tolist()
-        return [token_id if ok else None for token_id, ok in zip(tokens, known.tolist(), strict=True)]
+                scores[row].masked_fill_(verdict.mask, -math.inf)
+        best = scores.max(dim=-1)
+        left = (best.values > -math.inf).tolist()
+        return [token_id if ok else None for token_id, ok in zip(best.indices.tolist(), left, strict=True)]
 
-    def _pick_among_all(
-        self, scores: Tensor, verdicts: Sequence[Verdict], uniforms: Sequence[float], rows: Sequence[int]
+    def _pick_at_random(
+        self, scores: Tensor, verdicts: Sequence[Verdict], uniforms: Sequence[float]
     ) -> list[int | None]:
-        """Picks among all tokens, by the cut-off processors; None where nothing is left."""
-        if not self._greedy:
+        """Samples tokens; None where nothing is left."""
+        config = self._config
+        if self._plain:
+            temperature = min(max(config.temperature, _LOWEST_TEMPERATURE), 1e30)
+            tempered = torch.add(self._writable, scores, alpha=1 / temperature)
+            # Probabilities below 1e-35 become 0: numbers that small are denormal, which slows the processor down a lot.
+            least = float(tempered.amax(dim=-1).min()) - _LARGEST_DIFFERENCE
+            probs = torch.threshold_(tempered, least, -math.inf).softmax(dim=-1)
+        else:
+            scores = scores + self._writable
             for process in self._cutoffs:
                 scores = process(scores[:, :0].long(), scores)
-        scores = scores.clone()
-        for group, verdict in _grouped(verdicts):
-            if verdict.forbidden:
-                scores[group] = scores[group].masked_fill(verdict.mask, -math.inf)
-        best = scores.max(dim=-1)
-        if self._greedy:
-            tokens = best.indices.tolist()
-        else:
-            tokens = _draw(scores, torch.tensor([uniforms[row] for row in rows], dtype=torch.float64)).tolist()
-        left = (best.values > -math.inf).tolist()
-        return [token_id if ok else None for token_id, ok in zip(tokens, left, strict=True)]
+            probs = scores.softmax(dim=-1)
+        return self._picker.pick(probs, [verdict.forbidden for verdict in verdicts], uniforms)
 
     @staticmethod
     def _likeliest(fitting: Tensor, verdict: Verdict) -> int | None:
@@ -243,42 +225,3 @@ class NextTokenSampler:
             if highest > -math.inf:
                 return int(token_id)
         return None
-
-
-def _grouped(verdicts: Sequence[Verdict]) -> Iterator[tuple[list[int] | slice, Verdict]]:
-    """Yields each different verdict with its rows."""
-    groups: dict[int, list[int]] = {}
-    for row, verdict in enumerate(verdicts):
-        groups.setdefault(id(verdict), []).append(row)
-    for rows in groups.values():
-        yield slice(None) if len(rows) == len(verdicts) else rows, verdicts[rows[0]]
-
-
-def _draw(scores: Tensor, uniforms: Tensor) -> Tensor:
-    """Samples a token for each row by inverting the distribution function, with one random number each.
-
-    The sums are built in two levels, over blocks and within one block, since a cumulative sum over the whole vocabulary
-    takes longer than everything else. A token of probability 0 is never sampled: its step has no width.
-
-    Args:
-        scores: Logits. **Shape:** (rows, vocab_size).
-        uniforms: Random numbers in [0, 1). **Shape:** (rows,), float64.
-
-    Returns:
-        Ids. **Shape:** (rows,), int64.
-    """
-    rows, size = scores.shape
-    blocks = -(-size // _BLOCK)
-    weights = scores.new_zeros(rows, blocks * _BLOCK)
-    torch.exp(scores - scores.amax(dim=-1, keepdim=True), out=weights[:, :size])
-    weights = weights.view(rows, blocks, _BLOCK)
-    sums = weights.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)  # (rows, blocks)
-    points = uniforms.to(sums) * sums[:, -1]
-    block = torch.searchsorted(sums, points[:, None], right=True).clamp_(max=blocks - 1)  # (rows, 1)
-    rest = points[:, None] - torch.where(block > 0, sums.gather(1, (block - 1).clamp(min=0)), 0.0)
-    within = weights.gather(1, block[:, :, None].expand(-1, -1, _BLOCK))[:, 0]
-    steps = within.cumsum(dim=-1, dtype=torch.float64)
-    # Rounding may leave a remainder of a whole block, which belongs to its last token with a weight.
-    last = (steps < steps[:, -1:]).sum(dim=-1, keepdim=True)
-    place = torch.minimum(torch.searchsorted(steps, rest, right=True), last)
-    return (block * _BLOCK + place)[:, 0]

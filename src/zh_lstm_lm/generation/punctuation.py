@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-__all__ = ["PAIRS", "PunctuationRules", "Verdict", "ends_sentences"]
+__all__ = ["PAIRS", "PunctuationRules", "Verdict", "ends_sentences", "is_sentence_end"]
 
 PAIRS = dict(zip("“‘「『（《〈【〔", "”’」』）》〉】〕", strict=True))
 """Closing mark of each opening mark."""
@@ -34,7 +34,7 @@ class Verdict:
         num_tokens: Size of the vocabulary.
     """
 
-    forbidden: Sequence[int]
+    forbidden: frozenset[int]
     moved: Mapping[int, int]
     num_tokens: int
 
@@ -116,7 +116,7 @@ class PunctuationRules:
                 moved[token_id] = closing
             else:
                 forbidden.append(token_id)
-        verdict = Verdict(forbidden, moved, self._num_tokens)
+        verdict = Verdict(frozenset(forbidden), moved, self._num_tokens)
         if far_from_end:
             self._verdicts[opened, kind] = verdict
         return verdict
@@ -150,6 +150,11 @@ class PunctuationRules:
         That is a paragraph end, or the closing mark of a pair further out.
         """
         return token == _PARAGRAPH_END or _OPENING.get(token, token) in opened[:-1]
+
+
+def is_sentence_end(text: str) -> bool:
+    """Returns True if a text ends with a sentence or a paragraph; closing quotes and brackets may follow the full stop."""
+    return text.rstrip("".join(_OPENING))[-1:] in _SENTENCE_ENDS or text.endswith(_PARAGRAPH_END)
 
 
 def ends_sentences(piece: str, before: str) -> int:

@@ -26,7 +26,7 @@ from zh_lstm_lm.storage.safe_reading import read_bytes
 
 __all__ = ["write_text_file"]
 
-_WORDS_BETWEEN_STATES = 1000
+WORDS_BETWEEN_STATES = 1000
 
 
 def write_text_file(
@@ -105,7 +105,7 @@ def _grow(
         if "\n" in piece:
             file.flush()
         ends = text.closing is not None or text.finish_reason is not None
-        if since >= _WORDS_BETWEEN_STATES and not ends and not text.undecided:
+        if since >= WORDS_BETWEEN_STATES and not ends and not text.undecided:
             _flush(file)
             _save(saved, text, call, file.tell(), characters)
             since = 0

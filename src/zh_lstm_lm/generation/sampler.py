@@ -1,7 +1,9 @@
 """The sampler: generates text with a model."""
 
 import asyncio
+import functools
 import hashlib
+import itertools
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from os import PathLike
@@ -16,7 +18,7 @@ from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.generation.beam_search import beam_search
 from zh_lstm_lm.generation.config import SamplerConfig
 from zh_lstm_lm.generation.draft import Draft
-from zh_lstm_lm.generation.limits import LimitOptions, Limits
+from zh_lstm_lm.generation.limits import NO_LIMIT, LimitOptions, Limits
 from zh_lstm_lm.generation.logits_processors import LogitsProcessor
 from zh_lstm_lm.generation.loop import generate_tokens
 from zh_lstm_lm.generation.next_token import NextTokenSampler
@@ -27,6 +29,10 @@ from zh_lstm_lm.runtime.batch_invariant import warn_if_batch_dependent
 from zh_lstm_lm.text.normalization import normalize_text
 
 __all__ = ["Sampler"]
+
+# Texts that are generated side by side; more of them only take more memory.
+_BATCH_SIZE = 256
+_MAX_BEAMS = 1000
 
 
 class Sampler:
@@ -66,9 +72,14 @@ class Sampler:
             raise ConfigError(f"processors must be a list of functions, got {processors!r:.60}")
         self.model = model
         self.config = config if config is not None else SamplerConfig.from_dict(getattr(model, "generation_config", {}))
+        self.processors = tuple(processors)
         self._next_token = NextTokenSampler(model, self.config, processors)
         # Prepares the model's form for decoding, which the model keeps until its weights change.
         decoding_model(model)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles the arguments alone; what depends on the weights is made again."""
+        return functools.partial(type(self), processors=self.processors), (self.model, self.config)
 
     @overload
     def generate(
@@ -172,25 +183,29 @@ class Sampler:
             DataError: A prompt is not text.
             NonFiniteError: The model's log-probabilities are NaN.
         """
-        check_integer("num_samples", num_samples, minimum=1, optional=True)
-        check_integer("first_sample", first_sample, minimum=0)
+        check_integer("num_samples", num_samples, minimum=1, maximum=NO_LIMIT, optional=True)
+        check_integer("first_sample", first_sample, minimum=0, maximum=NO_LIMIT)
         check_type("return_results", return_results, bool)
         if not isinstance(prompt, str) and not isinstance(prompt, Iterable):
             raise ConfigError(f"prompt must be a string or a list of strings, got {prompt!r:.40}")
         checked = Limits(**limits)
+        self._check_state(state)
+        prompts = [(each, self._encode(each, checked)) for each in ([prompt] if isinstance(prompt, str) else prompt)]
         samples = range(first_sample, first_sample + (num_samples or 1))
-        starts = [(each, sample) for each in ([prompt] if isinstance(prompt, str) else prompt) for sample in samples]
-        drafts = [self._draft(each, checked, sample=sample, state=state) for each, sample in starts]
+        starts = iter((each, ids, sample) for each, ids in prompts for sample in samples)
         model = decoding_model(self.model)
-        if len(drafts) > 1:
+        if len(prompts) * len(samples) > 1:
             warn_if_batch_dependent(model)
-        tokens: list[list[tuple[int, float]]] = [[] for _ in drafts]
-        for position, latest in generate_tokens(model, self._next_token, drafts):
-            tokens[position] += latest
-        results: list[Any] = [
-            self._result(each, draft, pairs) if return_results else self._text(each, pairs)
-            for (each, _), draft, pairs in zip(starts, drafts, tokens, strict=True)
-        ]
+        results: list[Any] = []
+        while batch := list(itertools.islice(starts, _BATCH_SIZE)):
+            drafts = [self._draft(each, ids, checked, sample=sample, state=state) for each, ids, sample in batch]
+            tokens: list[list[tuple[int, float]]] = [[] for _ in drafts]
+            for position, latest in generate_tokens(model, self._next_token, drafts):
+                tokens[position] += latest
+            results += [
+                self._result(each, draft, pairs) if return_results else self._text(each, pairs)
+                for (each, _, _), draft, pairs in zip(batch, drafts, tokens, strict=True)
+            ]
         return results[0] if isinstance(prompt, str) and num_samples is None else results
 
     def beam_search(
@@ -209,7 +224,7 @@ class Sampler:
 
         Args:
             prompt: The start of the text.
-            num_beams: Number of beginnings that are kept; 1 takes the likeliest token each time.
+            num_beams: Number of beginnings that are kept, at most 1,000; 1 takes the likeliest token each time.
             length_penalty: Texts are compared by their log-probability divided by their number of tokens to this power:
                 0 compares the log-probabilities, which favours short texts, 1 the mean per token.
             num_return_sequences: Number of texts to return, at most `num_beams`.
@@ -218,7 +233,7 @@ class Sampler:
         Returns:
             The texts, the best first.
         """
-        check_integer("num_beams", num_beams, minimum=1)
+        check_integer("num_beams", num_beams, minimum=1, maximum=_MAX_BEAMS)
         check_integer("num_return_sequences", num_return_sequences, minimum=1, maximum=num_beams)
         checked = Limits(**limits)
         if checked.max_chapters is not None:
@@ -226,12 +241,14 @@ class Sampler:
         found = beam_search(
             decoding_model(self.model),
             self._next_token,
-            self._draft(prompt, checked),
+            self._draft(prompt, self._encode(prompt, checked), checked),
             num_beams=num_beams,
             length_penalty=length_penalty,
             num_results=num_return_sequences,
         )
-        return [self._result(prompt, beam.draft, beam.tokens) for beam in found]
+        return [
+            self._result(prompt, beam.draft, beam.tokens[: len(beam.tokens) - beam.draft.surplus]) for beam in found
+        ]
 
     def stream(
         self, prompt: str = "", *, state: TextState | None = None, **limits: Unpack[LimitOptions]
@@ -240,7 +257,9 @@ class Sampler:
 
         Args and errors are those of `generate`; they are checked at the call.
         """
-        draft = self._draft(prompt, Limits(**limits), state=state)
+        checked = Limits(**limits)
+        self._check_state(state)
+        draft = self._draft(prompt, self._encode(prompt, checked), checked, state=state)
 
         def pieces() -> Iterator[str]:
             if prompt:
@@ -298,7 +317,8 @@ class Sampler:
         call = [prompt, self.config.to_dict(), options, fingerprint, _identity(self.model)]
 
         def begin(state: GenerationState | None) -> Draft:
-            return self._draft("" if state else prompt, checked, state=state)
+            start = "" if state else prompt
+            return self._draft(start, self._encode(start, checked), checked, state=state)
 
         def pieces(draft: Draft) -> Iterator[str]:
             for _, latest in generate_tokens(decoding_model(self.model), self._next_token, [draft]):
@@ -315,16 +335,36 @@ class Sampler:
             model=self.model,
         )
 
-    def _draft(self, prompt: str, limits: Limits, *, sample: int = 0, state: TextState | None = None) -> Draft:
-        """Starts a draft with a prompt."""
-        vocabulary = self.model.vocabulary
+    def _check_state(self, state: TextState | None) -> None:
+        """Checks that a state can be continued with the model.
+
+        Raises:
+            ConfigError: It is not a state, or not one of this model.
+        """
         check_type("state", state, TextState, type(None))
         if state is not None and state.before is not None:
             try:
                 self.model.initial_state(1).restored(state.before.tensors())
             except (ValueError, AttributeError) as error:
                 raise ConfigError(f"state is that of another model: {error}; give a state of this model") from error
-        last = vocabulary.bos_id if state is None else state.last_id
+
+    def _encode(self, prompt: str, limits: Limits) -> list[int]:
+        """Returns the ids of a prompt, after it was checked against the limits.
+
+        Raises:
+            DataError: The prompt is not text.
+            ConfigError: The prompt leaves less room than the limits require.
+        """
+        vocabulary = self.model.vocabulary
+        ids: list[int] = vocabulary.encode(normalize_text(prompt, vocabulary.normalize))
+        limits.room_after(prompt)
+        return ids
+
+    def _draft(
+        self, prompt: str, ids: Sequence[int], limits: Limits, *, sample: int = 0, state: TextState | None = None
+    ) -> Draft:
+        """Starts a draft with a prompt and its ids."""
+        last = self.model.vocabulary.bos_id if state is None else state.last_id
         # Python's generator, because a single random number takes a hundredth of the time that PyTorch's needs.
         generator = random.Random(f"{self.config.seed} {sample}")
         if isinstance(state, GenerationState) and state.random is not None:
@@ -334,7 +374,7 @@ class Sampler:
                 generator.seed(f"{self.config.seed} {sample} {state.random.tolist()}")
         return Draft(
             prompt,
-            [last, *vocabulary.encode(normalize_text(prompt, vocabulary.normalize))],
+            [last, *ids],
             limits,
             generator,
             rules=self._next_token.rules,

@@ -21,6 +21,7 @@ __all__ = [
     "State",
     "TextState",
     "check_model",
+    "check_weights",
     "context_length",
     "decoding_model",
     "read_documents",
@@ -97,9 +98,11 @@ class LanguageModel(Protocol):
     """A model that reads token ids and predicts the next one.
 
     `evaluate`, `score`, `rescore`, `suggest`, `Sampler` and the KenLM interface take any object with these members.
-    A model may have three more, which are looked up by name: ``context_length``, the number of tokens after which its
+    A model may have more, which are looked up by name: ``context_length``, the number of tokens after which its
     predictions no longer depend noticeably on the start of what was read (256 if missing); ``for_decoding()``, which
-    returns an equal model that is fast at reading one token at a time (the model itself if missing); and
+    returns an equal model that is fast at reading one token at a time (the model itself if missing);
+    ``is_batch_invariant``, whether predictions for a text do not depend on the other texts of a batch, to the last bit
+    (True if missing); ``check_weights()``, which raises a `NonFiniteError` where the weights are damaged; and
     ``generation_config``, the default options of a `Sampler`.
     """
 
@@ -161,10 +164,11 @@ class TextState:
 
 
 def check_model(name: str, model: object) -> None:
-    """Checks that an argument satisfies the `LanguageModel` protocol.
+    """Checks that an argument satisfies the `LanguageModel` protocol, and its weights.
 
     Raises:
         ConfigError: It does not; the message names the missing members.
+        NonFiniteError: Its weights are damaged.
     """
     members = ("vocabulary", "device", "initial_state", "read", "log_probs", "target_log_probs")
     missing = [member for member in members if not hasattr(model, member)]
@@ -173,6 +177,14 @@ def check_model(name: str, model: object) -> None:
             f"{name} must be a LanguageModel, such as an LSTMLanguageModel, got {model!r:.60}"
             + (f" without {', '.join(missing)}" if len(missing) < len(members) and missing else "")
         )
+    check_weights(model)
+
+
+def check_weights(model: object) -> None:
+    """Calls the model's ``check_weights`` if it has one; see `LanguageModel`."""
+    check = getattr(model, "check_weights", None)
+    if check is not None:
+        check()
 
 
 def context_length(model: LanguageModel) -> int:

@@ -12,7 +12,16 @@ from typing_extensions import Self
 from zh_lstm_lm._config import check_integer, check_number
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import ConfigError
-from zh_lstm_lm.models.base import Context, Index, LanguageModel, State, check_model, context_length, decoding_model
+from zh_lstm_lm.models.base import (
+    Context,
+    Index,
+    LanguageModel,
+    State,
+    check_model,
+    check_weights,
+    context_length,
+    decoding_model,
+)
 from zh_lstm_lm.models.components import (
     component_log_probs,
     component_weights,
@@ -172,6 +181,10 @@ class ContinuousCache:
     def is_batch_invariant(self) -> bool:
         """Whether the model inside is batch-invariant; see `LanguageModel`."""
         return bool(getattr(self.model, "is_batch_invariant", True))
+
+    def check_weights(self) -> None:
+        """Checks the weights of the model inside; see `LanguageModel`."""
+        check_weights(self.model)
 
     def for_decoding(self) -> "ContinuousCache":
         """Returns a cache around the model's form for decoding; see `LanguageModel`."""

@@ -12,6 +12,7 @@ from zh_lstm_lm._config import check_type
 from zh_lstm_lm.corpus.batches import IGNORED
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import CheckpointError, ConfigError, DataError, NonFiniteError
+from zh_lstm_lm.models.base import LanguageModel
 from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.models.decoding import DecodingLSTM, PackedWeights
 from zh_lstm_lm.models.dropout import locked_dropout
@@ -23,6 +24,9 @@ from zh_lstm_lm.runtime.memory import check_fits
 from zh_lstm_lm.tokenizers.base import Tokenizer
 
 __all__ = ["LSTMLanguageModel"]
+
+# Up to here no product of two weights, summed over a layer, leaves the range of float32.
+_LARGEST_WEIGHT = 1e15
 
 
 class LSTMLanguageModel(nn.Module):
@@ -63,6 +67,7 @@ class LSTMLanguageModel(nn.Module):
         self.training_summary: dict[str, Any] = {}
         self.generation_config: dict[str, Any] = {}
         self._packed: PackedWeights | None = None
+        self._checked: tuple[tuple[int, int], ...] = ()
         device = torch.get_default_device()
         with torch.device("meta"):  # nothing is drawn or allocated yet
             self.embedding = WordEmbedding(vocabulary, config.embedding_dim, characters=config.character_vectors)
@@ -210,26 +215,43 @@ class LSTMLanguageModel(nn.Module):
         counted = (targets != IGNORED).sum().clamp(min=1) if num_targets is None else max(1, num_targets)
         return -self.target_log_probs(context, targets.flatten()).sum() / counted, state
 
-    def for_decoding(self) -> DecodingLSTM:
+    def for_decoding(self) -> LanguageModel:
         """Returns an equal model that is fast at one token at a time.
 
-        Its weights are copied when they are first needed, and again after they have changed.
+        Its weights are copied when they are first needed, and again after they have changed. A subclass that reads or
+        predicts in its own way is returned as it is.
 
         Raises:
-            NonFiniteError: A weight is not a finite number.
+            NonFiniteError: A weight is damaged; see `check_weights`.
         """
-        if self._packed is None or self._packed.changed():
-            for name, parameter in self.named_parameters():
-                if not parameter.isfinite().all():
-                    raise NonFiniteError(
-                        f"the model's {name} holds values that are not finite; train it again or load another copy"
-                    )
+        if self._packed is None or not self._packed.are_those_of(self):
+            self._checked = ()
+            self.check_weights()
             self._packed = PackedWeights(self)
+        if type(self).read is not LSTMLanguageModel.read or type(self).log_probs is not LSTMLanguageModel.log_probs:
+            return self
         return DecodingLSTM(self, self._packed)
+
+    def check_weights(self) -> None:
+        """Checks that products of the weights are finite; they are looked at again after they have changed.
+
+        Raises:
+            NonFiniteError: A weight is not finite, or greater than 1e15.
+        """
+        marks = tuple((each.data_ptr(), 0 if each.is_inference() else each._version) for each in self.parameters())
+        if marks == self._checked:
+            return
+        for name, parameter in self.named_parameters():
+            if not parameter.detach().abs().amax() <= _LARGEST_WEIGHT:
+                raise NonFiniteError(
+                    f"the model's weights are damaged: {name} holds values that are not finite or above "
+                    f"{_LARGEST_WEIGHT:g}; train it again or load another copy"
+                )
+        self._checked = marks
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves packed weights out of copies and pickles; they are made again when they are needed."""
-        return {**self.__dict__, "_packed": None}
+        return {**self.__dict__, "_packed": None, "_checked": ()}
 
     def save_pretrained(self, path: str | PathLike[str]) -> None:
         """Saves the model into a folder that holds everything: weights, sizes, vocabulary, a README.

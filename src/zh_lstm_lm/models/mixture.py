@@ -12,7 +12,16 @@ from typing_extensions import Self
 
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import ConfigError
-from zh_lstm_lm.models.base import Context, Index, LanguageModel, State, check_model, context_length, decoding_model
+from zh_lstm_lm.models.base import (
+    Context,
+    Index,
+    LanguageModel,
+    State,
+    check_model,
+    check_weights,
+    context_length,
+    decoding_model,
+)
 from zh_lstm_lm.models.components import (
     component_log_probs,
     component_weights,
@@ -207,6 +216,11 @@ class Mixture:
     def is_batch_invariant(self) -> bool:
         """Whether all models are batch-invariant; see `LanguageModel`."""
         return all(getattr(model, "is_batch_invariant", True) for model in self.models)
+
+    def check_weights(self) -> None:
+        """Checks the weights of all models; see `LanguageModel`."""
+        for model in self.models:
+            check_weights(model)
 
     def for_decoding(self) -> "Mixture":
         """Returns the mixture of the models' forms for decoding; see `LanguageModel`."""

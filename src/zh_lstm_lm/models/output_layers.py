@@ -1,6 +1,5 @@
 """Output layers: from hidden states to probabilities of the next token, in one softmax or in clusters by frequency."""
 
-import copy
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import cast
@@ -66,10 +65,8 @@ class OutputLayer(nn.Module):
         raise NotImplementedError
 
     def for_decoding(self) -> "OutputLayer":
-        """Returns a copy for generation, without gradients, whose linear layers are batch-invariant."""
-        swapped = copy.copy(self)
-        swapped._modules = {name: _batch_invariant(module) for name, module in self._modules.items()}
-        return swapped
+        """Returns an equal layer for generation, without gradients, whose linear layers are batch-invariant."""
+        raise NotImplementedError
 
 
 class FullSoftmax(OutputLayer):
@@ -226,16 +223,37 @@ class AdaptiveSoftmax(OutputLayer):
             for linear, part in zip((self.head, *self.tails), (head, *parts), strict=True):
                 linear.bias.copy_(_log_frequencies(part))
 
+    def for_decoding(self) -> "OutputLayer":
+        """See `OutputLayer.for_decoding`."""
+        return _DecodingAdaptiveSoftmax(self)
 
-def _batch_invariant(module: nn.Module | None) -> nn.Module | None:
-    """Swaps the linear layers of a module for batch-invariant ones; the module itself is left unchanged."""
-    if module is None:
-        return None
-    if isinstance(module, nn.Linear):
-        return BatchInvariantLinear(module.weight, module.bias)
-    swapped = copy.copy(module)
-    swapped._modules = {name: _batch_invariant(child) for name, child in module._modules.items()}
-    return swapped
+
+class _DecodingAdaptiveSoftmax(OutputLayer):
+    """An `AdaptiveSoftmax` for decoding, over batch-invariant layers.
+
+    The head and all projections are one product, since they have the same input.
+    """
+
+    def __init__(self, layer: AdaptiveSoftmax) -> None:
+        super().__init__()
+        self._head_size, self._cutoffs = layer.head_size, layer.cutoffs
+        clusters = list(layer.clusters())
+        narrow = [projection.weight for projection, _ in clusters]
+        self._sizes = [len(layer.head.weight), *map(len, narrow)]
+        bias = torch.cat([layer.head.bias, layer.head.bias.new_zeros(sum(self._sizes[1:]))])
+        self._first = BatchInvariantLinear(torch.cat([layer.head.weight, *narrow]), bias)
+        self._tails = nn.ModuleList(BatchInvariantLinear(tail.weight, tail.bias) for _, tail in clusters)
+
+    def log_probs(self, hidden: Tensor) -> Tensor:
+        head, *narrowed = torch.split(self._first(hidden), self._sizes, dim=1)
+        head = head.log_softmax(dim=-1)
+        result = hidden.new_empty(len(hidden), self._cutoffs[-1])
+        result[:, : self._head_size] = head[:, : self._head_size]
+        bounds = itertools.pairwise(self._cutoffs)
+        for number, (tail, width, (start, stop)) in enumerate(zip(self._tails, narrowed, bounds, strict=True)):
+            within = tail(width).log_softmax(dim=-1)
+            torch.add(within, head[:, self._head_size + number, None], out=result[:, start:stop])
+        return result
 
 
 def tail_width(hidden_size: int, number: int, div_value: float = DEFAULT_DIV_VALUE) -> int:

@@ -52,9 +52,10 @@ class BatchInvariantLinear(nn.Module):
         if self._packed is None:
             assert self._weight is not None
             return functional.linear(rows, self._weight, self._bias)
-        packed, scale = self._packed
-        product: Tensor = torch.ops.quantized.linear_dynamic_fp16.default(torch.cat([rows, rows], 1), packed)
-        return product.mul_(scale) if self._bias is None else torch.add(self._bias, product, alpha=scale)
+        multiply, packed, scale = self._packed
+        product: Tensor = multiply(torch.cat([rows, rows], 1), packed)
+        # In place, since newly mapped memory costs more than the arithmetic.
+        return product.mul_(scale) if self._bias is None else torch.add(self._bias, product, alpha=scale, out=product)
 
 
 def row_sums(values: Tensor) -> Tensor:
@@ -80,8 +81,11 @@ def warn_if_batch_dependent(module: Any) -> None:
     )
 
 
-def _pack(weight: Tensor) -> tuple[Any, float] | None:
-    """Packs a weight; returns PyTorch's packed object and the scale of its products, None where that is impossible."""
+def _pack(weight: Tensor) -> tuple[Any, Any, float] | None:
+    """Packs a weight for PyTorch's operator; returns the operator, its argument and the scale of the products.
+
+    It is None where that is impossible.
+    """
     if weight.dtype != torch.float32 or weight.device.type != "cpu":
         return None
     largest = float(weight.abs().amax())
@@ -95,6 +99,7 @@ def _pack(weight: Tensor) -> tuple[Any, float] | None:
     rounded.copy_(small.half())
     small.sub_(rounded)
     try:
-        return torch.ops.quantized.linear_prepack_fp16(both, None), 2.0**-scaling
+        multiply = torch.ops.quantized.linear_dynamic_fp16.default
+        return multiply, torch.ops.quantized.linear_prepack_fp16(both, None), 2.0**-scaling
     except (AttributeError, RuntimeError):
         return None

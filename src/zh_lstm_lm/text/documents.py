@@ -1,12 +1,12 @@
 """From text files to documents: each file is read once to know all that is wrong, then block by block for its text."""
 
 import codecs
-import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.runtime.interruption import check_interruption
 from zh_lstm_lm.text.cleaning import CLEANING_VERSION, clean_text, edge_lines, find_repeated_lines
 from zh_lstm_lm.text.decoding import DecodedText, DecodingFault, check_encoding, decode, normalize_line_ends
@@ -24,7 +24,7 @@ __all__ = [
     "survey_files",
 ]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _BLOCK_BYTES = 1 << 24
 _NOT_NOVELS = lazy_pattern(r"(readme|license|licence|copying|changelog|inf|index)(\.\w+)*", re.IGNORECASE)

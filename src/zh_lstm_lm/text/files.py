@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TypeAlias
 
-from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.errors import DataError, escape_controls
 
 __all__ = ["Paths", "TextFile", "find_files", "hash_files", "tell_broken"]
 
@@ -108,7 +108,7 @@ def tell_broken(broken: Sequence[str]) -> None:
     """Raises one `DataError` that tells of every broken file, if there is any."""
     if broken:
         more = [f"… and {len(broken) - _MOST_NAMED} more"] if len(broken) > _MOST_NAMED else []
-        raise DataError("\n".join([*broken[:_MOST_NAMED], *more]))
+        raise DataError(*broken[:_MOST_NAMED], *more)
 
 
 def _expand(item: str | os.PathLike[str]) -> list[TextFile]:
@@ -170,4 +170,4 @@ def _is_file(path: Path) -> bool:
 
 def _printable(path: str | os.PathLike[str]) -> str:
     text = path.as_posix() if isinstance(path, Path) else os.fspath(path)
-    return os.fsencode(text).decode("utf-8", errors="replace") if not text.isascii() else text
+    return escape_controls(os.fsencode(text).decode("utf-8", errors="replace") if not text.isascii() else text)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.runtime.control_characters import safe_terminal
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 from zh_lstm_lm.tokenizers.registry import restore_tokenizer
 
@@ -156,6 +157,7 @@ def serve() -> None:
     It ends when its input does, or nobody reads its answers: no worker outlives its parent.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # for systems without sessions
+    sys.stderr = safe_terminal(sys.stderr)
     try:
         tokenizer = restore_tokenizer(*json.loads(_receive(sys.stdin.buffer)))
         lexicon: dict[str, int] = {}

@@ -9,6 +9,7 @@ from typing import Any
 from zh_lstm_lm._config import check_integer, check_number
 from zh_lstm_lm.errors import MissingDependencyError
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.runtime.control_characters import unescaped
 from zh_lstm_lm.runtime.optional import require
 from zh_lstm_lm.training.state import TrainerState
 
@@ -90,7 +91,13 @@ class ProgressCallback(Callback):
         except MissingDependencyError:
             return
         self._bar = tqdm.tqdm(
-            total=state.planned_steps, initial=state.step, unit="step", dynamic_ncols=True, leave=False, disable=None
+            total=state.planned_steps,
+            initial=state.step,
+            unit="step",
+            dynamic_ncols=True,
+            leave=False,
+            disable=None,
+            file=unescaped(sys.stderr),
         )
 
     def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
@@ -108,7 +115,7 @@ class ProgressCallback(Callback):
         elif sys.stderr.isatty():
             planned = f"/{state.planned_steps:,}" if state.planned_steps else ""
             line = f"step {state.step:,}{planned}  epoch {state.epoch:.2f}  train perplexity {perplexity}"
-            print(f"\r{line:<78}", end="", file=sys.stderr, flush=True)
+            print(f"\r{line:<78}", end="", file=unescaped(sys.stderr), flush=True)
 
     def on_epoch_end(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
         """Prints the record's figures on a line of their own."""
@@ -139,7 +146,7 @@ class ProgressCallback(Callback):
         if self._bar is not None:
             self._bar.clear()
         elif sys.stderr.isatty():
-            print(f"\r{'':<78}\r", end="", file=sys.stderr, flush=True)
+            print(f"\r{'':<78}\r", end="", file=unescaped(sys.stderr), flush=True)
 
 
 def notify(callbacks: Iterable[Callback], event: str, *details: Any) -> None:

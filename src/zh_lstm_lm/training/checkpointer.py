@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from zh_lstm_lm.errors import CheckpointError, ConfigError
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.training.config import TrainerConfig
 from zh_lstm_lm.training.distributed import Ranks
 from zh_lstm_lm.training.memory import optimizer_bytes
@@ -19,7 +19,7 @@ from zh_lstm_lm.training.state import TrainerState
 
 __all__ = ["SavedRun"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class SavedRun:

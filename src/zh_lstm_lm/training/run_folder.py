@@ -9,11 +9,11 @@
 
 import contextlib
 import dataclasses
-import logging
 import math
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from torch import Tensor
 from zh_lstm_lm.errors import CheckpointError, DataError, NonFiniteError
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.models.pretrained import read_weights, write_model_folder
+from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.storage.atomic import atomic_directory, clear_litter, remove_directory, write_json
 from zh_lstm_lm.storage.locks import lock_folder
 from zh_lstm_lm.storage.safe_reading import NewerFormatError, read_json, read_versioned, verify_manifest, versioned
@@ -32,7 +33,7 @@ from zh_lstm_lm.training.state import TrainerState
 
 __all__ = ["Checkpoint", "RunFolder"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _FORMAT = 1
 _TENSORS = ("model", "optimizer", "carried")
@@ -97,7 +98,8 @@ class RunFolder:
         Raises:
             CheckpointError: It cannot be written.
         """
-        write_json(self.path / "run.json", versioned(_FORMAT, description))
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        write_json(self.path / "run.json", versioned(_FORMAT, {**description, "date": now}))
 
     def check_space(self, model_bytes: int, optimizer_bytes: int) -> None:
         """Makes sure that the disk has room for all the checkpoints that will lie here side by side.
@@ -122,7 +124,7 @@ class RunFolder:
     def check_same(self, description: Mapping[str, Any]) -> bool:
         """Holds the run in the folder against what it is now; see `check_same_run`."""
         path = self.path / "run.json"
-        begun = read_versioned(path, _FORMAT, required=IDENTITY, optional=description)
+        begun = read_versioned(path, _FORMAT, required=IDENTITY, optional=(*description, "date"))
         return check_same_run(begun, description, folder=self.path)
 
     def newest(self, like: Checkpoint) -> Checkpoint:

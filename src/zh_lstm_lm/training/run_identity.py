@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,10 +16,11 @@ from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.runtime.control_characters import get_logger
 
 __all__ = ["IDENTITY", "check_same_run", "describe_run", "describe_texts", "digest_of", "fingerprint_of"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _BUDGET = {"max_epochs", "max_steps", "max_minutes"}
 _FREE = {*_BUDGET, "run_dir", "device", "checkpoint_minutes", "keep_last", "learning_rate", "max_rollbacks", "patience"}

@@ -1,6 +1,5 @@
 """Training over truncated windows with a carried state."""
 
-import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from zh_lstm_lm.evaluation.evaluate import evaluate_ids
 from zh_lstm_lm.evaluation.result import EvaluationResult
 from zh_lstm_lm.models.gradients import sparse_embedding
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.runtime.devices import matrix_precision
 from zh_lstm_lm.runtime.interruption import catch_interruption
 from zh_lstm_lm.training.callbacks import Callback, EarlyStopping, ProgressCallback, notify
@@ -31,7 +31,7 @@ from zh_lstm_lm.training.updater import Learner
 
 __all__ = ["Trainer"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _MIN_TOKENS = 10
 
@@ -295,6 +295,7 @@ class Trainer:
         description = describe_run(self.config.to_dict(), self.model, self._train_ids, self._valid_ids)
         description["text"] = describe_texts(self.model.vocabulary, self.train, self.valid)
         description["environment"]["processes"] = self._ranks.size
+        description["chosen"] = {"batch_size": self._learner.windows.batch_size}
         return description
 
     def _load(self) -> None:

@@ -1,6 +1,5 @@
 """A model while it learns: one window after another, with its optimizer, its dropout masks and the carried state."""
 
-import logging
 import math
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from zh_lstm_lm.models.dropout import LaneGenerator
 from zh_lstm_lm.models.gradients import clip_gradients, settle_rows
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.models.lstm_layer import LSTMState
+from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.runtime.devices import autocast, choose_device, on_device
 from zh_lstm_lm.runtime.memory import check_fits
 from zh_lstm_lm.training.config import TrainerConfig
@@ -25,7 +25,7 @@ from zh_lstm_lm.training.state import TrainerState
 
 __all__ = ["Learner", "UpdateFigures", "UpdateFiguresQueue"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _LANES = 32  # of a process, where none are asked for
 _DEVICE_LANES = 128  # which need more to be busy

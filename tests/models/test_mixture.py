@@ -81,7 +81,7 @@ def test_they_write_and_suggest_together(models: list[LSTMLanguageModel]) -> Non
             max((i for i in range(len(mean)) if i not in never), key=lambda i: float(mean[i]))
         )
     assert sampler.generate("展昭", max_new_tokens=8) == text
-    assert sampler.generate_batch(["展昭", "雪"], max_new_tokens=8)[0] == text
+    assert sampler.generate(["展昭", "雪"], max_new_tokens=8)[0] == text
     assert suggest(ensemble, "展昭", k=1)[0].log_prob <= 0.0
 
 
