@@ -275,7 +275,6 @@ def _save(
 ) -> None:
     """Saves the model; at the end of a run with the metrics on the test set, which go into the history as well."""
     import datetime
-    import math
     from pathlib import Path
 
     from zh_lstm_lm.evaluation.evaluate import evaluate

@@ -58,6 +58,8 @@ class LSTMLanguageModel(nn.Module):
         >>> logits, state = model(torch.tensor([vocabulary.encode("话说")]))  # doctest: +SKIP
     """
 
+    name = "LSTM"
+
     def __init__(self, vocabulary: Vocabulary, config: ModelConfig | None = None) -> None:
         """Builds the model and draws its weights from ``config.seed``; the global random state is not touched.
 
