@@ -6,7 +6,6 @@ import pytest
 
 from zh_lstm_lm.runtime.interruption import catch_interruption, check_interruption
 
-
 # Windows has no SIGHUP.
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
