@@ -227,7 +227,7 @@ def _print_plan(corpus: "TokenStream", trainer: "Trainer", test: "TokenStream") 
     """Prints the sizes of the corpus and of the model, and the time that training and the final test take."""
     import torch
 
-    from zh_lstm_lm.models.sizing import seconds_per_token
+    from zh_lstm_lm.models.config import seconds_per_token
     from zh_lstm_lm.runtime.devices import choose_device
 
     model, config = trainer.model, trainer.config
@@ -275,6 +275,7 @@ def _save(
 ) -> None:
     """Saves the model; at the end of a run with the metrics on the test set, which go into the history as well."""
     import datetime
+    import math
     from pathlib import Path
 
     from zh_lstm_lm.evaluation.evaluate import evaluate
