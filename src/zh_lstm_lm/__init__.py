@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from zh_lstm_lm.models.lstm import LSTMLanguageModel as LSTMLanguageModel
     from zh_lstm_lm.models.mixture import Ensemble as Ensemble
     from zh_lstm_lm.models.mixture import Mixture as Mixture
+    from zh_lstm_lm.models.ngram import NGramLanguageModel as NGramLanguageModel
     from zh_lstm_lm.report.document import write_report as write_report
     from zh_lstm_lm.report.heat_map import heat_map as heat_map
     from zh_lstm_lm.report.run_plots import plot_history as plot_history
@@ -119,6 +120,7 @@ _HOMES = {
     "ContinuousCache": "models.continuous_cache",
     "LanguageModel": "models.base",
     "Mixture": "models.mixture",
+    "NGramLanguageModel": "models.ngram",
     "get_tokenizer": "tokenizers.registry",
     "sample_novel": "corpus.sample_novel",
     "study": "studies.study",

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import importlib.util
+import itertools
 import logging
 import os
 import subprocess
@@ -430,7 +431,10 @@ def test_documents_of_short_paragraphs_are_cut_as_the_protocol_does(lengths: lis
     documents = [["雪" * length for length in one] for one in lengths]
     stream = TokenStream.from_texts(["\n".join(lines) + "\n" for lines in documents], tokenizer="characters")
     expected = [protocol(lines, 0.7, 0.9) for lines in documents]
-    sizes = [[sum(map(len, part)) / sum(map(len, lines)) for part in one] for one, lines in zip(expected, documents)]
+    sizes = [
+        [sum(map(len, part)) / sum(map(len, lines)) for part in one]
+        for one, lines in zip(expected, documents, strict=True)
+    ]
 
     parts = stream.split(valid=0.2, test=0.1)
 
@@ -480,7 +484,7 @@ def test_proportions_hold_whatever_the_documents_are_like(
             pieces.setdefault(span.name, []).append((span.start, span.stop))
     for name, spans in pieces.items():  # nothing is lost, nothing doubled, and the order is that of the document
         assert [spans[0][0], spans[-1][1]] == list(whole[name])
-        assert all(before[1] == after[0] for before, after in zip(spans, spans[1:], strict=False))
+        assert all(before[1] == after[0] for before, after in itertools.pairwise(spans))
 
 
 def test_a_long_paragraph_is_cut_at_a_sentence_end() -> None:

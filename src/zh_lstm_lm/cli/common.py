@@ -31,6 +31,7 @@ __all__ = [
     "proportion",
     "read_stream",
     "read_text",
+    "text",
     "write_text",
 ]
 
@@ -84,6 +85,13 @@ def path(text: str) -> str:
     import os
 
     return os.path.expanduser(text)
+
+
+def text(argument: str) -> str:
+    """Converts an option that is text; the bytes of an argument in another encoding are refused."""
+    if not argument.isprintable() and any("\ud800" <= character <= "\udfff" for character in argument):
+        raise argparse.ArgumentTypeError(f"must be text in the encoding of the terminal, got {argument!r}")
+    return argument
 
 
 def at_least(minimum: float, kind: "type[int] | type[float]" = int) -> "Callable[[str], Any]":

@@ -1,7 +1,8 @@
 """From files or texts to segmented documents: surveyed once, then taken from the cache, or read again and segmented."""
 
+import time
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from os import PathLike
 
 import torch
@@ -9,20 +10,22 @@ import torch
 from zh_lstm_lm._config import check_integer, check_text, check_type
 from zh_lstm_lm.corpus.segmentation import cache_key, number_tokens
 from zh_lstm_lm.corpus.stream_cache import StoredStream, cached_stream
-from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.errors import DataError, ZhLstmLmError
 from zh_lstm_lm.runtime.interruption import catch_interruption
-from zh_lstm_lm.text.decoding import normalize_line_ends
+from zh_lstm_lm.text.decoding import decode, normalize_line_ends
 from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents, report_findings
-from zh_lstm_lm.text.files import Paths, find_files
+from zh_lstm_lm.text.files import Paths, TextFile, find_files
 from zh_lstm_lm.text.normalization import normalize_text
 from zh_lstm_lm.text.survey import survey_files
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 from zh_lstm_lm.tokenizers.workers import available_cores
 
-__all__ = ["read_files", "read_texts"]
+__all__ = ["estimate_reading", "read_files", "read_texts"]
 
 # Below this size, starting processes costs more than it saves.
 _PARALLEL_BYTES = 4_000_000
+_MAX_WORKERS = 8
+_PROBE_BYTES = 1 << 16
 
 
 def read_files(
@@ -58,7 +61,7 @@ def read_files(
         report_findings(surveys, options)
         if workers is None:
             is_large = sum(survey.num_bytes for survey in surveys) > _PARALLEL_BYTES
-            workers = min(available_cores(), 8) if is_large and tokenizer.name == "jieba" else 1
+            workers = min(available_cores(), _MAX_WORKERS) if is_large and tokenizer.name == "jieba" else 1
         stored = None
         if tokenizer.fingerprint is not None:
             key = cache_key(surveys, tokenizer.fingerprint, options)
@@ -94,3 +97,35 @@ def _segment(documents: Iterable[Document], tokenizer: LosslessTokenizer, worker
     numbers = array("i")
     lexicon, spans = number_tokens(documents, tokenizer, workers=workers, write=numbers.extend)
     return torch.frombuffer(numbers, dtype=torch.int32), lexicon, spans
+
+
+def estimate_reading(
+    files: Sequence[TextFile], tokenizer: LosslessTokenizer, *, encoding: str = "auto", workers: int | None = None
+) -> float | None:
+    """Estimates the seconds that it takes to read and segment files that are not in the cache.
+
+    Args:
+        files: The files, at least one.
+        tokenizer: The tokenizer.
+        encoding: ``"auto"``, or the encoding of all files.
+        workers: Number of processes; None for the number that `TokenStream.from_files` chooses.
+
+    Returns:
+        The estimate; None for a file that cannot be decoded, which is reported when it is read.
+    """
+    sizes = [file.path.stat().st_size for file in files]
+    largest = files[sizes.index(max(sizes))]
+    with largest.open() as stream:
+        start = stream.read(_PROBE_BYTES)
+    try:
+        text = decode(start, encoding=encoding, name=str(largest)).text
+    except ZhLstmLmError:
+        return None
+    # The first call loads the dictionary.
+    tokenizer.tokenize(text[:100])
+    began = time.perf_counter()
+    tokenizer.tokenize(text)
+    seconds = (time.perf_counter() - began) * sum(sizes) / max(len(start), 1)
+    if workers is None:
+        workers = min(available_cores(), _MAX_WORKERS) if sum(sizes) > _PARALLEL_BYTES else 1
+    return seconds / workers

@@ -12,10 +12,9 @@ from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.corpus.batches import EvaluationSegment
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import DataError, NonFiniteError
-from zh_lstm_lm.evaluation.evaluate import read_segments
 from zh_lstm_lm.evaluation.result import ParagraphSums, count_characters
 from zh_lstm_lm.evaluation.scored_text import Score
-from zh_lstm_lm.models.base import LanguageModel, TextState, check_model
+from zh_lstm_lm.models.base import LanguageModel, TextState, check_model, read_segments
 from zh_lstm_lm.text.normalization import align_text
 
 __all__ = ["check_log_probs", "read_rows", "score", "score_batch"]

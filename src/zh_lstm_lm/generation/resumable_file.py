@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -29,7 +30,7 @@ from zh_lstm_lm.storage.safe_reading import read_bytes
 from zh_lstm_lm.storage.strict_json import parse_json
 from zh_lstm_lm.storage.user_files import check_writable, is_special, keep_mode
 
-__all__ = ["write_text_file"]
+__all__ = ["model_identity", "write_text_file"]
 
 WORDS_BETWEEN_STATES = 1000
 _MAX_STATE_BYTES = 1 << 30
@@ -264,3 +265,16 @@ def _resumed(
     text = begin(GenerationState.from_tensors(begun.tensors, model=model))
     text.restore_counts(begun.counts)
     return text, begun.size, begun.characters
+
+
+def model_identity(model: Any) -> list[Any]:
+    """Returns plain values that distinguish a model from another one of the same vocabulary."""
+    parts = [*getattr(model, "models", ()), *([model.model] if hasattr(model, "model") else [])]
+    weights = model.parameters() if isinstance(model, torch.nn.Module) else ()
+    values = [weight.detach().flatten()[:64].tolist() for weight in weights]
+    options = [
+        repr(value)
+        for name, value in sorted(vars(model).items())
+        if isinstance(value, (int, float, tuple)) and name != "models"
+    ]
+    return [type(model).__name__, values, [] if values else options, [model_identity(part) for part in parts]]

@@ -33,7 +33,9 @@ class JSONLimits(NamedTuple):
 
 def to_json(value: Any) -> bytes:
     """Strict JSON in UTF-8, indented; a list of plain values stays on one line."""
-    return (json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode("utf-8")
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    # UTF-8 has no lone surrogates, which stand for the bytes of a file name that is not UTF-8; JSON escapes them so.
+    return text.encode("utf-8", "backslashreplace")
 
 
 def parse_json(data: bytes, *, name: str, limits: JSONLimits | None = None) -> Any:

@@ -28,24 +28,32 @@ CLEANING_VERSION = 4
 
 _SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))
 # Controls but tab and newline, zero-width space, word joiner, byte order mark; the marks of HZ, an encoding of the
-# 1990s, whose remnants stand in some novels (the letters between them say nothing any more and stay).
+# 1990s, whose remnants stand in some novels. The letters between them say nothing any more and stay.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2060\ufeff]|~[{}]")
-_CONTROL_HINT = re.compile("[\x00-\x08\x0b-\x1f~\x7f-\x9f\u200b\u2060\ufeff]")  # one set is found far quicker
+# One set of characters is found far quicker.
+_CONTROL_HINT = re.compile("[\x00-\x08\x0b-\x1f~\x7f-\x9f\u200b\u2060\ufeff]")
+_HZ_MARK = re.compile("~[{}]|[!-}]{6,}~$")
 
 
 def strip_controls(lines: list[Line], context: Context) -> list[Line]:
-    """Removes control characters and what has no width; a tab is a space."""
-    stripped = []
+    """Removes control characters and what has no width; in a text with marks of HZ, a ``~`` at a line's end joins lines."""
+    in_hz = any("~" in line.text and _HZ_MARK.search(line.text) for line in lines)
+    stripped: list[Line] = []
+    goes_on = False
     for line in lines:
-        if _CONTROL_HINT.search(line.text) is None:
-            stripped.append(line)
-            continue
-        text = _CONTROLS.sub("", line.text)
-        if text == line.text:
-            stripped.append(line)
-            continue
-        context.report("control", line, text)
-        stripped.append(Line(line.number, text, line.indent))
+        text = line.text
+        if _CONTROL_HINT.search(text) is not None:
+            text = _CONTROLS.sub("", text)
+            if text != line.text:
+                context.report("control", line, text)
+        if goes_on:
+            before = stripped.pop()
+            whole = before.text[:-1] + text.lstrip(_SPACES)
+            context.report("joined", before, whole, before=f"{before.text}\n{text}")
+            stripped.append(Line(before.number, whole, before.indent))
+        else:
+            stripped.append(line if text == line.text else Line(line.number, text, line.indent))
+        goes_on = in_hz and stripped[-1].text.endswith("~")
     return stripped
 
 
