@@ -1,4 +1,4 @@
-"""The architecture page lists every module of the package, each with a phrase."""
+"""The pages of reference are complete: every module has a phrase, every public name a description."""
 
 import re
 from pathlib import Path
@@ -6,15 +6,20 @@ from pathlib import Path
 import pytest
 
 import zh_lstm_lm
+from zh_lstm_lm import errors
 
 PACKAGE = Path(zh_lstm_lm.__file__).parent
-PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def page(name: str) -> str:
+    if not (DOCS / name).is_file():
+        pytest.skip("the documents are not beside the tests")
+    return (DOCS / name).read_text(encoding="utf-8")
 
 
 def test_the_folder_tree_lists_every_module_with_a_phrase() -> None:
-    if not PAGE.is_file():
-        pytest.skip("the page is not beside the tests")
-    tree = re.findall(r"```text\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)[0]
+    tree = re.findall(r"```text\n(.*?)```", page("architecture.md"), flags=re.DOTALL)[0]
     listed, folder = [], ""
     for line in tree.splitlines():
         indent, name, phrase = re.fullmatch(r"( *)(\S+) +(\S.*)", line).groups()  # type: ignore[union-attr]
@@ -29,3 +34,9 @@ def test_the_folder_tree_lists_every_module_with_a_phrase() -> None:
         if path.name != "__init__.py" or path.parent == PACKAGE
     ]
     assert sorted(listed) == sorted(modules)
+
+
+def test_the_reference_has_every_public_name() -> None:
+    described = set(re.findall(r"auto(?:class|function):: (\w+)", page("api.md")))
+    public = {name for name in zh_lstm_lm.__all__ if name != "__version__" and not hasattr(errors, name)}
+    assert described == public
