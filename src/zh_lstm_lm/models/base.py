@@ -139,14 +139,11 @@ class LanguageModel(Protocol):
         ...
 
     def target_log_probs(self, context: Any, targets: Tensor) -> Tensor:
-        """Returns the log-probability of one token for each row, in nats.
+        """Returns the log-probability of one token for each row, in nats. **Shape:** (rows,).
 
         Args:
             context: The context; it has one row for each target.
             targets: Token ids. **Shape:** (rows,), int64.
-
-        Returns:
-            **Shape:** (rows,).
         """
         ...
 

@@ -197,14 +197,11 @@ class LSTMLanguageModel(nn.Module):
         return self.output.log_probs(context.hidden)
 
     def target_log_probs(self, context: LSTMContext, targets: Tensor) -> Tensor:
-        """Returns the log-probability of one token for each row, in nats; 0 where the target is -100.
+        """Returns the log-probability of one token for each row, in nats; 0 for a target of -100. **Shape:** (rows,).
 
         Args:
             context: The context. It has one row for each target.
             targets: Token ids. They may stay on the CPU. **Shape:** (rows,), int64.
-
-        Returns:
-            **Shape:** (rows,).
         """
         return self.output.target_log_probs(context.hidden, targets)
 
@@ -228,8 +225,7 @@ class LSTMLanguageModel(nn.Module):
             generator: Source of the dropout masks; None for PyTorch's global generator.
 
         Returns:
-            The mean over the counted targets, in nats (0 if there is none), **Shape:** (), and the state after the last
-            input.
+            The mean over the counted targets in nats, a scalar (0 if there is none), and the state after the last input.
         """
         context, state = self.read(inputs, state, generator=generator)
         counted = (targets != IGNORED).sum().clamp(min=1) if num_targets is None else max(1, num_targets)
