@@ -249,7 +249,8 @@ def test_segmented_chinese_given_to_a_segmenter_is_warned_of(
     told: pytest.LogCaptureFixture, tmp_path: Path, separator: str, option: str
 ) -> None:
     (tmp_path / "a.txt").write_text((TEXT * 3).replace(" ", separator), encoding="utf-8")
-    for _ in range(2):  # the second time from the cache
+    # The second stream is loaded from the cache.
+    for _ in range(2):
         told.clear()
         TokenStream.from_files(tmp_path / "a.txt", tokenizer="jieba", cache_dir=tmp_path / "cache")
         assert "segmented already" in told.text
