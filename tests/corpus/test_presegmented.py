@@ -203,8 +203,8 @@ def test_copied_passages_are_found_across_words() -> None:
 
 
 def test_the_separator_is_white_space() -> None:
-    for wrong in ("", "-", "\n", " a", None, 5):
-        with pytest.raises(ConfigError, match="separator must be one or more spaces or tabs, got"):
+    for wrong in ("", "-", "\n", " a", None, 5, " " * 9):
+        with pytest.raises(ConfigError, match="separator must be 1 to 8 spaces or tabs, got"):
             get_tokenizer("whitespace", separator=wrong)
 
 

@@ -32,6 +32,16 @@ def is_balanced(text: str) -> bool:
     return True
 
 
+def follows_the_rules(prompt: str, token: str) -> bool:
+    """Whether a character may follow a prompt: it matches a mark, closes no empty pair and begins no paragraph badly."""
+    opened = [mark for mark in prompt.rpartition("\n")[2] if mark in PAIRS]
+    if token in PAIRS:
+        return token not in opened
+    if token in PAIRS.values():
+        return bool(opened) and PAIRS[opened[-1]] == token and prompt[-1] not in "：:" and prompt[-1] not in PAIRS
+    return not begins_badly(prompt.rpartition("\n")[2] + token)
+
+
 def begins_badly(text: str) -> bool:
     return any(paragraph[:1] in tuple("，。！？：”’」』）》】") for paragraph in text.split("\n"))
 
@@ -115,19 +125,14 @@ def test_draws_are_the_models_without_what_is_forbidden(
             nucleus.append(token_id)
             total += probabilities[token_id]
     opened = rules.read(prompt)
-
-    def may_come(token_id: int) -> bool:
-        token = vocabulary.id_to_token(token_id)
-        return token_id not in rules.concerned or rules.allow(token, opened, before=prompt, room=99)
-
-    shares: dict[int, float] = {}  # what ends a paragraph or an outer pair closes the innermost one first
+    shares: dict[int, float] = {}
     for token_id in nucleus:
         token = vocabulary.id_to_token(token_id)
-        outer = opened and (token == "\n" or any(PAIRS[mark] == token for mark in opened[:-1]))
-        if may_come(token_id) or outer:
-            comes = token_id if may_come(token_id) else vocabulary.token_to_id(PAIRS[opened[-1]])
-            if not may_come(comes):
-                continue
+        if opened and (token == "\n" or any(PAIRS[mark] == token for mark in opened[:-1])):
+            # What ends a paragraph or an outer pair closes the innermost one first.
+            token = PAIRS[opened[-1]]
+        if follows_the_rules(prompt, token):
+            comes = vocabulary.token_to_id(token)
             shares[comes] = shares.get(comes, 0.0) + probabilities[token_id]
     kept = list(shares)
     assert kept
@@ -182,7 +187,9 @@ def test_texts_that_follow_the_rules_are_those_that_are_balanced(words: list[str
     rules = PunctuationRules(vocabulary, balanced_pairs=True, tidy_paragraphs=False)
     opened = text = ""
     for word in words:
-        if rules.allow(word, opened, before=text or "他", room=99):
+        verdict = rules.verdict(opened, text or "他", lambda token: 99)
+        word_id = vocabulary.index(word)
+        if word_id not in verdict.moved and word_id not in verdict.forbidden:
             text, opened = text + word, rules.read(word, opened)
             assert not re.search("[“‘（：][”’）]", text)
             assert is_balanced(text + "".join(PAIRS[mark] for mark in reversed(opened)))

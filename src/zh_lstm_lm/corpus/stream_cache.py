@@ -1,6 +1,5 @@
 """Segmented text in a folder of the cache: written whole or not at all, mapped into memory, distrusted when it is read."""
 
-import contextlib
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch import Tensor
 from zh_lstm_lm.corpus.segmentation import SEGMENTATION_FORMAT, DocumentSpan, number_tokens
 from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.runtime.control_characters import get_logger
-from zh_lstm_lm.storage.atomic import atomic_directory, remove_directory
+from zh_lstm_lm.storage.atomic import atomic_directory
 from zh_lstm_lm.storage.cache import user_cache_dir
 from zh_lstm_lm.storage.safe_reading import read_bytes, read_versioned, verify_manifest, versioned
 from zh_lstm_lm.storage.strict_json import to_json
@@ -65,8 +64,10 @@ def cached_stream(
 
 
 def store_stream(directory: Path, documents: Iterable[Document], tokenizer: LosslessTokenizer, workers: int) -> None:
-    """Segments documents into a folder of the cache; one that another process made meanwhile is left alone."""
-    with atomic_directory(directory, owned=_FILES, replace=False) as staged:
+    """Segments documents into a folder of the cache. One that is there by now is damaged, and is replaced; one that another
+    process makes meanwhile stays.
+    """
+    with atomic_directory(directory, owned=_FILES, replace=directory.is_dir()) as staged:
         with (staged / "tokens.bin").open("wb") as file:
             lexicon, spans = number_tokens(
                 documents, tokenizer, workers=workers, write=lambda numbers: file.write(numbers.tobytes())
@@ -77,7 +78,7 @@ def store_stream(directory: Path, documents: Iterable[Document], tokenizer: Loss
 
 
 def load_stream(directory: Path) -> StoredStream | None:
-    """Opens what `store_stream` wrote; None if there is none, or a damaged one, which is removed."""
+    """Opens what `store_stream` wrote; None if there is none, or a damaged one."""
     if not directory.is_dir():
         return None
     try:
@@ -91,8 +92,6 @@ def load_stream(directory: Path) -> StoredStream | None:
         check_stored(tokens, lexicon, spans, bounds=_bounds(path))
     except (CheckpointError, OSError, RuntimeError, ValueError, TypeError) as error:
         logger.warning("%s: a damaged cache is made again (%s)", directory, error)
-        with contextlib.suppress(CheckpointError):
-            remove_directory(directory)
         return None
     return tokens, lexicon, spans
 

@@ -2,16 +2,19 @@
 
 import operator
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import SupportsIndex
+from typing import NoReturn, SupportsIndex
 
-from zh_lstm_lm._config import check_text
+from zh_lstm_lm._config import check_text, shown
 from zh_lstm_lm.corpus.segmentation import PARAGRAPH_END
 from zh_lstm_lm.errors import VocabularyError
 from zh_lstm_lm.tokenizers.base import add_separator
 
-__all__ = ["UNK", "TokenTable"]
+__all__ = ["MAX_TOKENS", "UNK", "TokenTable"]
+
+MAX_TOKENS = 1 << 20
+"""Maximum number of entries of a vocabulary, which bounds the time and memory that a saved one can take."""
 
 UNK = "<unk>"
 _BOS = "<bos>"
@@ -39,7 +42,7 @@ class TokenTable:
             separator: The string that words imply between them.
 
         Raises:
-            VocabularyError: A token is empty or occurs twice, or bytes are missing.
+            VocabularyError: A token is empty or occurs twice, bytes are missing, or there are too many tokens.
         """
         self.unknown = unknown
         self.separator = separator
@@ -54,25 +57,39 @@ class TokenTable:
         tokens = list(tokens)
         if unknown == "characters" and not tokens:
             tokens = list(range(256))
-        for token in tokens:
-            self._append(token)
+        if len(tokens) > MAX_TOKENS - self._num_special:
+            raise VocabularyError(
+                f"a vocabulary has at most {MAX_TOKENS:,} entries, got {len(tokens) + self._num_special:,}; raise "
+                "min_freq, or give max_size"
+            )
+        self._append(tokens)
         if unknown == "characters" and len(self._byte_ids) != 256:
             raise VocabularyError(f"a vocabulary with byte fallback needs all 256 bytes, got {len(self._byte_ids)}")
 
-    def _append(self, token: "str | int") -> int:
-        token_id = len(self._tokens)
-        if isinstance(token, bool) or not isinstance(token, (str, int)):
-            raise VocabularyError(f"a token must be a string, got {token!r}")
-        if isinstance(token, int):
-            if not 0 <= token < 256 or token in self._byte_ids:
-                raise VocabularyError(f"byte {token} is out of range or occurs twice")
-            self._byte_ids[token] = token_id
-        else:
-            if not token or token in self._ids or _SURROGATE.search(token):
-                raise VocabularyError(f"the token {token!a} is empty, occurs twice, or contains a lone surrogate")
-            self._ids[token] = token_id
-        self._tokens.append(token)
-        return token_id
+    def _append(self, tokens: "Sequence[str | int]") -> None:
+        """Appends tokens at once, since a saved vocabulary may contain a million of them."""
+        for kind in set(map(type, tokens)):
+            if not issubclass(kind, (str, int)) or kind is bool:
+                wrong = next(token for token in tokens if type(token) is kind)
+                raise VocabularyError(f"a token must be a string, got {shown(wrong)}")
+        start = len(self._tokens)
+        words = {token: token_id for token_id, token in enumerate(tokens, start) if isinstance(token, str)}
+        numbers = {token: token_id for token_id, token in enumerate(tokens, start) if isinstance(token, int)}
+        if len(words) + len(numbers) < len(tokens):
+            for token_id, token in enumerate(tokens, start):
+                if token_id != (numbers[token] if isinstance(token, int) else words[token]):
+                    _refuse(token)
+        for number in numbers:
+            if number in self._byte_ids or not 0 <= number < 256:
+                _refuse(number)
+        surrogate = _SURROGATE.search("".join(words)) is not None
+        for word in words:
+            if not word or word in self._ids or (surrogate and _SURROGATE.search(word)):
+                _refuse(word)
+        self._ids, fewer = (words, self._ids) if len(words) > len(self._ids) else (self._ids, words)
+        self._ids |= fewer
+        self._byte_ids |= numbers
+        self._tokens += tokens
 
     @property
     def bos_id(self) -> int:
@@ -188,3 +205,9 @@ class TokenTable:
         """Returns the ids of the bytes of a text in UTF-8, in a vocabulary with byte fallback."""
         check_text("text", text)
         return [self._byte_ids[byte] for byte in text.encode("utf-8")]
+
+
+def _refuse(token: "str | int") -> NoReturn:
+    if isinstance(token, int):
+        raise VocabularyError(f"byte {shown(token)} is out of range or occurs twice")
+    raise VocabularyError(f"the token {token[:100]!a} is empty, occurs twice, or contains a lone surrogate")

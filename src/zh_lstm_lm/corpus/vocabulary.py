@@ -9,7 +9,7 @@ from typing import Any, SupportsIndex
 import torch
 from torch import Tensor
 
-from zh_lstm_lm._config import check_choice, check_integer, check_text, check_type
+from zh_lstm_lm._config import check_choice, check_integer, check_text, check_type, shown
 from zh_lstm_lm.corpus.coverage import CoverageReport, measure_coverage
 from zh_lstm_lm.corpus.segmentation import PARAGRAPH_END
 from zh_lstm_lm.corpus.stream_encoder import SpellingTable
@@ -22,7 +22,7 @@ from zh_lstm_lm.text.normalization import check_normalization
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
 from zh_lstm_lm.tokenizers.probe import warn_of_mismatch
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
-from zh_lstm_lm.tokenizers.saved_tokenizer import describe_tokenizer, is_users_own, tokenizer_of
+from zh_lstm_lm.tokenizers.saved_tokenizer import check_saved, describe_tokenizer, is_users_own, tokenizer_of
 
 __all__ = ["Vocabulary"]
 
@@ -75,7 +75,7 @@ class Vocabulary(TokenTable):
             counts: Number of occurrences of each id in the training text, special tokens included; None if unknown.
 
         Raises:
-            VocabularyError: A token is empty or occurs twice, or bytes are missing.
+            VocabularyError: A token is empty or occurs twice, bytes are missing, or there are too many tokens.
         """
         check_choice("unknown", unknown, _UNKNOWN)
         self.tokenizer: LosslessTokenizer = get_tokenizer(tokenizer)
@@ -84,11 +84,11 @@ class Vocabulary(TokenTable):
         self._frozen = False
         super().__init__(tokens, unknown=unknown, separator=self.tokenizer.separator)
         self.counts: list[int] = list(counts) if counts is not None else [0] * len(self._tokens)
-        if len(self.counts) != len(self._tokens) or not all(
-            isinstance(count, int) and 0 <= count < 1 << 63 for count in self.counts
-        ):
+        kinds = set(map(type, self.counts))
+        fits = len(self.counts) == len(self._tokens) and all(issubclass(kind, int) for kind in kinds)
+        if not fits or not 0 <= min(self.counts) <= max(self.counts) < 1 << 63:
             raise VocabularyError(
-                f"expected an integer count for each of {len(self._tokens)} tokens, got {counts!r:.60}"
+                f"expected an integer count for each of {len(self._tokens)} tokens, got {shown(counts)}"
             )
 
     @classmethod
@@ -154,7 +154,8 @@ class Vocabulary(TokenTable):
         if not isinstance(token, str):
             raise VocabularyError(f"a token must be a string, got {token!r}")
         check_text("token", token)
-        token_id = self._append(token and self._kept(token))
+        token_id = len(self)
+        self._append([token and self._kept(token)])
         self.counts.append(0)
         # The cached value is that of the shorter vocabulary.
         self.__dict__.pop("characters_per_id", None)
@@ -307,17 +308,23 @@ class Vocabulary(TokenTable):
             ConfigError: The tokenizer's name or options are unknown.
             MissingDependencyError: The tokenizer's library is not installed.
         """
+        vocabulary = cls.restore(values, tokenizer=tokenizer)
+        warn_of_mismatch(values["tokenizer"], vocabulary.tokenizer)
+        return vocabulary
+
+    @classmethod
+    def restore(cls, values: dict[str, Any], *, tokenizer: "str | Tokenizer | None" = None) -> "Vocabulary":
+        """Builds a vocabulary as `from_dict` does, without the comparison of tokenizers and its warning."""
         try:
             saved = values["tokenizer"]
+            check_saved(saved)
             restored = tokenizer_of(saved, tokenizer)
-            vocabulary = cls(
+            return cls(
                 values["tokens"],
                 tokenizer=restored if tokenizer is None else with_normalized_dictionary(restored, values["normalize"]),
                 unknown=values["unknown"],
                 normalize=values["normalize"],
                 counts=values["counts"],
             )
-            warn_of_mismatch(saved, vocabulary.tokenizer)
-            return vocabulary
         except (KeyError, TypeError) as error:
-            raise VocabularyError(f"not a saved vocabulary: {error!r} is missing or of a wrong type") from error
+            raise VocabularyError(f"not a saved vocabulary: {shown(error)} is missing or of a wrong type") from error

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from typing_extensions import Self
 
-from zh_lstm_lm._config import Config, check_choice, check_integer, check_number, check_type
+from zh_lstm_lm._config import Config, check_choice, check_integer, check_number, check_type, shown
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import ConfigError
@@ -62,13 +62,13 @@ class ModelConfig(Config):
             raise ConfigError("tie_weights needs output='full' (or 'auto'), got output='adaptive'")
         if self.cutoffs is not None:
             if not isinstance(self.cutoffs, (list, tuple)) or not self.cutoffs:
-                raise ConfigError(f"cutoffs must be a tuple of rising integers or None, got {self.cutoffs!r}")
+                raise ConfigError(f"cutoffs must be a tuple of rising integers or None, got {shown(self.cutoffs)}")
             if len(self.cutoffs) > _MOST_PARTS:
                 raise ConfigError(f"cutoffs must be at most {_MOST_PARTS}, got {len(self.cutoffs):,}")
             for cutoff in self.cutoffs:
                 check_integer("a cutoff", cutoff, minimum=1)
             if list(self.cutoffs) != sorted(set(self.cutoffs)):
-                raise ConfigError(f"cutoffs must rise, got {self.cutoffs!r}")
+                raise ConfigError(f"cutoffs must rise, got {shown(self.cutoffs)}")
             object.__setattr__(self, "cutoffs", tuple(self.cutoffs))
 
     def resolve(self, vocab_size: int) -> "ModelConfig":

@@ -190,7 +190,8 @@ class ContinuousCache:
         inner = self.model.initial_state(batch_size)
         width = 0
         if self.theta:
-            with torch.no_grad():
+            # Inference mode also turns dropout off.
+            with torch.inference_mode():
                 start = torch.full((1, 1), self.vocabulary.bos_id, device=self.device)
                 width = self._hidden(self.model.read(start)[0], 1).shape[1]
         none = torch.zeros(batch_size, 0, dtype=torch.int64, device=self.device)

@@ -1,6 +1,7 @@
 """The language model: embedding, LSTM, output layer, and the vocabulary that its ids belong to."""
 
 import itertools
+import os
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,23 @@ from zh_lstm_lm._config import check_type
 from zh_lstm_lm.corpus.batches import IGNORED
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import CheckpointError, ConfigError, DataError, NonFiniteError
+from zh_lstm_lm.models.base import LanguageModel
 from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.models.decoding import DecodingLSTM, PackedWeights
 from zh_lstm_lm.models.dropout import locked_dropout
 from zh_lstm_lm.models.embedding import WordEmbedding
 from zh_lstm_lm.models.lstm_layer import LSTMContext, LSTMLayer, LSTMState
 from zh_lstm_lm.models.output_layers import AdaptiveSoftmax, FullSoftmax, OutputLayer
-from zh_lstm_lm.models.pretrained import read_description, read_generation_config, read_weights, write_model_folder
+from zh_lstm_lm.models.pretrained import (
+    open_model_folder,
+    read_description,
+    read_generation_config,
+    read_weights,
+    write_model_folder,
+)
 from zh_lstm_lm.runtime.memory import check_fits
 from zh_lstm_lm.tokenizers.base import Tokenizer
+from zh_lstm_lm.tokenizers.probe import warn_of_mismatch
 
 __all__ = ["LSTMLanguageModel"]
 
@@ -212,18 +221,21 @@ class LSTMLanguageModel(nn.Module):
         counted = (targets != IGNORED).sum().clamp(min=1) if num_targets is None else max(1, num_targets)
         return -self.target_log_probs(context, targets.flatten()).sum() / counted, state
 
-    def for_decoding(self) -> DecodingLSTM:
+    def for_decoding(self) -> LanguageModel:
         """Returns an equal model that is fast at one token at a time.
 
-        Its weights are copied when they are first needed, and again after they have changed.
+        Its weights are copied when they are first needed, and again after they have changed. A subclass that reads or
+        predicts in its own way is returned as it is.
 
         Raises:
             NonFiniteError: A weight is damaged; see `check_weights`.
         """
-        if self._packed is None or self._packed.changed():
+        if self._packed is None or not self._packed.are_those_of(self):
             self._checked = ()
             self.check_weights()
             self._packed = PackedWeights(self)
+        if type(self).read is not LSTMLanguageModel.read or type(self).log_probs is not LSTMLanguageModel.log_probs:
+            return self
         return DecodingLSTM(self, self._packed)
 
     def check_weights(self) -> None:
@@ -250,7 +262,8 @@ class LSTMLanguageModel(nn.Module):
     def save_pretrained(self, path: str | PathLike[str]) -> None:
         """Saves the model into a folder that holds everything: weights, sizes, vocabulary, a README.
 
-        A folder that is there is replaced as a whole; files in it that are not a model's stay.
+        A folder that is there is replaced as a whole; files in it that are not a model's stay. A process that loads it
+        meanwhile gets the old model or the new one.
 
         Args:
             path: The folder.
@@ -259,7 +272,7 @@ class LSTMLanguageModel(nn.Module):
             CheckpointError: It cannot be written.
         """
         write_model_folder(
-            Path(path),
+            Path(os.path.realpath(path)),
             options=self.config.to_dict(),
             training=self.training_summary,
             vocabulary=self.vocabulary,
@@ -284,15 +297,18 @@ class LSTMLanguageModel(nn.Module):
         """
         check_type("path", path, str, PathLike)
         folder = Path(path)
-        options, training, vocabulary = read_description(
-            folder, option_names=ModelConfig.option_names(), tokenizer=tokenizer
-        )
-        try:
-            with torch.device("meta"):
-                model = cls(vocabulary, ModelConfig.from_dict({"character_vectors": False, **options}))  # none at first
-        except ConfigError as error:
-            raise CheckpointError(f"{folder / 'config.json'}: {error}; the file is damaged or foreign") from error
-        model.load_state_dict(read_weights(folder, model.state_dict()), assign=True)
-        model.training_summary = training
-        model.generation_config = read_generation_config(folder)
+        with open_model_folder(folder) as files:
+            options, training, vocabulary, saved_tokenizer = read_description(
+                files, option_names=ModelConfig.option_names(), tokenizer=tokenizer
+            )
+            try:
+                config = ModelConfig.from_dict({"character_vectors": False, **options})  # none at first
+                with torch.device("meta"):
+                    model = cls(vocabulary, config)
+            except ConfigError as error:
+                raise CheckpointError(f"{folder / 'config.json'}: {error}; the file is damaged or foreign") from error
+            model.load_state_dict(read_weights(files, model.state_dict()), assign=True)
+            model.training_summary = training
+            model.generation_config = read_generation_config(files)
+        warn_of_mismatch(saved_tokenizer, vocabulary.tokenizer)  # last: a text is cut for it
         return model.eval()

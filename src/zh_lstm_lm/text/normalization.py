@@ -9,7 +9,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
-from zh_lstm_lm._config import nearest_name
+from zh_lstm_lm._config import nearest_name, shown
 from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.runtime.optional import require
 
@@ -64,16 +64,16 @@ def check_normalization(normalize: str) -> list[str]:
         MissingDependencyError: A step's library is not installed.
     """
     if not isinstance(normalize, str):
-        raise ConfigError(f"normalize must be a string such as 'nfc+width', got {normalize!r}")
-    steps = [] if normalize == "none" else normalize.split("+")
+        raise ConfigError(f"normalize must be a string such as 'nfc+width', got {shown(normalize)}")
+    steps = [] if normalize == "none" else normalize.split("+", maxsplit=len(NORMALIZATION_STEPS))
     for step in steps:
         if step not in NORMALIZATION_STEPS:
             raise ConfigError(
-                f"there is no normalisation {step!r}; normalize must be 'none', or some of "
+                f"there is no normalisation {shown(step)}; normalize must be 'none', or some of "
                 f"{', '.join(NORMALIZATION_STEPS)} joined by '+'{nearest_name(step, NORMALIZATION_STEPS)}"
             )
     if len(set(steps)) < len(steps):
-        raise ConfigError(f"a normalisation names each step once, got {normalize!r}")
+        raise ConfigError(f"a normalisation names each step once, got {shown(normalize)}")
     if "simplified" in steps:
         _converter()
     return steps

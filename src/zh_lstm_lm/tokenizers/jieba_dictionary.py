@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from zh_lstm_lm.errors import CheckpointError
-from zh_lstm_lm.storage.atomic import atomic_directory, remove_directory
+from zh_lstm_lm.storage.atomic import atomic_directory
 from zh_lstm_lm.storage.cache import user_cache_dir
 from zh_lstm_lm.storage.safe_reading import read_versioned, verify_manifest, versioned
 from zh_lstm_lm.storage.strict_json import to_json
@@ -82,15 +82,13 @@ def _index_of(data: bytes) -> dict[str, Any]:
                     return index
             except (CheckpointError, TypeError):
                 pass
-            with contextlib.suppress(CheckpointError):
-                remove_directory(folder)
     except (OSError, CheckpointError):
         # The cache cannot be accessed, or there is no home folder.
         return _make_index(data)
     index = _make_index(data)
     with (
         contextlib.suppress(CheckpointError),
-        atomic_directory(folder, owned=frozenset({_INDEX}), replace=False) as staged,
+        atomic_directory(folder, owned=frozenset({_INDEX}), replace=folder.is_dir()) as staged,
     ):
         (staged / _INDEX).write_bytes(to_json(versioned(_FORMAT, index)))
     return index

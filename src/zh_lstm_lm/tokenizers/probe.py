@@ -90,18 +90,13 @@ def warn_of_mismatch(saved: dict[str, Any], tokenizer: LosslessTokenizer) -> Non
     """Warns if the tokenizer differs from the one that a vocabulary was made with.
 
     Args:
-        saved: The saved ``fingerprint`` and ``probe`` of that tokenizer, or None for either.
+        saved: The checked ``fingerprint`` and ``probe`` of that tokenizer, or None for either.
         tokenizer: The tokenizer to compare.
 
     Raises:
-        TypeError: The saved values are of a wrong type.
         DataError: The tokenizer changes characters of the text.
     """
     fingerprint, probe = saved.get("fingerprint"), saved.get("probe")
-    if not isinstance(fingerprint, (str, type(None))) or not isinstance(probe, (list, type(None))):
-        raise TypeError("tokenizer: fingerprint or probe")
-    if not all(isinstance(sentence, str) for sentence in probe or ()):
-        raise TypeError("tokenizer: probe")
     if fingerprint is not None and fingerprint == tokenizer.fingerprint:
         return
     share = None if probe is None else share_cut_differently(probe, tokenizer)

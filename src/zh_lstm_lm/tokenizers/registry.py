@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from zh_lstm_lm._config import nearest_name
+from zh_lstm_lm._config import nearest_name, shown
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
 
@@ -45,7 +45,7 @@ def get_tokenizer(tokenizer: str | Tokenizer, **options: Any) -> LosslessTokeniz
     """
     if not isinstance(tokenizer, str):
         if options:
-            raise ConfigError(f"options are for a tokenizer's name, got {options!r:.200} with {tokenizer!r:.80}")
+            raise ConfigError(f"options are for a tokenizer's name, got {shown(options)} with {tokenizer!r:.80}")
         return tokenizer if isinstance(tokenizer, LosslessTokenizer) else LosslessTokenizer(tokenizer)
     return _make(tokenizer, options, read=True)
 
@@ -63,7 +63,7 @@ def restore_tokenizer(name: str, options: dict[str, Any]) -> LosslessTokenizer:
 def _make(name: str, options: dict[str, Any], *, read: bool) -> LosslessTokenizer:
     if name not in TOKENIZERS:
         raise ConfigError(
-            f"there is no tokenizer {name!r}{nearest_name(name, TOKENIZERS)}; "
+            f"there is no tokenizer {shown(name)}{nearest_name(name, TOKENIZERS)}; "
             f"the registered ones are {', '.join(TOKENIZERS)}; any object with the method tokenize(text) works too"
         )
     module, class_name = TOKENIZERS[name]
@@ -74,7 +74,7 @@ def _make(name: str, options: dict[str, Any], *, read: bool) -> LosslessTokenize
         inner = adapter(**options)
     except TypeError as error:
         raise ConfigError(
-            f"the tokenizer {name!r} does not take the options {options!r:.200} ({error}); "
+            f"the tokenizer {name!r} does not take the options {shown(options)} ({shown(str(error))}); "
             "see get_tokenizer for the options of each tokenizer"
         ) from error
     return LosslessTokenizer(inner, name=name, options=options, separator=getattr(inner, "separator", ""))

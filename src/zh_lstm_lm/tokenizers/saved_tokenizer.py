@@ -7,7 +7,11 @@ from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
 from zh_lstm_lm.tokenizers.probe import cut_probe
 from zh_lstm_lm.tokenizers.registry import get_tokenizer, restore_tokenizer
 
-__all__ = ["describe_tokenizer", "is_users_own", "tokenizer_of"]
+__all__ = ["check_saved", "describe_tokenizer", "is_users_own", "tokenizer_of"]
+
+_MAX_NAME_CHARACTERS = 1000
+# The probe text has a tenth of these characters.
+_MAX_PROBE_CHARACTERS = 10_000
 
 
 def describe_tokenizer(tokenizer: LosslessTokenizer) -> dict[str, Any]:
@@ -18,6 +22,26 @@ def describe_tokenizer(tokenizer: LosslessTokenizer) -> dict[str, Any]:
         "fingerprint": tokenizer.fingerprint,
         "probe": cut_probe(tokenizer),
     }
+
+
+def check_saved(saved: dict[str, Any]) -> None:
+    """Checks the types and sizes of a saved tokenizer.
+
+    Raises:
+        KeyError, TypeError: A value is missing, has a wrong type, or is too large.
+    """
+    name, options, probe = saved["name"], saved["options"], saved.get("probe")
+    fingerprint = saved.get("fingerprint")
+    if not isinstance(options, dict) or not all(_is_short(text) for text in (name, fingerprint)):
+        raise TypeError("tokenizer: name, options or fingerprint")
+    texts = probe if isinstance(probe, list) else []
+    fits = isinstance(probe, (list, type(None))) and all(isinstance(text, str) for text in texts)
+    if not fits or sum(map(len, texts)) > _MAX_PROBE_CHARACTERS:
+        raise TypeError("tokenizer: probe")
+
+
+def _is_short(text: object) -> bool:
+    return text is None or (isinstance(text, str) and len(text) <= _MAX_NAME_CHARACTERS)
 
 
 def is_users_own(saved: object) -> bool:

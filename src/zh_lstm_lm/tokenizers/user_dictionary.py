@@ -17,6 +17,7 @@ UserDictionary: TypeAlias = "dict[str, int | None]"
 
 # Every prefix of a word has an entry of its own: a file that is not a word list would fill the memory.
 _MAX_CHARACTERS = 100
+_MAX_ALL_CHARACTERS = 1 << 21
 _MAX_FREQUENCY = 10**12
 # Python itself refuses to read numbers of thousands of digits.
 _MAX_DIGITS = 100
@@ -59,6 +60,7 @@ def check_user_dictionary(words: "Mapping[str, int | None]", *, name: str = "use
         raise ConfigError(f"{name} must be a mapping from word to frequency, got {words!r:.60}")
     if not words:
         raise ConfigError(f"{name}: there is no word in it; {_EXPECTED}")
+    _check_extent((word for word in words if isinstance(word, str)), name)
     for word, frequency in words.items():
         _check_entry(word, frequency, f"{name}[{word!r:.60}]", repr(frequency))
     return dict(words)
@@ -109,7 +111,16 @@ def _parse(lines: Iterable[str], name: str) -> UserDictionary:
         _check_entry(word, frequency, location, repr(line.strip()))
     if not words:
         raise ConfigError(f"{name}: there is no word in it; {_EXPECTED}, one per line")
+    _check_extent(words, name)
     return words
+
+
+def _check_extent(words: Iterable[str], name: str) -> None:
+    if (characters := sum(map(len, words))) > _MAX_ALL_CHARACTERS:
+        raise ConfigError(
+            f"{name}: words of {characters:,} characters in all, expected at most {_MAX_ALL_CHARACTERS:,}; omit the words "
+            "that your texts do not contain"
+        )
 
 
 def _check_entry(word: object, frequency: object, location: str, shown: str) -> None:

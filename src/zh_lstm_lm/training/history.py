@@ -8,16 +8,17 @@ from typing import Any
 
 from zh_lstm_lm.errors import CheckpointError, DataError
 from zh_lstm_lm.runtime.optional import require
-from zh_lstm_lm.storage.atomic import atomic_write
 from zh_lstm_lm.storage.safe_reading import read_bytes
 from zh_lstm_lm.storage.strict_json import parse_json
+from zh_lstm_lm.storage.user_files import write_file
 
 __all__ = ["History", "LearningCurve", "chinese_font", "is_curve_record", "is_record", "plot_history"]
 
 _MAX_RECORDS = 512  # even, so that each has another to join
 _SUMS = ("updates", "clipped_updates", "num_targets", "num_characters", "loss_sum", "gradient_norm_sum", "seconds")
 
-_MAX_HISTORY_BYTES = 1 << 28
+_MAX_HISTORY_BYTES = 1 << 26
+_MAX_HISTORY_LINES = 1 << 17
 
 _FAMILIES = (
     *("Noto Sans CJK", "Noto Sans SC", "Source Han Sans", "PingFang", "Hiragino Sans GB", "Heiti", "STHeiti"),
@@ -43,10 +44,17 @@ class History(list[dict[str, Any]]):
     before clipping, ``clipped_share`` is that of the updates whose gradients were scaled down.
     """
 
+    def to_json_lines(self) -> bytes:
+        """Returns one JSON object for each line."""
+        return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in self).encode("utf-8")
+
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes one JSON object a line."""
-        lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in self)
-        atomic_write(Path(path), "".join(lines).encode("utf-8"))
+        """Writes one JSON object for each line, into a file that is written completely or not at all.
+
+        Raises:
+            DataError: It cannot be written; an existing file is left unchanged.
+        """
+        write_file(path, self.to_json_lines())
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "History":
@@ -56,7 +64,10 @@ class History(list[dict[str, Any]]):
             DataError: There is no such file, or it holds something else.
         """
         try:
-            lines = read_bytes(Path(path), max_bytes=_MAX_HISTORY_BYTES).split(b"\n")
+            data = read_bytes(Path(path), max_bytes=_MAX_HISTORY_BYTES)
+            if (number := data.count(b"\n")) > _MAX_HISTORY_LINES:
+                raise CheckpointError(f"{number:,} lines, more than the {_MAX_HISTORY_LINES:,} expected at most")
+            lines = data.split(b"\n")
             records = [parse_json(line, name=f"line {number}") for number, line in enumerate(lines, 1) if line]
             if not all(isinstance(record, dict) for record in records):
                 raise CheckpointError("a line is not an object")

@@ -103,7 +103,13 @@ class TrainerState:
     @property
     def best_step(self) -> int | None:
         """The update after which the held-out loss was lowest; None while there is none."""
-        return self.best_record["step"] if "valid_loss" in self.best_record else None
+        return self.best_step_until(math.inf)
+
+    def best_step_until(self, step: float) -> int | None:
+        """The update, up to one, after which the held-out loss was lowest so far; None where there is none."""
+        measured = [record for record in self.history if "valid_loss" in record and record["step"] <= step]
+        best = min(measured, key=lambda record: record["valid_loss"], default=None)
+        return None if best is None else best["step"]
 
     @property
     def epoch(self) -> float:

@@ -295,6 +295,7 @@ class Trainer:
         description = describe_run(self.config.to_dict(), self.model, self._train_ids, self._valid_ids)
         description["text"] = describe_texts(self.model.vocabulary, self.train, self.valid)
         description["environment"]["processes"] = self._ranks.size
+        description["chosen"] = {"batch_size": self._learner.windows.batch_size}
         return description
 
     def _load(self) -> None:
