@@ -32,7 +32,7 @@ from zh_lstm_lm.checkpoint_files import (
 )
 from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.model import LSTMLanguageModel
-from zh_lstm_lm.model_folder import MODEL_FILES, open_model_folder, read_weights, write_model_folder
+from zh_lstm_lm.model_folder import LOADED_FILES, MODEL_FILES, open_model_folder, read_weights, write_model_folder
 from zh_lstm_lm.process_lock import lock_folder
 from zh_lstm_lm.run_description import check_same_run
 from zh_lstm_lm.saved_files import NewerFormatError, read_bytes
@@ -200,7 +200,7 @@ class RunFolder:
         """The update whose weights lie in ``best``; None if there is no whole model in it."""
         if self._exported_step is None:
             with contextlib.suppress(CheckpointError, KeyError, TypeError), open_model_folder(self.best) as files:
-                for name in sorted(MODEL_FILES):
+                for name in sorted(LOADED_FILES):
                     if name in files:
                         files.check(name)
                 data = files.read("config.json", max_bytes=MAX_RUN_BYTES)

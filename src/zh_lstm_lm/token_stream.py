@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm._config import check_choice, check_integer, check_number, check_type
-from zh_lstm_lm.cache_folder import user_cache_dir
+from zh_lstm_lm.cache_folder import cache_part, user_cache_dir
 from zh_lstm_lm.errors import CheckpointError, DataError
 from zh_lstm_lm.interruption import catch_interruption
 from zh_lstm_lm.segmentation import DocumentSpan, cache_key, document_of, number_tokens
@@ -142,7 +142,7 @@ class TokenStream:
             workers = min(available_cores(), 8) if large and segmenter.name == "jieba" else 1
         stored = None
         try:
-            directory = Path(cache_dir or user_cache_dir()) / "streams" / key
+            directory = cache_part(Path(cache_dir or user_cache_dir()), "streams") / key
             stored = load_stream(directory)
             if stored is None:
                 logger.info("segmenting %d files with %s in %d processes", len(files), segmenter.fingerprint, workers)

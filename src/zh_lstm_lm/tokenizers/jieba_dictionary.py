@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from zh_lstm_lm.cache_folder import user_cache_dir
+from zh_lstm_lm.cache_folder import cache_part, user_cache_dir
 from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.saved_files import read_versioned, verify_manifest, versioned
 from zh_lstm_lm.storage import atomic_directory
@@ -72,7 +72,7 @@ def _index_of(data: bytes) -> dict[str, Any]:
     """The dictionary's index, from the cache if it is there and whole; a cache that cannot be used is done without."""
     try:
         name = f"jieba-{_FORMAT}-{hashlib.sha256(data).hexdigest()[:32]}"
-        folder = user_cache_dir() / "dictionaries" / name
+        folder = cache_part(user_cache_dir(), "dictionaries") / name
         if folder.is_dir():
             try:
                 verify_manifest(folder)
