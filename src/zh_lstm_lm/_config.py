@@ -159,7 +159,7 @@ def check_text(name: str, text: object) -> str:
         DataError: It is not a string, or holds a lone surrogate.
     """
     if not isinstance(text, str):
-        raise DataError(f"{name} must be a string, got {text!r}")
+        raise DataError(f"{name} must be a string, got {shown(text)}")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -66,7 +66,8 @@ def test_a_text_without_a_character_that_occurs_once_stays_as_it_is() -> None:
 
 def test_a_trained_model_expects_characters_that_it_has_never_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     stream, vocabulary = read(text())
-    new = chr(0x3400 + 121)  # of the block that the rare ones come from
+    # It belongs to the Unicode block of the rare characters.
+    new = chr(0x3400 + 121)
     assert new not in vocabulary
 
     def log_probs_of_new() -> tuple[float, ...]:
@@ -77,5 +78,6 @@ def test_a_trained_model_expects_characters_that_it_has_never_seen(monkeypatch: 
     taught = log_probs_of_new()
     monkeypatch.setattr("zh_lstm_lm.corpus.hapax_spelling._MIN_IDS", 1_000_000)
     untaught = log_probs_of_new()
-    assert taught[0] > untaught[0] + 5  # nats, for the first byte
+    # The difference for the first byte is in nats.
+    assert taught[0] > untaught[0] + 5
     assert sum(taught) > sum(untaught) + 10

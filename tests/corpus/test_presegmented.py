@@ -203,8 +203,8 @@ def test_copied_passages_are_found_across_words() -> None:
 
 
 def test_the_separator_is_white_space() -> None:
-    for wrong in ("", "-", "\n", " a", None, 5):
-        with pytest.raises(ConfigError, match="separator must be one or more spaces or tabs, got"):
+    for wrong in ("", "-", "\n", " a", None, 5, " " * 9):
+        with pytest.raises(ConfigError, match="separator must be 1 to 8 spaces or tabs, got"):
             get_tokenizer("whitespace", separator=wrong)
 
 
@@ -249,7 +249,8 @@ def test_segmented_chinese_given_to_a_segmenter_is_warned_of(
     told: pytest.LogCaptureFixture, tmp_path: Path, separator: str, option: str
 ) -> None:
     (tmp_path / "a.txt").write_text((TEXT * 3).replace(" ", separator), encoding="utf-8")
-    for _ in range(2):  # the second time from the cache
+    # The second stream is loaded from the cache.
+    for _ in range(2):
         told.clear()
         TokenStream.from_files(tmp_path / "a.txt", tokenizer="jieba", cache_dir=tmp_path / "cache")
         assert "segmented already" in told.text

@@ -65,7 +65,7 @@ def of(*texts: str, **options: Any) -> Vocabulary:
 
 
 def spelled_counts(vocabulary: Vocabulary, stream: TokenStream) -> Counter[int]:
-    """How often each id occurs, by hand: a word, else its characters, else their bytes."""
+    """Counts the ids by hand: a word, else its characters, else their bytes."""
     shown = list(vocabulary)
     special = 2 if vocabulary.unknown == "characters" else 3
     bytes_there = set(vocabulary.byte_ids)
@@ -630,7 +630,8 @@ def test_another_tokenizer_is_told_and_how_far_it_differs(change: dict[str, Any]
     assert vocabulary.tokenizer is other
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Vocabulary.from_dict(json.loads(json.dumps(vocabulary.to_dict())))  # saved anew, it is the other's own
+        # Saved again, the vocabulary belongs to the other tokenizer.
+        Vocabulary.from_dict(json.loads(json.dumps(vocabulary.to_dict())))
 
 
 def test_another_version_is_told_even_where_it_cuts_alike() -> None:

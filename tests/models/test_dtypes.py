@@ -62,7 +62,7 @@ def test_a_model_is_made_in_the_type_asked_for(vocabulary: Vocabulary, dtype: st
 
 
 def test_a_type_that_there_is_not_is_refused() -> None:
-    with pytest.raises(ConfigError, match="dtype must be one of 'float32'.*got 'float8'"):
+    with pytest.raises(ConfigError, match=r"dtype must be one of 'float32'.*got 'float8'"):
         ModelConfig(dtype="float8")
 
 

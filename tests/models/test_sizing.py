@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from zh_lstm_lm import ConfigError, LSTMLanguageModel, ModelConfig, TokenStream, Vocabulary
-from zh_lstm_lm.models.output_layers import default_cutoffs
 from zh_lstm_lm.models.config import choose_sizes, machine_rate, training_operations
+from zh_lstm_lm.models.output_layers import default_cutoffs
 
 MINUTES = [0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0, 1e5, 1e8]
 COUNTS = torch.arange(9000, 0, -1)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from zh_lstm_lm import CheckpointError, LSTMLanguageModel, ModelConfig, Vocabulary
-from zh_lstm_lm.storage import saved_folder
+from zh_lstm_lm.storage import safe_reading, saved_folder
 from zh_lstm_lm.storage.atomic import atomic_directory
 from zh_lstm_lm.storage.safe_reading import MANIFEST
 from zh_lstm_lm.storage.saved_folder import open_folder
@@ -40,7 +40,7 @@ def test_a_folder_that_is_replaced_while_it_is_opened_is_never_mixed(
     save(model, "old", optional=before)
     if not signed:
         (model / MANIFEST).unlink()
-    opened, calls = saved_folder.open_regular, 0
+    opened, calls = safe_reading.open_regular, 0
 
     def replaced_meanwhile(path: Path) -> Any:
         nonlocal calls

@@ -83,7 +83,7 @@ def test_files_of_a_user_whose_names_are_taken_stay_where_they_are(
         finish_workspaces(tmp_path, target="model")
     assert (tmp_path / "model" / "notes.txt").read_text() == "the newer"
     assert (tmp_path / "model" / "config.d" / "a").read_text() == "b"
-    assert contents(place / "old") == {"notes.txt": "the older"}
+    assert contents(place / "left") == {"notes.txt": "the older"}
     assert "holds files of a folder that was replaced" in caplog.text
 
 
@@ -178,7 +178,7 @@ def test_files_are_not_carried_behind_a_link(tmp_path: Path) -> None:
     (tmp_path / "model").symlink_to("victim")
     finish_workspaces(tmp_path, target="model")
     assert contents(tmp_path / "victim") == {"thesis.txt": "mine"}
-    assert (place / "old" / "notes").is_file()
+    assert (place / "left" / "notes").is_file()
 
 
 @posix_only

@@ -68,7 +68,8 @@ def test_tokens_are_only_joined_and_only_those_of_the_rule(tokens: list[str]) ->
 
     assert "".join(joined) == text
     rest = iter(tokens)
-    for token in joined:  # each is a run of the tokens that were there
+    # Each is a run of the given tokens.
+    for token in joined:
         pieces = [next(rest)]
         while sum(map(len, pieces)) < len(token):
             pieces.append(next(rest))

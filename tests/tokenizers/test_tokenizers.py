@@ -79,7 +79,7 @@ def run_python(code: str, folder: Path, *flags: str, given: str = "", **environm
 
 
 def plain_jieba(texts: list[str], folder: Path, *, hmm: bool = True) -> list[list[str]]:
-    """What jieba itself makes of the texts, with nothing of this library near."""
+    """Segments texts with jieba itself in a process without this library."""
     code = (
         "import json, sys, jieba; segmenter = jieba.Tokenizer(); "
         f"json.dump([segmenter.lcut(text, HMM={hmm}) for text in json.load(sys.stdin)], sys.stdout)"
@@ -146,7 +146,8 @@ def test_jieba_is_loaded_and_used_in_silence(tmp_path: Path) -> None:
 
 
 def test_jieba_s_shared_cache_is_neither_read_nor_written(tmp_path: Path) -> None:
-    planted = marshal.dumps(({"展": 1}, 1))  # jieba itself would believe it, and know no word
+    # jieba itself would load this file, and know no other word.
+    planted = marshal.dumps(({"展": 1}, 1))
     (tmp_path / "jieba.cache").write_bytes(planted)
     before = (tmp_path / "jieba.cache").stat()
     code = (
@@ -155,7 +156,8 @@ def test_jieba_s_shared_cache_is_neither_read_nor_written(tmp_path: Path) -> Non
         "print(json.dumps(get_tokenizer('jieba', hmm=False).tokenize('中国科学院')))\n"
     )
 
-    written, _ = run_python(code, tmp_path)  # our own cache lies elsewhere
+    # Our own cache is in another folder.
+    written, _ = run_python(code, tmp_path)
 
     assert json.loads(written) == ["中国科学院"]
     assert [file.name for file in tmp_path.iterdir()] == ["jieba.cache"]

@@ -27,7 +27,7 @@ with_each = pytest.mark.parametrize("name", NAMES)
 
 
 def plain_jieba(dictionary: Path, texts: list[str], *, hmm: bool) -> list[list[str]]:
-    """What jieba itself makes of the texts with the dictionary loaded."""
+    """Segments texts with jieba itself and the dictionary loaded."""
     code = (
         "import json, sys, jieba; segmenter = jieba.Tokenizer(); segmenter.load_userdict(sys.argv[1]); "
         f"json.dump([segmenter.lcut(text, HMM={hmm}) for text in json.loads(sys.argv[2])], sys.stdout)"
@@ -187,7 +187,8 @@ def test_words_are_normalised_as_the_text_is(tmp_path: Path, name: str, door: st
 def test_words_that_never_occur_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "a.txt").write_text(TEXT, encoding="utf-8")
     words = {"铁笛崖": 30, "桃花岛": 5, "黑木崖": None, "冷笑": 0}
-    for _ in range(2):  # the second time from the cache
+    # The second stream is loaded from the cache.
+    for _ in range(2):
         caplog.clear()
         TokenStream.from_files(
             tmp_path / "a.txt", tokenizer=get_tokenizer("jieba", user_dictionary=words), cache_dir=tmp_path / "cache"

@@ -246,7 +246,8 @@ def test_a_worker_that_ends_early_is_told(capfd: pytest.CaptureFixture[str]) -> 
 
     with pytest.raises(DataError, match=r"ended early.*exit status 1\b.*workers=1"):
         list(tokens_of(broken, ["雪", "夜"], workers=2))
-    assert "none" in capfd.readouterr().err  # the worker's own words
+    # The message is the worker's own.
+    assert "none" in capfd.readouterr().err
 
 
 def test_what_goes_wrong_with_the_texts_reaches_the_caller() -> None:
@@ -326,7 +327,7 @@ def alive(process_id: int) -> bool:
 
 
 def gone_soon(processes: list[int]) -> bool:
-    """Whether none of them lives after at most ten seconds."""
+    """Returns True if all of them end within ten seconds."""
     for _ in range(200):
         if not any(map(alive, processes)):
             return True
@@ -356,7 +357,8 @@ def test_no_worker_outlives_its_parent(way: str) -> None:
         _, complaints = parent.communicate(timeout=30)
 
     assert parent.returncode == -SIGNALS[way]
-    assert complaints.count(b"Traceback") == (SIGNALS[way] == signal.SIGINT), complaints  # the parent's own
+    # The traceback is that of the parent.
+    assert complaints.count(b"Traceback") == (SIGNALS[way] == signal.SIGINT), complaints
     assert gone_soon(workers)
 
 

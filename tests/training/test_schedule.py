@@ -54,7 +54,7 @@ def simulate(budget_minutes: float, load: Any, chance: random.Random) -> End:
     evaluations = 0
 
     def take(seconds: float) -> float:
-        taken = seconds * load.factor(state.seconds) * math.exp(chance.gauss(0, load.noise))
+        taken: float = seconds * load.factor(state.seconds) * math.exp(chance.gauss(0, load.noise))
         state.seconds += taken
         return taken
 

@@ -15,8 +15,7 @@ from safetensors.torch import load_file
 
 import zh_lstm_lm
 from zh_lstm_lm import ConfigError
-from zh_lstm_lm.training.distributed import Ranks
-from zh_lstm_lm.training.distributed import join_ranks
+from zh_lstm_lm.training.distributed import Ranks, join_ranks
 
 WORKER = Path(__file__).with_name("ranks_worker.py")
 TOGETHER = ["plain", "dropout", "interrupted", "resumed", "callback", "timed", "different", "rows", "command", "death"]

@@ -1482,7 +1482,7 @@ def test_run_goes_on_on_a_cuda_device(words: Vocabulary, parts: Parts, tmp_path:
 def test_an_old_checkpoint_that_cannot_be_removed_ends_nothing(
     words: Vocabulary, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(path: Path) -> None:
+    def refuse(path: Path, *, owned: frozenset[str]) -> None:
         raise CheckpointError(f"{path}: cannot be removed")
 
     monkeypatch.setattr("zh_lstm_lm.training.run_folder.remove_directory", refuse)

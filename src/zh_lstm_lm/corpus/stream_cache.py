@@ -12,7 +12,7 @@ from zh_lstm_lm.corpus.segmentation import SEGMENTATION_FORMAT, DocumentSpan, nu
 from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.storage.atomic import atomic_directory
-from zh_lstm_lm.storage.cache import user_cache_dir
+from zh_lstm_lm.storage.cache import cache_part, user_cache_dir
 from zh_lstm_lm.storage.safe_reading import read_bytes, read_versioned, verify_manifest, versioned
 from zh_lstm_lm.storage.strict_json import to_json
 from zh_lstm_lm.text.documents import Document
@@ -48,7 +48,7 @@ def cached_stream(
         workers: Processes to segment with.
     """
     try:
-        directory = Path(cache_dir or user_cache_dir()) / "streams" / key
+        directory = cache_part(Path(cache_dir or user_cache_dir()), "streams") / key
         stored = load_stream(directory)
         if stored is None:
             logger.info("segmenting with %s in %d processes", tokenizer.fingerprint, workers)

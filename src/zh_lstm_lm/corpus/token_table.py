@@ -14,7 +14,7 @@ from zh_lstm_lm.tokenizers.base import add_separator
 __all__ = ["MAX_TOKENS", "UNK", "TokenTable"]
 
 MAX_TOKENS = 1 << 20
-"""Entries of the largest vocabulary; a saved one must not take time and memory without end."""
+"""Maximum number of entries of a vocabulary, which bounds the time and memory that a saved one can take."""
 
 UNK = "<unk>"
 _BOS = "<bos>"
@@ -42,7 +42,7 @@ class TokenTable:
             separator: The string that words imply between them.
 
         Raises:
-            VocabularyError: A token is empty or occurs twice, or bytes are missing.
+            VocabularyError: A token is empty or occurs twice, bytes are missing, or there are too many tokens.
         """
         self.unknown = unknown
         self.separator = separator
@@ -67,7 +67,7 @@ class TokenTable:
             raise VocabularyError(f"a vocabulary with byte fallback needs all 256 bytes, got {len(self._byte_ids)}")
 
     def _append(self, tokens: "Sequence[str | int]") -> None:
-        """Appends tokens, all at once, because a saved vocabulary may hold a million of them, or claim to."""
+        """Appends tokens at once, since a saved vocabulary may contain a million of them."""
         for kind in set(map(type, tokens)):
             if not issubclass(kind, (str, int)) or kind is bool:
                 wrong = next(token for token in tokens if type(token) is kind)

@@ -314,7 +314,7 @@ class Vocabulary(TokenTable):
 
     @classmethod
     def restore(cls, values: dict[str, Any], *, tokenizer: "str | Tokenizer | None" = None) -> "Vocabulary":
-        """Builds a vocabulary as `from_dict` does, without cutting a text: nothing is warned of."""
+        """Builds a vocabulary as `from_dict` does, without the comparison of tokenizers and its warning."""
         try:
             saved = values["tokenizer"]
             check_saved(saved)

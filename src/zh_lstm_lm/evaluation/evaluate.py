@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from zh_lstm_lm._config import check_integer, check_number, check_type
@@ -11,7 +12,7 @@ from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.evaluation.dynamic_evaluation import DynamicEvaluation, evaluate_while_learning
 from zh_lstm_lm.evaluation.result import EvaluationResult, ParagraphSums, check_finite
 from zh_lstm_lm.models.base import LanguageModel, check_model, read_documents
-from zh_lstm_lm.models.components import component_log_probs, interpolate, part_weights
+from zh_lstm_lm.models.components import component_log_probs, part_names, parts_of
 
 __all__ = ["evaluate", "evaluate_ids"]
 
@@ -72,13 +73,12 @@ def evaluate_ids(
     With ``part=(i, n)`` only every *n*-th segment from the *i*-th on contributes to the log-probability; the sum over
     all *i* is that of the text.
     """
-    names, weights = part_weights(model)
-    if temperature != 1.0:
-        names = names[-1:]
+    names = part_names(model) if temperature == 1.0 else [""]
 
     def predict(context: Any, targets: Tensor) -> Tensor:
         if temperature == 1.0:
-            return interpolate(component_log_probs(model, context, targets), weights)
+            components = component_log_probs(model, context, targets).double()
+            return torch.stack([log_probs for _, log_probs in parts_of(model, components)])
         log_probs = (model.log_probs(context).double() / temperature).log_softmax(dim=-1)
         return log_probs.gather(1, targets[:, None]).T
 

@@ -100,8 +100,7 @@ def write_text_file(
                         with contextlib.suppress(OSError):
                             leftover.unlink(missing_ok=True)
                 raise
-            _complete(part, target)
-            saved.unlink(missing_ok=True)
+            _complete(part, target, saved)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
     except CheckpointError as error:
@@ -151,13 +150,16 @@ def _grow(
     yield characters
 
 
-def _complete(part: Path, target: Path) -> None:
+def _complete(part: Path, target: Path, saved: Path) -> None:
     """Puts a text that is complete into its place."""
     try:
         keep_mode(part, target)
         replace_file(part, target)
     except OSError as error:
+        if not _is_resumable(saved):  # then the whole text is its user's own file, and not written over
+            saved.unlink(missing_ok=True)
         raise DataError(f"{target}: cannot be written ({error.strerror}); the whole text is in {part}") from error
+    saved.unlink(missing_ok=True)
 
 
 def _flush(file: IO[bytes]) -> None:

@@ -1,7 +1,7 @@
 """The components of a mixture: their log-probabilities, and weights fitted on text.
 
-The components are the models that are no mixtures themselves, and the caches, in the order of the mixture. The
-probability of a token is the weighted mean of theirs, however mixtures and caches are nested.
+The components are the models that are no mixtures themselves, and the caches, in the order of the mixture. However
+mixtures and caches are nested, the probability of a token is the weighted mean of theirs where no cache is empty.
 """
 
 import functools
@@ -22,8 +22,7 @@ __all__ = [
     "component_log_probs",
     "component_weights",
     "fit_weights",
-    "interpolate",
-    "part_weights",
+    "part_names",
     "parts_of",
     "set_component_weights",
 ]
@@ -66,40 +65,29 @@ def set_component_weights(model: LanguageModel, weights: Sequence[float]) -> Non
         of_mixture(weights)
 
 
-def parts_of(model: LanguageModel) -> list[tuple[str, list[float]]]:
-    """Returns the name of each part that is a model itself with the weights of the components in it, the whole last."""
-    of_mixture = getattr(model, "parts", None)
-    return [(getattr(model, "name", type(model).__name__), [1.0])] if of_mixture is None else of_mixture()
-
-
-def part_weights(model: LanguageModel) -> tuple[list[str], Tensor]:
-    """Returns what `parts_of` does, with different names and the weights as a tensor.
-
-    Returns:
-        The names, and the weights. **Shape:** (parts, components), float64.
-    """
-    parts: dict[str, list[float]] = {}
-    for name, weights in parts_of(model):
-        numbered = (name, *(f"{name} ({number})" for number in range(2, 2 + len(parts))))
-        parts[next(each for each in numbered if each not in parts)] = weights
-    return list(parts), torch.tensor(list(parts.values()), dtype=torch.float64)
-
-
-def interpolate(log_probs: Tensor, weights: Tensor) -> Tensor:
-    """Interpolates the log-probabilities of components.
+def parts_of(model: LanguageModel, log_probs: Tensor) -> list[tuple[str, Tensor]]:
+    """Computes the log-probabilities of each part that is a model itself.
 
     Args:
+        model: Any model; one that is no mixture is its only part.
         log_probs: The result of `component_log_probs`. **Shape:** (components, rows).
-        weights: The weights of the components in each of several mixtures. **Shape:** (mixtures, components), float64.
 
     Returns:
-        In nats. **Shape:** (mixtures, rows), float64.
+        The name of each part, and its log-probabilities, **Shape:** (rows,); the whole last.
     """
-    absent = log_probs == math.inf
-    logs = log_probs.double().masked_fill(absent, -math.inf)
-    weights = weights.to(logs.device)
-    present = weights @ (~absent).to(weights.dtype)
-    return (logs + weights.log()[:, :, None]).logsumexp(dim=1) - present.log()
+    of_mixture = getattr(model, "parts", None)
+    if of_mixture is None:
+        return [(getattr(model, "name", type(model).__name__), log_probs[0])]
+    return list(of_mixture(log_probs))
+
+
+def part_names(model: LanguageModel) -> list[str]:
+    """Returns different names for the parts of `parts_of`."""
+    names: list[str] = []
+    for name, _ in parts_of(model, torch.zeros(len(component_weights(model)), 0)):
+        numbered = (name, *(f"{name} ({number})" for number in range(2, 2 + len(names))))
+        names.append(next(each for each in numbered if each not in names))
+    return names
 
 
 def fit_weights(model: LanguageModel, stream: TokenStream) -> None:

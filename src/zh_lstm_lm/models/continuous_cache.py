@@ -241,10 +241,7 @@ class ContinuousCache:
         log_probs = self.model.target_log_probs(context.inner, targets)
         if not self.cache_weight:
             return log_probs
-        cached = self._cached_log_probs(context, targets).to(log_probs.dtype)
-        own = log_probs + math.log1p(-self.cache_weight)
-        mixed = torch.logaddexp(own, cached + math.log(self.cache_weight))
-        return torch.where(cached < math.inf, mixed, log_probs)
+        return self._interpolate(log_probs, self._cached_log_probs(context, targets).to(log_probs.dtype))
 
     def fit_weights(self, stream: TokenStream) -> Self:
         """Fits `cache_weight`, and the weights of a mixture inside, in place; see `Mixture.fit_weights`."""
@@ -268,13 +265,19 @@ class ContinuousCache:
         if (total := math.fsum(inner)) > 0:
             set_component_weights(self.model, [weight / total for weight in inner])
 
-    def parts(self) -> list[tuple[str, list[float]]]:
+    def parts(self, log_probs: Tensor) -> list[tuple[str, Tensor]]:
         """See `components.parts_of`."""
-        inner = parts_of(self.model)
-        return [
-            *((name, [*weights, 0.0]) for name, weights in inner),
-            (f"{inner[-1][0]} + cache", self.component_weights()),
-        ]
+        inner = parts_of(self.model, log_probs[:-1])
+        name, of_model = inner[-1]
+        return [*inner, (f"{name} + cache", self._interpolate(of_model, log_probs[-1]))]
+
+    def _interpolate(self, log_probs: Tensor, cached: Tensor) -> Tensor:
+        """Interpolates the model's log-probabilities with the cache's, which are infinity where it is empty."""
+        if not self.cache_weight:
+            return log_probs
+        own = log_probs + math.log1p(-self.cache_weight)
+        mixed = torch.logaddexp(own, cached + math.log(self.cache_weight))
+        return torch.where(cached < math.inf, mixed, log_probs)
 
     def _cached_log_probs(self, context: CacheContext, targets: Tensor) -> Tensor:
         """Returns the cache's own log-probability of each target, infinity where it is empty. **Shape:** (rows,)."""

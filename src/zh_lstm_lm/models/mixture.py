@@ -201,16 +201,15 @@ class Mixture:
                 set_component_weights(model, [weight / sums[-1] for weight in own])
         self.weights = tuple(weight / math.fsum(sums) for weight in sums)
 
-    def parts(self) -> list[tuple[str, list[float]]]:
+    def parts(self, log_probs: Tensor) -> list[tuple[str, Tensor]]:
         """See `components.parts_of`."""
-        of_models = [parts_of(model) for model in self.models]
         sizes = [len(component_weights(model)) for model in self.models]
-        parts = [
-            (name, [0.0] * sum(sizes[:position]) + weights + [0.0] * sum(sizes[position + 1 :]))
-            for position, of_model in enumerate(of_models)
-            for name, weights in of_model
+        of_models = [
+            parts_of(model, own) for model, own in zip(self.models, torch.split(log_probs, sizes), strict=True)
         ]
-        return [*parts, (" + ".join(of_model[-1][0] for of_model in of_models), self.component_weights())]
+        weighted = [parts[-1][1] for parts, weight in zip(of_models, self.weights, strict=True) if weight > 0]
+        name = " + ".join(parts[-1][0] for parts in of_models)
+        return [*(part for parts in of_models for part in parts), (name, self._interpolate(weighted))]
 
     @property
     def is_batch_invariant(self) -> bool:

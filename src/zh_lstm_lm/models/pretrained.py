@@ -25,6 +25,7 @@ from zh_lstm_lm.storage.tensors import (
 from zh_lstm_lm.tokenizers.base import Tokenizer
 
 __all__ = [
+    "LOADED_FILES",
     "MAX_VOCABULARY_BYTES",
     "MODEL_FILES",
     "VOCABULARY_LIMITS",
@@ -36,6 +37,8 @@ __all__ = [
 ]
 
 MODEL_FILES = frozenset({"config.json", "model.safetensors", "vocabulary.json", "README.md", "generation_config.json"})
+LOADED_FILES = MODEL_FILES - {"README.md"}
+"""All that is read; the card is for people, and theirs to edit."""
 _WEIGHTS = "model.safetensors"
 _EMBEDDING = "embedding.weight"
 _MOST_SPECIAL = 3  # tokens of a vocabulary that are not saved
@@ -44,9 +47,7 @@ _FORMAT = 1
 _MAX_CONFIG_BYTES = 1 << 20
 MAX_VOCABULARY_BYTES = 1 << 26
 _MAX_WORDS = 1 << 19  # of a user dictionary
-VOCABULARY_LIMITS = JSONLimits(
-    strings=MAX_TOKENS + _MAX_WORDS, values=2 * MAX_TOKENS + _MAX_WORDS, containers=1000, decoded_bytes=1 << 26
-)
+VOCABULARY_LIMITS = JSONLimits(strings=MAX_TOKENS + _MAX_WORDS, values=2 * MAX_TOKENS + _MAX_WORDS, containers=1000)
 
 
 def write_model_folder(
@@ -84,7 +85,7 @@ def write_model_folder(
 def open_model_folder(folder: Path) -> AbstractContextManager[SavedFolder]:
     """Opens the files of a model's folder that are loaded; see `open_folder`."""
     hint = "give the folder that save_pretrained or 'train --output' wrote"
-    return open_folder(folder, MODEL_FILES - {"README.md"}, hint=hint)
+    return open_folder(folder, LOADED_FILES, hint=hint)
 
 
 def read_description(

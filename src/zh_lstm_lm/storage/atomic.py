@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.storage.safe_reading import MANIFEST, digest
 from zh_lstm_lm.storage.strict_json import to_json
-from zh_lstm_lm.storage.workspace import finish_workspaces, set_aside, workspace
+from zh_lstm_lm.storage.workspace import finish_workspaces, give_up, set_aside, workspace
 
 __all__ = [
     "atomic_directory",
@@ -168,10 +168,12 @@ def _put_in_place(staged: Path, path: Path, place: Path) -> None:
             set_aside(place, path)
         try:
             os.rename(staged, path)
-            return
         except OSError:
             if not path.is_dir():
                 raise  # else another writer was faster, and its folder is replaced as well
+        else:
+            give_up(place)
+            return
 
 
 def _manifest(folder: Path, names: list[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.storage.atomic import remove_directory
 from zh_lstm_lm.storage.workspace import finish_workspaces
 
-__all__ = ["SCRATCH_PREFIX", "cached_files", "clear_cache", "user_cache_dir"]
+__all__ = ["SCRATCH_PREFIX", "cache_part", "cached_files", "clear_cache", "user_cache_dir"]
 
 SCRATCH_PREFIX = "zh-lstm-lm-"
 _PARTS = {  # and the names that this library gives to what it keeps in each
@@ -44,6 +44,20 @@ def user_cache_dir() -> Path:
     return base / "zh-lstm-lm"
 
 
+def cache_part(folder: Path, name: str) -> Path:
+    """A part of a cache folder, such as ``streams``.
+
+    Raises:
+        CheckpointError: It is a symbolic link, behind which somebody's own files may lie.
+    """
+    if (folder / name).is_symlink():
+        raise CheckpointError(
+            f"{folder / name}: is a symbolic link, which is not written through; name another cache folder in "
+            "cache_dir or ZH_LSTM_LM_CACHE"
+        )
+    return folder / name
+
+
 def cached_files(folder: Path) -> list[Path]:
     """The files that this library keeps in a cache folder."""
     return [file for kept in _kept(folder) for file in (kept.iterdir() if kept.is_dir() else [kept])]
@@ -65,6 +79,8 @@ def clear_cache(folder: Path) -> None:
                 raise CheckpointError(f"{kept}: cannot be removed ({error.strerror}); check its permissions") from error
     for part in _PARTS:
         finish_workspaces(folder / part)
+        with contextlib.suppress(OSError):  # it is a link, or holds what is not ours
+            (folder / part).rmdir()
 
 
 def _kept(folder: Path) -> list[Path]:

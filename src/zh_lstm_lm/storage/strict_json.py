@@ -12,6 +12,8 @@ _MAX_DEPTH = 16
 _CONTINUATION = bytes(range(0x80, 0xC0))
 _BELOW_ASTRAL = bytes(range(0xF0))
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
+_BLOCK = 1 << 23
+_NUMERIC = b"0123456789.eE+-,[]{} \t\r\n"  # what a long list of numbers consists of
 _LONG_NUMBER = b"0" * 1000  # reading one takes time that grows with the square of its length
 
 
@@ -28,7 +30,7 @@ class JSONLimits(NamedTuple):
     strings: int = 1 << 19
     values: int = 1 << 19
     containers: int = 1 << 16
-    decoded_bytes: int = 1 << 26
+    decoded_bytes: int = 96 << 20
 
 
 def to_json(value: Any) -> bytes:
@@ -75,6 +77,10 @@ def _check_work(data: bytes, limits: JSONLimits) -> None:
     # Without escapes, every quote that is left begins or ends a string.
     plain = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     _check("strings", plain.count(b'"') // 2, limits.strings)
+    for start in range(0, len(plain) - _BLOCK, _BLOCK):
+        block = plain[start : start + _BLOCK]
+        if b'"' not in block and block.translate(None, delete=_NUMERIC):
+            raise ValueError(f"a string of more than {_BLOCK:,} bytes")
     try:
         _check_outside(plain, limits)
     except ValueError:

@@ -4,7 +4,8 @@ A workspace lies beside the file or folder that is written, under a name of its 
 file or folder, and that its process keeps locked as long as it is at work:
 
 - ``new``, ``file``, ``removed``: half-written or half-removed things, which nobody will miss
-- ``old``, ``old1`` …: the folder that was replaced, with files in it that may be its user's
+- ``old``, ``old1`` …: the folder that was replaced, whole, with files in it that may be its user's
+- ``left``, ``left1`` …: what is left of one whose place has been taken
 
 Nothing without the marker, of another owner, or behind a symbolic link is ever taken for a workspace.
 """
@@ -24,7 +25,7 @@ from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.storage.locks import try_lock
 from zh_lstm_lm.storage.strict_json import parse_json, to_json
 
-__all__ = ["finish_workspaces", "folders_set_aside", "set_aside", "workspace"]
+__all__ = ["finish_workspaces", "folders_set_aside", "give_up", "set_aside", "workspace"]
 
 logger = logging.getLogger(__name__)
 
@@ -80,10 +81,17 @@ def set_aside(place: Path, folder: Path) -> None:
     Raises:
         OSError: The system refuses.
     """
-    for number in itertools.count():
-        if not os.path.lexists(aside := place / f"old{number or ''}"):
-            os.rename(folder, aside)
-            return
+    os.rename(folder, _free_name(place, "old"))
+
+
+def give_up(place: Path) -> None:
+    """Takes it that another folder is in the place of those that were set aside: no reader is to find them any more.
+
+    Raises:
+        OSError: The system refuses.
+    """
+    for old in _folders(place, "old"):
+        os.rename(old, _free_name(place, "left"))
 
 
 def folders_set_aside(path: Path) -> list[Path]:
@@ -93,7 +101,7 @@ def folders_set_aside(path: Path) -> list[Path]:
     """
     owners = {os.stat(path.parent).st_uid}
     found = [place for place, marker in _workspaces(path.parent, owners) if marker.target == path.name]
-    return [old for place in found for old in _old(place) if _is_own_folder(old, owners)]
+    return [old for place in found for old in _folders(place, "old") if _is_own_folder(old, owners)]
 
 
 def finish_workspaces(folder: Path, *, target: str | None = None, alone: bool = False) -> None:
@@ -183,39 +191,45 @@ def _holds_something(entry: Path) -> bool:
     return entry.name != _MARKER or os.lstat(entry).st_size > 0
 
 
-def _old(place: Path) -> list[Path]:
-    """The folders that were replaced, the latest first."""
-    found = [old for old in place.glob("old*") if old.is_dir() and not old.is_symlink()]
-    return sorted(found, key=lambda old: (len(old.name), old.name), reverse=True)
+def _folders(place: Path, kind: str) -> list[Path]:
+    """The folders of a kind in a workspace, the latest first."""
+    found = [folder for folder in place.glob(f"{kind}*") if folder.is_dir() and not folder.is_symlink()]
+    return sorted(found, key=lambda folder: (len(folder.name), folder.name), reverse=True)
+
+
+def _free_name(place: Path, kind: str) -> Path:
+    return next(path for number in itertools.count() if not os.path.lexists(path := place / f"{kind}{number or ''}"))
 
 
 def _finish(place: Path, marker: _Marker) -> None:
     target = place.with_name(marker.target)
-    for old in _old(place):
-        if not os.path.lexists(target):
+    if not os.path.lexists(target):
+        for old in _folders(place, "old")[:1]:
             os.rename(old, target)
-        else:
-            _carry_over(old, target, marker.owned)
+    give_up(place)  # first: a reader that finds one under its old name has all of it
+    for left in _folders(place, "left"):
+        _carry_over(left, target, marker.owned)
 
 
-def _carry_over(old: Path, target: Path, owned: frozenset[str]) -> None:
+def _carry_over(left: Path, target: Path, owned: frozenset[str]) -> None:
     """Moves the user's files out of a folder that was replaced, and removes the folder; what finds no place stays."""
-    for entry in list(old.iterdir()):
+    for entry in list(left.iterdir()):
         if entry.name in owned and (entry.is_symlink() or not entry.is_dir()):
             entry.unlink()
         elif not target.is_symlink() and not os.path.lexists(target / entry.name):
-            os.rename(entry, target / entry.name)
-    if any(old.iterdir()):
+            with contextlib.suppress(FileNotFoundError):  # another writer is about to put its folder there
+                os.rename(entry, target / entry.name)
+    if any(left.iterdir()):
         logger.warning(
-            "%s: holds files of a folder that was replaced, whose names are taken now; look for them there", old
+            "%s: holds files of a folder that was replaced, whose names are taken; look for them there", left
         )
     else:
-        old.rmdir()
+        left.rmdir()
 
 
 def _remove_if_done(place: Path) -> None:
     """Removes a workspace, unless files of a user's are left in it; the marker goes last."""
-    if _old(place):
+    if _folders(place, "old") or _folders(place, "left"):
         return
     for entry in list(place.iterdir()):
         if entry.name != _MARKER:

@@ -144,13 +144,18 @@ _LETTERS_COUNTED = 4_000
 _FOREIGN_LETTER = re.compile("[\u3040-\u30ff\uac00-\ud7a3]")
 
 
-def log_likelihoods(text: str) -> list[float]:
-    """The logarithms of the text's probability in each language."""
+def log_likelihoods(text: str, *, weight: float = 1.0) -> list[float]:
+    """Computes the logarithms of the text's probability in each language.
+
+    Args:
+        text: The text.
+        weight: Proportion of it that is evidence, where it repeats itself.
+    """
     if text.count("\0") > _MAX_NUL_SHARE * len(text):
         return [-inf]
     kinds = Counter(map(_kind, text)).items()
     return [
-        prior + sum(number * _LOG_PROBABILITIES[kind][language] for kind, number in kinds)
+        prior + weight * sum(number * _LOG_PROBABILITIES[kind][language] for kind, number in kinds)
         for language, prior in enumerate(_LOG_PRIORS.values())
     ]
 

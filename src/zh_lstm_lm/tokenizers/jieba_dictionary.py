@@ -16,7 +16,7 @@ from typing import Any
 
 from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.storage.atomic import atomic_directory
-from zh_lstm_lm.storage.cache import user_cache_dir
+from zh_lstm_lm.storage.cache import cache_part, user_cache_dir
 from zh_lstm_lm.storage.safe_reading import read_versioned, verify_manifest, versioned
 from zh_lstm_lm.storage.strict_json import to_json
 
@@ -73,7 +73,7 @@ def _index_of(data: bytes) -> dict[str, Any]:
     """Returns the dictionary's index, from the cache if possible."""
     try:
         name = f"jieba-{_FORMAT}-{hashlib.sha256(data).hexdigest()[:32]}"
-        folder = user_cache_dir() / "dictionaries" / name
+        folder = cache_part(user_cache_dir(), "dictionaries") / name
         if folder.is_dir():
             try:
                 verify_manifest(folder)

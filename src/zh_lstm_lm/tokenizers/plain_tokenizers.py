@@ -4,6 +4,9 @@ from zh_lstm_lm.errors import ConfigError
 
 __all__ = ["CharacterTokenizer", "WhitespaceTokenizer"]
 
+_BLANKS = " \t\u3000"
+_MAX_SEPARATOR = 8
+
 
 class CharacterTokenizer:
     """Cuts text into its characters (Unicode code points)."""
@@ -25,12 +28,12 @@ class WhitespaceTokenizer:
         separator: The string between two words; two spaces in the files of PKU and MSR.
 
     Raises:
-        ConfigError: `separator` is not a string of spaces or tabs.
+        ConfigError: `separator` is not a short string of spaces or tabs.
     """
 
     def __init__(self, *, separator: str = " ") -> None:
-        if not isinstance(separator, str) or not separator or separator.strip(" \t\u3000"):
-            raise ConfigError(f"separator must be one or more spaces or tabs, got {separator!r:.60}")
+        if not isinstance(separator, str) or not 0 < len(separator) <= _MAX_SEPARATOR or separator.strip(_BLANKS):
+            raise ConfigError(f"separator must be 1 to {_MAX_SEPARATOR} spaces or tabs, got {separator!r:.60}")
         self.separator = separator
         self.fingerprint = f"whitespace 1 separator={separator!r}"
 

@@ -90,7 +90,7 @@ def warn_of_mismatch(saved: dict[str, Any], tokenizer: LosslessTokenizer) -> Non
     """Warns if the tokenizer differs from the one that a vocabulary was made with.
 
     Args:
-        saved: The saved ``fingerprint`` and ``probe`` of that tokenizer, checked, or None for either.
+        saved: The checked ``fingerprint`` and ``probe`` of that tokenizer, or None for either.
         tokenizer: The tokenizer to compare.
 
     Raises:

@@ -9,9 +9,9 @@ from zh_lstm_lm.tokenizers.registry import get_tokenizer, restore_tokenizer
 
 __all__ = ["check_saved", "describe_tokenizer", "is_users_own", "tokenizer_of"]
 
-
 _MAX_NAME_CHARACTERS = 1000
-_MAX_PROBE_CHARACTERS = 10_000  # ten times what is cut today
+# The probe text has a tenth of these characters.
+_MAX_PROBE_CHARACTERS = 10_000
 
 
 def describe_tokenizer(tokenizer: LosslessTokenizer) -> dict[str, Any]:
@@ -25,10 +25,10 @@ def describe_tokenizer(tokenizer: LosslessTokenizer) -> dict[str, Any]:
 
 
 def check_saved(saved: dict[str, Any]) -> None:
-    """Makes sure that what was saved of a tokenizer has the right types, and that no part of it is out of proportion.
+    """Checks the types and sizes of a saved tokenizer.
 
     Raises:
-        KeyError, TypeError: It is not so.
+        KeyError, TypeError: A value is missing, has a wrong type, or is too large.
     """
     name, options, probe = saved["name"], saved["options"], saved.get("probe")
     fingerprint = saved.get("fingerprint")

@@ -118,8 +118,8 @@ def _parse(lines: Iterable[str], name: str) -> UserDictionary:
 def _check_extent(words: Iterable[str], name: str) -> None:
     if (characters := sum(map(len, words))) > _MAX_ALL_CHARACTERS:
         raise ConfigError(
-            f"{name}: words of {characters:,} characters in all, expected at most {_MAX_ALL_CHARACTERS:,}; leave out "
-            "what your texts do not need"
+            f"{name}: words of {characters:,} characters in all, expected at most {_MAX_ALL_CHARACTERS:,}; omit the words "
+            "that your texts do not contain"
         )
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
-from zh_lstm_lm.models.pretrained import MODEL_FILES, open_model_folder, read_weights, write_model_folder
+from zh_lstm_lm.models.pretrained import LOADED_FILES, MODEL_FILES, open_model_folder, read_weights, write_model_folder
 from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.storage.atomic import atomic_write, remove_directory
 from zh_lstm_lm.storage.locks import lock_folder
@@ -203,7 +203,7 @@ class RunFolder:
         """The update whose weights lie in ``best``; None if there is no whole model in it."""
         if self._exported_step is None:
             with contextlib.suppress(CheckpointError, KeyError, TypeError), open_model_folder(self.best) as files:
-                for name in sorted(MODEL_FILES):
+                for name in sorted(LOADED_FILES):
                     if name in files:
                         files.check(name)
                 data = files.read("config.json", max_bytes=MAX_RUN_BYTES)
