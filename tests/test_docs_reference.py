@@ -9,7 +9,8 @@ import zh_lstm_lm
 from zh_lstm_lm import errors
 
 PACKAGE = Path(zh_lstm_lm.__file__).parent
-DOCS = Path(__file__).parents[1] / "docs"
+TESTS = Path(__file__).parent
+DOCS = TESTS.parent / "docs"
 
 
 def page(name: str) -> str:
@@ -40,3 +41,13 @@ def test_the_reference_has_every_public_name() -> None:
     described = set(re.findall(r"auto(?:class|function):: (\w+)", page("api.md")))
     public = {name for name in zh_lstm_lm.__all__ if name != "__version__" and not hasattr(errors, name)}
     assert described == public
+
+
+def test_tests_that_the_guide_to_reading_names_exist() -> None:
+    rows = [line for line in page("reading.md").splitlines() if line.startswith("| ") and "::" in line]
+    assert len(rows) > 30
+    for row in rows:
+        file = ""
+        for named, test in re.findall(r"`(?:([\w/]+\.py)|…)::(test_\w+)`", row):
+            file = named or file
+            assert f"def {test}(" in (TESTS / file).read_text(encoding="utf-8"), row
