@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from zh_lstm_lm import (
+    ContinuousCache,
+    DynamicEvaluation,
     LSTMLanguageModel,
     ModelConfig,
     TokenStream,
     Vocabulary,
     evaluate,
-    evaluate_dynamically,
-    evaluate_with_cache,
     novelty,
     rescore,
     score,
@@ -93,10 +93,8 @@ def test_a_page_is_drawn(saved: Path, tmp_path: Path, shown: Shown) -> None:
 
 def test_evaluate_shows_error_bars(saved: Path, lines: Path, shown: Shown) -> None:
     out = shown("evaluate", saved, lines, "--error-bars").splitlines()
-    bars = evaluate(
-        loaded(saved), TokenStream.from_files(lines, tokenizer="characters", normalize="none"), num_resamples=1000
-    ).error_bars
-    assert bars is not None
+    stream = TokenStream.from_files(lines, tokenizer="characters", normalize="none")
+    bars = evaluate(loaded(saved), stream).error_bars()
     assert f"{bars.perplexity[0]:,.2f} to {bars.perplexity[1]:,.2f}" in out[1]
 
 
@@ -104,8 +102,8 @@ def test_evaluate_adapts_in_the_way_that_is_asked_for(saved: Path, lines: Path, 
     stream = TokenStream.from_files(lines, tokenizer="characters", normalize="none")
     model = loaded(saved)
     for option, expected in (
-        (["--dynamic"], evaluate_dynamically(model, stream)),
-        (["--cache"], evaluate_with_cache(model, stream)),
+        (["--dynamic"], evaluate(model, stream, dynamic=DynamicEvaluation())),
+        (["--cache"], evaluate(ContinuousCache(model), stream)),
         (["--temperature", "1.5"], evaluate(model, stream, temperature=1.5)),
     ):
         assert f"{expected.bits_per_character:.4f} bits/character" in shown("evaluate", saved, lines, *option)
