@@ -24,7 +24,7 @@ from zh_lstm_lm.models.gradients import sparse_embedding
 from zh_lstm_lm.runtime.devices import matrix_precision
 from zh_lstm_lm.training.distributed import Ranks
 from zh_lstm_lm.training.state import TrainerState
-from zh_lstm_lm.training.updater import Learner
+from zh_lstm_lm.training.updater import Updater
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
@@ -86,14 +86,14 @@ def test_an_update_does_not_wait_for_the_device(
 ) -> None:
     config = TrainerConfig(batch_size=2, bptt_len=10, device="cuda", precision=precision)
     model = make(vocabulary, dropout=0.1, **options)
-    learner, state = Learner(model, vocabulary.encode_stream(stream), config, Ranks()), TrainerState()
+    updater, state = Updater(model, vocabulary.encode_stream(stream), config, Ranks()), TrainerState()
     with sparse_embedding(model), matrix_precision(torch.device("cuda"), precision):
         for _ in range(3):  # libraries set themselves up
-            learner.update(state)
+            updater.update(state)
         try:
             torch.cuda.set_sync_debug_mode("error")
             for _ in range(3):
-                learner.update(state)
+                updater.update(state)
         finally:
             torch.cuda.set_sync_debug_mode("default")
 

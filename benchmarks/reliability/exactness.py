@@ -82,6 +82,8 @@ def neighbours(times: int, seed: int) -> None:
                 [prompts[number // samples]], first_sample=number % samples, return_results=True, **limits
             )
             among, texts = side_by_side[number], texts + 1
+            assert alone.state.before is not None
+            assert among.state.before is not None
             equal = map(torch.equal, alone.state.before.tensors(), among.state.before.tensors())
             told = f"{prompts[number // samples]!r} with {sampler.config} and {[each.config for each in models]}"
             assert (alone.text, alone.log_probs) == (among.text, among.log_probs), told

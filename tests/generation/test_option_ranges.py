@@ -171,7 +171,7 @@ def damaged(call: Callable[[], object]) -> bool:
 @pytest.mark.parametrize("one", [True, False])
 def test_writing_and_scoring_agree_on_damaged_weights(vocabulary: Vocabulary, value: float, one: bool) -> None:
     for sizes in ({"output": "full"}, {"tie_weights": True}, {"output": "adaptive", "cutoffs": (20, 60)}):
-        config = ModelConfig(embedding_dim=6, hidden_size=8, **sizes)  # type: ignore[arg-type]
+        config = ModelConfig(embedding_dim=6, hidden_size=8, **sizes)
         for name in dict(LSTMLanguageModel(vocabulary, config).named_parameters()) if one else [""]:
             model = LSTMLanguageModel(vocabulary, config).eval()
             with torch.no_grad():

@@ -2,16 +2,18 @@
 
 import argparse
 
-from zh_lstm_lm.cli.common import AddCommand, tell
+from zh_lstm_lm.cli.common import AddCommand, path, print_line
 
 __all__ = ["add_command"]
 
 
 def add_command(add: AddCommand) -> None:
     """Adds the command."""
-    cache = add("cache", _cache, "Tell where segmented text is kept and how large it is, or clear it.")
-    cache.add_argument("--cache-dir", help="another cache folder")
-    cache.add_argument("--clear", action="store_true", help="remove what is in it")
+    cache = add("cache", _cache, "Show the place and the size of the cache of segmented text, or clear it.")
+    cache.add_argument(
+        "--cache-dir", type=path, metavar="FOLDER", help="another cache folder (default: the user's cache folder)"
+    )
+    cache.add_argument("--clear", action="store_true", help="remove its contents")
 
 
 def _cache(parsed: argparse.Namespace) -> int:
@@ -24,7 +26,7 @@ def _cache(parsed: argparse.Namespace) -> int:
     size = sum(file.stat().st_size for file in files) / 1e6
     if parsed.clear:
         clear_cache(folder)
-        tell(f"{folder}: cleared, {size:,.1f} MB")
+        print_line(f"{folder}: cleared, {size:,.1f} MB")
     else:
-        tell(f"{folder}: {size:,.1f} MB in {len(files)} files")
+        print_line(f"{folder}: {size:,.1f} MB in {len(files)} files")
     return 0

@@ -1,4 +1,4 @@
-"""What the commands share: options for reading, what was typed, models, figures."""
+"""Helpers of the commands: options for reading, types of options, input files, models and printed metrics."""
 
 import argparse
 import sys
@@ -17,17 +17,21 @@ if TYPE_CHECKING:
 __all__ = [
     "INTERRUPTED",
     "AddCommand",
+    "add_encoding",
     "add_reading",
+    "at_least",
     "chosen_tokenizer",
-    "figures",
     "given",
     "load_model",
+    "metrics_line",
     "option",
+    "path",
+    "print_line",
+    "print_page",
+    "proportion",
     "read_stream",
     "read_text",
-    "standard_input",
-    "tell",
-    "tell_page",
+    "text",
     "write_text",
 ]
 
@@ -39,43 +43,104 @@ AddCommand = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.
 
 
 def add_reading(command: argparse.ArgumentParser, *, tokenizer: bool = True) -> None:
-    """The options that say how files are read."""
+    """Adds the options that say how a corpus is read."""
     reading = command.add_argument_group("reading")
     if tokenizer:
-        reading.add_argument("--tokenizer", default=None, help="jieba (the default), rjieba, characters or pkuseg")
+        reading.add_argument("--tokenizer", help="jieba, rjieba, characters or pkuseg (default: jieba)")
         reading.add_argument(
-            "--user-dictionary", metavar="FILE", help="words of your own for jieba or rjieba: word [frequency] a line"
+            "--user-dictionary",
+            type=path,
+            metavar="FILE",
+            help="your own words for jieba or rjieba, 'word [frequency]' on each line (default: none)",
         )
-    reading.add_argument("--encoding", default="auto", help="auto, or the encoding of all files")
-    reading.add_argument("--clean", default="novel", help="novel, or none for the text as it is")
+    reading.add_argument(
+        "--encoding", default="auto", help="encoding of all files, or auto for that of each (default: %(default)s)"
+    )
+    reading.add_argument(
+        "--clean",
+        default="novel",
+        help="novel, none for the text as it is, or steps joined by + (default: %(default)s)",
+    )
     if tokenizer:
         reading.add_argument(
-            "--normalize", default="auto", help="nfc, width, nfkc, simplified, joined by +; none; auto is nfc+width"
+            "--normalize",
+            default="auto",
+            help="nfc, width, nfkc and simplified, joined by +, or none; auto is nfc+width (default: %(default)s)",
         )
-    reading.add_argument("--cache-dir", help="where to keep segmented text")
-    reading.add_argument("--workers", type=int, help="processes to segment with")
+    reading.add_argument(
+        "--cache-dir", type=path, metavar="FOLDER", help="cache of segmented text (default: the user's cache folder)"
+    )
+    reading.add_argument(
+        "--workers", type=at_least(1), help="processes that segment (default: by the size of the corpus)"
+    )
+
+
+def add_encoding(command: "Any", name: str = "--encoding") -> None:
+    """Adds the encoding of a text that is read by `read_text`."""
+    command.add_argument(name, default="auto", help="encoding of the text, or auto to detect it (default: %(default)s)")
+
+
+def path(text: str) -> str:
+    """Converts an option that is a path: ``~`` is the home folder, also where no shell has expanded it."""
+    import os
+
+    return os.path.expanduser(text)
+
+
+def text(argument: str) -> str:
+    """Converts an option that is text; the bytes of an argument in another encoding are refused."""
+    if not argument.isprintable() and any("\ud800" <= character <= "\udfff" for character in argument):
+        raise argparse.ArgumentTypeError(f"must be text in the encoding of the terminal, got {argument!r}")
+    return argument
+
+
+def at_least(minimum: float, kind: "type[int] | type[float]" = int) -> "Callable[[str], Any]":
+    """Returns a converter of options that are numbers of at least `minimum`."""
+    name = "an integer" if kind is int else "a number"
+
+    def convert(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = kind(minimum) - 1
+        if not value >= minimum:
+            raise argparse.ArgumentTypeError(f"must be {name} of at least {minimum}, got {text!r}")
+        return value
+
+    return convert
+
+
+def proportion(text: str) -> float:
+    """Converts an option that is a proportion of a corpus."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"must be a proportion, such as 0.05 for five percent, got {text!r}")
+    return value
 
 
 def option(name: str) -> str:
-    """A name of the library as an option."""
+    """Returns the option for a name of the library."""
     return "--" + name.replace("_", "-")
 
 
 def given(parsed: argparse.Namespace, *names: str, **renamed: str) -> "dict[str, Any]":
-    """The options that were typed, by the name that the library has for them."""
+    """Returns the options that were given, by their names in the library."""
     pairs = [*((name, name) for name in names), *renamed.items()]
     return {name: getattr(parsed, typed) for name, typed in pairs if getattr(parsed, typed) is not None}
 
 
 def chosen_tokenizer(parsed: argparse.Namespace) -> "Any":
-    """The tokenizer that was asked for."""
+    """Makes the tokenizer of `add_reading`'s options."""
     from zh_lstm_lm.tokenizers.registry import get_tokenizer
 
     return get_tokenizer(parsed.tokenizer or "jieba", **given(parsed, "user_dictionary"))
 
 
 def read_stream(parsed: argparse.Namespace, tokenizer: "Any", normalize: str) -> "TokenStream":
-    """The files that were named, as a stream."""
+    """Reads the corpus of a command by `add_reading`'s options."""
     from zh_lstm_lm.corpus.token_stream import TokenStream
 
     return TokenStream.from_files(
@@ -90,63 +155,56 @@ def read_stream(parsed: argparse.Namespace, tokenizer: "Any", normalize: str) ->
 
 
 def load_model(path: str) -> "LSTMLanguageModel":
-    """A saved model."""
+    """Loads a saved model."""
     from zh_lstm_lm.models.lstm import LSTMLanguageModel
 
     return LSTMLanguageModel.from_pretrained(path)
 
 
-def figures(result: "Any") -> str:
-    """What was measured, in a line."""
-    bits = result.bits_per_character
-    told = f"{result.num_characters:,} characters  {bits:.4f} bits/character" if bits is not None else ""
-    unknown = "" if bits is not None else f"unknown {result.unknown_rate:.2%}"
-    without = "" if bits is not None else f" ({result.perplexity_excluding_unknown:,.2f} without <unk>)"
-    return f"{told}{unknown}  perplexity {result.perplexity:,.2f} per token{without}  {result.num_tokens:,} tokens"
+def metrics_line(result: "Any") -> str:
+    """Returns the metrics of an evaluation or of a score on one line."""
+    tokens = f"perplexity {result.perplexity:,.2f} per token"
+    if result.bits_per_character is None:
+        known = f"{result.perplexity_excluding_unknown:,.2f}"
+        return f"unknown {result.unknown_rate:.2%}  {tokens} ({known} without <unk>)  {result.num_tokens:,} tokens"
+    bits = f"{result.num_characters:,} characters  {result.bits_per_character:.4f} bits/character"
+    return f"{bits}  {tokens}  {result.num_tokens:,} tokens"
 
 
-def tell(line: str, *, file: "TextIO | None" = None) -> None:
-    """Prints a line in which names stand, with their control characters escaped also where no terminal reads it."""
-    print(escape_controls(line), file=file, flush=True)
+def print_line(line: str, *, file: "TextIO | None" = None) -> None:
+    """Prints a message with file names in it; characters that the stream cannot show are escaped."""
+    file = file or sys.stdout
+    encoding = file.encoding or "utf-8"
+    print(escape_controls(line).encode(encoding, "backslashreplace").decode(encoding), file=file, flush=True)
 
 
-def tell_page(page: "Path") -> None:
-    """Prints where a page was written, and its size."""
-    tell(f"{page}: {page.stat().st_size / 1000:,.0f} KB")
+def print_page(page: "Path") -> None:
+    """Prints the place and the size of a page that was written."""
+    print_line(f"{page}: {page.stat().st_size / 1000:,.0f} KB")
 
 
 def write_text(path: "str | Path", text: str) -> None:
-    """Writes a text file.
+    """Writes a text file, whole or not at all; see `write_file`."""
+    from zh_lstm_lm.storage.user_files import write_file
+
+    write_file(path, text.encode("utf-8"))
+
+
+def read_text(path: str, encoding: str = "auto") -> str:
+    """Reads a text file, or standard input for ``-``.
 
     Raises:
-        DataError: It cannot be written.
+        DataError: It cannot be read or decoded.
     """
     from pathlib import Path
 
-    try:
-        Path(path).write_bytes(text.encode("utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
-
-
-def standard_input() -> str:
-    """All of standard input as text, whatever its encoding."""
     from zh_lstm_lm.text.decoding import decode, normalize_line_ends
 
-    buffer: IO[bytes] = sys.stdin.buffer
-    return normalize_line_ends(decode(buffer.read(), name="standard input").text)
-
-
-def read_text(path: str) -> str:
-    """A text file, or with - standard input, whatever its encoding."""
-    if path == "-":
-        return standard_input()
-    from pathlib import Path
-
-    from zh_lstm_lm.text.decoding import decode, normalize_line_ends
-
+    name = "standard input" if path == "-" else path
     try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    return normalize_line_ends(decode(data, name=path).text)
+        buffer: IO[bytes] = sys.stdin.buffer
+        data = buffer.read() if path == "-" else Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{name}: cannot be read ({reason}); give a text file") from error
+    return normalize_line_ends(decode(data, encoding=encoding, name=name).text)

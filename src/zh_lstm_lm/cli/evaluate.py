@@ -2,30 +2,36 @@
 
 import argparse
 
-from zh_lstm_lm.cli.common import AddCommand, add_reading, figures, load_model, read_stream
+from zh_lstm_lm.cli.common import AddCommand, add_reading, at_least, load_model, metrics_line, path, read_stream
 
 __all__ = ["add_command"]
 
 
 def add_command(add: AddCommand) -> None:
     """Adds the command."""
-    evaluate = add("evaluate", _evaluate, "Measure a model on text: bits per character and perplexity.")
-    evaluate.add_argument("model", help="folder of a saved model")
-    evaluate.add_argument("paths", nargs="+", help="folders, files or glob patterns of text")
+    evaluate = add("evaluate", _evaluate, "Evaluate a model on text: bits per character and perplexity.")
+    evaluate.add_argument("model", type=path, help="folder of a saved model")
+    evaluate.add_argument("paths", type=path, nargs="+", help="folders, files or glob patterns of text; - for stdin")
     add_reading(evaluate, tokenizer=False)
-    evaluate.add_argument("--batch-size", type=int, default=64)
-    how = evaluate.add_mutually_exclusive_group()
-    how.add_argument("--dynamic", action="store_true", help="learn from the text while it is read: dynamic evaluation")
-    how.add_argument("--cache", action="store_true", help="remember the latest words while it is read: neural cache")
-    how.add_argument("--temperature", type=float, default=1.0, help="divide the logits by this (1)")
+    evaluate.add_argument(
+        "--batch-size", type=at_least(1), default=64, help="segments in a batch (default: %(default)s)"
+    )
+    mode = evaluate.add_mutually_exclusive_group()
+    mode.add_argument("--dynamic", action="store_true", help="train on the text while it is read: dynamic evaluation")
+    mode.add_argument("--cache", action="store_true", help="mix in the latest words of the text: continuous cache")
+    mode.add_argument(
+        "--temperature", type=float, default=1.0, help="divisor of the logits, above 0 (default: %(default)s)"
+    )
     evaluate.add_argument("--error-bars", action="store_true", help="95 %% intervals, by the bootstrap over paragraphs")
 
 
 def _evaluate(parsed: argparse.Namespace) -> int:
+    from zh_lstm_lm._config import check_number
     from zh_lstm_lm.evaluation.dynamic_evaluation import DynamicEvaluation
     from zh_lstm_lm.evaluation.evaluate import evaluate
     from zh_lstm_lm.models.continuous_cache import ContinuousCache
 
+    check_number("temperature", parsed.temperature, exclusive=True)
     model = load_model(parsed.model)
     stream = read_stream(parsed, model.vocabulary.tokenizer, model.vocabulary.normalize)
     result = evaluate(
@@ -35,7 +41,7 @@ def _evaluate(parsed: argparse.Namespace) -> int:
         temperature=parsed.temperature,
         dynamic=DynamicEvaluation() if parsed.dynamic else None,
     )
-    print(f"{figures(result)}  clean={result.clean}")
+    print(f"{metrics_line(result)}  clean={result.clean}")
     if parsed.error_bars:
         bars = result.error_bars()
         bits = "{:.4f} to {:.4f} bits/character  ".format(*bars.bits_per_character) if bars.bits_per_character else ""

@@ -3,122 +3,236 @@
 import argparse
 import sys
 
-from zh_lstm_lm.cli.common import AddCommand, add_reading, given, load_model, option, read_stream, tell, write_text
+from zh_lstm_lm.cli.common import (
+    AddCommand,
+    add_reading,
+    at_least,
+    given,
+    load_model,
+    option,
+    path,
+    print_line,
+    read_stream,
+    text,
+    write_text,
+)
 from zh_lstm_lm.runtime.control_characters import unescaped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from zh_lstm_lm.evaluation.novelty import Novelty
-    from zh_lstm_lm.models.lstm import LSTMLanguageModel
+    from typing import Any
 
-__all__ = ["add_command"]
+    from zh_lstm_lm.corpus.token_stream import TokenStream
+    from zh_lstm_lm.generation.sampler import Sampler
 
-_SAMPLING_NUMBERS = (
-    "temperature",
-    "top_p",
-    "min_p",
-    "typical_p",
-    "top_h",
-    "epsilon_cutoff",
-    "eta_cutoff",
-    "repetition_penalty",
-    "frequency_penalty",
-    "presence_penalty",
-)
-_SAMPLING_INTEGERS = ("top_k", "penalty_window", "no_repeat_ngram_size", "seed")
-_SAMPLING_SWITCHES = ("balanced_pairs", "tidy_paragraphs")
-_LIMITS = (
-    "max_new_tokens",
-    "min_new_tokens",
-    "max_characters",
-    "max_sentences",
-    "max_paragraphs",
-    "max_chapters",
-    "max_time",
-    "stop",
-)
+__all__ = ["add_command", "parse_bias"]
+
+_NUMBERS = {
+    "temperature": "below 1 likely words become likelier, 0 always takes the likeliest (default: 0.8)",
+    "top_p": "keep the likeliest words that together have this probability (default: 0.95)",
+    "min_p": "keep words of at least this proportion of the likeliest one's probability (default: 0.0)",
+    "typical_p": "keep the words nearest to the expected surprisal that together have this probability (default: 1.0)",
+    "top_h": "keep the likeliest words up to this proportion of the entropy (default: 1.0)",
+    "epsilon_cutoff": "keep words of at least this probability (default: 0.0)",
+    "eta_cutoff": "likewise, lower where the model is uncertain (default: 0.0)",
+    "repetition_penalty": "above 1, words that occurred become less likely (default: 1.0)",
+    "frequency_penalty": "subtracted from a word's log-probability for each occurrence (default: 0.0)",
+    "presence_penalty": "subtracted from the log-probability of a word that occurred (default: 0.0)",
+}
+_INTEGERS = {
+    "top_k": "keep this number of likeliest words, 0 for all (default: 0)",
+    "penalty_window": "number of latest words that penalties look at (default: all)",
+    "no_repeat_ngram_size": "no n-gram of this size occurs twice, 0 for no limit (default: 0)",
+    "seed": "seed of the random numbers; equal seeds give equal texts (default: 0)",
+}
+_SWITCHES = {
+    "balanced_pairs": "close quotes and brackets in order (default: True)",
+    "tidy_paragraphs": "start no paragraph with closing punctuation (default: True)",
+}
+_LIMITS = {
+    "max_new_tokens": "words to write (default: 200 if no limit is given)",
+    "min_new_tokens": "words before which no other limit ends the text (default: 0)",
+    "max_characters": "length of the text, prompt included (default: no limit)",
+    "max_sentences": "sentences to write (default: no limit)",
+    "max_paragraphs": "paragraphs to write (default: no limit)",
+    "max_chapters": "chapters to write; the heading of the next one is left out (default: no limit)",
+}
 
 
 def add_command(add: AddCommand) -> None:
     """Adds the command."""
     generate = add("generate", _generate, "Write text with a model.")
-    generate.add_argument("model", help="folder of a saved model")
-    generate.add_argument("--prompt", default="", help="what the text begins with")
-    generate.add_argument("--max-new-tokens", type=int, help="words to write (200 where no limit is given)")
-    generate.add_argument("--min-new-tokens", type=int, help="words that come before another limit may end the text")
-    generate.add_argument("--max-characters", type=int, help="length of the text, prompt included")
-    generate.add_argument("--max-sentences", type=int, help="sentences to write")
-    generate.add_argument("--max-paragraphs", type=int, help="paragraphs to write")
-    generate.add_argument("--max-chapters", type=int, help="chapters to write; the heading of the next one is left out")
-    generate.add_argument("--max-time", type=float, metavar="SECONDS", help="how long to write")
-    generate.add_argument("--stop", action="append", help="end with this string; may be given several times")
-    for name in _SAMPLING_NUMBERS:
-        generate.add_argument(option(name), type=float)
-    for name in _SAMPLING_INTEGERS:
-        generate.add_argument(option(name), type=int)
-    for name in _SAMPLING_SWITCHES:
-        generate.add_argument(option(name), action=argparse.BooleanOptionalAction)
-    generate.add_argument("--ban", dest="banned_words", action="append", help="never write this; may be repeated")
-    place = generate.add_mutually_exclusive_group()
-    place.add_argument("--output", metavar="FILE", help="write into this file in place of the screen")
-    place.add_argument("--interactive", action="store_true", help="write together: the model and you in turn")
+    generate.add_argument("model", type=path, help="folder of a saved model")
     generate.add_argument(
+        "--prompt", type=text, default="", help="start of the text (default: the start of a document)"
+    )
+    _add_limits(generate)
+    _add_sampling(generate)
+    _add_output(generate)
+    add_reading(generate, tokenizer=False)
+
+
+def _add_limits(generate: argparse.ArgumentParser) -> None:
+    limits = generate.add_argument_group("limits", "The first limit that is reached ends the text.")
+    for name, about in _LIMITS.items():
+        limits.add_argument(option(name), type=int, help=about)
+    limits.add_argument(
+        "--end",
+        choices=["sentence", "none"],
+        default="sentence",
+        help="end before --max-characters with the last sentence, or none: exactly there (default: %(default)s)",
+    )
+    limits.add_argument("--max-time", type=float, metavar="SECONDS", help="time to write (default: no limit)")
+    limits.add_argument(
+        "--stop", type=text, action="append", help="end with this string; may be repeated (default: none)"
+    )
+
+
+def _add_sampling(generate: argparse.ArgumentParser) -> None:
+    sampling = generate.add_argument_group("sampling", "A model may have defaults of its own; 'info' shows them.")
+    for name, about in _NUMBERS.items():
+        sampling.add_argument(option(name), type=float, help=about)
+    for name, about in _INTEGERS.items():
+        sampling.add_argument(option(name), type=int, help=about)
+    for name, about in _SWITCHES.items():
+        sampling.add_argument(option(name), action=argparse.BooleanOptionalAction, help=about)
+    sampling.add_argument(
+        "--ban",
+        type=text,
+        dest="banned_words",
+        action="append",
+        help="never write this; may be repeated (default: none)",
+    )
+    sampling.add_argument(
+        "--word-bias",
+        type=parse_bias,
+        action="append",
+        metavar="WORD=NUMBER",
+        help="added to the log-probability of a word, as in 展昭=2; may be repeated (default: none)",
+    )
+
+
+def _add_output(generate: argparse.ArgumentParser) -> None:
+    output = generate.add_argument_group("output")
+    place = output.add_mutually_exclusive_group()
+    place.add_argument("--output", type=path, metavar="FILE", help="file for the text (default: standard output)")
+    place.add_argument("--interactive", action="store_true", help="write together: the model and you in turn")
+    texts = output.add_mutually_exclusive_group()
+    texts.add_argument("--num-samples", type=at_least(1), metavar="N", help="texts to write (default: 1)")
+    texts.add_argument(
+        "--best-of", type=at_least(1), metavar="N", help="write N texts, keep the likeliest per word (default: 1)"
+    )
+    output.add_argument("--resume", action="store_true", help="continue an --output that was interrupted")
+    output.add_argument(
         "--novelty",
         dest="paths",
+        type=path,
         metavar="CORPUS",
         action="append",
-        help="tell what of the text was copied from this training text, on stderr, or with --output in FILE.novelty.txt; "
-        "may be repeated",
+        help="show what was copied from this training text, on stderr, or with --output in FILE.novelty.txt; may be "
+        "repeated (default: none)",
     )
-    add_reading(generate, tokenizer=False)
-    generate.add_argument("--resume", action="store_true", help="go on with an --output that was interrupted")
+
+
+def parse_bias(argument: str) -> tuple[str, float]:
+    """Converts ``WORD=NUMBER``."""
+    word, _, bias = text(argument).rpartition("=")
+    try:
+        if word:
+            return word, float(bias)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"must be a word and a number, as in 展昭=2, got {argument!r}")
 
 
 def _generate(parsed: argparse.Namespace) -> int:
-    from zh_lstm_lm.errors import ConfigError
     from zh_lstm_lm.generation.config import SamplerConfig
+    from zh_lstm_lm.generation.limits import Limits
     from zh_lstm_lm.generation.sampler import Sampler
 
-    if parsed.resume and not parsed.output:
-        raise ConfigError("--resume goes on with a file; name it with --output FILE")
-    if parsed.paths and parsed.interactive:
-        raise ConfigError("--novelty looks at a text that is complete; save yours, and give it to the novelty command")
-    options = given(parsed, *_SAMPLING_NUMBERS, *_SAMPLING_INTEGERS, *_SAMPLING_SWITCHES, "banned_words")
-    SamplerConfig.from_dict(options)  # a mistake is told before the model is loaded
+    _check_combination(parsed)
+    options = given(parsed, *_NUMBERS, *_INTEGERS, *_SWITCHES, "banned_words", "word_bias")
+    limits = given(parsed, *_LIMITS, "max_time", "stop")
+    if parsed.max_characters is not None and parsed.end == "sentence":
+        limits["end"] = "sentence"
+    # Mistakes are reported before the model is loaded.
+    SamplerConfig.from_dict(options)
+    Limits(**limits)
     model = load_model(parsed.model)
     sampler = Sampler(model, SamplerConfig.from_dict({**model.generation_config, **options}))
-    limits = given(parsed, *_LIMITS)
     if parsed.interactive:
         from zh_lstm_lm.cli.interactive import co_write
 
         return co_write(sampler, parsed.prompt, limits)
+    vocabulary = model.vocabulary
+    corpus = read_stream(parsed, vocabulary.tokenizer, vocabulary.normalize) if parsed.paths else None
     if parsed.output:
-        written = 0
-
-        def progress(characters: int) -> None:
-            nonlocal written
-            written = characters
-            if sys.stderr.isatty():
-                print(f"\r{characters:,} characters", end="", file=unescaped(sys.stderr), flush=True)
-
-        path = sampler.write(parsed.output, prompt=parsed.prompt, resume=parsed.resume, progress=progress, **limits)
-        tell(f"{written:,} characters in {path}")
-        if parsed.paths:
-            beside = path.with_name(f"{path.name}.novelty.txt")
-            write_text(beside, f"{_novelty(parsed, model, path.read_text(encoding='utf-8'))}\n")
-            tell(f"what of it was copied is in {beside}")
-        return 0
-    text = ""
-    for piece in sampler.stream(parsed.prompt, **limits):
-        print(piece, end="", flush=True)
-        text += piece
-    print()
-    if parsed.paths:
-        print(_novelty(parsed, model, text), file=sys.stderr)
+        _write_file(parsed, sampler, limits, corpus)
+    else:
+        written = ""
+        for piece in _pieces(parsed, sampler, limits):
+            print(piece, end="", flush=True)
+            written += piece
+        print()
+        if corpus is not None:
+            print(_novelty(written, corpus), file=sys.stderr)
     return 0
 
 
-def _novelty(parsed: argparse.Namespace, model: "LSTMLanguageModel", text: str) -> "Novelty":
+def _check_combination(parsed: argparse.Namespace) -> None:
+    """Refuses options that contradict each other."""
+    from zh_lstm_lm.errors import ConfigError
+
+    several = "--num-samples" if parsed.num_samples else "--best-of" if parsed.best_of else None
+    if parsed.resume and not parsed.output:
+        raise ConfigError("--resume continues a file; name it with --output FILE")
+    if parsed.paths and parsed.interactive:
+        raise ConfigError("--novelty needs a complete text; save yours, and give it to the command novelty")
+    if several and (parsed.resume or parsed.interactive):
+        raise ConfigError(f"{several} goes with neither --resume nor --interactive; leave one of them out")
+
+
+def _pieces(parsed: argparse.Namespace, sampler: "Sampler", limits: "dict[str, Any]") -> "Any":
+    """Yields the text, or the texts of ``--num-samples``, each under a line with its number."""
+    if parsed.best_of:
+        results = sampler.generate(parsed.prompt, num_samples=parsed.best_of, return_results=True, **limits)
+        yield max(results, key=lambda result: result.mean_log_prob).text
+    elif parsed.num_samples:
+        texts = sampler.generate(parsed.prompt, num_samples=parsed.num_samples, **limits)
+        for number, text in enumerate(texts, 1):
+            yield f"--- {number} of {len(texts)} ---\n{text}" + "\n" * (number < len(texts))
+    else:
+        yield from sampler.stream(parsed.prompt, **limits)
+
+
+def _write_file(
+    parsed: argparse.Namespace, sampler: "Sampler", limits: "dict[str, Any]", corpus: "TokenStream | None"
+) -> None:
+    """Writes the text, and what of it was copied, into files."""
+    from pathlib import Path
+
+    path, characters = Path(parsed.output), 0
+
+    def progress(reached: int) -> None:
+        nonlocal characters
+        characters = reached
+        if sys.stderr.isatty():
+            print(f"\r{characters:,} characters", end="", file=unescaped(sys.stderr), flush=True)
+
+    if parsed.num_samples or parsed.best_of:
+        text = "".join(_pieces(parsed, sampler, limits))
+        write_text(path, text)
+        characters = len(text)
+    else:
+        sampler.write(path, prompt=parsed.prompt, resume=parsed.resume, progress=progress, **limits)
+    print_line(f"{characters:,} characters in {path}")
+    if corpus is not None:
+        beside = path.with_name(f"{path.name}.novelty.txt")
+        write_text(beside, f"{_novelty(path.read_text(encoding='utf-8'), corpus)}\n")
+        print_line(f"copied passages are in {beside}")
+
+
+def _novelty(text: str, corpus: "TokenStream") -> str:
     from zh_lstm_lm.evaluation.novelty import novelty
 
-    return novelty(text, read_stream(parsed, model.vocabulary.tokenizer, model.vocabulary.normalize))
+    return str(novelty(text, corpus))

@@ -3,29 +3,46 @@
 import argparse
 import sys
 
-from zh_lstm_lm.cli.common import AddCommand, add_reading, chosen_tokenizer, given, read_stream
+from zh_lstm_lm.cli.common import AddCommand, add_reading, at_least, chosen_tokenizer, given, path, read_stream
 
 __all__ = ["add_command"]
 
 
 def add_command(add: AddCommand) -> None:
     """Adds the command."""
-    inspect = add("inspect", _inspect, "Look at novels before training: what would be read, removed and covered.")
-    inspect.add_argument("paths", nargs="+", help="folders, files or glob patterns of text")
+    inspect = add("inspect", _inspect, "Inspect novels before training: encodings, cleaning, duplicates, coverage.")
+    inspect.add_argument("paths", type=path, nargs="+", help="folders, files or glob patterns of text; - for stdin")
     add_reading(inspect)
-    inspect.add_argument("--changes", type=int, default=3, help="changes of each kind to show for each file")
+    inspect.add_argument(
+        "--changes",
+        type=at_least(0),
+        default=3,
+        help="changes of each kind to show for each file (default: %(default)s)",
+    )
     inspect.add_argument("--files-only", action="store_true", help="do not segment: no coverage, no estimate")
-    inspect.add_argument("--min-freq", type=int, default=3, help="leave out words that occur less often")
-    inspect.add_argument("--max-size", type=int, default=60_000, help="most entries of the vocabulary")
-    inspect.add_argument("--embedding-dim", type=int, help="size to estimate training for")
-    inspect.add_argument("--hidden-size", type=int, help="size to estimate training for")
-    inspect.add_argument("--num-layers", type=int, help="size to estimate training for")
+    inspect.add_argument(
+        "--min-freq",
+        type=at_least(1),
+        default=3,
+        help="least frequency of a word in the vocabulary (default: %(default)s)",
+    )
+    inspect.add_argument(
+        "--max-size", type=at_least(1), default=60_000, help="greatest size of the vocabulary (default: %(default)s)"
+    )
+    inspect.add_argument("--embedding-dim", type=int, help="size of the model to estimate training for (default: 192)")
+    inspect.add_argument("--hidden-size", type=int, help="size of the model to estimate training for (default: 384)")
+    inspect.add_argument("--num-layers", type=int, help="layers of the model to estimate training for (default: 1)")
 
 
 def _inspect(parsed: argparse.Namespace) -> int:
+    from zh_lstm_lm.corpus.vocabulary import Vocabulary
+    from zh_lstm_lm.models.config import ModelConfig
     from zh_lstm_lm.text.inspection import inspect_files
+    from zh_lstm_lm.training.estimates import estimate_training
 
-    tokenizer = chosen_tokenizer(parsed)  # a dictionary that cannot be read is told of before the files are
+    # Mistakes in the options are reported before the files are read.
+    tokenizer = chosen_tokenizer(parsed)
+    config = ModelConfig(**given(parsed, "embedding_dim", "hidden_size", "num_layers"))
     inspections = inspect_files(parsed.paths, encoding=parsed.encoding, clean=parsed.clean)
     for inspection in inspections:
         print("\n".join(inspection.lines(max_changes=parsed.changes)), flush=True)
@@ -35,11 +52,6 @@ def _inspect(parsed: argparse.Namespace) -> int:
         return 2
     if parsed.files_only:
         return 0
-    from zh_lstm_lm.corpus.vocabulary import Vocabulary
-    from zh_lstm_lm.models.config import ModelConfig
-    from zh_lstm_lm.training.estimates import estimate_training
-
-    config = ModelConfig(**given(parsed, "embedding_dim", "hidden_size", "num_layers"))
     corpus = read_stream(parsed, tokenizer, parsed.normalize)
     vocabulary = Vocabulary.from_stream(corpus, min_freq=parsed.min_freq, max_size=parsed.max_size)
     print(f"\nvocabulary {len(vocabulary):,}: {vocabulary.report(corpus)}")

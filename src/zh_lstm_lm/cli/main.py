@@ -1,6 +1,7 @@
-"""The command line: the library's own calls, with a few lines around each. Nothing heavy is imported before it is needed."""
+"""The command line: one module a command; nothing heavy is imported before it is needed."""
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 
@@ -21,26 +22,32 @@ from zh_lstm_lm.cli import (
 )
 from zh_lstm_lm.cli.common import INTERRUPTED
 from zh_lstm_lm.errors import ZhLstmLmError, escape_controls
-from zh_lstm_lm.runtime.control_characters import safe_terminal
+from zh_lstm_lm.runtime.standard_streams import abandon, standard_streams
+from zh_lstm_lm.runtime.threads import settle_threads
 
 TYPE_CHECKING = False  # true for type checkers; typing, difflib and logging would double the time of --help
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any, NoReturn
 
 __all__ = ["main"]
 
+# Commands that read a token or a short text at a time, which is faster with one thread.
+_ONE_THREAD = ("generate", "suggest", "rescore")
+
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser that names the nearest option for one that there is not."""
+    """An argument parser that suggests the nearest option for one that does not exist."""
 
     def __init__(self, **options: "Any") -> None:
         super().__init__(**options)
-        self.color = False  # of Python 3.14, whose escape sequences a terminal is not sent
+        # Python 3.14 colours the help, by escape sequences, which a terminal is not sent.
+        self.color = False
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Refuses unknown options here, where this command's own are known."""
+        """Refuses unknown options here, where the options of the command are known."""
         parsed, unknown = super().parse_known_args(args, namespace)
         for option in unknown:
             import difflib
@@ -50,57 +57,114 @@ class _Parser(argparse.ArgumentParser):
         return parsed, []
 
     def error(self, message: str) -> "NoReturn":
-        """Two lines and exit status 2."""
-        self.exit(2, f"{self.prog}: error: {escape_controls(message)}\n{self.prog} --help shows what there is\n")
+        """Prints two lines and exits with status 2."""
+        self.exit(2, f"{self.prog}: error: {escape_controls(message)}\n{self.prog} --help shows the options\n")
+
+    def in_options(self, message: str) -> str:
+        """Replaces the names of the library's options in a message by those of the command line."""
+        import re
+
+        for action in self._actions:
+            if action.option_strings:
+                name, option = re.escape(action.dest), action.option_strings[0]
+                # Not inside of a path, a word or a quoted value.
+                message = re.sub(rf"(?<![\w/\\.'\"-]){name}=(?=[^=\s])", f"{option} ", message)
+                if "_" in name:
+                    message = re.sub(rf"(?<![\w/\\.'\"-]){name}(?![\w/\\'\"-]|\.\w)", option, message)
+                else:
+                    message = re.sub(rf"^{name}(?= must )", option, message)
+        return message
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
     Args:
-        arguments: What was typed after the program's name; None takes it from the process.
+        arguments: The arguments after the program's name; None for those of the process.
 
     Returns:
-        The exit status: 0, 1 for a mistake in the library itself, 2 for bad input, 130 after Ctrl-C.
+        The exit status: 0, 1 for an error of the library itself, 2 for bad input, 130 after Ctrl-C.
     """
-    streams = sys.stdout, sys.stderr
-    for stream in streams:
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # rare characters print on a console of any encoding
-    # Text, names and messages go through the same two streams, argparse's and warnings' as well.
-    sys.stdout, sys.stderr = map(safe_terminal, streams)
-    try:
+    with standard_streams():
         return _run(arguments)
-    finally:
-        sys.stdout, sys.stderr = streams
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    parsed = _parser().parse_args(arguments)
-    import logging
-
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("zh_lstm_lm").setLevel(logging.WARNING if parsed.quiet else logging.INFO)
+    parser: Any = None
     try:
-        status: int = parsed.run(parsed)
+        try:
+            parsed = _parser().parse_args(arguments)
+        finally:
+            # The help is written here as well.
+            sys.stdout.flush()
+        parser = parsed.parser
+        # A program that calls `main` with arguments keeps its environment.
+        if arguments is None:
+            settle_threads(one=parsed.run.__module__.rpartition(".")[2] in _ONE_THREAD)
+        import logging
+
+        logging.basicConfig(format="%(message)s", level=logging.WARNING)
+        logging.getLogger("zh_lstm_lm").setLevel(logging.WARNING if parsed.quiet else logging.INFO)
+        with _regular_files(parsed):
+            status: int = parsed.run(parsed)
         sys.stdout.flush()
     except ZhLstmLmError as error:
-        print(f"zh-lstm-lm: error: {error}", file=sys.stderr)
+        _print_error(f"zh-lstm-lm: error: {parser.in_options(str(error)) if parser else error}\n")
         return 2
     except KeyboardInterrupt:
-        print("zh-lstm-lm: interrupted", file=sys.stderr)
+        _print_error("zh-lstm-lm: interrupted\n")
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone
-        import os
-
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to write has a place to go
+    except BrokenPipeError:
+        # The reader of the output has gone.
+        abandon(sys.stdout)
         return 0
     except Exception:
         import traceback
 
-        print(escape_controls(traceback.format_exc(), keep="\n\t"), end="", file=sys.stderr)
+        _print_error(escape_controls(traceback.format_exc(), keep="\n\t"))
         return 1
     return status
+
+
+def _print_error(message: str) -> None:
+    """Prints a message; what cannot be written to a standard stream any more is dropped."""
+    try:
+        sys.stderr.write(message)
+        sys.stderr.flush()
+    except OSError:
+        abandon(sys.stderr)
+    try:
+        sys.stdout.flush()
+    except (ZhLstmLmError, BrokenPipeError):
+        abandon(sys.stdout)
+
+
+@contextlib.contextmanager
+def _regular_files(parsed: argparse.Namespace) -> "Iterator[None]":
+    """Copies pipes and standard input among the paths of a corpus, which is read twice, into temporary files."""
+    import os
+    import stat
+
+    paths = getattr(parsed, "paths", None) or []
+    pipes = [path for path in paths if path == "-" or (os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode))]
+    if not pipes:
+        yield
+        return
+    import shutil
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        copies = {}
+        for number, pipe in enumerate(pipes, 1):
+            copies[pipe] = os.path.join(folder, f"pipe-{number}.txt")
+            with open(copies[pipe], "wb") as copy:
+                if pipe == "-":
+                    shutil.copyfileobj(sys.stdin.buffer, copy)
+                else:
+                    with open(pipe, "rb") as source:
+                        shutil.copyfileobj(source, copy)
+        parsed.paths = [copies.get(path, path) for path in paths]
+        yield
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(name: str, run: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
         command: argparse.ArgumentParser = commands.add_parser(name, help=about, description=about)
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, parser=command)
         command.add_argument("--quiet", action="store_true", help="print results and warnings only")
         return command
 

@@ -3,20 +3,37 @@
 import argparse
 import json
 
-from zh_lstm_lm.cli.common import AddCommand, add_reading, chosen_tokenizer, read_stream, read_text
+from zh_lstm_lm.cli.common import (
+    AddCommand,
+    add_encoding,
+    add_reading,
+    at_least,
+    chosen_tokenizer,
+    path,
+    read_stream,
+    read_text,
+)
 
 __all__ = ["add_command"]
 
 
 def add_command(add: AddCommand) -> None:
     """Adds the command."""
-    novelty = add("novelty", _novelty, "Tell what of a text is new and what was copied.")
-    novelty.add_argument("text", help="file of the text; - reads standard input")
-    novelty.add_argument("paths", nargs="+", help="folders, files or glob patterns of the training text")
+    novelty = add("novelty", _novelty, "Measure how much of a text is new and how much was copied.")
+    novelty.add_argument("text", type=path, help="file of the text; - reads standard input")
+    novelty.add_argument("paths", type=path, nargs="+", help="folders, files or glob patterns of the training text")
     add_reading(novelty)
-    novelty.add_argument("--max-n", type=int, default=8, help="longest n-grams, and shortest passages (8)")
-    novelty.add_argument("--passages", type=int, default=10, help="most copied passages to show (10)")
-    novelty.add_argument("--format", choices=("text", "json"), default="text")
+    add_encoding(novelty, "--text-encoding")
+    novelty.add_argument(
+        "--max-n",
+        type=at_least(1),
+        default=8,
+        help="length of the longest n-grams and of the shortest passages, in words (default: %(default)s)",
+    )
+    novelty.add_argument(
+        "--passages", type=at_least(0), default=10, help="greatest number of copied passages (default: %(default)s)"
+    )
+    novelty.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")
 
 
 def _novelty(parsed: argparse.Namespace) -> int:
@@ -24,7 +41,7 @@ def _novelty(parsed: argparse.Namespace) -> int:
 
     from zh_lstm_lm.evaluation.novelty import novelty
 
-    text = read_text(parsed.text)
+    text = read_text(parsed.text, parsed.text_encoding)
     stream = read_stream(parsed, chosen_tokenizer(parsed), parsed.normalize)
     result = novelty(text, stream, max_n=parsed.max_n, num_passages=parsed.passages)
     print(json.dumps(dataclasses.asdict(result), ensure_ascii=False) if parsed.format == "json" else result)

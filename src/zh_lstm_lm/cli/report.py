@@ -2,22 +2,24 @@
 
 import argparse
 
-from zh_lstm_lm.cli.common import AddCommand, tell_page
+from zh_lstm_lm.cli.common import AddCommand, path, print_page
 
 __all__ = ["add_command"]
 
 
 def add_command(add: AddCommand) -> None:
     """Adds the command."""
-    report = add("report", _report, "Write what runs and studies came to as one HTML page.")
-    report.add_argument("folders", nargs="+", metavar="RUN", help="folders of training runs and of studies")
-    report.add_argument("--output", required=True, metavar="FILE", help="the page to write, such as report.html")
-    report.add_argument("--language", choices=["zh", "en"], default="zh", help="the language that is shown first")
-    report.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
+    report = add("report", _report, "Write an HTML page of training runs and studies.")
+    report.add_argument("folders", type=path, nargs="+", metavar="RUN", help="folders of training runs and of studies")
+    report.add_argument("--output", type=path, required=True, metavar="FILE", help="the page, such as report.html")
+    report.add_argument(
+        "--language", choices=["zh", "en"], default="zh", help="the language that is shown first (default: %(default)s)"
+    )
+    report.add_argument("--overwrite", action="store_true", help="replace the page if it exists")
 
 
 def _report(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.report.document import write_report
 
-    tell_page(write_report(parsed.folders, parsed.output, language=parsed.language, overwrite=parsed.overwrite))
+    print_page(write_report(parsed.folders, parsed.output, language=parsed.language, overwrite=parsed.overwrite))
     return 0

@@ -3,9 +3,10 @@
 import argparse
 import itertools
 import json
+import re
 from collections.abc import Iterator
 
-from zh_lstm_lm.cli.common import AddCommand, load_model, read_text
+from zh_lstm_lm.cli.common import AddCommand, add_encoding, load_model, path, read_text
 from zh_lstm_lm.errors import DataError
 
 TYPE_CHECKING = False
@@ -15,21 +16,41 @@ if TYPE_CHECKING:
 __all__ = ["add_command"]
 
 _LISTS_AT_ONCE = 256
+_EXPECTED = {
+    "tsv": "text, or score and text, or list, score and text, with tabs between, as in 'utt1<TAB>-3.2<TAB>展爷大喜'",
+    "jsonl": """an object with text, score and list, as in '{"list": "utt1", "score": -3.2, "text": "展爷大喜"}'""",
+}
+# A score and a text, with or without the name of a list before them, that something else than tabs separates.
+_OTHER_SEPARATORS = re.compile(r"\s*([^\s,;|]+[\s,;|]+)?[-+]?\d+(\.\d*)?(e[-+]?\d+)?[\s,;|]+\S", re.IGNORECASE)
 
 
 def add_command(add: AddCommand) -> None:
     """Adds the command."""
-    rescore = add("rescore", _rescore, "Put n-best lists into order.")
-    rescore.add_argument("model", help="folder of a saved model")
+    rescore = add("rescore", _rescore, "Rescore n-best lists.")
+    rescore.add_argument("model", type=path, help="folder of a saved model")
     rescore.add_argument(
         "file",
-        help="candidates, one a line: text, or score and text, or list, score and text, with tabs between; an empty line "
-        "or another name begins a new list; - reads standard input",
+        type=path,
+        help="a candidate on each line: text, or score and text, or list, score and text, with tabs between; an empty "
+        "line or another name begins a new list; - reads standard input",
     )
-    rescore.add_argument("--format", choices=("tsv", "jsonl"), default="tsv", help="jsonl: text, and score and list")
-    rescore.add_argument("--weight", type=float, default=1.0, help="of the model's log-probability (1)")
-    rescore.add_argument("--word-bonus", type=float, default=0.0, help="added for each word (0)")
-    rescore.add_argument("--length-normalization", choices=("none", "words", "characters"), default="none")
+    add_encoding(rescore)
+    rescore.add_argument(
+        "--format",
+        choices=("tsv", "jsonl"),
+        default="tsv",
+        help="jsonl: an object with text, score and list on each line (default: %(default)s)",
+    )
+    rescore.add_argument(
+        "--weight", type=float, default=1.0, help="weight of the model's log-probability (default: %(default)s)"
+    )
+    rescore.add_argument("--word-bonus", type=float, default=0.0, help="added for each word (default: %(default)s)")
+    rescore.add_argument(
+        "--length-normalization",
+        choices=("none", "words", "characters"),
+        default="none",
+        help="divides the log-probability by the length (default: %(default)s)",
+    )
     rescore.add_argument("--no-end", action="store_true", help="do not score the end of each candidate")
     rescore.add_argument("--best", action="store_true", help="print only the best text of each list")
 
@@ -39,10 +60,10 @@ def _rescore(parsed: argparse.Namespace) -> int:
 
     from zh_lstm_lm.evaluation.rescore import rescore_batch
 
-    rows = _candidates(read_text(parsed.file), parsed.format)
+    rows = _candidates(read_text(parsed.file, parsed.encoding), parsed.format, parsed.file)
     lists = [(key, list(group)) for key, group in itertools.groupby(rows, key=lambda row: row[0])]
     if not lists:
-        raise DataError(f"{parsed.file}: there is no candidate")
+        raise DataError(f"{parsed.file}: there is no candidate; expected {_EXPECTED[parsed.format]}")
     model = load_model(parsed.model)
     if parsed.format == "tsv" and not parsed.best:
         print("list\trank\tscore\tgiven_score\tlog_prob\ttext")
@@ -68,25 +89,28 @@ def _rescore(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _candidates(text: str, kind: str) -> Iterator[tuple[tuple[int, str], float, str]]:
-    """The list, score and text of each line; a list has a number and a name."""
+def _candidates(text: str, form: str, file: str) -> Iterator[tuple[tuple[int, str], float, str]]:
+    """Yields the list, the score and the text of each line; a list has a number and a name.
+
+    Raises:
+        DataError: A line is not a candidate.
+    """
     number = 0
-    for place, line in enumerate(text.split("\n"), 1):
+    for line_number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             number += 1
             continue
         try:
-            if kind == "jsonl":
+            if form == "jsonl":
                 values: Any = json.loads(line)
                 name, given, candidate = str(values.get("list", number + 1)), values.get("score", 0.0), values["text"]
                 if not isinstance(candidate, str):
-                    raise TypeError("its text is no string")
+                    raise TypeError("text is not a string")
             else:
                 parts, name = line.split("\t"), str(number + 1)
+                if len(parts) == 1 and _OTHER_SEPARATORS.match(line):
+                    raise ValueError("there is no tab")
                 name, given, candidate = {1: [name, "0", *parts], 2: [name, *parts], 3: parts}[len(parts)]
             yield (number, name), float(given), candidate
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            wanted = (
-                "an object with text, score and list" if kind == "jsonl" else "[[list] score] text, with tabs between"
-            )
-            raise DataError(f"line {place}: expected {wanted}, got {line[:60]!r}") from error
+            raise DataError(f"{file}, line {line_number}: expected {_EXPECTED[form]}; got {line[:60]!r}") from error

@@ -4,7 +4,7 @@ import argparse
 import json
 from collections.abc import Iterator
 
-from zh_lstm_lm.cli.common import AddCommand, figures, load_model, read_text, write_text
+from zh_lstm_lm.cli.common import AddCommand, add_encoding, load_model, metrics_line, path, read_text, text, write_text
 from zh_lstm_lm.errors import DataError
 
 TYPE_CHECKING = False
@@ -20,15 +20,36 @@ _TEXTS_AT_ONCE = 2048
 
 def add_command(add: AddCommand) -> None:
     """Adds the command."""
-    score = add("score", _score, "Print the surprisal of the words of texts.")
-    score.add_argument("model", help="folder of a saved model")
-    score.add_argument("text", nargs="?", help="the text itself; - or nothing reads standard input, a text a line")
-    score.add_argument("--file", help="read this file, a text a line")
-    score.add_argument("--whole", action="store_true", help="a file or standard input is one text, of many lines")
-    score.add_argument("--per", choices=("word", "token", "character", "text"), default="word", help="what has a row")
-    score.add_argument("--format", choices=("tsv", "jsonl"), default="tsv", help="jsonl has an object for each text")
-    score.add_argument("--end", action="store_true", help="score the paragraph end after each text, too")
-    score.add_argument("--html", metavar="FILE", help="draw the texts as a page, words coloured by surprisal")
+    score = add("score", _score, "Print the surprisal of each word of texts.")
+    score.add_argument("model", type=path, help="folder of a saved model")
+    source = score.add_mutually_exclusive_group()
+    source.add_argument(
+        "text", type=text, nargs="?", help="the text itself; - or nothing reads standard input, a text on each line"
+    )
+    source.add_argument(
+        "--file",
+        type=path,
+        default="-",
+        help="file with a text on each line, - for standard input (default: %(default)s)",
+    )
+    add_encoding(score)
+    score.add_argument("--whole", action="store_true", help="the file or standard input is one text")
+    score.add_argument(
+        "--per",
+        choices=("word", "token", "character", "text"),
+        default="word",
+        help="unit of a row (default: %(default)s)",
+    )
+    score.add_argument(
+        "--format",
+        choices=("tsv", "jsonl"),
+        default="tsv",
+        help="jsonl has an object for each text (default: %(default)s)",
+    )
+    score.add_argument("--end", action="store_true", help="score the paragraph end after each text as well")
+    score.add_argument(
+        "--html", type=path, metavar="FILE", help="page of the texts, words coloured by surprisal (default: none)"
+    )
 
 
 def _score(parsed: argparse.Namespace) -> int:
@@ -40,24 +61,21 @@ def _score(parsed: argparse.Namespace) -> int:
     rows = {"word": _word_rows, "token": _token_rows, "character": _character_rows, "text": _text_rows}[parsed.per]
     drawn: list[Score] = []
     for first in range(0, len(texts), _TEXTS_AT_ONCE):
-        scores = score_batch(model, texts[first : first + _TEXTS_AT_ONCE], end=parsed.end)
+        numbered = texts[first : first + _TEXTS_AT_ONCE]
+        scores = score_batch(model, [line for _, line in numbered], end=parsed.end)
         drawn += scores if parsed.html else []
-        for number, result in enumerate(scores, first + 1):
+        for (line, _), result in zip(numbered, scores, strict=True):
             found = list(rows(result))
             if parsed.format == "jsonl":
-                whole = next(_text_rows(result))
-                print(
-                    json.dumps(
-                        whole if parsed.per == "text" else {**whole, f"{parsed.per}s": found}, ensure_ascii=False
-                    )
-                )
+                units = {} if parsed.per == "text" else {f"{parsed.per}s": found}
+                print(json.dumps({"line": line, **next(_text_rows(result)), **units}, ensure_ascii=False))
                 continue
-            if number == 1:
+            if line == texts[0][0]:
                 print("\t".join(["line", *found[0]]))
             for row in found:
-                print("\t".join([str(number), *map(_cell, row.values())]))
+                print("\t".join([str(line), *map(_cell, row.values())]))
             if len(texts) == 1 and parsed.per != "text":
-                print(f"# {figures(result)}")
+                print(f"# {metrics_line(result)}")
     if parsed.html:
         from pathlib import Path
 
@@ -65,16 +83,15 @@ def _score(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _texts(parsed: argparse.Namespace) -> list[str]:
-    """What was given to score."""
-    if parsed.file and parsed.text is not None:
-        raise DataError("give a text or --file, not both")
+def _texts(parsed: argparse.Namespace) -> list[tuple[int, str]]:
+    """Returns the texts with the numbers of their lines in the file."""
     if parsed.text not in (None, "-"):
-        texts = [parsed.text]
+        texts = [(1, parsed.text)]
     else:
-        text = read_text(parsed.file or "-")
-        texts = [text] if parsed.whole else [line for line in text.split("\n") if line]
-    if not any(texts):
+        whole = read_text(parsed.file, parsed.encoding)
+        lines = [whole] if parsed.whole else whole.split("\n")
+        texts = [(number, line) for number, line in enumerate(lines, 1) if line]
+    if not any(line for _, line in texts):
         raise DataError("there is nothing to score: the text is empty")
     return texts
 
@@ -97,8 +114,8 @@ def _token_rows(score: "Score") -> "Iterator[dict[str, Any]]":
 
 
 def _character_rows(score: "Score") -> "Iterator[dict[str, Any]]":
-    for place, (character, bits) in enumerate(zip(score.text, score.character_surprisals, strict=True)):
-        yield {"character": character, "bits": bits, "start": place}
+    for position, (character, bits) in enumerate(zip(score.text, score.character_surprisals, strict=True)):
+        yield {"character": character, "bits": bits, "start": position}
 
 
 def _text_rows(score: "Score") -> "Iterator[dict[str, Any]]":
@@ -113,7 +130,7 @@ def _text_rows(score: "Score") -> "Iterator[dict[str, Any]]":
 
 
 def _cell(value: "Any") -> str:
-    """A value in a table, on one line."""
+    """Returns the text of a value in a table, on one line."""
     if isinstance(value, float):
         return f"{value:.3f}"
     text = " ".join(value) if isinstance(value, list) else str(value)

@@ -3,15 +3,18 @@
 import argparse
 import sys
 
+from zh_lstm_lm._config import check_choice
 from zh_lstm_lm.cli.common import (
     INTERRUPTED,
     AddCommand,
     add_reading,
     chosen_tokenizer,
     given,
+    path,
+    print_line,
+    print_page,
     read_stream,
-    tell,
-    tell_page,
+    text,
 )
 
 TYPE_CHECKING = False
@@ -20,61 +23,70 @@ if TYPE_CHECKING:
 
 __all__ = ["add_command"]
 
-_VARIED = (
-    "lengths",
-    "shares",
-    "max_sizes",
-    "tokenizers",
-    "equality",
-    "budget",
-    "seeds",
-    "min_freq",
-    "max_size",
-    "prompt",
-)
 _SIZES = ("embedding_dim", "hidden_size", "num_layers", "dropout")
 _TRAINING = ("batch_size", "bptt_len", "learning_rate", "max_grad_norm", "device")
 
 
 def add_command(add: AddCommand) -> None:
     """Adds the command."""
-    study = add("study", _study, "Train under one condition after another, measure, and judge what is claimed.")
-    study.add_argument("kind", choices=["seq-len", "epochs", "vocabulary"], help="what is studied")
-    study.add_argument("paths", nargs="*", help="folders, files or glob patterns of text; none: the bundled novella")
-    study.add_argument("--output", required=True, metavar="FOLDER", help="where the study is kept; it goes on there")
-    study.add_argument("--report", metavar="FILE", help="write a page of it too, as the command report does")
-    study.add_argument("--overwrite", action="store_true", help="replace that page if it is there")
+    study = add("study", _study, "Train under one condition after another, measure, and test common claims.")
+    study.add_argument("kind", help="the condition that varies: seq-len, epochs or vocabulary")
+    study.add_argument(
+        "paths", type=path, nargs="*", help="folders, files or glob patterns of text (default: the bundled novella)"
+    )
+    study.add_argument(
+        "--output", type=path, required=True, metavar="FOLDER", help="folder of the study, which continues there"
+    )
+    study.add_argument("--report", type=path, metavar="FILE", help="write an HTML page of it as well (default: none)")
+    study.add_argument("--overwrite", action="store_true", help="replace that page if it exists")
     add_reading(study)
-    varied = study.add_argument_group("what is varied, and what stays equal")
-    varied.add_argument("--lengths", type=int, nargs="+", help="windows in tokens, for seq-len (5 10 20 35 70 140)")
-    varied.add_argument("--shares", type=float, nargs="+", help="shares of the text, for epochs (0.125 0.25 0.5 1)")
+    varied = study.add_argument_group("conditions")
     varied.add_argument(
-        "--max-sizes", type=int, nargs="+", help="sizes of the vocabulary (a quarter, a half, the whole)"
+        "--lengths", type=int, nargs="+", help="for seq-len: lengths of BPTT segments (default: 5 10 20 35 70 140)"
     )
     varied.add_argument(
-        "--tokenizers", nargs="+", help="for vocabulary, beside --tokenizer (jieba characters, rjieba if installed)"
+        "--shares", type=float, nargs="+", help="for epochs: proportions of the text (default: 0.125 0.25 0.5 1.0)"
     )
-    varied.add_argument("--equality", help="what all settings get the same of: tokens (the default), updates, minutes")
-    varied.add_argument("--budget", type=_number, help="how much: passes over the text, updates, or minutes")
-    varied.add_argument("--seeds", type=int, nargs="+", help="every setting is trained with each (0 1 2)")
-    varied.add_argument("--reset-state", action="store_true", help="begin every window from the zero state")
-    varied.add_argument("--prompt", help="what the passages begin with")
+    varied.add_argument(
+        "--max-sizes",
+        type=int,
+        nargs="+",
+        help="for vocabulary: sizes of the vocabulary (default: a quarter, half and all of --max-size)",
+    )
+    varied.add_argument(
+        "--tokenizers",
+        nargs="+",
+        help="for vocabulary, besides --tokenizer (default: jieba and characters, and rjieba if it is installed)",
+    )
+    varied.add_argument(
+        "--equality", help="equal amount for all conditions: tokens, updates or minutes (default: tokens)"
+    )
+    varied.add_argument(
+        "--budget", type=_number, help="that amount: passes over the text, updates or minutes (default: 8 passes)"
+    )
+    varied.add_argument("--seeds", type=int, nargs="+", help="each condition is trained with each (default: 0 1 2)")
+    varied.add_argument(
+        "--reset-state", action="store_true", help="start each segment from the zero state (default: carry it)"
+    )
+    varied.add_argument(
+        "--prompt", type=text, help="start of the generated passages (default: the start of a document)"
+    )
     sizes = study.add_argument_group("vocabulary, model and training")
-    sizes.add_argument("--min-freq", type=int, help="spell words that occur less often (2)")
-    sizes.add_argument("--max-size", type=int, help="most entries of the vocabulary (60000)")
-    sizes.add_argument("--embedding-dim", type=int, help="64 where no size is given")
-    sizes.add_argument("--hidden-size", type=int, help="128 where no size is given")
-    sizes.add_argument("--num-layers", type=int)
-    sizes.add_argument("--dropout", type=float, help="0.3 where no size is given")
-    sizes.add_argument("--batch-size", type=int, help="lanes, the same for all settings (16)")
-    sizes.add_argument("--bptt-len", type=int, help="window length in tokens, where it is not what is studied")
-    sizes.add_argument("--learning-rate", type=float)
-    sizes.add_argument("--max-grad-norm", type=float)
-    sizes.add_argument("--device", help="auto, cpu, cuda, cuda:1 …")
+    sizes.add_argument("--min-freq", type=int, help="least frequency of a word in the vocabulary (default: 2)")
+    sizes.add_argument("--max-size", type=int, help="greatest size of the vocabulary (default: 60000)")
+    sizes.add_argument("--embedding-dim", type=int, default=64, help="default: %(default)s")
+    sizes.add_argument("--hidden-size", type=int, default=128, help="default: %(default)s")
+    sizes.add_argument("--num-layers", type=int, default=1, help="default: %(default)s")
+    sizes.add_argument("--dropout", type=float, default=0.3, help="default: %(default)s")
+    sizes.add_argument("--batch-size", type=int, help="batch rows, equal for all conditions (default: 16)")
+    sizes.add_argument("--bptt-len", type=int, help="length of BPTT segments, except for seq-len (default: 35)")
+    sizes.add_argument("--learning-rate", type=float, help="peak learning rate (default: by the number of updates)")
+    sizes.add_argument("--max-grad-norm", type=float, help="norm to which gradients are clipped (default: 0.5)")
+    sizes.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 
 def _number(text: str) -> float:
-    """A number as it was typed: an integer stays one."""
+    """Converts a number; an integer remains one."""
     try:
         return int(text)
     except ValueError:
@@ -86,38 +98,44 @@ def _study(parsed: argparse.Namespace) -> int:
 
     from zh_lstm_lm.models.config import ModelConfig
     from zh_lstm_lm.report.document import check_page, write_report
+    from zh_lstm_lm.storage.atomic import check_place
     from zh_lstm_lm.studies.config import StudyConfig
+    from zh_lstm_lm.studies.kinds import KINDS
     from zh_lstm_lm.studies.study import study
     from zh_lstm_lm.training.config import TrainerConfig
 
+    # Mistakes are reported before the corpus is read.
+    check_choice("the kind of study", parsed.kind, KINDS)
+    check_place(Path(parsed.output))
     if parsed.report:
         check_page(Path(parsed.report), overwrite=parsed.overwrite)
-    config = StudyConfig(**given(parsed, *_VARIED))
-    sizes = given(parsed, *_SIZES)
+    config = StudyConfig(**given(parsed, *StudyConfig.option_names()))
+    model_config = ModelConfig(**given(parsed, *_SIZES))
+    trainer_config = TrainerConfig(carry_state=not parsed.reset_state, **given(parsed, *_TRAINING))
     result = study(
         parsed.kind,
         _corpus(parsed),
         config,
-        model_config=ModelConfig(**sizes) if sizes else None,
-        trainer_config=TrainerConfig(carry_state=not parsed.reset_state, **given(parsed, *_TRAINING)),
+        model_config=model_config,
+        trainer_config=trainer_config,
         output=parsed.output,
         progress=not parsed.quiet,
     )
     if not result.complete:
-        tell(
-            f"interrupted; {len(result.rows)} runs are in {parsed.output}, and the same command goes on",
+        print_line(
+            f"interrupted; {len(result.rows)} runs are in {parsed.output}; the same command continues",
             file=sys.stderr,
         )
         return INTERRUPTED
     print(result)
-    tell(f"kept in {parsed.output}")
+    print_line(f"saved in {parsed.output}")
     if parsed.report:
-        tell_page(write_report(parsed.output, parsed.report, overwrite=parsed.overwrite))
+        print_page(write_report(parsed.output, parsed.report, overwrite=parsed.overwrite))
     return 0
 
 
 def _corpus(parsed: argparse.Namespace) -> "TokenStream":
-    """The files that were named, or the bundled novella."""
+    """Reads the files, or the bundled novella if there are none."""
     if parsed.paths:
         return read_stream(parsed, chosen_tokenizer(parsed), parsed.normalize)
     from zh_lstm_lm.corpus.sample_novel import sample_novel

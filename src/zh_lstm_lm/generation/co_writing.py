@@ -29,14 +29,18 @@ class CoWriter:
         prompt: The start of the text.
         **limits: Limits of one turn of the model; one sentence by default.
 
+    Attributes:
+        sampler: The sampler; another one of the same model takes effect with the next turn.
+        limits: The limits of a turn, likewise.
+
     Example:
         >>> writer = CoWriter(sampler, "话说")  # doctest: +SKIP
         >>> writer.go_on(), writer.again(), writer.undo(), writer.text  # doctest: +SKIP
     """
 
     def __init__(self, sampler: Sampler, prompt: str = "", **limits: Unpack[LimitOptions]) -> None:
-        self._sampler = sampler
-        self._limits: LimitOptions = limits or {"max_sentences": 1}
+        self.sampler = sampler
+        self.limits: LimitOptions = limits or {"max_sentences": 1}
         self._steps = [_Step(prompt, sampler.generate(prompt, return_results=True, max_new_tokens=0).state)]
         self._offered: list[GenerationResult] = []
 
@@ -85,7 +89,7 @@ class CoWriter:
     def add(self, text: str) -> None:
         """Adds text of the writer."""
         state = self._steps[-1].state
-        result = self._sampler.generate(text, state=state, return_results=True, max_new_tokens=0)
+        result = self.sampler.generate(text, state=state, return_results=True, max_new_tokens=0)
         self._push(_Step(text, result.state))
 
     def undo(self) -> bool:
@@ -95,8 +99,8 @@ class CoWriter:
 
     def _sample(self, number: int, *, first: int = 0, before: int = 1) -> list[GenerationResult]:
         state = self._steps[-before].state
-        return self._sampler.generate(
-            [""], num_samples=number, first_sample=first, state=state, return_results=True, **self._limits
+        return self.sampler.generate(
+            [""], num_samples=number, first_sample=first, state=state, return_results=True, **self.limits
         )
 
     def _take(self, result: GenerationResult, *, tried: int) -> str:

@@ -1,0 +1,100 @@
+"""The standard streams of a command: safe on a terminal, strict in a file, there even where they were closed."""
+
+import contextlib
+import os
+import sys
+
+from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.runtime.control_characters import safe_terminal
+
+TYPE_CHECKING = False  # true for type checkers; this is loaded with the command line, typing is not
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, TextIO
+
+__all__ = ["abandon", "standard_streams"]
+
+
+class _Output:
+    """A stream to a file or a pipe whose failures are errors of this library.
+
+    Raises:
+        DataError: The file cannot be written, or its encoding lacks a character.
+    """
+
+    def __init__(self, stream: "TextIO") -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes text; see `io.TextIOBase.write`."""
+        with _named_failures(self._stream):
+            return self._stream.write(text)
+
+    def writelines(self, lines: "Iterable[str]") -> None:
+        """Writes texts one after the other."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Flushes the stream."""
+        with _named_failures(self._stream):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> "Any":
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def _named_failures(stream: "TextIO") -> "Iterator[None]":
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"standard output: its encoding {stream.encoding} has no {error.object[error.start]!r}; "
+            "set PYTHONIOENCODING=utf-8"
+        ) from error
+    except OSError as error:
+        raise DataError(
+            f"standard output: cannot be written ({error.strerror}); check the file and its disk"
+        ) from error
+
+
+@contextlib.contextmanager
+def standard_streams() -> "Iterator[None]":
+    """Replaces the standard streams inside the block.
+
+    A terminal gets control characters, and characters that it cannot show, escaped. A file or a pipe gets the text as it
+    is, or an error. A stream that is closed reads as empty and drops what is written.
+    """
+    before = sys.stdin, sys.stdout, sys.stderr
+    opened = [_null() if stream is None else stream for stream in before]
+    terminals = [stream for stream in opened[1:] if stream.isatty() and hasattr(stream, "reconfigure")]
+    errors = [stream.errors for stream in terminals]
+    for stream in terminals:
+        stream.reconfigure(errors="backslashreplace")
+    sys.stdin, sys.stderr = opened[0], safe_terminal(opened[2])
+    sys.stdout = safe_terminal(opened[1]) if opened[1].isatty() else _Output(opened[1])
+    try:
+        yield
+    finally:
+        sys.stdin, sys.stdout, sys.stderr = before
+        for stream, error in zip(terminals, errors, strict=True):
+            stream.reconfigure(errors=error)
+        for stream in set(opened) - set(before):
+            stream.close()
+
+
+def abandon(stream: "TextIO") -> None:
+    """Drops what is left to write to a stream that cannot be written, so that the end of the process does not fail."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _null() -> "Any":
+    """Opens a stream that is empty and drops what is written to it."""
+    # A closed descriptor of the standard streams would be given to the next file that is opened.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    return open(descriptor, "r+", encoding="utf-8", buffering=1)
