@@ -37,7 +37,7 @@ from zh_lstm_lm import (
     Vocabulary,
     evaluate,
 )
-from zh_lstm_lm.models.lstm_layer import detach_state
+from zh_lstm_lm.models.layers import detach_state
 from zh_lstm_lm.training.callbacks import Callback
 
 Parts = tuple[TokenStream, TokenStream]
