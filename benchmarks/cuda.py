@@ -26,7 +26,7 @@ from zh_lstm_lm import (
     TrainerState,
     Vocabulary,
 )
-from zh_lstm_lm.models.sizing import machine_rate, training_operations
+from zh_lstm_lm.models.config import machine_rate, training_operations
 
 WARMING = 40
 SIZES = ((192, 384), (512, 1024), (1024, 2048))

@@ -29,8 +29,8 @@ from zh_lstm_lm import (
     Vocabulary,
 )
 from zh_lstm_lm.corpus.batches import TrainingWindows
+from zh_lstm_lm.models.config import machine_rate, training_operations
 from zh_lstm_lm.models.gradients import clip_gradients, sparse_embedding
-from zh_lstm_lm.models.sizing import machine_rate, training_operations
 from zh_lstm_lm.training.optimizer import Optimizer
 
 BPTT_LEN = 35

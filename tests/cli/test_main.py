@@ -277,7 +277,7 @@ def test_a_study_and_its_page_are_one_command(novels: Path, tmp_path: Path, caps
     assert "Segments that are too long hurt." in printed
     assert f"{page}: " in printed
     text = page.read_text(encoding="utf-8")
-    assert "Longer windows predict better." in text
+    assert "Longer segments predict better." in text
     assert main(command) == 2  # before anything is trained
     assert "exists already" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0

@@ -317,7 +317,7 @@ def test_log_probabilities_that_are_nan_are_no_result(tiny: LSTMLanguageModel, s
             return tiny.target_log_probs(context, targets) * math.nan
 
     with pytest.raises(NonFiniteError, match="log-probabilities are NaN"):
-        evaluate(Broken(), stream)  # type: ignore[arg-type]
+        evaluate(Broken(), stream)
 
 
 def test_a_model_that_diverges_while_it_learns_gives_no_result(tiny: LSTMLanguageModel, stream: TokenStream) -> None:

@@ -57,6 +57,8 @@ def assert_equal(model: LanguageModel, one: GenerationResult, other: GenerationR
             context, _ = model.read(torch.tensor([[state.last_id]]), state.before)
             following.append(model.log_probs(context))
     assert torch.equal(*following)
+    assert one.state.random is not None
+    assert other.state.random is not None
     assert torch.equal(one.state.random, other.state.random)
 
 

@@ -250,6 +250,8 @@ def test_each_token_takes_one_random_number(config: SamplerConfig) -> None:
         Sampler(Mock(MARKED, MARKED), each).generate("天", max_new_tokens=40, return_results=True).state.random
         for each in (config, free())
     ]
+    assert states[0] is not None
+    assert states[1] is not None
     assert torch.equal(states[0], states[1])
 
 

@@ -3,6 +3,7 @@
 import itertools
 import math
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -125,8 +126,9 @@ def test_limits_together(lm: LSTMLanguageModel, limits: dict[str, Any]) -> None:
     sampler = Sampler(lm, SamplerConfig(temperature=1.0, top_p=1.0))
     try:
         stream = sampler.stream("展昭", **limits)
-    except ConfigError as error:
-        assert any(name in str(error) for name in limits)
+    except ConfigError:
+        contradicts = limits.get("min_new_tokens", 0) > 0 or (limits.get("max_characters") or 2) < 2
+        assert contradicts, limits
         return
     pieces = list(itertools.islice(stream, 15))
     assert pieces[0] == "展昭"
@@ -158,25 +160,28 @@ def test_sampling_options_are_not_limits(lm: LSTMLanguageModel) -> None:
         Sampler(lm).stream("展昭", max_token=3)  # type: ignore[call-arg]
 
 
+def damaged(call: Callable[[], object]) -> bool:
+    """Whether a call says that the weights are damaged."""
+    with pytest.raises(NonFiniteError) as caught:
+        call()
+    return "weights are damaged" in str(caught.value)
+
+
 @pytest.mark.parametrize("value", [1e38, -1e38, 3e38, math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("one", [True, False])
 def test_writing_and_scoring_agree_on_damaged_weights(vocabulary: Vocabulary, value: float, one: bool) -> None:
     for sizes in ({"output": "full"}, {"tie_weights": True}, {"output": "adaptive", "cutoffs": (20, 60)}):
-        config = ModelConfig(embedding_dim=6, hidden_size=8, **sizes)  # type: ignore[arg-type]
+        config = ModelConfig(embedding_dim=6, hidden_size=8, **sizes)
         for name in dict(LSTMLanguageModel(vocabulary, config).named_parameters()) if one else [""]:
             model = LSTMLanguageModel(vocabulary, config).eval()
             with torch.no_grad():
                 for each, weight in model.named_parameters():
                     if each.startswith(name):
                         weight.view(-1)[:: 7 if one else 1] = value
+            assert damaged(lambda: score(model, "展昭道"))  # noqa: B023
+            assert damaged(lambda: Sampler(model).generate("展昭", max_new_tokens=3))  # noqa: B023
             stream = TokenStream.from_texts(["展昭道"], tokenizer="characters")
-            for call in (
-                lambda: score(model, "展昭道"),
-                lambda: evaluate(model, stream),
-                lambda: Sampler(model).generate("展昭", max_new_tokens=3),
-            ):
-                with pytest.raises(NonFiniteError, match="weights are damaged"):
-                    call()
+            assert damaged(lambda: evaluate(model, stream))  # noqa: B023
 
 
 def test_thousands_of_words_and_strings_are_taken(texts: list[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -174,6 +174,27 @@ def test_banned_closing_mark_leaves_its_pair_alone(marked: LSTMLanguageModel) ->
     texts = Sampler(marked, config).generate([""], num_samples=30, max_new_tokens=30)
     assert not any("”" in text for text in texts)
     assert any("“" in text for text in texts)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(
+    words=st.lists(st.text("“”‘’。：好行\n", min_size=1, max_size=2), min_size=1, max_size=5),
+    prompt=st.sampled_from(["", "“好", "他道：“‘好。"]),
+    limits=st.sampled_from([*LIMITS, {"max_characters": 20, "end": "sentence"}]),
+    temperature=st.sampled_from([0.0, 1.0]),
+)
+@example(words=["。”", "好”", "行”"], prompt="“好", limits={"max_new_tokens": 2}, temperature=0.0)
+@example(words=["’"], prompt="他道：“‘好。", limits={"max_characters": 9}, temperature=1.0)
+def test_no_rule_and_no_limit_writes_a_banned_word(
+    marked: LSTMLanguageModel, words: list[str], prompt: str, limits: dict[str, Any], temperature: float
+) -> None:
+    """A closing mark that has to follow would complete some of them."""
+    sampler = Sampler(marked, SamplerConfig(temperature=temperature, top_p=1.0, banned_words=words))
+    texts = sampler.generate(prompt, num_samples=4, **limits)
+    texts += [result.text for result in sampler.beam_search(prompt, num_beams=3, num_return_sequences=3, **limits)]
+    for text in texts:
+        for word in words:
+            assert text.find(word, max(0, len(prompt) - len(word) + 1)) < 0, (text, word)
 
 
 tokens = st.lists(

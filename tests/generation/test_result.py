@@ -70,7 +70,9 @@ def test_generation_goes_on_from_a_state_as_if_not_interrupted(lm: LSTMLanguageM
         second = sampler.generate(state=state, max_new_tokens=60 - cut, return_results=True)
         assert first.ids + second.ids == whole.ids
         assert first.text + second.text == whole.text
-        assert torch.equal(second.state.before[0], whole.state.before[0])
+        assert second.state.before is not None
+        assert whole.state.before is not None
+        assert torch.equal(second.state.before.tensors()[0], whole.state.before.tensors()[0])
 
 
 def test_text_that_ends_of_itself_goes_on_with_the_rules_too(lm: LSTMLanguageModel) -> None:
@@ -108,7 +110,7 @@ def test_state_of_another_model_is_refused(lm: LSTMLanguageModel, model: LSTMLan
     with pytest.raises(ConfigError, match=r"state is that of another model: a state of shape \(1, 1, 16\)"):
         Sampler(lm).generate(state=state, return_results=True)
     with pytest.raises(ConfigError, match="state must be a TextState or None"):
-        Sampler(lm).generate(state=state.before, return_results=True)  # type: ignore[arg-type]
+        Sampler(lm).generate(state=state.before, return_results=True)  # type: ignore[call-overload]
 
 
 # ---- limits and their reasons

@@ -3,7 +3,11 @@
 import pytest
 import torch
 
+<<<<<<< HEAD
 from zh_lstm_lm.models.layers import LaneGenerator, locked_dropout
+=======
+from zh_lstm_lm.models.layers import LaneGenerator, locked_dropout
+>>>>>>> main
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -137,9 +137,10 @@ def test_what_cannot_be_put_together_is_refused(models: list[LSTMLanguageModel])
     other = LSTMLanguageModel(Vocabulary.from_stream(TokenStream.from_texts(["雪"], tokenizer="characters")))
     with pytest.raises(ConfigError, match=r"models\[1\] has another vocabulary than models\[0\]"):
         Mixture([models[0], other])
+    bad: Any
     for bad in ([], models[0], "ab", None):
         with pytest.raises(ConfigError, match="models must be a list"):
-            Mixture(bad)  # type: ignore[arg-type]
+            Mixture(bad)
     with pytest.raises(ConfigError, match=r"models\[1\] must be a LanguageModel"):
         Mixture([models[0], LSTMLanguageModel])  # type: ignore[list-item]
     with pytest.raises(ConfigError, match="one by one"):

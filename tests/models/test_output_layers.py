@@ -58,7 +58,7 @@ def make(kind: str) -> OutputLayer:
     width = {"tied": HIDDEN, "projected": 12}.get(kind)
     embedding = None
     if width is not None:
-        embedding = nn.Embedding.from_pretrained(torch.randn(VOCAB, width, generator=seeded(5)))
+        embedding = nn.Embedding(VOCAB, width, _weight=torch.randn(VOCAB, width, generator=seeded(5)))
     layer: OutputLayer = adaptive() if kind == "adaptive" else full(embedding)
     fill(layer)
     return layer

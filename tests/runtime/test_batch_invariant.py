@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from zh_lstm_lm import ContinuousCache, LSTMLanguageModel, Mixture, Sampler
+from zh_lstm_lm import ContinuousCache, LanguageModel, LSTMLanguageModel, Mixture, Sampler
 from zh_lstm_lm.runtime.batch_invariant import BatchInvarianceWarning, BatchInvariantLinear, row_sums
 
 
@@ -129,7 +129,11 @@ def without_operators(
 ) -> Sampler:
     """A sampler where PyTorch lacks the operators."""
     monkeypatch.setattr(torch.ops, "quantized", types.SimpleNamespace())
-    predictors = {"full": model, "mixture": Mixture([model, model]), "cache": ContinuousCache(model)}
+    predictors: dict[str, LanguageModel] = {
+        "full": model,
+        "mixture": Mixture([model, model]),
+        "cache": ContinuousCache(model),
+    }
     return Sampler(predictors[request.param])
 
 

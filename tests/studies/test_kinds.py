@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from zh_lstm_lm import StudyConfig, StudyResult, TokenStream, study, write_report
+from zh_lstm_lm.cli.main import main
 from zh_lstm_lm.studies import kinds
 from zh_lstm_lm.studies.base import Study
 from zh_lstm_lm.studies.kinds import KINDS
@@ -81,3 +82,10 @@ def test_a_notebook_shows_a_study_as_a_table(tmp_path: Path) -> None:
     shown = result._repr_markdown_()
     assert f"\n\n{result.table()}\n\n" in shown, "a Markdown table has an empty line before and after it"
     assert "- Larger is better. **depends**" in shown
+
+
+def test_an_unknown_kind_is_refused_before_the_corpus_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", "seqlen", str(tmp_path / "nowhere"), "--output", str(tmp_path / "out")]) == 2
+    assert "'seq-len', 'epochs', 'vocabulary', got 'seqlen'; did you mean 'seq-len'?" in capsys.readouterr().err

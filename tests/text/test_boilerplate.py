@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zh_lstm_lm.text.boilerplate import edge_lines, find_repeated_lines
 from zh_lstm_lm.text.cleaning import clean_text, explain
 from zh_lstm_lm.text.decoding import decode, normalize_line_ends
 from zh_lstm_lm.text.headings import is_heading
+from zh_lstm_lm.text.site_lines import edge_lines, find_repeated_lines
 
 STORY = ["展昭推门进来，抖了抖身上的雪。", "“好大的雪！”他说。", "二人对坐饮酒，直到三更。"]
 

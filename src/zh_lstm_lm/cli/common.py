@@ -31,6 +31,7 @@ __all__ = [
     "proportion",
     "read_stream",
     "read_text",
+    "text",
     "write_text",
 ]
 
@@ -84,6 +85,13 @@ def path(text: str) -> str:
     import os
 
     return os.path.expanduser(text)
+
+
+def text(argument: str) -> str:
+    """Converts an option that is text; the bytes of an argument in another encoding are refused."""
+    if not argument.isprintable() and any("\ud800" <= character <= "\udfff" for character in argument):
+        raise argparse.ArgumentTypeError(f"must be text in the encoding of the terminal, got {argument!r}")
+    return argument
 
 
 def at_least(minimum: float, kind: "type[int] | type[float]" = int) -> "Callable[[str], Any]":
@@ -176,17 +184,10 @@ def print_page(page: "Path") -> None:
 
 
 def write_text(path: "str | Path", text: str) -> None:
-    """Writes a text file.
+    """Writes a text file, whole or not at all; see `write_file`."""
+    from zh_lstm_lm.storage.user_files import write_file
 
-    Raises:
-        DataError: It cannot be written.
-    """
-    from pathlib import Path
-
-    try:
-        Path(path).write_bytes(text.encode("utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
+    write_file(path, text.encode("utf-8"))
 
 
 def read_text(path: str, encoding: str = "auto") -> str:

@@ -13,6 +13,7 @@ from zh_lstm_lm.cli.common import (
     path,
     print_line,
     read_stream,
+    text,
     write_text,
 )
 from zh_lstm_lm.runtime.control_characters import unescaped
@@ -62,7 +63,9 @@ def add_command(add: AddCommand) -> None:
     """Adds the command."""
     generate = add("generate", _generate, "Write text with a model.")
     generate.add_argument("model", type=path, help="folder of a saved model")
-    generate.add_argument("--prompt", default="", help="start of the text (default: the start of a document)")
+    generate.add_argument(
+        "--prompt", type=text, default="", help="start of the text (default: the start of a document)"
+    )
     _add_limits(generate)
     _add_sampling(generate)
     _add_output(generate)
@@ -80,7 +83,9 @@ def _add_limits(generate: argparse.ArgumentParser) -> None:
         help="end before --max-characters with the last sentence, or none: exactly there (default: %(default)s)",
     )
     limits.add_argument("--max-time", type=float, metavar="SECONDS", help="time to write (default: no limit)")
-    limits.add_argument("--stop", action="append", help="end with this string; may be repeated (default: none)")
+    limits.add_argument(
+        "--stop", type=text, action="append", help="end with this string; may be repeated (default: none)"
+    )
 
 
 def _add_sampling(generate: argparse.ArgumentParser) -> None:
@@ -92,7 +97,11 @@ def _add_sampling(generate: argparse.ArgumentParser) -> None:
     for name, about in _SWITCHES.items():
         sampling.add_argument(option(name), action=argparse.BooleanOptionalAction, help=about)
     sampling.add_argument(
-        "--ban", dest="banned_words", action="append", help="never write this; may be repeated (default: none)"
+        "--ban",
+        type=text,
+        dest="banned_words",
+        action="append",
+        help="never write this; may be repeated (default: none)",
     )
     sampling.add_argument(
         "--word-bias",
@@ -125,15 +134,15 @@ def _add_output(generate: argparse.ArgumentParser) -> None:
     )
 
 
-def parse_bias(text: str) -> tuple[str, float]:
+def parse_bias(argument: str) -> tuple[str, float]:
     """Converts ``WORD=NUMBER``."""
-    word, _, bias = text.rpartition("=")
+    word, _, bias = text(argument).rpartition("=")
     try:
         if word:
             return word, float(bias)
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError(f"must be a word and a number, as in 展昭=2, got {text!r}")
+    raise argparse.ArgumentTypeError(f"must be a word and a number, as in 展昭=2, got {argument!r}")
 
 
 def _generate(parsed: argparse.Namespace) -> int:
@@ -160,13 +169,13 @@ def _generate(parsed: argparse.Namespace) -> int:
     if parsed.output:
         _write_file(parsed, sampler, limits, corpus)
     else:
-        text = ""
+        written = ""
         for piece in _pieces(parsed, sampler, limits):
             print(piece, end="", flush=True)
-            text += piece
+            written += piece
         print()
         if corpus is not None:
-            print(_novelty(text, corpus), file=sys.stderr)
+            print(_novelty(written, corpus), file=sys.stderr)
     return 0
 
 

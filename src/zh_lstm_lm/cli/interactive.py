@@ -52,7 +52,7 @@ def co_write(sampler: "Sampler", prompt: str, limits: dict[str, Any]) -> int:
             print(f"! {error}")
         except (EOFError, KeyboardInterrupt) as end:
             print()
-            if writer.text != saved:
+            if writer.text != saved and sys.stdin.isatty():
                 _offer_to_save(writer.text)
             return INTERRUPTED if isinstance(end, KeyboardInterrupt) else 0
 

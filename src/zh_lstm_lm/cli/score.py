@@ -4,7 +4,7 @@ import argparse
 import json
 from collections.abc import Iterator
 
-from zh_lstm_lm.cli.common import AddCommand, add_encoding, load_model, metrics_line, path, read_text, write_text
+from zh_lstm_lm.cli.common import AddCommand, add_encoding, load_model, metrics_line, path, read_text, text, write_text
 from zh_lstm_lm.errors import DataError
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ def add_command(add: AddCommand) -> None:
     score.add_argument("model", type=path, help="folder of a saved model")
     source = score.add_mutually_exclusive_group()
     source.add_argument(
-        "text", nargs="?", help="the text itself; - or nothing reads standard input, a text on each line"
+        "text", type=text, nargs="?", help="the text itself; - or nothing reads standard input, a text on each line"
     )
     source.add_argument(
         "--file",
@@ -62,7 +62,7 @@ def _score(parsed: argparse.Namespace) -> int:
     drawn: list[Score] = []
     for first in range(0, len(texts), _TEXTS_AT_ONCE):
         numbered = texts[first : first + _TEXTS_AT_ONCE]
-        scores = score_batch(model, [text for _, text in numbered], end=parsed.end)
+        scores = score_batch(model, [line for _, line in numbered], end=parsed.end)
         drawn += scores if parsed.html else []
         for (line, _), result in zip(numbered, scores, strict=True):
             found = list(rows(result))
@@ -88,10 +88,10 @@ def _texts(parsed: argparse.Namespace) -> list[tuple[int, str]]:
     if parsed.text not in (None, "-"):
         texts = [(1, parsed.text)]
     else:
-        text = read_text(parsed.file, parsed.encoding)
-        lines = [text] if parsed.whole else text.split("\n")
+        whole = read_text(parsed.file, parsed.encoding)
+        lines = [whole] if parsed.whole else whole.split("\n")
         texts = [(number, line) for number, line in enumerate(lines, 1) if line]
-    if not any(text for _, text in texts):
+    if not any(line for _, line in texts):
         raise DataError("there is nothing to score: the text is empty")
     return texts
 

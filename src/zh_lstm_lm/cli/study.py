@@ -14,6 +14,7 @@ from zh_lstm_lm.cli.common import (
     print_line,
     print_page,
     read_stream,
+    text,
 )
 
 TYPE_CHECKING = False
@@ -67,7 +68,9 @@ def add_command(add: AddCommand) -> None:
     varied.add_argument(
         "--reset-state", action="store_true", help="start each segment from the zero state (default: carry it)"
     )
-    varied.add_argument("--prompt", help="start of the generated passages (default: the start of a document)")
+    varied.add_argument(
+        "--prompt", type=text, help="start of the generated passages (default: the start of a document)"
+    )
     sizes = study.add_argument_group("vocabulary, model and training")
     sizes.add_argument("--min-freq", type=int, help="least frequency of a word in the vocabulary (default: 2)")
     sizes.add_argument("--max-size", type=int, help="greatest size of the vocabulary (default: 60000)")

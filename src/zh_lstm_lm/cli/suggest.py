@@ -2,7 +2,7 @@
 
 import argparse
 
-from zh_lstm_lm.cli.common import AddCommand, at_least, load_model, path
+from zh_lstm_lm.cli.common import AddCommand, at_least, load_model, path, text
 
 __all__ = ["add_command"]
 
@@ -11,8 +11,8 @@ def add_command(add: AddCommand) -> None:
     """Adds the command."""
     suggest = add("suggest", _suggest, "Find the likeliest words for a gap.")
     suggest.add_argument("model", type=path, help="folder of a saved model")
-    suggest.add_argument("left", help="the text before the gap")
-    suggest.add_argument("right", nargs="?", default="", help="the text after the gap")
+    suggest.add_argument("left", type=text, help="the text before the gap")
+    suggest.add_argument("right", type=text, nargs="?", default="", help="the text after the gap")
     suggest.add_argument("-k", type=at_least(1), default=10, help="number of words (default: %(default)s)")
 
 

@@ -1,4 +1,4 @@
-"""The novel that ships with the library."""
+"""The sample novel of the package."""
 
 from importlib import resources
 
@@ -6,9 +6,9 @@ __all__ = ["sample_novel"]
 
 
 def sample_novel() -> str:
-    r"""Returns the text of the bundled novella, 《空匣镖》: a title, sixteen chapters, a paragraph a line.
+    r"""Returns the text of the bundled novella, 《空匣镖》: a title and sixteen chapters, one paragraph per line.
 
-    It was written for this project and is in the public domain (CC0); its licence lies beside it.
+    It was written for this project and is in the public domain (CC0); its licence is in the same folder.
 
     Example:
         >>> import zh_lstm_lm

@@ -21,6 +21,7 @@ __all__ = [
     "State",
     "TextState",
     "check_model",
+    "check_state",
     "check_weights",
     "context_length",
     "decoding_model",
@@ -185,6 +186,21 @@ def check_weights(model: object) -> None:
     check = getattr(model, "check_weights", None)
     if check is not None:
         check()
+
+
+def check_state(model: LanguageModel, state: object) -> None:
+    """Checks that a state can be continued with a model.
+
+    Raises:
+        ConfigError: It is not a `TextState` or None, or it is that of another model.
+    """
+    if not isinstance(state, (TextState, type(None))):
+        raise ConfigError(f"state must be a TextState or None, got {state!r:.60}")
+    if state is not None and state.before is not None:
+        try:
+            model.initial_state(1).restored(state.before.tensors())
+        except (ValueError, AttributeError) as error:
+            raise ConfigError(f"state is that of another model: {error}; give a state of this model") from error
 
 
 def context_length(model: LanguageModel) -> int:

@@ -11,7 +11,7 @@ from zh_lstm_lm.report.markup import Label, Section, element, in_two_languages, 
 from zh_lstm_lm.report.plots import read_style
 from zh_lstm_lm.report.run_sections import run_sections
 from zh_lstm_lm.report.runs import Run, distinct_names, read_run
-from zh_lstm_lm.storage.atomic import atomic_write
+from zh_lstm_lm.storage.user_files import is_special, write_file
 
 __all__ = ["check_page", "write_report"]
 
@@ -41,9 +41,9 @@ def write_report(
         The file.
 
     Raises:
-        DataError: A folder holds no run or study, a run has no history yet, the file exists already, or there is more
-            than a page can hold.
-        CheckpointError: A folder is damaged, or the file cannot be written.
+        DataError: A folder is no run or study, a run has no history yet, the file is there already or cannot be
+            written, or there is more than a page can hold.
+        CheckpointError: A folder is damaged.
     """
     check_choice("language", language, ("zh", "en"))
     check_type("output", output, str, PathLike)
@@ -61,7 +61,7 @@ def write_report(
             studies.append((path, name))
         else:
             runs.append(read_run(path, name))
-    atomic_write(target, _page(runs, studies, language))
+    write_file(target, _page(runs, studies, language))
     return target
 
 
@@ -71,7 +71,7 @@ def check_page(target: Path, *, overwrite: bool) -> None:
     Raises:
         DataError: The file exists already, or its folder does not.
     """
-    if target.is_dir() or (target.exists() and not overwrite):
+    if target.is_dir() or (target.exists() and not overwrite and not is_special(target)):
         hint = "give a file in it" if target.is_dir() else "give another file, or overwrite=True (--overwrite)"
         raise DataError(f"{target}: exists already; {hint}")
     if not target.parent.is_dir():

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from zh_lstm_lm.errors import CheckpointError, DataError
+from zh_lstm_lm.models.pretrained import MAX_VOCABULARY_BYTES, VOCABULARY_LIMITS
 from zh_lstm_lm.storage.safe_reading import read_json
 from zh_lstm_lm.training.history import History
 
 __all__ = ["Run", "distinct_names", "number", "read_run", "section"]
-
-_MAX_VOCABULARY_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def read_run(folder: Path, name: str) -> Run:
         beside = folder.with_name(f"{folder.name}.run")
         hint = f"its run is in {beside}" if beside.is_dir() else "a run's folder holds run.json, a study's study.json"
         raise DataError(f"{folder}: not the folder of a run or of a study; {hint}")
-    description = read_json(folder / "run.json", max_bytes=1 << 24)
+    description = read_json(folder / "run.json", max_bytes=1 << 20)
     if not isinstance(description, dict):
         raise CheckpointError(f"{folder / 'run.json'}: not a description of a run; the file is damaged or foreign")
     history = History.load(folder / "history.jsonl") if (folder / "history.jsonl").is_file() else History()
@@ -92,7 +91,7 @@ def _counts(path: Path) -> list[int]:
     """Reads the frequencies of a saved vocabulary, descending; returns an empty list without the file."""
     if not path.is_file():
         return []
-    vocabulary = read_json(path, max_bytes=_MAX_VOCABULARY_BYTES)
+    vocabulary = read_json(path, max_bytes=MAX_VOCABULARY_BYTES, limits=VOCABULARY_LIMITS)
     counts = vocabulary.get("counts") if isinstance(vocabulary, dict) else None
     if not isinstance(counts, list) or not all(isinstance(count, int) for count in counts):
         raise CheckpointError(f"{path}: not a vocabulary with its counts; the file is damaged or foreign")

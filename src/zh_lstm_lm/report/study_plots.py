@@ -75,7 +75,7 @@ def _draw_curves(study: Study, plot: CurvePlot, kept: int) -> Plot:
         errors = [] if plot.log_x else [error for *_, error in found]
         series.append(Series(setting.name, _thinned(points, kept) if plot.log_x else points, color, errors=errors))
     title, x, y = (Label(**text) for text in (plot.title, plot.x, plot.y))
-    return Plot(title, x, y, series, log_x=plot.log_x, log_y=plot.log_y)
+    return Plot(title, x, y, series, log_x=plot.log_x, log_y=plot.log_y, whole_x=not plot.log_x)
 
 
 def _thinned(points: list[tuple[float, float]], kept: int) -> list[tuple[float, float]]:

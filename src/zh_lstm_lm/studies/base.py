@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from zh_lstm_lm.corpus.batches import TrainingWindows
-from zh_lstm_lm.corpus.hapax_spelling import spell_some_hapaxes
+from zh_lstm_lm.corpus.hapax_spelling import training_ids
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.models.config import ModelConfig
@@ -98,7 +98,7 @@ class Study(ABC):
             train: The training set.
             **options: Options of training that the setting changes.
         """
-        ids = spell_some_hapaxes(vocabulary.encode_stream(train), vocabulary)
+        ids = training_ids(train, vocabulary)
         config = replace(self.trainer_config, **options)
         return len(TrainingWindows(ids, batch_size=config.batch_size or 1, bptt_len=config.bptt_len))
 

@@ -16,12 +16,12 @@ import torch
 from zh_lstm_lm._config import check_choice, check_type
 from zh_lstm_lm._version import __version__
 from zh_lstm_lm.corpus.token_stream import TokenStream
-from zh_lstm_lm.errors import CheckpointError, ConfigError, escape_controls
+from zh_lstm_lm.errors import ConfigError, escape_controls
 from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.runtime.devices import choose_device
-from zh_lstm_lm.storage.atomic import check_place, remove_directory
+from zh_lstm_lm.storage.atomic import check_place
 from zh_lstm_lm.storage.locks import lock_folder
 from zh_lstm_lm.studies.base import Study
 from zh_lstm_lm.studies.config import StudyConfig
@@ -29,6 +29,7 @@ from zh_lstm_lm.studies.kinds import KINDS
 from zh_lstm_lm.studies.result import STUDY_FILE, StudyResult
 from zh_lstm_lm.training.callbacks import ProgressCallback
 from zh_lstm_lm.training.config import TrainerConfig
+from zh_lstm_lm.training.run_folder import remove_run
 from zh_lstm_lm.training.state import TrainerState
 
 __all__ = ["study"]
@@ -100,7 +101,7 @@ def _run(plan: Study, result: StudyResult, folder: Path | None, progress: bool) 
         key = {**setting, "seed": seed}
         if any(key.items() <= row.items() for row in result.rows):
             continue
-        run_dir = folder / "runs" / "-".join(map(str, key.values())) if folder is not None else None
+        run_dir = _run_dir(folder, key) if folder is not None else None
         measured = plan.run(setting, seed, run_dir, [RunProgress()] if progress else [])
         if measured is None:
             return result
@@ -110,14 +111,19 @@ def _run(plan: Study, result: StudyResult, folder: Path | None, progress: bool) 
         result = replace(result, rows=rows, complete=complete, claims=plan.claims(rows) if complete else [])
         if folder is not None:
             result.save(folder)
-            # Whatever cannot be removed now is removed after the next run.
-            with contextlib.suppress(CheckpointError):
-                remove_directory(folder / "runs")
+            for done in rows:  # again those that a crash may have left
+                remove_run(_run_dir(folder, {name: done[name] for name in key}))
+            with contextlib.suppress(OSError):
+                (folder / "runs").rmdir()
         if progress:
             told = [f"{name} {value}" for name, value in key.items()]
             shown = [f"{c.heading['en']} {row[c.field]:{c.form}}" for c in plan.columns if row[c.field] is not None]
             print(escape_controls(f"{number}/{len(cells)}  {', '.join(told)}:  {',  '.join(shown)}"), flush=True)
     return result
+
+
+def _run_dir(folder: Path, key: Mapping[str, Any]) -> Path:
+    return folder / "runs" / "-".join(map(str, key.values()))
 
 
 def _describe(kind: str, plan: Study, corpus: TokenStream) -> StudyResult:

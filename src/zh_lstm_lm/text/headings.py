@@ -2,15 +2,13 @@
 
 import re
 
-from zh_lstm_lm.text.patterns import lazy_pattern
-
 __all__ = ["MAX_HEADING_LENGTH", "is_heading"]
 
 MAX_HEADING_LENGTH = 50
 """In characters; a heading of two parallel clauses has about 25."""
 
 _NUMBER = r"[0-9０-９〇零○Ｏ一二三四五六七八九十百千廿卅两兩上中下终終]"
-_HEADING = lazy_pattern(
+_HEADING = re.compile(
     rf"""
     [●○◎◆◇■□★☆※*＊#＃【〔\s　]*
     (?:《[^》]{{0,30}}》\s*)?

@@ -1,0 +1,209 @@
+"""Each option of ``generate``, held to its effect by the text of the library for the same options."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zh_lstm_lm import ConfigError, Sampler, SamplerConfig, novelty
+
+PROMPT = "展昭道"
+COMMAND = ["generate", "model", "--prompt", PROMPT]
+LENGTH = ["--max-new-tokens", "60"]
+SAMPLING: dict[str, Any] = {
+    "temperature": 1.5,
+    "top_k": 2,
+    "top_p": 0.3,
+    "min_p": 0.5,
+    "typical_p": 0.2,
+    "top_h": 0.3,
+    "epsilon_cutoff": 0.2,
+    "eta_cutoff": 0.3,
+    "repetition_penalty": 5.0,
+    "frequency_penalty": 4.0,
+    "presence_penalty": 9.0,
+    "no_repeat_ngram_size": 1,
+    "seed": 7,
+    "balanced_pairs": False,
+    "tidy_paragraphs": False,
+}
+LIMITS: dict[str, Any] = {
+    "max_new_tokens": 12,
+    "max_characters": 30,
+    "max_sentences": 2,
+    "max_paragraphs": 1,
+    "stop": ["展", "雪"],
+}
+
+
+def option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def text_of(place: Any, limits: dict[str, Any] | None = None, **options: Any) -> str:
+    """The library's text for some limits and sampling options."""
+    sampler = Sampler(place.model(), SamplerConfig(**options))
+    text: str = sampler.generate(PROMPT, **{"max_new_tokens": 60, **(limits or {})})
+    return text + "\n"
+
+
+# test_interactive.py holds --interactive.
+@pytest.mark.options("generate", "--interactive")
+def test_every_option_is_held(check_all_held: Callable[..., None]) -> None:
+    check_all_held("generate")
+
+
+@pytest.mark.options("generate", *map(option, SAMPLING), "--prompt")
+@pytest.mark.parametrize("name", SAMPLING)
+def test_sampling(name: str, place: Any) -> None:
+    value = SAMPLING[name]
+    words = [option(f"no_{name}")] if value is False else [option(name), value]
+    neutral: dict[str, Any] = (
+        {"balanced_pairs": False, "word_bias": {"\n": 9.0, "。": 9.0}} if name == "tidy_paragraphs" else {}
+    )
+    words += ["--no-balanced-pairs", "--word-bias", "\n=9", "--word-bias", "。=9"] if neutral else []
+    text = place.run(*COMMAND, *LENGTH, *words)
+    assert text == text_of(place, **{**neutral, name: value}) != text_of(place, **neutral)
+
+
+@pytest.mark.options("generate", *map(option, LIMITS))
+@pytest.mark.parametrize("name", LIMITS)
+def test_limits(name: str, place: Any) -> None:
+    value = LIMITS[name]
+    words = [word for one in (value if name == "stop" else [value]) for word in (option(name), one)]
+    length = [] if name == "max_new_tokens" else ["--max-new-tokens", "300"]
+    text = place.run(*COMMAND, *words, "--end", "none", *length)
+    assert text == text_of(place, {"max_new_tokens": 300, name: value})
+    assert len(text) < len(text_of(place, {"max_new_tokens": 300}))
+
+
+@pytest.mark.options("generate", "--max-chapters")
+def test_chapters(place: Any) -> None:
+    text = place.run(*COMMAND, "--max-chapters", "1", "--max-new-tokens", "500")
+    assert text == text_of(place, {"max_chapters": 1, "max_new_tokens": 500}) != text_of(place, {"max_new_tokens": 500})
+
+
+@pytest.mark.options("generate", "--penalty-window")
+def test_penalty_window(place: Any) -> None:
+    text = place.run(*COMMAND, *LENGTH, "--repetition-penalty", "5", "--penalty-window", "2")
+    assert text == text_of(place, repetition_penalty=5.0, penalty_window=2) != text_of(place, repetition_penalty=5.0)
+
+
+@pytest.mark.options("generate", "--min-new-tokens")
+def test_min_new_tokens(place: Any) -> None:
+    text = place.run(*COMMAND, "--max-sentences", "1", "--min-new-tokens", "50", *LENGTH)
+    assert text == text_of(place, {"max_sentences": 1, "min_new_tokens": 50}) != text_of(place, {"max_sentences": 1})
+
+
+@pytest.mark.options("generate", "--end")
+def test_a_text_of_some_characters_ends_with_a_sentence(place: Any) -> None:
+    limits = {"max_characters": 150, "max_new_tokens": None}
+    whole = place.run(*COMMAND, "--max-characters", "150")
+    assert whole == place.run(*COMMAND, "--max-characters", "150", "--end", "sentence")
+    assert whole == text_of(place, {**limits, "end": "sentence"})
+    exact = place.run(*COMMAND, "--max-characters", "150", "--end", "none")
+    assert exact == text_of(place, limits) != whole
+    assert len(exact) == 151
+
+
+@pytest.mark.options("generate", "--max-time")
+def test_max_time(place: Any) -> None:
+    whole = text_of(place, {"max_new_tokens": 5000})
+    text = place.run(*COMMAND, "--max-time", "0.01", "--max-new-tokens", "5000")
+    assert text[:-1] == whole[: len(text) - 1]
+    assert len(text) < len(whole)
+
+
+@pytest.mark.options("generate", "--ban", "--word-bias")
+def test_words(place: Any) -> None:
+    text = place.run(*COMMAND, *LENGTH, "--ban", "，", "--ban", "。")
+    assert text == text_of(place, banned_words=["，", "。"])
+    assert not {"，", "。"} & set(text)
+    text = place.run(*COMMAND, *LENGTH, "--word-bias", "酒=6", "--word-bias", "雪=6")
+    assert text == text_of(place, word_bias={"酒": 6.0, "雪": 6.0})
+    assert text not in (text_of(place, word_bias={"酒": 6.0}), text_of(place, word_bias={"雪": 6.0}))
+
+
+@pytest.mark.parametrize("bias", ["酒", "=3", "酒=", "酒=x"])
+def test_a_bias_has_a_word_and_a_number(bias: str, place: Any) -> None:
+    place.run("generate", "model", "--word-bias", bias, status=2)
+    assert "as in 展昭=2" in place.err
+
+
+@pytest.mark.options("generate", "--num-samples", "--best-of")
+def test_several_texts(place: Any) -> None:
+    results = Sampler(place.model(), SamplerConfig()).generate(
+        PROMPT, num_samples=4, max_new_tokens=60, return_results=True
+    )
+    expected = "\n".join(f"--- {number} of 4 ---\n{result.text}" for number, result in enumerate(results, 1))
+    assert place.run(*COMMAND, *LENGTH, "--num-samples", "4") == f"{expected}\n"
+    place.run(*COMMAND, *LENGTH, "--num-samples", "4", "--output", "samples.txt")
+    assert Path("samples.txt").read_text(encoding="utf-8") == expected
+    likelihoods = [sum(result.log_probs) / len(result.log_probs) for result in results]
+    best = results[likelihoods.index(max(likelihoods))].text
+    assert place.run(*COMMAND, *LENGTH, "--best-of", "4") == f"{best}\n"
+    place.run(*COMMAND, "--best-of", "4", "--num-samples", "2", status=2)
+    place.run(*COMMAND, "--best-of", "4", "--interactive", status=2)
+    assert "--best-of goes with neither --resume nor --interactive" in place.err
+
+
+@pytest.mark.options(
+    "generate", "--output", "--novelty", "--clean", "--encoding", "--cache-dir", "--workers", "--quiet"
+)
+def test_files_and_what_was_copied(place: Any) -> None:
+    Path("indented.txt").write_text("　　展昭道：“好大的雪！”\n" * 9, encoding="gb18030")
+    command = [*COMMAND, *LENGTH, "--novelty", "indented.txt", "--cache-dir", "cache", "--workers", "1"]
+    place.run(*command, "--clean", "none", "--encoding", "gb18030", "--output", "text.txt")
+    assert "segmenting" in place.err
+    text = Path("text.txt").read_text(encoding="utf-8")
+    assert text == text_of(place)[:-1]
+    vocabulary = place.model().vocabulary
+    reading = {"tokenizer": vocabulary.tokenizer, "normalize": vocabulary.normalize}
+    plain, cleaned = (
+        f"{novelty(text, place.stream('indented.txt', clean=clean, **reading))}\n" for clean in ("none", "novel")
+    )
+    assert Path("text.txt.novelty.txt").read_text(encoding="utf-8") == plain != cleaned
+    assert list(Path("cache").rglob("*"))
+    assert place.run(*command, "--quiet") == f"{text}\n"
+    assert cleaned.strip() in place.err
+    assert "segmenting" not in place.err
+    place.run(*command, "--encoding", "utf-8", status=2)
+    place.run(*command, "--workers", "0", status=2)
+
+
+def test_a_corpus_that_is_not_there_is_reported_before_the_text_is_written(place: Any) -> None:
+    place.run(*COMMAND, "--novelty", "no-corpus", "--output", "never.txt", status=2)
+    assert "no-corpus: no such file or folder" in place.err
+    assert not Path("never.txt").exists()
+
+
+@pytest.mark.options("generate", "--resume")
+def test_resume(place: Any) -> None:
+    command = [*COMMAND, *LENGTH, "--output", "resumed.txt"]
+    Path("resumed.txt.part").write_text("展昭道", encoding="utf-8")
+    Path("resumed.txt.part.state").write_text("damaged", encoding="utf-8")
+    place.run(*command, "--resume", status=2)
+    assert "resumed.txt.part.state" in place.err
+    place.run(*command)
+    assert Path("resumed.txt").read_text(encoding="utf-8") == text_of(place)[:-1]
+    place.run(*COMMAND, "--resume", status=2)
+    assert "name it with --output FILE" in place.err
+
+
+def test_defaults_of_the_model(place: Any) -> None:
+    model = place.model()
+    model.generation_config = {"temperature": 0.0, "seed": 5}
+    model.save_pretrained("own-defaults")
+    command = ["generate", "own-defaults", "--prompt", PROMPT, *LENGTH]
+    assert place.run(*command) == text_of(place, temperature=0.0, seed=5) != text_of(place)
+    assert place.run(*command, "--temperature", "1.5") == text_of(place, temperature=1.5, seed=5)
+    assert "generation  temperature=0.0" in place.run("info", "own-defaults")
+    (place.folder / "own-defaults" / "generation_config.json").write_text(json.dumps({"temperature": "hot"}))
+
+
+@pytest.mark.parametrize("method", ["generate", "stream", "beam_search"])
+def test_a_sampling_option_of_a_call_is_an_error_that_names_the_config(method: str, place: Any) -> None:
+    with pytest.raises(ConfigError, match=r"SamplerConfig\(seed=…\)"):
+        getattr(Sampler(place.model()), method)(PROMPT, seed=3)

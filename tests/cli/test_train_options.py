@@ -1,0 +1,209 @@
+"""Each option of ``train``, held to its effect by a run that has all of them away from their defaults."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from zh_lstm_lm import ModelConfig, TokenStream, TrainerConfig, Vocabulary, evaluate
+from zh_lstm_lm.cli.main import main
+from zh_lstm_lm.tokenizers.registry import get_tokenizer
+
+SIZES = ["--tokenizer", "characters", "--embedding-dim", "4", "--hidden-size", "4"]
+VOCABULARY: dict[str, Any] = {"min_freq": 8, "unknown": "unk"}
+MODEL = {"embedding_dim": 6, "hidden_size": 6, "num_layers": 2, "dropout": 0.25, "tie_weights": True}
+TRAINING = {
+    "max_epochs": 2,
+    "max_steps": 1000,
+    "max_minutes": 50.0,
+    "batch_size": 2,
+    "bptt_len": 7,
+    "learning_rate": 0.01,
+    "max_grad_norm": 0.125,
+    "patience": 4,
+    "seed": 9,
+    "precision": "float32",
+}
+READING = {"encoding": "gb18030", "clean": "empty_lines", "normalize": "nfc"}
+
+
+def option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _trained(folder: Path) -> None:
+    """The run: its model in ``trained``, its history in ``the-run``."""
+    options = {**VOCABULARY, **MODEL, **TRAINING, **READING, "tokenizer": "jieba", "valid": 0.2, "test": 0.1}
+    options.update(softmax="full", sample_prompt="白玉堂", device="cpu", workers=1)
+    options.update(run_dir=folder / "the-run", user_dictionary=folder / "words.txt", cache_dir=folder / "a-cache")
+    words = [word for name, value in options.items() for word in (option(name), str(value)) if word != "True"]
+    assert main(["train", str(folder / "novels"), "--output", str(folder / "trained"), *words, "--quiet"]) == 0
+
+
+@pytest.fixture
+def parts(place: Any) -> tuple[TokenStream, TokenStream, TokenStream]:
+    """The parts of the corpus as the library splits it."""
+    tokenizer = get_tokenizer("jieba", user_dictionary=place.folder / "words.txt")
+    found: tuple[TokenStream, TokenStream, TokenStream]
+    found = place.stream(tokenizer=tokenizer, **READING).split(valid=0.2, test=0.1)
+    return found
+
+
+def test_every_option_is_held(check_all_held: Callable[..., None]) -> None:
+    check_all_held("train")
+
+
+@pytest.mark.options("train", *map(option, TRAINING))
+@pytest.mark.parametrize("name", TRAINING)
+def test_training(name: str, place: Any) -> None:
+    assert place.json("the-run", "run.json")["options"][name] == TRAINING[name] != getattr(TrainerConfig(), name)
+
+
+@pytest.mark.options("train", *map(option, MODEL))
+@pytest.mark.parametrize("name", MODEL)
+def test_model(name: str, place: Any) -> None:
+    assert place.json("trained", "config.json")[name] == MODEL[name] != getattr(ModelConfig(), name)
+
+
+def test_the_seed_is_also_that_of_the_first_weights(place: Any) -> None:
+    assert place.json("trained", "config.json")["seed"] == TRAINING["seed"]
+
+
+@pytest.mark.options("train", "--device")
+def test_device(place: Any) -> None:
+    assert place.json("the-run", "run.json")["options"]["device"] == "cpu"
+    place.run("train", "novels", "--output", "x", "--device", "abacus", status=2)
+    assert "'abacus' cannot be used here" in place.err
+
+
+@pytest.mark.options("train", "--softmax", "--max-size")
+def test_output_layer_and_size_of_the_vocabulary(place: Any) -> None:
+    assert place.json("trained", "config.json")["output"] == "full"
+    command = ["train", "novels", "--output", "adaptive", "--steps", "1", *SIZES]
+    place.run(*command, "--softmax", "adaptive", "--max-size", "290")
+    assert place.json("adaptive", "config.json")["output"] == "adaptive"
+    train, *_ = place.stream().split()
+    expected = Vocabulary.from_stream(train, min_freq=3, max_size=290)
+    assert place.model("adaptive").vocabulary.to_dict() == expected.to_dict()
+    assert len(expected) < len(Vocabulary.from_stream(train, min_freq=3, max_size=60_000))
+
+
+@pytest.mark.options("train", *map(option, VOCABULARY))
+@pytest.mark.parametrize("default", [{"min_freq": 3}, {"unknown": "characters"}])
+def test_vocabulary(default: dict[str, Any], place: Any, parts: tuple[TokenStream, ...]) -> None:
+    expected = Vocabulary.from_stream(parts[0], **VOCABULARY)
+    assert place.model("trained").vocabulary.to_dict() == expected.to_dict()
+    assert list(Vocabulary.from_stream(parts[0], **{**VOCABULARY, **default})) != list(expected)
+
+
+def test_the_vocabulary_is_that_of_the_training_part(place: Any) -> None:
+    Path("whole.txt").write_text("大闹东京。\n" * 100 + "三试颜查散。\n" * 100, encoding="utf-8")
+    place.run("train", "whole.txt", "--output", "part", "--epochs", "1", *SIZES)
+    train, *_ = place.stream("whole.txt").split(valid=0.05, test=0.05)
+    counts = place.model("part").vocabulary.counts
+    assert counts == Vocabulary.from_stream(train, min_freq=3, max_size=60_000).counts
+    assert counts != Vocabulary.from_stream(place.stream("whole.txt"), min_freq=3).counts
+
+
+@pytest.mark.options(
+    "train", "--valid", "--test", "--tokenizer", "--user-dictionary", "--encoding", "--clean", "--normalize"
+)
+def test_reading_and_splitting(place: Any, parts: tuple[TokenStream, ...]) -> None:
+    described, vocabulary = place.json("the-run", "run.json")["text"], place.model("trained").vocabulary
+    for name, part in zip(("train", "valid"), parts, strict=False):
+        assert (described[name]["characters"], described[name]["tokens"]) == (part.num_characters, len(part))
+        assert described[name]["clean"] == READING["clean"]
+    sizes = [part.num_characters for part in parts]
+    assert sizes == sorted(sizes, reverse=True)
+    assert vocabulary.normalize == "nfc"
+    assert vocabulary.tokenizer.tokenize("好大的雪") == ["好大的雪"] != get_tokenizer("jieba").tokenize("好大的雪")
+    place.run("train", "novels", "--output", "x", "--encoding", "utf-8", status=2)
+    assert "not valid utf-8" in place.err
+
+
+def test_the_test_metric_is_that_of_the_test_set_wherever_it_stands(place: Any, parts: tuple[TokenStream, ...]) -> None:
+    model = place.model("trained")
+    expected = evaluate(model, parts[2])
+    assert expected.loss != pytest.approx(evaluate(model, parts[1]).loss, rel=1e-3)
+    best = min(place.lines("the-run", "history.jsonl"), key=lambda record: record["valid_loss"])
+    assert best["test_loss"] == pytest.approx(expected.loss, rel=1e-5)
+    assert best["test_perplexity"] == pytest.approx(expected.perplexity, rel=1e-5)
+    assert model.training_summary["test_perplexity"] == pytest.approx(expected.perplexity, rel=1e-4)
+    shown = f"test_perplexity{{}}{model.training_summary['test_perplexity']}"
+    assert shown.format(": ") in (place.folder / "trained" / "README.md").read_text(encoding="utf-8")
+    assert shown.format("=") in place.run("info", "trained")
+
+
+def test_chosen_options_and_the_date_stand_in_the_card(place: Any) -> None:
+    card = (place.folder / "trained" / "README.md").read_text(encoding="utf-8")
+    assert re.search(r"- date: \d{4}-\d\d-\d\d\n", card)
+    assert "- batch_size: 2\n" in card
+    rates = [record["learning_rate"] for record in place.lines("the-run", "curve.jsonl")]
+    assert float(re.findall(r"- learning_rate: (.*)\n", card)[0]) == pytest.approx(max(rates), rel=0.01)
+
+
+@pytest.mark.options("train", "--sample-prompt")
+def test_samples(place: Any) -> None:
+    assert all(record["sample"].startswith("白玉堂") for record in place.lines("the-run", "history.jsonl"))
+
+
+@pytest.mark.options("train", "--output", "--run-dir", "--cache-dir")
+def test_places(place: Any) -> None:
+    assert place.model("trained").num_parameters
+    assert not Path("trained.run").exists()
+    assert Path("the-run/best").is_dir()
+    assert list(Path("a-cache").rglob("*"))
+
+
+@pytest.mark.options("train", "--from")
+def test_a_model_to_continue_from(place: Any) -> None:
+    place.run(
+        "train", "novels/2.txt", "--output", "next", "--from", "trained", "--steps", "1", "--learning-rate", "1e-9"
+    )
+    before, after = place.model("trained").state_dict(), place.model("next").state_dict()
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
+    assert place.json("next.run", "run.json")["text"]["train"]["documents"] == 1
+
+
+@pytest.mark.options("train", "--resume")
+def test_a_run_in_the_way_is_reported_before_anything_is_read(place: Any) -> None:
+    command = ["train", "novels", "--output", "again", "--steps", "2", *SIZES]
+    place.run(*command)
+    assert place.run(*command, "--cache-dir", "unused-cache", status=2) == ""
+    assert "again.run: holds a run already; continue it with --resume, or give another --run-dir" in place.err
+    assert not Path("unused-cache").exists()
+    place.run(*command, "--steps", "4", "--resume")
+    assert max(path.name for path in Path("again.run").glob("checkpoint-*")) == "checkpoint-00000004"
+
+
+@pytest.mark.options("train", "--workers")
+def test_workers(place: Any) -> None:
+    command = ["train", "novels", "--output", "w", "--steps", "1", "--embedding-dim", "4", "--hidden-size", "4"]
+    place.run(*command, "--workers", "2", "--cache-dir", "w-cache")
+    assert "in 2 processes" in place.err
+
+
+@pytest.mark.options("train", "--quiet")
+def test_quiet(place: Any) -> None:
+    command = ["train", "novels", "--steps", "1", *SIZES]
+    quiet = place.run(*command, "--output", "quiet", "--quiet", "--cache-dir", "quiet-cache") + place.err
+    assert not re.search(r"epoch|reading|training:|segmenting", quiet)
+    loud = place.run(*command, "--output", "loud", "--cache-dir", "loud-cache")
+    assert re.search(r"epoch(.|\n)*test  \d+ characters", loud)
+    assert "segmenting" in place.err
+
+
+def test_the_command_says_what_it_takes_before_it_starts(place: Any) -> None:
+    lines = place.run("train", "novels", "--output", "p", *SIZES, "--steps", "3", "--minutes", "2").splitlines()
+    assert re.fullmatch(r"reading 3 files, 0\.0 MB: about \d+ s, or at once from the cache", lines[0])
+    assert re.fullmatch(
+        r"training: 3 updates, or 2 minutes; --minutes covers updates, validation and checkpoints, neither reading nor "
+        r"the final test; final test: about \d+ s",
+        lines[2],
+    )
+    lines = place.run("train", "novels", "--output", "p2", *SIZES, "--epochs", "2").splitlines()
+    assert re.fullmatch(r"training: 2 epochs, about \d+ s; final test: about \d+ s", lines[2])
