@@ -88,7 +88,8 @@ def main() -> None:
     parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
-        print(json.dumps(work(*options.work, options.seconds)))
+        what, side = options.work
+        print(json.dumps(work(what, side, options.seconds)))
         return
     sides = {"command": SOURCE, **dict.fromkeys(FIXED, SOURCE), **({"other": options.other} if options.other else {})}
     processors = os.cpu_count() or 1
