@@ -100,24 +100,31 @@ def test_an_update_does_not_wait_for_the_device(
 
 @pytest.mark.parametrize("options", LAYERS)
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_equal_calls_generate_equal_texts(
+def test_texts_are_generated_with_the_models_probabilities(
     vocabulary: Vocabulary, options: dict[str, Any], settings: SamplerConfig
 ) -> None:
-    sampler = Sampler(make(vocabulary, **options).cuda(), settings)
+    model = make(vocabulary, **options)
+    sampler = Sampler(model, settings)
+    # The sampler follows the model to its device.
+    model.cuda()
     prompts = ["", "展昭道：", "夜里三更，", "二人", "雪"]
-    texts = sampler.generate(prompts, num_samples=2, max_new_tokens=40)
+    results = sampler.generate(prompts, num_samples=2, max_new_tokens=40, return_results=True)
+    for number, result in enumerate(results):
+        prompt = prompts[number // 2]
+        assert result.text.startswith(prompt)
+        expected = score(model, result.text).log_probs[len(prompt) :]
+        assert result.log_probs == pytest.approx(expected, abs=1e-3)
+    texts = [result.text for result in results]
     assert texts == sampler.generate(prompts, num_samples=2, max_new_tokens=40)
-    assert all(text.startswith(prompt) for text, prompt in zip(texts[::2], prompts, strict=True))
+    (beam,) = sampler.beam_search("展昭", num_beams=3, max_characters=20)
+    assert len(beam.text) == 20
 
 
 def test_text_goes_on_from_a_state(vocabulary: Vocabulary) -> None:
     sampler = Sampler(make(vocabulary, num_layers=2).cuda(), SamplerConfig(balanced_pairs=False))
-    whole = sampler.generate("展昭", max_new_tokens=30, return_results=True)
+    whole = sampler.generate("展昭", max_new_tokens=30)
     begun = sampler.generate("展昭", max_new_tokens=12, return_results=True)
-    assert (
-        begun.tokens + sampler.generate(state=begun.state, max_new_tokens=18, return_results=True).tokens
-        == whole.tokens
-    )
+    assert begun.text + sampler.generate(state=begun.state, max_new_tokens=18) == whole
 
 
 def test_a_damaged_model_is_told_of(vocabulary: Vocabulary) -> None:
@@ -126,7 +133,7 @@ def test_a_damaged_model_is_told_of(vocabulary: Vocabulary) -> None:
     sampler.generate("展昭", max_new_tokens=3)
     with torch.no_grad():
         model.layers[0].get_parameter("weight_hh_l0").fill_(math.nan)
-    with pytest.raises(NonFiniteError, match="not finite"):
+    with pytest.raises(NonFiniteError, match="weights are damaged"):
         sampler.generate("展昭", max_new_tokens=3)
 
 

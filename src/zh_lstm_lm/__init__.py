@@ -9,7 +9,7 @@ from zh_lstm_lm._version import __version__ as __version__
 
 TYPE_CHECKING = False  # true for type checkers, whatever is said here; typing itself takes longer than all the rest
 if TYPE_CHECKING:
-    from zh_lstm_lm.corpus.sample_novel import sample_novel as sample_novel
+    from zh_lstm_lm.corpus.stream_reading import sample_novel as sample_novel
     from zh_lstm_lm.corpus.token_stream import TokenStream as TokenStream
     from zh_lstm_lm.corpus.vocabulary import Vocabulary as Vocabulary
     from zh_lstm_lm.errors import CheckpointError as CheckpointError
@@ -122,7 +122,7 @@ _HOMES = {
     "Mixture": "models.mixture",
     "NGramLanguageModel": "models.ngram",
     "get_tokenizer": "tokenizers.registry",
-    "sample_novel": "corpus.sample_novel",
+    "sample_novel": "corpus.stream_reading",
     "study": "studies.study",
     "score": "evaluation.score",
     "score_batch": "evaluation.score",

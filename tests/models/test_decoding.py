@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, Vocabulary
-from zh_lstm_lm.models.lstm_layer import LSTMContext, LSTMState
+from zh_lstm_lm.models.layers import LSTMContext, LSTMState
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])

@@ -3,6 +3,7 @@
 import time
 from array import array
 from collections.abc import Iterable, Sequence
+from importlib import resources
 from os import PathLike
 
 import torch
@@ -20,7 +21,7 @@ from zh_lstm_lm.text.survey import survey_files
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 from zh_lstm_lm.tokenizers.workers import available_cores
 
-__all__ = ["estimate_reading", "read_files", "read_texts"]
+__all__ = ["estimate_reading", "read_files", "read_texts", "sample_novel"]
 
 # Below this size, starting processes costs more than it saves.
 _PARALLEL_BYTES = 4_000_000
@@ -129,3 +130,17 @@ def estimate_reading(
     if workers is None:
         workers = min(available_cores(), _MAX_WORKERS) if sum(sizes) > _PARALLEL_BYTES else 1
     return seconds / workers
+
+
+def sample_novel() -> str:
+    r"""Returns the text of the bundled novella, 《空匣镖》: a title and sixteen chapters, one paragraph per line.
+
+    It was written for this project and is in the public domain (CC0); its licence is in the same folder.
+
+    Example:
+        >>> import zh_lstm_lm
+        >>> stream = zh_lstm_lm.TokenStream.from_texts([zh_lstm_lm.sample_novel()], tokenizer="characters")
+        >>> stream.num_documents
+        1
+    """
+    return resources.files("zh_lstm_lm").joinpath("data", "sample_novel.txt").read_text(encoding="utf-8")

@@ -140,10 +140,13 @@ class NextTokenSampler:
     def _process(self, drafts: Sequence[Draft], log_probs: Tensor) -> tuple[Tensor, Tensor]:
         """Leaves out tokens that do not fit or are banned, and applies the processors.
 
+        What is kept here follows the model to its device.
+
         Returns:
             The log-probabilities of the tokens that may follow, and the scores after the processors.
             **Shape:** (texts, vocab_size).
         """
+        self._writable, self._lengths = self._writable.to(log_probs.device), self._lengths.to(log_probs.device)
         fitting = log_probs
         rooms = [min(draft.room_for_token, self._longest) for draft in drafts]
         if min(rooms) < self._longest:
@@ -189,7 +192,7 @@ class NextTokenSampler:
         scores = scores + self._writable
         for row, verdict in enumerate(verdicts):
             if verdict.forbidden:
-                scores[row].masked_fill_(verdict.mask, -math.inf)
+                scores[row].masked_fill_(verdict.mask.to(scores.device), -math.inf)
         best = scores.max(dim=-1)
         left = (best.values > -math.inf).tolist()
         return [token_id if ok else None for token_id, ok in zip(best.indices.tolist(), left, strict=True)]

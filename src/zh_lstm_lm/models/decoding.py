@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zh_lstm_lm.models.lstm_layer import LSTMContext, LSTMState
+from zh_lstm_lm.models.layers import LSTMContext, LSTMState
 from zh_lstm_lm.models.output_layers import OutputLayer
 from zh_lstm_lm.runtime.batch_invariant import BatchInvariantLinear
 

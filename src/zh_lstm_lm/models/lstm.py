@@ -18,8 +18,7 @@ from zh_lstm_lm.errors import CheckpointError, ConfigError, DataError, NonFinite
 from zh_lstm_lm.models.base import LanguageModel
 from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.models.decoding import DecodingLSTM, PackedWeights
-from zh_lstm_lm.models.embedding import WordEmbedding
-from zh_lstm_lm.models.lstm_layer import LSTMContext, LSTMLayer, LSTMState, locked_dropout
+from zh_lstm_lm.models.layers import LSTMContext, LSTMLayer, LSTMState, WordEmbedding, locked_dropout
 from zh_lstm_lm.models.output_layers import AdaptiveSoftmax, FullSoftmax, OutputLayer
 from zh_lstm_lm.models.pretrained import (
     open_model_folder,

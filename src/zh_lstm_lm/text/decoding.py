@@ -146,6 +146,9 @@ def _find_escapes(text: str) -> str | None:
                 continue
             if _common_proportion(decoded) > _CHINESE:
                 return f"seems to be {shown}; read it with encoding={codec!r}"
+    if sample.lstrip()[:1] in ("{", "["):
+        # JSON has escapes of its own.
+        return None
     for shown, pattern, remedy in _ESCAPES:
         covered = sum(len(found) for found in pattern.findall(sample))
         if covered > _MIN_ESCAPED * len(sample):

@@ -15,6 +15,7 @@ __all__ = ["Paths", "TextFile", "find_files", "raise_broken"]
 Paths: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]"
 
 _MOST_NAMED = 20
+_CACHE_MARK = "tokens.bin"
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,9 @@ def _text_files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
                 seen.add(real)
                 entered.append(name)
         folders[:] = entered
+        if _CACHE_MARK in names:
+            # A folder of the cache can lie among the files, and holds JSON of its own.
+            continue
         found += (Path(parent, name) for name in names if name.lower().endswith(endings) and not name.startswith("."))
     raise_broken(broken)
     return sorted(filter(_is_file, found))

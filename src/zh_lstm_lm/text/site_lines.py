@@ -108,7 +108,7 @@ _EDGE_HINT = re.compile(
     "[小文][说說学學].?[网網]|[网網][站址友]|版[权權]|[仅僅]供|免[费費]|更新|[连連][载載]|首[发發]|收集|上[传傳]",
     re.IGNORECASE,
 )
-# A line that recurs needs one sign of the first kind or two of the second.
+# A line that recurs needs one sign of the first kind, or two of the second.
 _STRONG_SIGN = re.compile(
     r"一秒记住|一秒記住|本站|弹窗|彈窗|最新章|章节错|书签|書籤|推荐票|推薦票|月票|本章未完|未完待续|未完待續|下一页|下一頁|小说网|"
     r"小說網|中文网|中文網|文学网|文學網|笔趣阁|公众号|首发|域名|网址|網址|www|WWW|http|\.com|\.net|\.org|"
@@ -117,7 +117,7 @@ _STRONG_SIGN = re.compile(
 _WEAK_SIGNS = (
     "本书", "本書", "更新", "手机", "手機", "章节", "章節", "推荐", "推薦", "收藏", "订阅", "訂閱", "下一章", "上一章", "目录", "书库", "書庫", "书屋", "书吧",
     "阅读", "閱讀", "微信", "QQ", "正版", "盗版", "下载", "下載", "论坛", "論壇", "校对", "校對", "整理", "书友", "書友", "txt", "TXT", "转载", "轉載",
-    "互联网", "广告", "打赏", "支持", "作者", "免费", "免費", "关注", "關注", "搜索", "百度", "更多", "精彩", "点击", "小说", "小說", "网站", "網站", "朋友", "正文", "您",
+    "互联网", "广告", "打赏", "支持", "作者", "免费", "免費", "关注", "關注", "搜索", "百度", "更多", "精彩", "点击", "小说", "小說", "书架", "書架", "网站", "網站", "朋友", "正文", "您",
 )  # fmt: skip
 _OPENING_QUOTES = frozenset('“「『"')
 _DIGITS = re.compile("[0-9０-９]+")
@@ -176,18 +176,24 @@ def edge_lines(text: str) -> list[str]:
 
 
 def count_site_lines(text: str) -> Counter[str]:
-    """Counts lines that look like a site's, numbers masked: those with a strong sign, and those that recur with weak ones."""
+    """Counts lines that look like a site's, numbers masked; those with weak signs alone only if they recur."""
     lines = Counter(_key(line.strip()) for line in text.split("\n") if _MIN_LENGTH <= len(line) <= MAX_LINE_LENGTH)
     has_strong = _STRONG_SIGN.search(text) is not None
     return Counter(
         {
             line: count
             for line, count in lines.items()
-            if (count >= _MIN_RECURRENCES and sum(sign in line for sign in _WEAK_SIGNS) >= 2)
-            or (has_strong and _STRONG_SIGN.search(line))
-            if line[:1] not in _OPENING_QUOTES and not is_heading(line)
+            if (count >= _MIN_RECURRENCES or (has_strong and _STRONG_SIGN.search(line)))
+            and _looks_like_a_site(line)
+            and not is_heading(line)
         }
     )
+
+
+def _looks_like_a_site(line: str) -> bool:
+    """Decides whether a line that recurs is a site's; a sentence needs twice the signs."""
+    signs = 2 * len(set(_STRONG_SIGN.findall(line))) + sum(sign in line for sign in _WEAK_SIGNS)
+    return signs >= (4 if line.endswith(("。", "！", "？", "…")) else 2) and line[:1] not in _OPENING_QUOTES
 
 
 def find_repeated_lines(edges: Iterable[Sequence[str]], site_lines: Mapping[str, int] | None = None) -> frozenset[str]:

@@ -9,8 +9,8 @@ from torch import Tensor
 from zh_lstm_lm.corpus.batches import IGNORED, TrainingWindows
 from zh_lstm_lm.errors import NonFiniteError
 from zh_lstm_lm.models.gradients import clip_gradients, settle_rows
+from zh_lstm_lm.models.layers import LaneGenerator, LSTMState
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
-from zh_lstm_lm.models.lstm_layer import LaneGenerator, LSTMState
 from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.runtime.devices import autocast, choose_device, on_device
 from zh_lstm_lm.runtime.memory import check_fits

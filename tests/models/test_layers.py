@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from zh_lstm_lm.models.lstm_layer import LSTMLayer, LSTMState
+from zh_lstm_lm.models.layers import LSTMLayer, LSTMState
 
 Array = npt.NDArray[np.float64]
 
