@@ -309,8 +309,12 @@ class Vocabulary(TokenTable):
             MissingDependencyError: The tokenizer's library is not installed.
         """
         vocabulary = cls.restore(values, tokenizer=tokenizer)
-        warn_of_mismatch(values["tokenizer"], vocabulary.tokenizer)
+        vocabulary.warn_of_mismatch(values["tokenizer"])
         return vocabulary
+
+    def warn_of_mismatch(self, saved: dict[str, Any]) -> None:
+        """Warns if the tokenizer is not the one whose saved form is given; see `from_dict`."""
+        warn_of_mismatch(saved, self.tokenizer)
 
     @classmethod
     def restore(cls, values: dict[str, Any], *, tokenizer: "str | Tokenizer | None" = None) -> "Vocabulary":

@@ -21,7 +21,12 @@ __all__ = ["ModelConfig", "choose_sizes", "machine_rate", "seconds_per_token", "
 
 # Layers, or clusters of the output layer: a saved config must not fill the memory with them.
 _MOST_PARTS = 1000
-_DTYPES = ("float32", "float64", "float16", "bfloat16")
+_DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
 
 
 FULL_SOFTMAX_LIMIT = 4000
@@ -97,6 +102,11 @@ class ModelConfig(Config):
             if list(self.cutoffs) != sorted(set(self.cutoffs)):
                 raise ConfigError(f"cutoffs must rise, got {shown(self.cutoffs)}")
             object.__setattr__(self, "cutoffs", tuple(self.cutoffs))
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The dtype of the weights."""
+        return _DTYPES[self.dtype]
 
     def resolve(self, vocab_size: int) -> "ModelConfig":
         """Resolves the options that depend on the vocabulary: the kind of output layer and its cutoffs.

@@ -30,7 +30,6 @@ from zh_lstm_lm.models.pretrained import (
 from zh_lstm_lm.runtime.memory import check_fits
 from zh_lstm_lm.runtime.threads import use_one_thread_after_fork
 from zh_lstm_lm.tokenizers.base import Tokenizer
-from zh_lstm_lm.tokenizers.probe import warn_of_mismatch
 
 __all__ = ["LSTMLanguageModel", "unwrapped"]
 
@@ -96,7 +95,7 @@ class LSTMLanguageModel(nn.Module):
                     config.hidden_size, len(vocabulary), config.cutoffs, div_value=config.div_value
                 )
         # The type of the weights is that of the config, not the default of the process.
-        self.to(getattr(torch, config.dtype))
+        self.to(config.torch_dtype)
         if device.type != "meta":
             weights = sum(parameter.nbytes for parameter in self.parameters())
             check_fits(
@@ -319,7 +318,8 @@ class LSTMLanguageModel(nn.Module):
             model.load_state_dict(read_weights(files, model.state_dict()), assign=True)
             model.training_summary = training
             model.generation_config = read_generation_config(files)
-        warn_of_mismatch(saved_tokenizer, vocabulary.tokenizer)  # last: a text is cut for it
+        # Last, because a text is segmented for it.
+        vocabulary.warn_of_mismatch(saved_tokenizer)
         return model.eval()
 
 

@@ -7,13 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from zh_lstm_lm.corpus.token_table import MAX_TOKENS
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import CheckpointError, ConfigError, VocabularyError
 from zh_lstm_lm.storage.atomic import atomic_directory
 from zh_lstm_lm.storage.safe_reading import versioned
 from zh_lstm_lm.storage.saved_folder import SavedFolder, open_folder
-from zh_lstm_lm.storage.strict_json import JSONLimits, parse_json, to_json
+from zh_lstm_lm.storage.strict_json import MAX_VOCABULARY_BYTES, VOCABULARY_LIMITS, parse_json, to_json
 from zh_lstm_lm.storage.tensors import (
     MAX_TENSOR_BYTES,
     check_kinds,
@@ -26,9 +25,7 @@ from zh_lstm_lm.tokenizers.base import Tokenizer
 
 __all__ = [
     "LOADED_FILES",
-    "MAX_VOCABULARY_BYTES",
     "MODEL_FILES",
-    "VOCABULARY_LIMITS",
     "open_model_folder",
     "read_description",
     "read_generation_config",
@@ -41,13 +38,11 @@ LOADED_FILES = MODEL_FILES - {"README.md"}
 """All that is read; the card is for people, and theirs to edit."""
 _WEIGHTS = "model.safetensors"
 _EMBEDDING = "embedding.weight"
-_MOST_SPECIAL = 3  # tokens of a vocabulary that are not saved
+# Tokens of a vocabulary that are not saved.
+_MOST_SPECIAL = 3
 _MODEL_TYPE = "zh-lstm-lm"
 _FORMAT = 1
 _MAX_CONFIG_BYTES = 1 << 20
-MAX_VOCABULARY_BYTES = 1 << 26
-_MAX_WORDS = 1 << 19  # of a user dictionary
-VOCABULARY_LIMITS = JSONLimits(strings=MAX_TOKENS + _MAX_WORDS, values=2 * MAX_TOKENS + _MAX_WORDS, containers=1000)
 
 
 def write_model_folder(

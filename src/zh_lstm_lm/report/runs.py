@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from zh_lstm_lm.errors import CheckpointError, DataError
-from zh_lstm_lm.models.pretrained import MAX_VOCABULARY_BYTES, VOCABULARY_LIMITS
 from zh_lstm_lm.storage.safe_reading import read_json
+from zh_lstm_lm.storage.strict_json import MAX_VOCABULARY_BYTES, VOCABULARY_LIMITS
 from zh_lstm_lm.training.history import History
 
 __all__ = ["Run", "distinct_names", "number", "read_run", "section"]

@@ -9,7 +9,9 @@ from types import FrameType
 __all__ = ["Interruption", "catch_interruption", "check_interruption"]
 
 # Windows has no SIGHUP, which a process gets when its terminal is closed.
-_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if hasattr(signal, "SIGHUP"):
+    _SIGNALS.append(signal.SIGHUP)
 # The open block of the main thread.
 _blocks: list["Interruption"] = []
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from zh_lstm_lm.errors import CheckpointError
 
-__all__ = ["JSONLimits", "parse_json", "to_json"]
+__all__ = ["MAX_VOCABULARY_BYTES", "VOCABULARY_LIMITS", "JSONLimits", "parse_json", "to_json"]
 
 _MAX_DEPTH = 16
 _CONTINUATION = bytes(range(0x80, 0xC0))
@@ -31,6 +31,12 @@ class JSONLimits(NamedTuple):
     values: int = 1 << 19
     containers: int = 1 << 16
     decoded_bytes: int = 96 << 20
+
+
+MAX_VOCABULARY_BYTES = 1 << 26
+"""Size of the largest saved vocabulary."""
+VOCABULARY_LIMITS = JSONLimits(strings=3 << 19, values=5 << 19, containers=1000)
+"""Limits of a saved vocabulary: a million tokens, their counts, and half a million words of a user dictionary."""
 
 
 def to_json(value: Any) -> bytes:

@@ -1,7 +1,6 @@
 """The records of a training run: a history with one for every evaluation, and a learning curve."""
 
 import json
-from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -60,18 +59,6 @@ class History(list[dict[str, Any]]):
         except CheckpointError as error:
             raise DataError(f"{path}: not a history of training ({error}); give a run's history.jsonl") from error
         return cls(records)
-
-    def plot(self, path: str | PathLike[str] | None = None) -> Any:
-        """Draws perplexity and bits per character over the epochs; see `zh_lstm_lm.plot_history`.
-
-        Args:
-            path: A file to write, such as ``"history.svg"``; None writes nothing.
-
-        Returns:
-            The picture as SVG, a string that notebooks display.
-        """
-        # Reports are made from histories, so this package does not import the one that draws them.
-        return import_module("zh_lstm_lm").plot_history(self, path)
 
 
 class LearningCurve(History):
