@@ -39,8 +39,11 @@ class Callback:
     def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
         """Called after every update."""
 
+    def on_evaluate(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
+        """Called after an evaluation inside an epoch."""
+
     def on_epoch_end(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
-        """Called after every evaluation: inside epochs, at their ends, and at the end of the run."""
+        """Called after the evaluation at the end of an epoch, and at the end of the run."""
 
     def on_train_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
         """Called after the last update; the model holds its best weights."""
@@ -78,6 +81,8 @@ class EarlyStopping(Callback):
                 waited += 1
         if waited >= self.patience:
             state.request_stop(f"no lower validation loss for {waited} evaluations")
+
+    on_evaluate = on_epoch_end
 
 
 class ProgressCallback(Callback):
@@ -127,6 +132,14 @@ class ProgressCallback(Callback):
             planned = f"/{state.planned_steps:,}" if state.planned_steps else ""
             line = f"step {state.step:,}{planned}  epoch {state.epoch:.2f}  train perplexity {perplexity}"
             _show_line(f"\r{line:<78}")
+
+    def on_evaluate(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
+        """Prints the validation metric on a line of its own."""
+        self._clear()
+        bits = record.get("valid_bits_per_character")
+        if bits is not None:
+            with contextlib.suppress(*_UNWRITABLE):
+                print(f"epoch {record['epoch']:g}".ljust(11) + f"  valid {bits:.3f} bits/character", flush=True)
 
     def on_epoch_end(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
         """Prints the metrics of the record on a line of their own."""

@@ -34,7 +34,7 @@ _OUTLIER, _OUTLIER_SECONDS = 4.0, 0.1
 # A pause lasts at least so many times as long as what it interrupted, and so many seconds.
 _PAUSE, _PAUSE_SECONDS = 20.0, 5.0
 # Default number of evaluations in a run, and the least number of updates between two of them.
-_EVALUATIONS, _LEAST_BETWEEN = 10, 10
+_EVALUATIONS, _LEAST_BETWEEN = 10, 100
 # The rate falls at most so many times as fast as planned when the rest of the time has suddenly gone.
 _FASTEST = 50.0
 

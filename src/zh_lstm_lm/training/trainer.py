@@ -213,7 +213,7 @@ class Trainer:
         return evaluation_is_due(state, self.config.eval_steps, cost=cost)
 
     def _evaluate(self) -> None:
-        """Evaluates, adds a record, and keeps the weights if they are the best so far; begins a new epoch if it is time."""
+        """Evaluates, adds a record, keeps the best weights, and begins a new epoch if it is time."""
         state = self.state
         began = state.seconds
         self._updater.count_updates(state)
@@ -229,13 +229,13 @@ class Trainer:
         if record.get("valid_loss", math.inf) < state.best_loss:
             state.best_loss = record["valid_loss"]
             self._best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        event = "on_epoch_end" if state.window == state.steps_per_epoch or self._ended() else "on_evaluate"
         if state.window == state.steps_per_epoch:
             state.begin_epoch()
             self._updater.begin_epoch()
-        self._notify("on_epoch_end", record)
+        self._notify(event, record)
         self._synchronize()
-        known = state.evaluation_seconds if len(state.history) > 1 else math.inf
-        seconds = state.seconds - began
+        known, seconds = state.evaluation_seconds if len(state.history) > 1 else math.inf, state.seconds - began
         state.evaluation_seconds = seconds - self._skip_pause(seconds, expected=known)
 
     def _measure(self) -> EvaluationResult | None:
