@@ -39,6 +39,9 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
 
 def shown(value: object) -> str:
     """Returns the representation of a value that was received, cut short where it is long."""
+    # Python writes no integer of more than 4,300 digits.
+    if isinstance(value, int) and value.bit_length() > 4096:
+        return f"an integer of {value.bit_length()} bits"
     return _SHOWN.repr(value)
 
 
