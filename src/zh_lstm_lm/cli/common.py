@@ -54,7 +54,7 @@ def add_reading(command: argparse.ArgumentParser, *, tokenizer: bool = True) -> 
             help="your own words for jieba or rjieba, 'word [frequency]' on each line (default: none)",
         )
     reading.add_argument(
-        "--encoding", default="auto", help="encoding of all files, or auto for that of each (default: %(default)s)"
+        "--encoding", type=encoding, default="auto", help="of all files, or auto to detect it (default: %(default)s)"
     )
     reading.add_argument(
         "--clean",
@@ -77,7 +77,20 @@ def add_reading(command: argparse.ArgumentParser, *, tokenizer: bool = True) -> 
 
 def add_encoding(command: "Any", name: str = "--encoding") -> None:
     """Adds the encoding of a text that is read by `read_text`."""
-    command.add_argument(name, default="auto", help="encoding of the text, or auto to detect it (default: %(default)s)")
+    command.add_argument(
+        name, type=encoding, default="auto", help="of the text, or auto to detect it (default: %(default)s)"
+    )
+
+
+def encoding(name: str) -> str:
+    """Converts an option that is an encoding."""
+    from zh_lstm_lm.text.decoding import check_encoding
+
+    try:
+        check_encoding(name)
+    except DataError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("encoding ")) from error
+    return name
 
 
 def path(text: str) -> str:
