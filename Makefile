@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-CORPUS ?= ../shared/data/wuxia
+# A folder of novels for the benchmarks: make bench CORPUS=novels/
+CORPUS = $(error name a folder of novels, as in: make bench CORPUS=novels/)
 
 .PHONY: install demo test check docs bench bench-long clean
 

@@ -26,7 +26,7 @@ from zh_lstm_lm import (
     TrainerState,
     Vocabulary,
 )
-from zh_lstm_lm.models.sizing import machine_rate, training_operations
+from zh_lstm_lm.models.config import machine_rate, training_operations
 
 WARMING = 40
 SIZES = ((192, 384), (512, 1024), (1024, 2048))
@@ -63,9 +63,9 @@ def train(
 def generation_rate(model: LSTMLanguageModel, settings: SamplerConfig, texts: int) -> float:
     """Tokens a second of that many texts written side by side."""
     sampler = Sampler(model, settings)
-    sampler.generate_batch(["话说"], num_samples=texts, max_new_tokens=10)
+    sampler.generate(["话说"], num_samples=texts, max_new_tokens=10)
     start = time.perf_counter()
-    sampler.generate_batch(["话说"], num_samples=texts, max_new_tokens=100)
+    sampler.generate(["话说"], num_samples=texts, max_new_tokens=100)
     return 100 * texts / (time.perf_counter() - start)
 
 

@@ -33,7 +33,7 @@ from zh_lstm_lm import (
 )
 from zh_lstm_lm.corpus.segmentation import DocumentSpan
 from zh_lstm_lm.corpus.stream_cache import check_stored
-from zh_lstm_lm.models.pretrained import read_weights
+from zh_lstm_lm.models.pretrained import open_model_folder, read_weights
 from zh_lstm_lm.storage.safe_reading import MANIFEST, verify_manifest
 from zh_lstm_lm.storage.strict_json import parse_json
 from zh_lstm_lm.storage.tensors import read_kinds
@@ -156,8 +156,9 @@ class Readers:
         """A file of weights."""
         (self._model / "model.safetensors").write_bytes(damaged_bytes(self._whole["model.safetensors"], chance))
         try:
-            read_kinds(self._model / "model.safetensors")
-            read_weights(self._model, self._state)
+            with open_model_folder(self._model) as files:
+                read_kinds(files.open("model.safetensors"), self._model / "model.safetensors")
+                read_weights(files, self._state)
         finally:
             (self._model / "model.safetensors").write_bytes(self._whole["model.safetensors"])
 

@@ -55,7 +55,7 @@ def library(model: LSTMLanguageModel, tokens: int, texts: int, options: dict[str
     """Tokens a second of the library."""
     sampler = Sampler(model, SamplerConfig(**options))  # type: ignore[arg-type]
     start = time.perf_counter()
-    sampler.generate_batch(["话说"], num_samples=texts, max_new_tokens=tokens)
+    sampler.generate(["话说"], num_samples=texts, max_new_tokens=tokens)
     return texts * tokens / (time.perf_counter() - start)
 
 

@@ -20,7 +20,7 @@ import torch
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Vocabulary
 from zh_lstm_lm.corpus.batches import TrainingWindows
-from zh_lstm_lm.models.sizing import training_operations
+from zh_lstm_lm.models.config import training_operations
 
 BPTT_LEN = 35
 LANES = (32, 64, 256, 1024, 4096)

@@ -22,8 +22,8 @@ import time
 from pathlib import Path
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Trainer, TrainerConfig, Vocabulary
-from zh_lstm_lm.text.documents import decoded_blocks
 from zh_lstm_lm.text.files import find_files
+from zh_lstm_lm.text.survey import decoded_blocks
 
 UPDATES = 200
 

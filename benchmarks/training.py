@@ -26,7 +26,7 @@ from torch import nn
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Trainer, TrainerConfig, Vocabulary
 from zh_lstm_lm.corpus.batches import IGNORED, TrainingWindows
 from zh_lstm_lm.evaluation.evaluate import evaluate_ids
-from zh_lstm_lm.models.sizing import machine_rate, training_operations
+from zh_lstm_lm.models.config import machine_rate, training_operations
 
 EMBEDDING_DIM, HIDDEN_SIZE = 128, 1024
 BATCH_SIZE, BPTT_LEN = 20, 30

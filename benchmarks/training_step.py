@@ -29,8 +29,8 @@ from zh_lstm_lm import (
     Vocabulary,
 )
 from zh_lstm_lm.corpus.batches import TrainingWindows
+from zh_lstm_lm.models.config import machine_rate, training_operations
 from zh_lstm_lm.models.gradients import clip_gradients, sparse_embedding
-from zh_lstm_lm.models.sizing import machine_rate, training_operations
 from zh_lstm_lm.training.optimizer import Optimizer
 
 BPTT_LEN = 35
@@ -58,7 +58,7 @@ class Step:
         self.plain = LSTMLanguageModel(vocabulary, ModelConfig(**{**sizes, "dropout": 0.0})).train()
         self.optimizer = Optimizer(self.model, betas=(0.9, 0.999))
         self.generator = generator
-        self.state = self.model.init_state(batch_size)
+        self.state = self.model.initial_state(batch_size)
         self.batch = self.windows[0]
         self.number = 0
         config = self.model.config
@@ -121,7 +121,8 @@ class Step:
         """Evaluation of the same window."""
         with torch.inference_mode():
             self.plain.eval()
-            self.plain.target_log_probs(*self.batch, self.state)
+            context, _ = self.plain.read(self.batch.inputs, self.state)
+            self.plain.target_log_probs(context, self.batch.targets.flatten())
             self.plain.train()
 
 

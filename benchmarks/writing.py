@@ -55,7 +55,9 @@ def main() -> None:
     parsed = parser.parse_args()
     model = LSTMLanguageModel.from_pretrained(parsed.model)
     for name, config in SETTINGS.items():
-        results = Sampler(model, config).generate_results([parsed.prompt], num_samples=20, max_new_tokens=parsed.tokens)
+        results = Sampler(model, config).generate(
+            [parsed.prompt], num_samples=20, return_results=True, max_new_tokens=parsed.tokens
+        )
         words = {word for result in results for word in result.ids}
         print(f"=== {name}: {len(words):,} distinct words, {repeated_pairs(results):.1%} of pairs repeated")
         for result in results[:2]:
@@ -65,10 +67,10 @@ def main() -> None:
         unbalanced = 0
         for first in range(0, parsed.samples, 100):
             number = min(100, parsed.samples - first)
-            found = sampler.generate_results(
+            found = sampler.generate(
                 [parsed.prompt], num_samples=number, first_sample=first, max_new_tokens=parsed.tokens
             )
-            unbalanced += sum(not is_balanced(result.text) for result in found)
+            unbalanced += sum(not is_balanced(text) for text in found)
         told = "with" if balanced else "without"
         print(f"{told} the rules: {unbalanced:,} of {parsed.samples:,} texts have unbalanced pairs")
 

@@ -1,4 +1,4 @@
-"""What the length of the training windows does: time, memory, gradients, generalisation, prediction.
+"""What the length of BPTT segments does: time, memory, gradients, generalisation, prediction.
 
     python examples/seq_length_study.py                                     the bundled novella, under ten minutes
     python examples/seq_length_study.py --corpus novels/ --lengths 5 35 140 --budget 1    your own novels
@@ -22,7 +22,7 @@ def parse_arguments() -> argparse.Namespace:
     """The options; each has a default that suits the bundled novella."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", metavar="DIR", help="folder of novels; without it, the bundled novella")
-    parser.add_argument("--lengths", type=int, nargs="+", default=[5, 10, 20, 35, 70, 140], help="windows, in tokens")
+    parser.add_argument("--lengths", type=int, nargs="+", default=[5, 10, 20, 35, 70, 140], help="segments, in tokens")
     parser.add_argument("--equality", default="tokens", help="what all lengths get: equal tokens, updates or minutes")
     parser.add_argument("--budget", type=number, help="how much of it: passes over the text, updates, or minutes")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="each length is trained with each")
@@ -42,7 +42,7 @@ def main() -> None:
 
     longest = max(config.lengths)
     row = next(row for row in result.rows if row["bptt_len"] == longest)
-    print(f"\nof the gradient one token back, so much arrives in a model trained with windows of {longest}:")
+    print(f"\nof the gradient one token back, so much arrives in a model trained with segments of {longest}:")
     for distance in (2, 5, 10, 20, 50, 100):
         if distance <= longest:
             arrives = row["cell_gradient_by_distance"][distance - 1] / row["cell_gradient_by_distance"][0]

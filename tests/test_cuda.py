@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from zh_lstm_lm.generation.decoder import SingleSteps
-from zh_lstm_lm.runtime.cuda_graphs import CapturedFunction
 
 from zh_lstm_lm import (
     LSTMLanguageModel,
@@ -23,11 +21,10 @@ from zh_lstm_lm import (
     score,
 )
 from zh_lstm_lm.models.gradients import sparse_embedding
-from zh_lstm_lm.runtime.batch_invariant import RowwiseLinear
 from zh_lstm_lm.runtime.devices import matrix_precision
 from zh_lstm_lm.training.distributed import Ranks
 from zh_lstm_lm.training.state import TrainerState
-from zh_lstm_lm.training.updater import Learner
+from zh_lstm_lm.training.updater import Updater
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
@@ -89,41 +86,45 @@ def test_an_update_does_not_wait_for_the_device(
 ) -> None:
     config = TrainerConfig(batch_size=2, bptt_len=10, device="cuda", precision=precision)
     model = make(vocabulary, dropout=0.1, **options)
-    learner, state = Learner(model, vocabulary.encode_stream(stream), config, Ranks()), TrainerState()
+    updater, state = Updater(model, vocabulary.encode_stream(stream), config, Ranks()), TrainerState()
     with sparse_embedding(model), matrix_precision(torch.device("cuda"), precision):
         for _ in range(3):  # libraries set themselves up
-            learner.update(state)
+            updater.update(state)
         try:
             torch.cuda.set_sync_debug_mode("error")
             for _ in range(3):
-                learner.update(state)
+                updater.update(state)
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("options", LAYERS)
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_captured_steps_write_what_the_plain_loop_writes(
-    vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], settings: SamplerConfig
+def test_texts_are_generated_with_the_models_probabilities(
+    vocabulary: Vocabulary, options: dict[str, Any], settings: SamplerConfig
 ) -> None:
-    monkeypatch.setattr("zh_lstm_lm.generation.next_token._REDRAWS", 1)  # each takes a random number
-    model = make(vocabulary, **options).cuda()
-    captured, plain = Sampler(model, settings), Sampler(model, settings)
-    plain._drawer._captured, plain._drawer.steps = None, SingleSteps(model, RowwiseLinear())
+    model = make(vocabulary, **options)
+    sampler = Sampler(model, settings)
+    # The sampler follows the model to its device.
+    model.cuda()
     prompts = ["", "展昭道：", "夜里三更，", "二人", "雪"]
-    told = captured.generate(prompts, num_samples=2, max_new_tokens=40)
-    assert told == plain.generate(prompts, num_samples=2, max_new_tokens=40)
-    assert told == captured.generate(prompts, num_samples=2, max_new_tokens=40)
+    results = sampler.generate(prompts, num_samples=2, max_new_tokens=40, return_results=True)
+    for number, result in enumerate(results):
+        prompt = prompts[number // 2]
+        assert result.text.startswith(prompt)
+        expected = score(model, result.text).log_probs[len(prompt) :]
+        assert result.log_probs == pytest.approx(expected, abs=1e-3)
+    texts = [result.text for result in results]
+    assert texts == sampler.generate(prompts, num_samples=2, max_new_tokens=40)
+    (beam,) = sampler.beam_search("展昭", num_beams=3, max_characters=20)
+    assert len(beam.text) == 20
 
 
 def test_text_goes_on_from_a_state(vocabulary: Vocabulary) -> None:
     sampler = Sampler(make(vocabulary, num_layers=2).cuda(), SamplerConfig(balanced_pairs=False))
-    whole = sampler.generate("展昭", max_new_tokens=30, return_results=True)
+    whole = sampler.generate("展昭", max_new_tokens=30)
     begun = sampler.generate("展昭", max_new_tokens=12, return_results=True)
-    assert (
-        begun.tokens + sampler.generate(state=begun.state, max_new_tokens=18, return_results=True).tokens
-        == whole.tokens
-    )
+    assert begun.text + sampler.generate(state=begun.state, max_new_tokens=18) == whole
 
 
 def test_a_damaged_model_is_told_of(vocabulary: Vocabulary) -> None:
@@ -132,7 +133,7 @@ def test_a_damaged_model_is_told_of(vocabulary: Vocabulary) -> None:
     sampler.generate("展昭", max_new_tokens=3)
     with torch.no_grad():
         model.layers[0].get_parameter("weight_hh_l0").fill_(math.nan)
-    with pytest.raises(NonFiniteError, match="not numbers"):
+    with pytest.raises(NonFiniteError, match="weights are damaged"):
         sampler.generate("展昭", max_new_tokens=3)
 
 
@@ -144,16 +145,3 @@ def test_threads_share_a_sampler(vocabulary: Vocabulary) -> None:
             pool.map(lambda prompt: sampler.generate(prompt, max_new_tokens=60), ("展昭", "白玉堂", "雪", "二人"))
         )
     assert together == alone
-
-
-def test_a_captured_function_fills_rows_up_and_sees_new_weights() -> None:
-    weight = torch.nn.Parameter(torch.randn(3, 4, device="cuda"))
-    product = CapturedFunction(lambda rows: (rows @ weight,), [weight])
-    with torch.no_grad():
-        for rows in (1, 2, 4, 5, 3):
-            values = torch.randn(rows, 3, device="cuda")
-            torch.testing.assert_close(product(values)[0], values @ weight)
-        weight.mul_(2)  # in place
-        torch.testing.assert_close(product(values)[0], values @ weight)
-        weight.data = torch.randn(3, 4, device="cuda")  # elsewhere
-        torch.testing.assert_close(product(values)[0], values @ weight)

@@ -131,7 +131,7 @@ def test_no_call_changes_what_is_global(tmp_path: Path, texts: list[str], output
     unchanged("evaluate and score")
     Sampler(model).generate("展昭", max_new_tokens=5)
     list(Sampler(model).stream("展昭", max_new_tokens=5))
-    Sampler(model).generate_batch(["展昭", "白玉堂"], max_new_tokens=5)
+    Sampler(model).generate(["展昭", "白玉堂"], max_new_tokens=5)
     Sampler(model).write(tmp_path / "text.txt", prompt="展昭", max_characters=20)
     unchanged("the sampler")
     model.save_pretrained(tmp_path / "model")

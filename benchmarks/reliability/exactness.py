@@ -75,12 +75,16 @@ def neighbours(times: int, seed: int) -> None:
         sampler = Sampler(model, SamplerConfig(seed=chance.randrange(10**6), **chance.choice(SETTINGS)))
         prompts = ["".join(chance.choices(TEXTS[0], k=chance.randint(0, 9))) for _ in range(chance.randint(1, 24))]
         limits: dict[str, Any] = {"max_characters": 40} if chance.random() < 0.5 else {"max_new_tokens": 30}
-        side_by_side = sampler.generate_results(prompts, num_samples=chance.randint(1, 3), **limits)
+        side_by_side = sampler.generate(prompts, num_samples=chance.randint(1, 3), return_results=True, **limits)
         samples = len(side_by_side) // len(prompts)
         for number in chance.sample(range(len(side_by_side)), min(4, len(side_by_side))):
-            [alone] = sampler.generate_results([prompts[number // samples]], first_sample=number % samples, **limits)
+            [alone] = sampler.generate(
+                [prompts[number // samples]], first_sample=number % samples, return_results=True, **limits
+            )
             among, texts = side_by_side[number], texts + 1
-            equal = map(torch.equal, alone.state.lstm_state, among.state.lstm_state)
+            assert alone.state.before is not None
+            assert among.state.before is not None
+            equal = map(torch.equal, alone.state.before.tensors(), among.state.before.tensors())
             told = f"{prompts[number // samples]!r} with {sampler.config} and {[each.config for each in models]}"
             assert (alone.text, alone.log_probs) == (among.text, among.log_probs), told
             assert all(equal), told

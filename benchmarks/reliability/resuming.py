@@ -9,6 +9,7 @@ import collections
 import random
 import signal
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ def begin(
     model = make_model(**sizes)
     watch = Watch(model, start=float(chance.randrange(1000)))
     config = TrainerConfig(**options, run_dir=folder, checkpoint_minutes=chance.choice([0.005, 10.0]))
-    return Trainer(model, TRAIN, VALID, config, callbacks=callbacks, progress=False, clock=watch), watch
+    time.monotonic = watch
+    return Trainer(model, TRAIN, VALID, config, callbacks=callbacks, progress=False), watch
 
 
 def resume_one(place: Path, chance: random.Random) -> str:

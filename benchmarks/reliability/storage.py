@@ -100,7 +100,7 @@ def damage(times: int, seed: int) -> None:
         folder = Path(place) / "run"
         trainer = Trainer(make_model(), TRAIN, VALID, run_config(folder), progress=False)
         trainer.fit()
-        expected = trainer._learner.snapshot(trainer.state)
+        expected = trainer._updater.snapshot(trainer.state)
         newest = max(folder.glob("checkpoint-*"))
         loaders: list[tuple[Path, Callable[[], object]]] = [
             (folder / "best", lambda: LSTMLanguageModel.from_pretrained(folder / "best")),

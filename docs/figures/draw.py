@@ -94,13 +94,13 @@ def lstm_cell(zh: bool) -> list[str]:
 
 
 def windows(zh: bool) -> list[str]:
-    """Windows over a long text: the state goes on, gradients do not."""
-    state = "状态传下去" if zh else "state goes on"
+    """BPTT segments of a long text: the state is carried on, gradients are not."""
+    state = "状态传下去" if zh else "the state is carried on"
     gradient = "梯度到此为止" if zh else "gradients end here"
     parts = []
     for window in range(3):
         left = 30 + 225 * window
-        name = f"窗口 {window + 1}" if zh else f"window {window + 1}"
+        name = f"窗口 {window + 1}" if zh else f"segment {window + 1}"
         parts.append(
             f'<rect x="{left}" y="52" width="190" height="120" rx="8" class="line dash"/>' + text(left + 95, 40, name)
         )
@@ -164,7 +164,7 @@ def adaptive(zh: bool) -> list[str]:
 
 FIGURES = {
     "lstm-cell": (lstm_cell, "LSTM 单元", "An LSTM cell", 720, 420),
-    "windows": (windows, "截断的窗口", "Truncated windows", 720, 226),
+    "windows": (windows, "截断的窗口", "BPTT segments", 720, 226),
     "decay": (decay, "梯度的衰减", "How gradients fade", 680, 320),
     "surprisal": (surprisal, "每个词的惊讶度", "Surprisal of each token", 700, 290),
     "adaptive-softmax": (adaptive, "自适应 softmax 的簇", "Clusters of the adaptive softmax", 720, 358),

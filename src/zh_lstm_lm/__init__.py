@@ -9,7 +9,7 @@ from zh_lstm_lm._version import __version__ as __version__
 
 TYPE_CHECKING = False  # true for type checkers, whatever is said here; typing itself takes longer than all the rest
 if TYPE_CHECKING:
-    from zh_lstm_lm.corpus.sample_novel import sample_novel as sample_novel
+    from zh_lstm_lm.corpus.stream_reading import sample_novel as sample_novel
     from zh_lstm_lm.corpus.token_stream import TokenStream as TokenStream
     from zh_lstm_lm.corpus.vocabulary import Vocabulary as Vocabulary
     from zh_lstm_lm.errors import CheckpointError as CheckpointError
@@ -49,7 +49,10 @@ if TYPE_CHECKING:
     from zh_lstm_lm.models.lstm import LSTMLanguageModel as LSTMLanguageModel
     from zh_lstm_lm.models.mixture import Ensemble as Ensemble
     from zh_lstm_lm.models.mixture import Mixture as Mixture
+    from zh_lstm_lm.models.ngram import NGramLanguageModel as NGramLanguageModel
     from zh_lstm_lm.report.document import write_report as write_report
+    from zh_lstm_lm.report.heat_map import heat_map as heat_map
+    from zh_lstm_lm.report.run_plots import plot_history as plot_history
     from zh_lstm_lm.studies.config import StudyConfig as StudyConfig
     from zh_lstm_lm.studies.epoch_samples import EpochSamples as EpochSamples
     from zh_lstm_lm.studies.result import StudyResult as StudyResult
@@ -117,12 +120,15 @@ _HOMES = {
     "ContinuousCache": "models.continuous_cache",
     "LanguageModel": "models.base",
     "Mixture": "models.mixture",
+    "NGramLanguageModel": "models.ngram",
     "get_tokenizer": "tokenizers.registry",
-    "sample_novel": "corpus.sample_novel",
+    "sample_novel": "corpus.stream_reading",
     "study": "studies.study",
     "score": "evaluation.score",
     "score_batch": "evaluation.score",
     "write_report": "report.document",
+    "heat_map": "report.heat_map",
+    "plot_history": "report.run_plots",
 }
 
 __all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605

@@ -4,20 +4,42 @@ import dataclasses
 import difflib
 import math
 import os
+import reprlib
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from typing_extensions import Self
 
-from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.errors import ConfigError, DataError
 
-__all__ = ["Config", "check_choice", "check_integer", "check_number", "check_type", "nearest_name"]
+__all__ = [
+    "Config",
+    "check_choice",
+    "check_integer",
+    "check_number",
+    "check_text",
+    "check_type",
+    "nearest_name",
+    "shown",
+]
+
+_LONGEST_NAME = 100  # of those that are compared: it takes time that grows with the square of the length
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 200
+_SHOWN.maxlist = _SHOWN.maxtuple = _SHOWN.maxdict = _SHOWN.maxset = 20
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """Returns ``"; did you mean 'x'?"`` for the known name nearest to `name`, or an empty string."""
+    if len(name) > _LONGEST_NAME:
+        return ""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def shown(value: object) -> str:
+    """Returns the representation of a value that was received, cut short where it is long."""
+    return _SHOWN.repr(value)
 
 
 class Config:
@@ -31,7 +53,7 @@ class Config:
         for name in options:
             if name not in names:
                 hint = nearest_name(name, names)
-                raise ConfigError(f"{cls.__name__} has no option {name!r}{hint}; it has {', '.join(names)}")
+                raise ConfigError(f"{cls.__name__} has no option {shown(name)}{hint}; it has {', '.join(names)}")
         return super().__new__(cls)
 
     @classmethod
@@ -51,7 +73,7 @@ class Config:
             ConfigError: An unknown name, or a value that is out of range.
         """
         if not isinstance(options, Mapping):
-            raise ConfigError(f"{cls.__name__} needs a mapping of options, got {options!r}")
+            raise ConfigError(f"{cls.__name__} needs a mapping of options, got {shown(options)}")
         return cls(**{str(name): value for name, value in options.items()})
 
 
@@ -68,10 +90,12 @@ def check_integer(
     if value is None and optional:
         return
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(f"{name} must be an integer{' or None' * optional}, got {value!r}")
+        raise ConfigError(f"{name} must be an integer{' or None' * optional}, got {shown(value)}")
     if value < minimum or (maximum is not None and value > maximum):
-        wanted = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-        raise ConfigError(f"{name} must be {wanted}, got {_shown(value)}")
+        # A maximum that no ordinary value reaches is not worth naming.
+        at_least = maximum is None or (value < minimum and maximum >= 1 << 62)
+        wanted = f"at least {minimum}" if at_least else f"from {minimum} to {maximum}"
+        raise ConfigError(f"{name} must be {wanted}, got {shown(value)}")
 
 
 def check_number(
@@ -96,7 +120,7 @@ def check_number(
     if value is None and optional:
         return
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ConfigError(f"{name} must be a number{' or None' * optional}, got {value!r}")
+        raise ConfigError(f"{name} must be a number{' or None' * optional}, got {shown(value)}")
     try:
         finite = math.isfinite(value)
     except OverflowError:  # an integer beyond all floats
@@ -107,25 +131,40 @@ def check_number(
             wanted = f"{'greater than' if exclusive else 'at least'} {minimum:g}, and finite"
         else:
             wanted = f"{'between' if exclusive else 'from'} {minimum:g} {'and' if exclusive else 'to'} {maximum:g}"
-        raise ConfigError(f"{name} must be {wanted}, got {_shown(value)}")
-
-
-def _shown(value: float) -> str:
-    """Returns a number as text; Python writes no integer of more than 4,300 digits."""
-    if isinstance(value, int) and value.bit_length() > 4096:
-        return f"an integer of {value.bit_length()} bits"
-    return repr(value)
+        raise ConfigError(f"{name} must be {wanted}, got {shown(value)}")
 
 
 def check_type(name: str, value: object, *kinds: type) -> None:
     """Raises ConfigError unless `value` is an instance of one of `kinds`; NoneType among them allows None."""
     if not isinstance(value, kinds):
         wanted = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
-        raise ConfigError(f"{name} must be a {wanted}, got {value!r}")
+        raise ConfigError(f"{name} must be a {wanted}, got {shown(value)}")
 
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Raises ConfigError unless `value` is one of the names in `choices`."""
     if value not in choices:
         hint = nearest_name(value, choices) if isinstance(value, str) else ""
-        raise ConfigError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}{hint}")
+        raise ConfigError(f"{name} must be one of {', '.join(map(repr, choices))}, got {shown(value)}{hint}")
+
+
+def check_text(name: str, text: object) -> str:
+    """Returns a text if it is one that UTF-8 can hold.
+
+    Args:
+        name: What to call it in the message.
+        text: The value that was given.
+
+    Raises:
+        DataError: It is not a string, or holds a lone surrogate.
+    """
+    if not isinstance(text, str):
+        raise DataError(f"{name} must be a string, got {shown(text)}")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{name}: character {error.start} is a lone surrogate ({text[error.start]!a}), which is no text; "
+            "decode the bytes that it came from properly, or take it out"
+        ) from None
+    return text

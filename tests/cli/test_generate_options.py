@@ -45,7 +45,8 @@ def option(name: str) -> str:
 def text_of(place: Any, limits: dict[str, Any] | None = None, **options: Any) -> str:
     """The library's text for some limits and sampling options."""
     sampler = Sampler(place.model(), SamplerConfig(**options))
-    return sampler.generate(PROMPT, **{"max_new_tokens": 60, **(limits or {})}) + "\n"
+    text: str = sampler.generate(PROMPT, **{"max_new_tokens": 60, **(limits or {})})
+    return text + "\n"
 
 
 # test_interactive.py holds --interactive.
@@ -59,7 +60,9 @@ def test_every_option_is_held(check_all_held: Callable[..., None]) -> None:
 def test_sampling(name: str, place: Any) -> None:
     value = SAMPLING[name]
     words = [option(f"no_{name}")] if value is False else [option(name), value]
-    neutral = {"balanced_pairs": False, "word_bias": {"\n": 9.0, "。": 9.0}} if name == "tidy_paragraphs" else {}
+    neutral: dict[str, Any] = (
+        {"balanced_pairs": False, "word_bias": {"\n": 9.0, "。": 9.0}} if name == "tidy_paragraphs" else {}
+    )
     words += ["--no-balanced-pairs", "--word-bias", "\n=9", "--word-bias", "。=9"] if neutral else []
     text = place.run(*COMMAND, *LENGTH, *words)
     assert text == text_of(place, **{**neutral, name: value}) != text_of(place, **neutral)

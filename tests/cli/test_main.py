@@ -274,10 +274,10 @@ def test_a_study_and_its_page_are_one_command(novels: Path, tmp_path: Path, caps
     command += ["--lengths", "2", "4", "--budget", "1", "--seeds", "0", "1", "--batch-size", "2", *SMALL]
     assert main(command) == 0
     printed = capsys.readouterr().out
-    assert "Windows that are too long hurt." in printed
+    assert "Segments that are too long hurt." in printed
     assert f"{page}: " in printed
     text = page.read_text(encoding="utf-8")
-    assert "Longer windows predict better." in text
+    assert "Longer segments predict better." in text
     assert main(command) == 2  # before anything is trained
     assert "exists already" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0

@@ -178,5 +178,6 @@ def test_segment_windows_count_each_token_once_and_read_each_row_in_order(
             row = [token for batch in windows for token in batch.inputs[number : number + 1].flatten().tolist()]
             length = segment.stop - segment.start - 1
             assert row[:length] == ids[segment.start : segment.stop - 1].tolist()
-            assert len(row) < length + window_len  # no window without a part of the segment
+            # No batch lacks a part of the segment.
+            assert len(row) < length + window_len
     assert counted_pairs(batches) == pairs_of(ids)

@@ -1,8 +1,7 @@
-"""What a vocabulary covers of a text, against a count by hand."""
+"""Coverage of a text by a vocabulary, against a count by hand."""
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 
 import pytest
 import torch
@@ -16,9 +15,6 @@ class Barred:
 
     def tokenize(self, text: str) -> list[str]:
         return [token for word in text.split("|") for token in (word, "|")][:-1]
-
-    def detokenize(self, tokens: Sequence[str]) -> str:
-        return "".join(tokens)
 
 
 def stream_of(*texts: str) -> TokenStream:
@@ -52,14 +48,17 @@ def test_smaller_sizes_keep_the_most_frequent_words(monkeypatch: pytest.MonkeyPa
 
     assert [size.num_words for size in report.sizes] == [1, 3, 4]
     spelled = [round(size.spelled_in_characters * report.num_tokens) for size in report.sizes]
-    assert spelled == [4, 1, 0]  # without 展昭 (3 times); then without the last of 徐庆 and 蒋平
+    # First 展昭 (3 times) has no id, then the last of 徐庆 and 蒋平.
+    assert spelled == [4, 1, 0]
 
 
 def test_held_out_words_are_spelled_in_characters_or_bytes() -> None:
     report = Vocabulary.from_stream(stream_of(TRAINING)).report(stream_of(HELD_OUT))
 
-    assert report.sizes[-1].spelled_in_characters == pytest.approx(1 / report.num_tokens)  # 展道
-    assert report.sizes[-1].spelled_in_bytes == pytest.approx(2 / report.num_tokens)  # 智化, 艾虎
+    # The word is 展道.
+    assert report.sizes[-1].spelled_in_characters == pytest.approx(1 / report.num_tokens)
+    # The words are 智化 and 艾虎.
+    assert report.sizes[-1].spelled_in_bytes == pytest.approx(2 / report.num_tokens)
     assert {word for word, _ in report.spelled_words} == {"智化", "艾虎", "展道"}
 
 

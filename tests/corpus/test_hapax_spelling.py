@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Trainer, TrainerConfig, Vocabulary, score
-from zh_lstm_lm.corpus.hapax_spelling import spell_some_hapaxes
+from zh_lstm_lm.corpus.hapax_spelling import training_ids
 
 COMMON = "话说展爷大喜只见众人都来相见。"
 RARE = [chr(0x3400 + number) for number in range(120)] + [chr(0x20000 + number) for number in range(4)]
@@ -28,7 +28,7 @@ def read(content: str, **options: str) -> tuple[TokenStream, Vocabulary]:
 def test_every_fourth_character_that_occurs_once_is_read_as_bytes() -> None:
     stream, vocabulary = read(text())
     ids = vocabulary.encode_stream(stream)
-    spelled = spell_some_hapaxes(ids, vocabulary)
+    spelled = training_ids(stream, vocabulary)
     assert vocabulary.decode(spelled.tolist()) == vocabulary.decode(ids.tolist())
     left = {vocabulary.id_to_token(number) for number in spelled.tolist()} & set(RARE)
     gone = [rare for rare in RARE if rare not in left]
@@ -44,30 +44,30 @@ def test_every_fourth_character_that_occurs_once_is_read_as_bytes() -> None:
 @pytest.mark.parametrize("block", [1, 7, 1000])
 def test_a_text_longer_than_a_block_is_spelled_the_same(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     stream, vocabulary = read(text())
-    ids = vocabulary.encode_stream(stream)
-    expected = spell_some_hapaxes(ids, vocabulary)
+    expected = training_ids(stream, vocabulary)
     monkeypatch.setattr("zh_lstm_lm.corpus.hapax_spelling._BLOCK", block)
-    assert torch.equal(spell_some_hapaxes(ids, vocabulary), expected)
+    assert torch.equal(training_ids(stream, vocabulary), expected)
 
 
 def test_short_texts_and_closed_vocabularies_stay_as_they_are() -> None:
     stream, vocabulary = read(text(10_000))
     ids = vocabulary.encode_stream(stream)
-    assert torch.equal(spell_some_hapaxes(ids, vocabulary), ids)
+    assert torch.equal(training_ids(stream, vocabulary), ids)
     stream, closed = read(text(), unknown="unk")
     ids = closed.encode_stream(stream)
-    assert torch.equal(spell_some_hapaxes(ids, closed), ids)
+    assert torch.equal(training_ids(stream, closed), ids)
 
 
 def test_a_text_without_a_character_that_occurs_once_stays_as_it_is() -> None:
     stream, vocabulary = read(COMMON * 2000)
     ids = vocabulary.encode_stream(stream)
-    assert torch.equal(spell_some_hapaxes(ids, vocabulary), ids)
+    assert torch.equal(training_ids(stream, vocabulary), ids)
 
 
 def test_a_trained_model_expects_characters_that_it_has_never_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     stream, vocabulary = read(text())
-    new = chr(0x3400 + 121)  # of the block that the rare ones come from
+    # It belongs to the Unicode block of the rare characters.
+    new = chr(0x3400 + 121)
     assert new not in vocabulary
 
     def log_probs_of_new() -> tuple[float, ...]:
@@ -78,5 +78,6 @@ def test_a_trained_model_expects_characters_that_it_has_never_seen(monkeypatch: 
     taught = log_probs_of_new()
     monkeypatch.setattr("zh_lstm_lm.corpus.hapax_spelling._MIN_IDS", 1_000_000)
     untaught = log_probs_of_new()
-    assert taught[0] > untaught[0] + 5  # nats, for the first byte
+    # The difference for the first byte is in nats.
+    assert taught[0] > untaught[0] + 5
     assert sum(taught) > sum(untaught) + 10

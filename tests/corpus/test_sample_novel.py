@@ -66,7 +66,8 @@ def test_lines_are_clean() -> None:
 def test_licence_lies_beside_the_novel() -> None:
     licence = resources.files("zh_lstm_lm").joinpath("data", "sample_novel.LICENSE.txt").read_text(encoding="utf-8")
     assert "CC0" in licence
-    assert sample_novel().splitlines()[0] in licence  # the title
+    # The first line is the title.
+    assert sample_novel().splitlines()[0] in licence
 
 
 def test_a_model_learns_from_the_novel() -> None:

@@ -42,9 +42,6 @@ class Words:
     def tokenize(self, text: str) -> Sequence[str]:
         return text.split()
 
-    def detokenize(self, tokens: Sequence[str]) -> str:
-        return "".join(tokens)
-
 
 Spelled = Callable[[str], Vocabulary]
 
@@ -68,7 +65,7 @@ def of(*texts: str, **options: Any) -> Vocabulary:
 
 
 def spelled_counts(vocabulary: Vocabulary, stream: TokenStream) -> Counter[int]:
-    """How often each id occurs, by hand: a word, else its characters, else their bytes."""
+    """Counts the ids by hand: a word, else its characters, else their bytes."""
     shown = list(vocabulary)
     special = 2 if vocabulary.unknown == "characters" else 3
     bytes_there = set(vocabulary.byte_ids)
@@ -180,7 +177,6 @@ def test_ids_do_not_depend_on_the_hash_seed(texts: list[str]) -> None:
         "from zh_lstm_lm import TokenStream, Vocabulary\n"
         "class Pairs:\n"
         "    def tokenize(self, text): return [text[start : start + 2] for start in range(0, len(text), 2)]\n"
-        "    def detokenize(self, tokens): return ''.join(tokens)\n"
         "stream = TokenStream.from_texts(json.load(sys.stdin), tokenizer=Pairs())\n"
         "vocabulary = Vocabulary.from_stream(stream, max_size=330)\n"
         "print(json.dumps([vocabulary.to_dict(), vocabulary.fingerprint(), vocabulary.encode('展昭笑道：好！')]))\n"
@@ -291,7 +287,7 @@ def test_parts_of_a_split_are_encoded_and_counted_by_themselves(texts: list[str]
     for part in (train, valid, test):
         ids = vocabulary.encode_stream(part).tolist()
         assert vocabulary.decode(ids) == "".join(part.texts())
-        assert ids.count(vocabulary.bos_id) == part.num_documents == 3
+        assert ids.count(vocabulary.bos_id) == part.num_documents > 0
     seen = set("".join(train.texts()))
     assert any(character not in vocabulary for character in set("".join(test.texts())) - seen)
     assert all(character in vocabulary for character in seen)
@@ -509,7 +505,9 @@ def test_a_tokenizer_of_the_user_s_must_be_given_again() -> None:
     vocabulary = of("展昭 大喜")
     saved = json.loads(json.dumps(vocabulary.to_dict()))
 
-    with pytest.raises(VocabularyError, match=r"tokenizer object of its user's; give the same one.*tokenizer="):
+    with pytest.raises(
+        VocabularyError, match=r"user.s tokenizer object, which is not saved; pass the same object.*tokenizer="
+    ):
         Vocabulary.from_dict(saved)
     assert Vocabulary.from_dict(saved, tokenizer=Words()).encode("大喜 展昭") == vocabulary.encode("大喜 展昭")
 
@@ -626,13 +624,14 @@ def test_another_tokenizer_is_told_and_how_far_it_differs(change: dict[str, Any]
     message = str(told[0].message)
     assert get_tokenizer("jieba").fingerprint in message  # type: ignore[operator]
     assert other.fingerprint in message  # type: ignore[operator]
-    share = re.search(r"([0-9.]+)% of the words of a probe text are cut differently", message)
+    share = re.search(r"([0-9.]+)% of the words of a probe text are segmented differently", message)
     assert share is not None
     assert 0 < float(share[1]) < 20
     assert vocabulary.tokenizer is other
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Vocabulary.from_dict(json.loads(json.dumps(vocabulary.to_dict())))  # saved anew, it is the other's own
+        # Saved again, the vocabulary belongs to the other tokenizer.
+        Vocabulary.from_dict(json.loads(json.dumps(vocabulary.to_dict())))
 
 
 def test_another_version_is_told_even_where_it_cuts_alike() -> None:
@@ -642,7 +641,7 @@ def test_another_version_is_told_even_where_it_cuts_alike() -> None:
     with pytest.warns(TokenizerMismatchWarning, match=r"'jieba 0\.41 hmm=True'.*'jieba 0\.4.*: 0\.0% of the words"):
         Vocabulary.from_dict(saved)
     del saved["tokenizer"]["probe"]
-    with pytest.warns(TokenizerMismatchWarning, match="how much that changes is not known"):
+    with pytest.warns(TokenizerMismatchWarning, match="the number of affected words is unknown"):
         Vocabulary.from_dict(saved)
 
 
@@ -665,15 +664,12 @@ def test_an_object_of_the_user_s_is_known_by_what_it_does() -> None:
         def tokenize(self, text: str) -> list[str]:
             return [text[start : start + self.size] for start in range(0, len(text), self.size)]
 
-        def detokenize(self, tokens: Sequence[str]) -> str:
-            return "".join(tokens)
-
     saved = Vocabulary(tokenizer=Own(2)).to_dict()
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Vocabulary.from_dict(saved, tokenizer=Own(2))
-    with pytest.warns(TokenizerMismatchWarning, match=r"object of its user.*: [0-9.]+% of the words"):
+    with pytest.warns(TokenizerMismatchWarning, match=r"object of a user.*: [0-9.]+% of the words"):
         Vocabulary.from_dict(saved, tokenizer=Own(3))
 
 

@@ -9,12 +9,12 @@ import torch
 from zh_lstm_lm import (
     ConfigError,
     DataError,
+    DynamicEvaluation,
     LSTMLanguageModel,
     ModelConfig,
     TokenStream,
     Vocabulary,
     evaluate,
-    evaluate_dynamically,
 )
 
 
@@ -26,17 +26,15 @@ def lm(vocabulary: Vocabulary, request: pytest.FixtureRequest) -> LSTMLanguageMo
 
 
 def test_without_learning_it_is_evaluate(lm: LSTMLanguageModel, stream: TokenStream) -> None:
-    expected = evaluate(lm, stream, num_resamples=50)
-    found = evaluate_dynamically(lm, stream, learning_rate=0.0, num_resamples=50)
+    expected = evaluate(lm, stream)
+    found = evaluate(lm, stream, dynamic=DynamicEvaluation(learning_rate=0.0))
     assert found.log_prob == pytest.approx(expected.log_prob, rel=1e-6)
     assert (found.num_tokens, found.num_characters, found.clean) == (
         expected.num_tokens,
         expected.num_characters,
         expected.clean,
     )
-    assert found.error_bars is not None
-    assert expected.error_bars is not None
-    assert found.error_bars.perplexity == pytest.approx(expected.error_bars.perplexity, rel=1e-5)
+    assert found.error_bars(50).perplexity == pytest.approx(expected.error_bars(50).perplexity, rel=1e-5)
 
 
 def test_it_is_gradient_descent_after_each_window(lm: LSTMLanguageModel, stream: TokenStream) -> None:
@@ -59,7 +57,8 @@ def test_it_is_gradient_descent_after_each_window(lm: LSTMLanguageModel, stream:
                 for weight, first in zip(learner.parameters(), given, strict=True):
                     moved = weight - 0.8 * weight.grad if weight.grad is not None else weight
                     weight.copy_(moved + 0.1 * (first - moved))
-    found = evaluate_dynamically(lm, stream, learning_rate=0.8, decay=0.1, window_len=7, max_grad_norm=0.5)
+    options = DynamicEvaluation(learning_rate=0.8, decay=0.1, window_len=7, max_grad_norm=0.5)
+    found = evaluate(lm, stream, dynamic=options)
     assert found.log_prob == pytest.approx(total, rel=1e-4)
     assert found.log_prob != pytest.approx(evaluate(lm, stream).log_prob, rel=1e-3)
 
@@ -67,18 +66,22 @@ def test_it_is_gradient_descent_after_each_window(lm: LSTMLanguageModel, stream:
 def test_text_that_repeats_itself_is_learned_and_the_model_stays(lm: LSTMLanguageModel, texts: list[str]) -> None:
     stream = TokenStream.from_texts([texts[0] * 24], tokenizer="characters")
     before = copy.deepcopy(lm.state_dict())
-    gain = evaluate(lm, stream).perplexity / evaluate_dynamically(lm, stream, decay=0.0).perplexity
+    gain = evaluate(lm, stream).perplexity / evaluate(lm, stream, dynamic=DynamicEvaluation()).perplexity
     assert gain > 1.2
     assert all(torch.equal(before[name], value) for name, value in lm.state_dict().items())
     assert not lm.training
     assert all(weight.grad is None for weight in lm.parameters())
     with torch.no_grad():
-        assert evaluate_dynamically(lm, stream, decay=0.0).perplexity < evaluate(lm, stream).perplexity
+        assert evaluate(lm, stream, dynamic=DynamicEvaluation()).perplexity < evaluate(lm, stream).perplexity
 
 
 def test_what_cannot_be_is_refused(lm: LSTMLanguageModel, stream: TokenStream) -> None:
     for option in ({"learning_rate": -1.0}, {"decay": 2.0}, {"window_len": 0}, {"max_grad_norm": math.inf}):
         with pytest.raises(ConfigError, match=next(iter(option))):
-            evaluate_dynamically(lm, stream, **option)
+            DynamicEvaluation(**option)
     with pytest.raises(DataError, match="no token"):
-        evaluate_dynamically(lm, stream.split(valid=0.0, test=0.3)[1])
+        evaluate(lm, stream.split(valid=0.0, test=0.3)[1], dynamic=DynamicEvaluation())
+    with pytest.raises(ConfigError, match="temperature=2 does not go together with dynamic evaluation"):
+        evaluate(lm, stream, temperature=2.0, dynamic=DynamicEvaluation())
+    with pytest.raises(ConfigError, match="dynamic must be a DynamicEvaluation or None"):
+        evaluate(lm, stream, dynamic=True)  # type: ignore[arg-type]

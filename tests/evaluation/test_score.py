@@ -49,13 +49,12 @@ def words(texts: list[str]) -> LSTMLanguageModel:
 
 
 def test_each_log_probability_is_that_of_its_token_after_those_before(
-    tiny: LSTMLanguageModel, texts: list[str], monkeypatch: pytest.MonkeyPatch
+    tiny: LSTMLanguageModel, texts: list[str]
 ) -> None:
-    monkeypatch.setattr("zh_lstm_lm.evaluation.evaluate._WINDOW_TOKENS", 64)
-    text = "".join(texts)
+    text = ("".join(texts) * 30)[:4200]
     scored = score(tiny, text)
     assert isinstance(scored, Score)
-    assert len(scored.tokens) > 128, "longer than two windows"
+    assert len(scored.tokens) > 4096, "longer than a window"
     assert "".join(scored.tokens) == text
     ids = tiny.vocabulary.encode(text)
     state, before = None, tiny.vocabulary.bos_id
@@ -247,14 +246,9 @@ def test_streams_go_on_side_by_side(tiny: LSTMLanguageModel, texts: list[str]) -
 
 
 def test_each_text_of_a_batch_has_error_bars_of_its_own(tiny: LSTMLanguageModel, texts: list[str]) -> None:
-    found = score_batch(tiny, texts, num_resamples=30, seed=4)
-    for scored, text in zip(found, texts, strict=True):
-        bars = score(tiny, text, num_resamples=30, seed=4).error_bars
-        assert scored.error_bars is not None
-        assert bars is not None
-        assert scored.error_bars.perplexity == pytest.approx(bars.perplexity, rel=1e-5)
-    with pytest.raises(DataError, match=r"texts\[1\].*two paragraphs"):
-        score_batch(tiny, [texts[0], "雪"], num_resamples=30)
+    for scored, text in zip(score_batch(tiny, texts), texts, strict=True):
+        bars = score(tiny, text).error_bars(30, seed=4)
+        assert scored.error_bars(30, seed=4).perplexity == pytest.approx(bars.perplexity, rel=1e-5)
 
 
 def test_texts_that_cannot_be_scored_are_named(tiny: LSTMLanguageModel) -> None:
@@ -271,13 +265,13 @@ def test_texts_that_cannot_be_scored_are_named(tiny: LSTMLanguageModel) -> None:
 
 
 def test_error_bars_of_a_score(tiny: LSTMLanguageModel, texts: list[str]) -> None:
-    scored = score(tiny, "".join(texts), num_resamples=100)
-    assert scored.error_bars is not None
-    assert scored.error_bars.num_paragraphs == 12
-    low, high = scored.error_bars.bits_per_character or (0.0, 0.0)
+    scored = score(tiny, "".join(texts))
+    bars = scored.error_bars(100)
+    assert bars.num_paragraphs == 12
+    low, high = bars.bits_per_character or (0.0, 0.0)
     assert low < (scored.bits_per_character or 0.0) < high
     with pytest.raises(DataError, match="two paragraphs"):
-        score(tiny, "展昭", num_resamples=100)
+        score(tiny, "展昭").error_bars(100)
 
 
 def test_a_damaged_model_is_told(vocabulary: Vocabulary) -> None:

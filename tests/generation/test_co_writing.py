@@ -48,7 +48,7 @@ def test_a_turn_stays_until_another_is_there(sampler: Sampler, monkeypatch: pyte
     writer = CoWriter(sampler, "展昭", max_new_tokens=12)
     turn = writer.go_on()
     with monkeypatch.context() as patch:
-        patch.setattr(sampler, "generate_results", interrupted)
+        patch.setattr(sampler, "generate", interrupted)
         with pytest.raises(KeyboardInterrupt):
             writer.again()
     assert writer.text == "展昭" + turn

@@ -106,7 +106,7 @@ def test_a_long_line_is_streamed_while_it_is_written(writing: Write, at_each_wor
 def test_a_file_is_resumed_wherever_it_was_interrupted(
     writing: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_each_word: AtEachWord, between: int
 ) -> None:
-    monkeypatch.setattr(resumable_file, "_WORDS_BETWEEN_STATES", between)
+    monkeypatch.setattr(resumable_file, "WORDS_BETWEEN_STATES", between)
     sampler = writing(NOVEL)
     expected = NOVEL[: NOVEL.index("第三回\n")]
     for after in range(3, len(expected) + 6, 5):
@@ -125,7 +125,7 @@ def test_a_file_is_resumed_wherever_it_was_interrupted(
 
 
 def test_beam_search_has_no_chapters(writing: Write) -> None:
-    with pytest.raises(ConfigError, match="max_chapters is no limit of beam search"):
+    with pytest.raises(ConfigError, match="max_chapters is not a limit of beam search"):
         writing("").beam_search(max_chapters=1)
     with pytest.raises(ConfigError, match="max_chapters must be at least 1"):
         writing("").generate(max_chapters=0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -30,6 +30,16 @@ def is_balanced(text: str) -> bool:
         if opened:
             return False
     return True
+
+
+def follows_the_rules(prompt: str, token: str) -> bool:
+    """Whether a character may follow a prompt: it matches a mark, closes no empty pair and begins no paragraph badly."""
+    opened = [mark for mark in prompt.rpartition("\n")[2] if mark in PAIRS]
+    if token in PAIRS:
+        return token not in opened
+    if token in PAIRS.values():
+        return bool(opened) and PAIRS[opened[-1]] == token and prompt[-1] not in "：:" and prompt[-1] not in PAIRS
+    return not begins_badly(prompt.rpartition("\n")[2] + token)
 
 
 def begins_badly(text: str) -> bool:
@@ -115,19 +125,14 @@ def test_draws_are_the_models_without_what_is_forbidden(
             nucleus.append(token_id)
             total += probabilities[token_id]
     opened = rules.read(prompt)
-
-    def may_come(token_id: int) -> bool:
-        token = vocabulary.id_to_token(token_id)
-        return token_id not in rules.concerned or rules.allow(token, opened, before=prompt, room=99)
-
-    shares: dict[int, float] = {}  # what ends a paragraph or an outer pair closes the innermost one first
+    shares: dict[int, float] = {}
     for token_id in nucleus:
         token = vocabulary.id_to_token(token_id)
-        outer = opened and (token == "\n" or any(PAIRS[mark] == token for mark in opened[:-1]))
-        if may_come(token_id) or outer:
-            comes = token_id if may_come(token_id) else vocabulary.token_to_id(PAIRS[opened[-1]])
-            if not may_come(comes):
-                continue
+        if opened and (token == "\n" or any(PAIRS[mark] == token for mark in opened[:-1])):
+            # What ends a paragraph or an outer pair closes the innermost one first.
+            token = PAIRS[opened[-1]]
+        if follows_the_rules(prompt, token):
+            comes = vocabulary.token_to_id(token)
             shares[comes] = shares.get(comes, 0.0) + probabilities[token_id]
     kept = list(shares)
     assert kept
@@ -171,6 +176,27 @@ def test_banned_closing_mark_leaves_its_pair_alone(marked: LSTMLanguageModel) ->
     assert any("“" in text for text in texts)
 
 
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(
+    words=st.lists(st.text("“”‘’。：好行\n", min_size=1, max_size=2), min_size=1, max_size=5),
+    prompt=st.sampled_from(["", "“好", "他道：“‘好。"]),
+    limits=st.sampled_from([*LIMITS, {"max_characters": 20, "end": "sentence"}]),
+    temperature=st.sampled_from([0.0, 1.0]),
+)
+@example(words=["。”", "好”", "行”"], prompt="“好", limits={"max_new_tokens": 2}, temperature=0.0)
+@example(words=["’"], prompt="他道：“‘好。", limits={"max_characters": 9}, temperature=1.0)
+def test_no_rule_and_no_limit_writes_a_banned_word(
+    marked: LSTMLanguageModel, words: list[str], prompt: str, limits: dict[str, Any], temperature: float
+) -> None:
+    """A closing mark that has to follow would complete some of them."""
+    sampler = Sampler(marked, SamplerConfig(temperature=temperature, top_p=1.0, banned_words=words))
+    texts = sampler.generate(prompt, num_samples=4, **limits)
+    texts += [result.text for result in sampler.beam_search(prompt, num_beams=3, num_return_sequences=3, **limits)]
+    for text in texts:
+        for word in words:
+            assert text.find(word, max(0, len(prompt) - len(word) + 1)) < 0, (text, word)
+
+
 tokens = st.lists(
     st.sampled_from(["“", "”", "‘", "’", "（", "）", "\n", "。", "：", "好", "。”", "：”", "\n“", "“是”"]), max_size=30
 )
@@ -182,7 +208,9 @@ def test_texts_that_follow_the_rules_are_those_that_are_balanced(words: list[str
     rules = PunctuationRules(vocabulary, balanced_pairs=True, tidy_paragraphs=False)
     opened = text = ""
     for word in words:
-        if rules.allow(word, opened, before=text or "他", room=99):
+        verdict = rules.verdict(opened, text or "他", lambda token: 99)
+        word_id = vocabulary.index(word)
+        if word_id not in verdict.moved and word_id not in verdict.forbidden:
             text, opened = text + word, rules.read(word, opened)
             assert not re.search("[“‘（：][”’）]", text)
             assert is_balanced(text + "".join(PAIRS[mark] for mark in reversed(opened)))

@@ -5,6 +5,7 @@ import gc
 import itertools
 import json
 import math
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -65,11 +66,13 @@ def test_generation_goes_on_from_a_state_as_if_not_interrupted(lm: LSTMLanguageM
     for cut in (0, 1, 23, 59):
         first = sampler.generate("展昭道：", max_new_tokens=cut, return_results=True)
         tensors = first.state.to_tensors()  # to a file and back
-        state = GenerationState.from_tensors(tensors, device=torch.device("cpu"))
+        state = GenerationState.from_tensors(tensors, lm)
         second = sampler.generate(state=state, max_new_tokens=60 - cut, return_results=True)
         assert first.ids + second.ids == whole.ids
         assert first.text + second.text == whole.text
-        assert torch.equal(second.state.before[0], whole.state.before[0])
+        assert second.state.before is not None
+        assert whole.state.before is not None
+        assert torch.equal(second.state.before.tensors()[0], whole.state.before.tensors()[0])
 
 
 def test_text_that_ends_of_itself_goes_on_with_the_rules_too(lm: LSTMLanguageModel) -> None:
@@ -104,10 +107,10 @@ def test_each_prompts_result_is_the_same_alone_and_in_a_batch(lm: LSTMLanguageMo
 
 def test_state_of_another_model_is_refused(lm: LSTMLanguageModel, model: LSTMLanguageModel) -> None:
     state = Sampler(model).generate(max_new_tokens=2, return_results=True).state
-    with pytest.raises(ConfigError, match=r"state has the shape \(1, 1, 16\): it is another model's"):
+    with pytest.raises(ConfigError, match=r"state is that of another model: a state of shape \(1, 1, 16\)"):
         Sampler(lm).generate(state=state, return_results=True)
-    with pytest.raises(ConfigError, match="state must be a GenerationState"):
-        Sampler(lm).generate(state=state.lstm_state, return_results=True)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="state must be a TextState or None"):
+        Sampler(lm).generate(state=state.before, return_results=True)  # type: ignore[call-overload]
 
 
 # ---- limits and their reasons
@@ -142,10 +145,17 @@ def test_sentences_and_paragraphs_are_counted(lm: LSTMLanguageModel) -> None:
         assert ends == number
 
 
-def test_time_is_told_by_the_clock_that_was_given(lm: LSTMLanguageModel) -> None:
-    seconds = itertools.count()
-    config = SamplerConfig(balanced_pairs=False)
-    result = Sampler(lm, config, clock=lambda: float(next(seconds))).generate(max_time=10, return_results=True)
+def test_time_ends_the_text(lm: LSTMLanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 5.0
+
+    def take_a_second(ids: Tensor, logits: Tensor) -> Tensor:
+        nonlocal now
+        now += 1.0
+        return logits
+
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    sampler = Sampler(lm, SamplerConfig(balanced_pairs=False), processors=[take_a_second])
+    result = sampler.generate(max_time=10, return_results=True)
     assert result.finish_reason == "max_time"
     assert len(result.tokens) == 10
 
@@ -228,7 +238,8 @@ def test_damaged_weights_are_told_of(lm: LSTMLanguageModel, value: float) -> Non
         Sampler(lm)
     with torch.no_grad():
         lm.embedding.weight.fill_(math.nan)
-    with pytest.raises(NonFiniteError, match="not numbers"):  # damaged since the sampler was made
+    # Damaged since the sampler was made.
+    with pytest.raises(NonFiniteError, match="weights are damaged"):
         sampler.generate("展昭", max_new_tokens=3)
 
 
@@ -287,16 +298,10 @@ def test_what_a_text_keeps_does_not_grow(lm: LSTMLanguageModel) -> None:
     )
 
 
-# ---- best of several
-
-
-def test_best_of_several_is_the_likeliest(lm: LSTMLanguageModel) -> None:
+def test_samples_are_numbered(lm: LSTMLanguageModel) -> None:
     sampler = Sampler(lm, SamplerConfig(temperature=1.0))
     results = sampler.generate(["展昭"], num_samples=6, max_new_tokens=8, return_results=True)
-    best = sampler.best_of("展昭", num_samples=6, max_new_tokens=8)
-    assert best.mean_log_prob == max(result.mean_log_prob for result in results)
-    assert best.text in [result.text for result in results]
-    numbered = sampler.generate(["展昭"], num_samples=2, first_sample=3, max_new_tokens=8, return_results=True)
+    numbered = sampler.generate("展昭", num_samples=2, first_sample=3, max_new_tokens=8, return_results=True)
     assert [result.text for result in numbered] == [result.text for result in results[3:5]]
 
 
@@ -312,7 +317,7 @@ def test_models_own_defaults_are_saved_and_taken(lm: LSTMLanguageModel, tmp_path
     loaded = LSTMLanguageModel.from_pretrained(tmp_path / "own")
     assert Sampler(loaded).config == config
     assert Sampler(loaded, SamplerConfig()).config == SamplerConfig()
-    (tmp_path / "own" / "generation_config.json").write_text(json.dumps({"do_sample": False, "top_k": 50}))
+    (tmp_path / "own" / "generation_config.json").write_text(json.dumps({"temperature": 0, "top_k": 50}))
     (tmp_path / "own" / "manifest.json").unlink()
     assert Sampler(LSTMLanguageModel.from_pretrained(tmp_path / "own")).config.temperature == 0
     (tmp_path / "own" / "generation_config.json").write_text("[]")

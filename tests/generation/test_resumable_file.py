@@ -16,7 +16,7 @@ from zh_lstm_lm.generation import resumable_file
 
 @pytest.fixture(autouse=True)
 def _states_come_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resumable_file, "_WORDS_BETWEEN_STATES", 10)
+    monkeypatch.setattr(resumable_file, "WORDS_BETWEEN_STATES", 10)
 
 
 AtEachWord = Callable[[Callable[[], object]], AbstractContextManager[None]]
@@ -35,7 +35,7 @@ class Interruption:
 
 
 @pytest.mark.parametrize("options", [{}, {"repetition_penalty": 1.2, "penalty_window": 7}, {"no_repeat_ngram_size": 3}])
-@pytest.mark.parametrize("limits", [{"max_characters": 120}, {"max_new_tokens": 90}, {"max_sentences": 9}])
+@pytest.mark.parametrize("limits", [{"max_characters": 120}, {"max_new_tokens": 90}, {"max_sentences": 20}])
 def test_interrupted_text_is_resumed_exactly(
     model: LSTMLanguageModel,
     tmp_path: Path,
@@ -158,7 +158,7 @@ def test_a_text_that_is_complete_is_not_lost_with_its_last_step(
     def refuse(source: Path, target: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(resumable_file, "_WORDS_BETWEEN_STATES", 1000)
+    monkeypatch.setattr(resumable_file, "WORDS_BETWEEN_STATES", 1000)
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(DataError, match=r"Permission denied.*the whole text is in .*a\.txt\.part"):
         Sampler(model).write(tmp_path / "a.txt", max_new_tokens=30)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from zh_lstm_lm.models.dropout import LaneGenerator, locked_dropout
+from zh_lstm_lm.models.layers import LaneGenerator, locked_dropout
 
 
 def seeded(seed: int = 0) -> torch.Generator:

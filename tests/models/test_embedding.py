@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from zh_lstm_lm import Vocabulary
-from zh_lstm_lm.models.embedding import WordEmbedding
+from zh_lstm_lm.models.layers import WordEmbedding
 
 WORDS = ["展昭", "大侠展昭", "明镜止水心法", "，"]
 

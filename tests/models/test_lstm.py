@@ -20,7 +20,6 @@ from zh_lstm_lm import (
     VocabularyError,
 )
 from zh_lstm_lm.corpus.batches import IGNORED
-from zh_lstm_lm.models.lstm_layer import detach_state
 
 Array = npt.NDArray[np.float64]
 
@@ -176,7 +175,8 @@ def test_loss_is_the_mean_over_the_counted_targets_of_minus_log_probability(voca
     assert loss.item() == pytest.approx(-chosen.mean().item(), abs=1e-5)
     assert torch.equal(loss_state[0], after[0])
     assert torch.equal(loss_state[1], after[1])
-    log_probs, _ = model.target_log_probs(inputs, targets, state)
+    context, _ = model.read(inputs, state)
+    log_probs = model.target_log_probs(context, targets.flatten()).view_as(targets)
     assert torch.allclose(log_probs[counted], chosen[:, 0], atol=1e-5)
     assert not log_probs[~counted].any()
     parameters = list(model.parameters())
@@ -227,7 +227,7 @@ def test_a_detached_state_ends_the_gradient(model: LSTMLanguageModel) -> None:
     inputs = torch.tensor([[0, 5, 6]])
     _, state = model(inputs)
     assert state[0].requires_grad
-    h, c = detach_state(state)
+    h, c = state.detach()
     assert not h.requires_grad
     assert not c.requires_grad
     assert torch.equal(h, state[0])
@@ -328,8 +328,8 @@ def test_dropout_acts_in_training_only_and_is_reproducible(vocabulary: Vocabular
 
 def test_the_dropout_mask_is_the_same_at_every_time_step(vocabulary: Vocabulary) -> None:
     model = make(vocabulary, "full", dropout=0.5, hidden_size=64).train()
-    hidden, _ = model.hidden_states(random_ids(vocabulary, 8, 6), generator=torch.Generator().manual_seed(0))
-    kept = hidden != 0  # (batch, time, hidden_size)
+    context, _ = model.read(random_ids(vocabulary, 8, 6), generator=torch.Generator().manual_seed(0))
+    kept = context.hidden.view(8, 6, 64) != 0
     assert torch.equal(kept, kept[:, :1].expand_as(kept))
     assert 0.35 < float(kept.float().mean()) < 0.65
     assert not torch.equal(kept[0], kept[1])
@@ -338,8 +338,9 @@ def test_the_dropout_mask_is_the_same_at_every_time_step(vocabulary: Vocabulary)
 def test_dropout_reaches_what_the_first_layer_reads_and_what_the_output_layer_reads(vocabulary: Vocabulary) -> None:
     inputs = random_ids(vocabulary, 4, 6)
     model = make(vocabulary, "full", dropout=0.5)
-    _, plain = model.hidden_states(inputs)
-    hidden, state = model.train().hidden_states(inputs, generator=torch.Generator().manual_seed(0))
+    _, plain = model.read(inputs)
+    context, state = model.train().read(inputs, generator=torch.Generator().manual_seed(0))
+    hidden = context.hidden.view(4, 6, -1)
     assert not torch.allclose(state[1], plain[1], atol=1e-3), "the embedding is dropped"
     kept = hidden[:, -1] != 0
     assert torch.allclose(hidden[:, -1][kept], 2 * state[0][0][kept]), "the last layer is dropped, the rest scaled up"
@@ -348,7 +349,7 @@ def test_dropout_reaches_what_the_first_layer_reads_and_what_the_output_layer_re
 
 def test_dropout_does_not_reach_the_carried_state_of_a_layer(vocabulary: Vocabulary) -> None:
     model = make(vocabulary, "full", dropout=0.9, hidden_size=64).train()
-    _, (h, c) = model.hidden_states(random_ids(vocabulary, 8, 6), generator=torch.Generator().manual_seed(0))
+    _, (h, c) = model.read(random_ids(vocabulary, 8, 6), generator=torch.Generator().manual_seed(0))
     assert (h != 0).all()
     assert (c != 0).all()
 

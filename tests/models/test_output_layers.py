@@ -23,9 +23,10 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def full(tied_dim: int | None = None) -> FullSoftmax:
-    with torch.device("meta"):  # PyTorch's own first weights would come from the global random state
-        return FullSoftmax(HIDDEN, VOCAB, tied_dim=tied_dim)
+def full(tied: nn.Embedding | None = None) -> FullSoftmax:
+    # PyTorch's own first weights would come from the global random state.
+    with torch.device("meta"):
+        return FullSoftmax(HIDDEN, VOCAB, tied=tied)
 
 
 def adaptive(hidden_size: int = HIDDEN, cutoffs: Sequence[int] = CUTOFFS, div_value: float = 2.5) -> AdaptiveSoftmax:
@@ -52,12 +53,15 @@ def log_softmax(scores: Array) -> Array:
     return normalised
 
 
-def make(kind: str) -> tuple[OutputLayer, Tensor | None]:
-    """A layer of each kind, with the embedding's weight where it shares it."""
+def make(kind: str) -> OutputLayer:
+    """Builds a layer of a kind."""
     width = {"tied": HIDDEN, "projected": 12}.get(kind)
-    layer: OutputLayer = adaptive() if kind == "adaptive" else full(width)
+    embedding = None
+    if width is not None:
+        embedding = nn.Embedding(VOCAB, width, _weight=torch.randn(VOCAB, width, generator=seeded(5)))
+    layer: OutputLayer = adaptive() if kind == "adaptive" else full(embedding)
     fill(layer)
-    return layer, None if width is None else torch.randn(VOCAB, width, generator=seeded(5))
+    return layer
 
 
 KINDS = ["full", "tied", "projected", "adaptive"]
@@ -65,7 +69,7 @@ KINDS = ["full", "tied", "projected", "adaptive"]
 
 @pytest.mark.parametrize("kind", ["full", "tied", "projected"])
 def test_full_scores_are_one_linear_map(kind: str) -> None:
-    layer, tied = make(kind)
+    layer = make(kind)
     assert isinstance(layer, FullSoftmax)
     hidden = torch.randn(6, HIDDEN, generator=seeded(1))
     read = array(hidden)
@@ -74,19 +78,18 @@ def test_full_scores_are_one_linear_map(kind: str) -> None:
         read = read @ array(layer.projection.weight).T
     else:
         assert layer.projection is None, "equal widths need no projection"
-    weight = tied if tied is not None else layer.weight
-    assert weight is not None
-    np.testing.assert_allclose(array(layer.scores(hidden, tied)), read @ array(weight).T + array(layer.bias), atol=1e-5)
+    np.testing.assert_allclose(
+        array(layer.scores(hidden)), read @ array(layer.shared_weight).T + array(layer.bias), atol=1e-5
+    )
 
 
 def test_a_tied_layer_has_no_weight_of_its_own() -> None:
-    layer, tied = make("tied")
-    assert tied is not None
+    layer = make("tied")
     assert [tuple(parameter.shape) for parameter in layer.parameters()] == [(VOCAB,)]
 
 
 def test_adaptive_scores_are_the_cluster_times_the_word_within_it() -> None:
-    layer = make("adaptive")[0]
+    layer = make("adaptive")
     assert isinstance(layer, AdaptiveSoftmax)
     hidden = torch.randn(6, HIDDEN, generator=seeded(1))
     read = array(hidden)
@@ -101,7 +104,7 @@ def test_adaptive_scores_are_the_cluster_times_the_word_within_it() -> None:
 
 
 def test_adaptive_probabilities_sum_to_one() -> None:
-    scores = make("adaptive")[0].scores(torch.randn(20, HIDDEN, generator=seeded(1)))
+    scores = make("adaptive").scores(torch.randn(20, HIDDEN, generator=seeded(1)))
     assert torch.allclose(scores.exp().sum(-1), torch.ones(20), atol=1e-5)
 
 
@@ -131,10 +134,10 @@ def test_adaptive_equals_pytorchs_own_with_the_same_weights() -> None:
     ids=["boundaries", "head only", "first tail only", "second tail only", "some ignored", "one token"],
 )
 def test_target_log_probs_are_the_scores_of_the_targets(kind: str, targets: list[int]) -> None:
-    layer, tied = make(kind)
+    layer = make(kind)
     hidden = torch.randn(len(targets), HIDDEN, generator=seeded(1), requires_grad=True)
-    result = layer.target_log_probs(hidden, torch.tensor(targets), tied)
-    everything = torch.log_softmax(layer.scores(hidden, tied), dim=-1)
+    result = layer.target_log_probs(hidden, torch.tensor(targets))
+    everything = torch.log_softmax(layer.scores(hidden), dim=-1)
     expected = torch.stack(
         [everything[row, target] if target != IGNORED else torch.zeros(()) for row, target in enumerate(targets)]
     )
@@ -147,15 +150,15 @@ def test_target_log_probs_are_the_scores_of_the_targets(kind: str, targets: list
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_equal_those_of_pytorchs_loss_however_often_they_are_taken(kind: str) -> None:
-    layer, tied = make(kind)
+    layer = make(kind)
     hidden = torch.randn(len(BOUNDARIES), HIDDEN, generator=seeded(1), requires_grad=True)
     targets = torch.tensor(BOUNDARIES)
     wanted = [hidden, *layer.parameters()]
     weights = torch.linspace(0.5, 2.0, len(BOUNDARIES))
     expected = torch.autograd.grad(
-        -(weights * nn.functional.cross_entropy(layer.scores(hidden, tied), targets, reduction="none")).sum(), wanted
+        -(weights * nn.functional.cross_entropy(layer.scores(hidden), targets, reduction="none")).sum(), wanted
     )
-    total = (weights * layer.target_log_probs(hidden, targets, tied)).sum()
+    total = (weights * layer.target_log_probs(hidden, targets)).sum()
     for _ in range(2):
         for gradient, other in zip(torch.autograd.grad(total, wanted, retain_graph=True), expected, strict=True):
             assert torch.allclose(gradient, other, atol=1e-5)
@@ -163,9 +166,9 @@ def test_gradients_equal_those_of_pytorchs_loss_however_often_they_are_taken(kin
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_counted_is_nothing_lost(kind: str) -> None:
-    layer, tied = make(kind)
+    layer = make(kind)
     hidden = torch.randn(3, HIDDEN, generator=seeded(1))
-    result = layer.target_log_probs(hidden, torch.full((3,), IGNORED), tied)
+    result = layer.target_log_probs(hidden, torch.full((3,), IGNORED))
     assert torch.equal(result, torch.zeros(3))
     result.sum().backward()  # type: ignore[no-untyped-call]
     assert all(parameter.grad is None or not parameter.grad.any() for parameter in layer.parameters())
@@ -173,10 +176,10 @@ def test_nothing_counted_is_nothing_lost(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_new_weights_predict_the_frequencies_before_anything_is_read(kind: str) -> None:
-    layer, tied = make(kind)
+    layer = make(kind)
     counts = torch.cat([torch.arange(VOCAB - 2, 0, -1), torch.zeros(2, dtype=torch.int64)])
     layer.reset_parameters(seeded(3), counts)
-    probabilities = torch.softmax(layer.scores(torch.zeros(1, HIDDEN), tied), dim=-1)[0]
+    probabilities = torch.softmax(layer.scores(torch.zeros(1, HIDDEN)), dim=-1)[0]
     smoothed = np.maximum(array(counts), 0.5)
     np.testing.assert_allclose(array(probabilities), smoothed / smoothed.sum(), rtol=1e-4)
 
@@ -185,7 +188,7 @@ def test_new_weights_predict_the_frequencies_before_anything_is_read(kind: str) 
 def test_new_weights_come_from_the_generator_alone(kind: str) -> None:
     drawn = []
     for seed in (3, 3, 4):
-        layer = make(kind)[0]
+        layer = make(kind)
         layer.reset_parameters(seeded(seed), torch.ones(VOCAB, dtype=torch.int64))
         drawn.append(torch.cat([parameter.detach().flatten() for parameter in layer.parameters()]))
     assert torch.equal(drawn[0], drawn[1])
@@ -199,7 +202,7 @@ def test_new_weights_vary_by_the_root_of_what_they_sum_over() -> None:
     with torch.device("meta"):
         layers = [
             FullSoftmax(64, 2000),
-            FullSoftmax(64, 2000, tied_dim=400),
+            FullSoftmax(64, 2000, tied=nn.Embedding(2000, 400)),
             AdaptiveSoftmax(64, 2000, (500, 1000), div_value=2.0),
         ]
     deviations = []

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from zh_lstm_lm import ConfigError, LSTMLanguageModel, ModelConfig, TokenStream, Vocabulary
+from zh_lstm_lm.models.config import choose_sizes, machine_rate, training_operations
 from zh_lstm_lm.models.output_layers import default_cutoffs
-from zh_lstm_lm.models.sizing import choose_sizes, machine_rate, training_operations
 
 MINUTES = [0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0, 1e5, 1e8]
 COUNTS = torch.arange(9000, 0, -1)
@@ -17,7 +17,7 @@ COUNTS = torch.arange(9000, 0, -1)
 
 @pytest.fixture(autouse=True)
 def _known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zh_lstm_lm.models.sizing.machine_rate", lambda device: 1e11)
+    monkeypatch.setattr("zh_lstm_lm.models.config.machine_rate", lambda device: 1e11)
 
 
 def matrix_elements(module: nn.Module) -> int:
@@ -128,10 +128,26 @@ def test_the_machines_rate_is_a_positive_number() -> None:
     assert 0 < machine_rate(seconds=1e-4) < 1e18
 
 
+@pytest.mark.parametrize("slow", [{0}, {1, 2}, {0, 3}])
+def test_a_slow_moment_does_not_change_the_rate(monkeypatch: pytest.MonkeyPatch, slow: set[int]) -> None:
+    """Two of five products take a hundred times as long as the others."""
+    looks = itertools.count()
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        product, ended = divmod(next(looks), 2)
+        now += ended * (1.0 if product in slow else 0.01)
+        return now
+
+    monkeypatch.setattr("zh_lstm_lm.models.config.perf_counter", clock)
+    assert machine_rate(seconds=0.0) == pytest.approx(2 * 1024**3 / 0.01)
+
+
 def test_a_device_that_waits_for_its_host_gets_larger_models(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda, num_tokens = torch.device("cuda"), 10**9
     monkeypatch.setattr(
-        "zh_lstm_lm.models.sizing.machine_rate", lambda device: 3.7e14 if device.type == "cuda" else 1e11
+        "zh_lstm_lm.models.config.machine_rate", lambda device: 3.7e14 if device.type == "cuda" else 1e11
     )
     sizes = [choose_sizes(COUNTS, num_tokens, seconds, cuda)[:2] for seconds in (1.0, 60.0, 600.0, 1e4)]
     assert sizes == sorted(sizes)

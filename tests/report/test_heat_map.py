@@ -1,4 +1,4 @@
-"""The page of a scored text: what a reader sees in it."""
+"""The page of a scored text as its reader sees it."""
 
 import itertools
 import re
@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from zh_lstm_lm import LSTMLanguageModel, score
-from zh_lstm_lm.report.heat_map import _DARK, _INKS, _LIGHT, heat_map
+from zh_lstm_lm import ConfigError, LSTMLanguageModel, heat_map, score
+from zh_lstm_lm.report.heat_map import _DARK, _INKS, _LIGHT
 
 TEXT = "展昭道：“<b>好 & 大</b>的雪！”\n龘😀"
 
@@ -43,7 +43,7 @@ def test_every_word_stands_in_the_page_with_its_figure(model: LSTMLanguageModel)
         assert text == word.text
         assert f": {word.surprisal:.2f} bits" in title
     assert not reader.open
-    assert reader.words[-1][1].endswith("spelled <0xF0> <0x9F> <0x98> <0x80>")
+    assert reader.words[-1][1].endswith("pieces <0xF0> <0x9F> <0x98> <0x80>")
 
 
 def test_the_colour_rises_with_surprisal(model: LSTMLanguageModel) -> None:
@@ -85,6 +85,19 @@ def test_characters_that_one_became_are_one_word(texts: list[str]) -> None:
     words = Reader(heat_map([scored])).words
     assert [word for word, _ in words] == ["展", "㈱", "昭"]
     assert f"{sum(word.surprisal for word in scored.words[1:4]):.2f} bits" in words[1][1]
+
+
+def test_a_notebook_shows_the_page_in_a_frame_of_its_own(model: LSTMLanguageModel) -> None:
+    page = heat_map(score(model, TEXT))
+    assert page == heat_map([score(model, TEXT)]), "one text needs no list"
+    parser = Reader(page._repr_html_())
+    assert [tag for tag, _ in parser.tags] == ["iframe"], "its style stays inside"
+    assert parser.tags[0][1]["srcdoc"] == page
+
+
+def test_what_is_no_score_is_refused(model: LSTMLanguageModel) -> None:
+    with pytest.raises(ConfigError, match="each of the scores must be a Score, got '话说'"):
+        heat_map(["话说"])  # type: ignore[list-item]
 
 
 def luminance(colour: str) -> float:

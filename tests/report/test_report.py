@@ -1,5 +1,6 @@
-"""The report as its reader meets it: what stands on the page, what a hostile folder can do, what is refused, how it looks."""
+"""The report as its reader sees it: contents, hostile folders, refused options, layout in a browser."""
 
+import datetime
 import html
 import json
 import math
@@ -19,6 +20,7 @@ from zh_lstm_lm import (
     ConfigError,
     DataError,
     EpochSamples,
+    History,
     LSTMLanguageModel,
     ModelConfig,
     TokenStream,
@@ -156,10 +158,10 @@ def report(tmp_path: Path, *folders: Path, **options: Any) -> Page:
 def test_a_run_is_told_in_both_languages(tmp_path: Path) -> None:
     page = report(tmp_path, make_run(tmp_path / "wuxia"))
     headings = page.text("h2")
-    for heading in ("结果", "Results", "训练过程", "Training", "词的分布", "Words", "配置与环境", "每轮之后写的文字"):
+    for heading in ("结果", "Results", "训练过程", "Training", "词的分布", "Words", "配置与环境", "训练中写的文字"):
         assert heading in headings
     captions = page.text("figcaption")
-    for caption in ("每轮之后的困惑度", "比特/字", "学习率", "Gradient norm", "Speed", "Zipf", "clipped"):
+    for caption in ("各次评估的困惑度", "比特/字", "学习率", "Gradient norm", "Speed", "Zipf", "Clipped updates"):
         assert caption in captions
     assert "4.873" in page.text("dd"), "the best epoch's held-out loss is 6 / 3^0.2 + 0.25, over ln 2 and 1.5"
     assert all(f"好大的雪！”{epoch}" in page.text("blockquote") for epoch in (1, 2, 3))
@@ -217,7 +219,7 @@ def test_lone_surrogates_do_no_harm(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"text": {"valid": {"sha256": "other"}}}, "The held-out texts differ"),
+        ({"text": {"valid": {"sha256": "other"}}}, "The validation sets differ"),
         ({"text": {"tokenizer": "characters 1"}}, "The tokenizers differ"),
         ({"vocabulary": "beef"}, "The vocabularies differ"),
         ({"text": {"train": {"characters": 8}}}, "The training texts differ"),
@@ -233,7 +235,7 @@ def test_unfair_comparisons_are_told_of(tmp_path: Path, change: dict[str, Any], 
 def test_fair_comparisons_are_called_fair(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / "a"), make_run(tmp_path / "b", options={"bptt_len": 70})]
     page = report(tmp_path, *runs, language="en")
-    assert "all figures compare" in page.text()
+    assert "all metrics compare" in page.text()
     assert page.text("strong") == ""
     marked = [attributes for tag, attributes in page.tags if tag == "tr" and attributes.get("class") == "differs"]
     assert len(marked) == 1, "bptt_len is what differs"
@@ -295,7 +297,7 @@ def test_a_run_without_curve_best_model_or_held_out_text_has_what_it_has(tmp_pat
     page = report(tmp_path, run)
     assert "7.39" in page.text("dd")
     assert "Words" not in page.text("h2")
-    assert "每轮之后的困惑度" in page.text("figcaption")
+    assert "各次评估的困惑度" in page.text("figcaption")
 
 
 def test_numbers_of_any_kind_do_no_harm(tmp_path: Path) -> None:
@@ -320,10 +322,38 @@ def test_a_real_run_on_the_command_line(
     assert main(["report", str(tmp_path / "run"), "--output", str(tmp_path / "page.html"), "--language", "en"]) == 0
     assert re.search(r"page\.html: \d+ KB\n", capsys.readouterr().out)
     page = Page(tmp_path / "page.html")
-    for caption in ("Perplexity while training", "Learning rate", "Speed", "Zipf’s law", "Gradient norm"):
+    for caption in ("Perplexity during training", "Learning rate", "Speed", "Zipf’s law", "Gradient norm"):
         assert caption in page.text("figcaption")
     checked = {a["id"] for tag, a in page.tags if tag == "input" and "checked" in a}
     assert checked == {"en"}
+
+
+def test_test_metric_chosen_options_and_date_stand_in_the_report(
+    texts: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "novel.txt").write_text("".join(texts) * 40, encoding="utf-8")
+    model, page = tmp_path / "model", tmp_path / "page.html"
+    options = ["--tokenizer", "characters", "--embedding-dim", "8", "--hidden-size", "8", "--epochs", "2", "--quiet"]
+    assert main(["train", str(tmp_path / "novel.txt"), "--output", str(model), *options]) == 0
+    found = re.search(r"test .* ([\d.]+) bits/character  perplexity ([\d.]+) per token", capsys.readouterr().out)
+    assert found
+    bits, perplexity = map(float, found.groups())
+    shown = Page(write_report(f"{model}.run", page))
+    assert float(shown.texts["dd"][0]) == pytest.approx(bits, abs=6e-4)
+    assert f"{perplexity:.2f}" in shown.texts["dd"]
+    run = json.loads((tmp_path / "model.run" / "run.json").read_text(encoding="utf-8"))
+    curve = History.load(tmp_path / "model.run" / "curve.jsonl")
+    began = datetime.datetime.fromisoformat(run["date"])
+    assert abs(datetime.datetime.now().astimezone() - began) < datetime.timedelta(days=1)
+    assert run["date"][:10] in shown.texts["dd"]
+    assert run["options"]["batch_size"] is run["options"]["learning_rate"] is None
+    lengths = {record["num_targets"] / run["options"]["bptt_len"] for record in curve[:1]}
+    assert f"{round(max(lengths))} (auto)" in shown.texts["td"], "as many rows as an update has targets for"
+    assert f"{max(record['learning_rate'] for record in curve):g} (auto)" in shown.texts["td"]
+    assert main(["info", str(model)]) == 0
+    assert f"test_bits_per_character={bits}" in capsys.readouterr().out
+    assert f"test_bits_per_character: {bits}" in (model / "README.md").read_text(encoding="utf-8")
+    assert main(["train", str(tmp_path / "novel.txt"), "--output", str(model), *options, "--resume"]) == 0
 
 
 def test_bad_input_is_told_of_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -372,7 +402,7 @@ def with_an_empty_study(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "error", "told"),
     [
-        (without_history, DataError, "has no history.*train on"),
+        (without_history, DataError, "has no history.*resume training"),
         (without_a_history_file, DataError, "has no history"),
         (with_a_broken_description, CheckpointError, "run.json: not valid JSON"),
         (with_another_description, CheckpointError, "run.json: not a description of a run"),
@@ -400,7 +430,7 @@ def test_a_models_folder_names_the_run_beside_it(tmp_path: Path) -> None:
 def test_a_file_that_is_there_is_kept_unless_it_may_go(tmp_path: Path) -> None:
     run, output = make_run(tmp_path / "run"), tmp_path / "report.html"
     output.write_text("mine", encoding="utf-8")
-    with pytest.raises(DataError, match="exists already; give another place, or overwrite=True"):
+    with pytest.raises(DataError, match="exists already; give another file, or overwrite=True"):
         write_report(run, output)
     assert output.read_text(encoding="utf-8") == "mine"
     write_report(run, output, overwrite=True)
@@ -419,7 +449,7 @@ def test_wrong_kinds_of_options_are_refused(tmp_path: Path) -> None:
         write_report(run, 3)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="each of the folders must be"):
         write_report([run, 3], tmp_path / "r.html")  # type: ignore[list-item]
-    with pytest.raises(DataError, match="nothing to report"):
+    with pytest.raises(DataError, match="folders is empty"):
         write_report([], tmp_path / "r.html")
 
 
@@ -480,7 +510,7 @@ def large_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def measured(page: Path, folder: Path, *, width: int, dark: bool) -> dict[str, Any]:
-    """What a browser makes of the page, inside a frame of that width."""
+    """Measures the page in a browser, inside a frame of that width."""
     source = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text(encoding="utf-8"))
     frame = f'<iframe style="width:{width}px;height:900px;border:0" srcdoc="{html.escape(source)}"></iframe>'
     script = f"<script>document.querySelector('iframe').onload = () => {{{MEASURE}}}</script>"
@@ -524,8 +554,8 @@ def test_the_page_can_be_read_in_a_browser(
     assert answer["overlaps"] == []
     assert answer["hanging"] == []
     assert answer["headings"] == [
-        *("Training report", "Results", "What can be compared", "Training", "Words", "Samples after each epoch"),
-        *("Configuration and environment", "Study: the length of the training windows"),
+        *("Training report", "Results", "Comparability", "Training", "Words", "Samples during training"),
+        *("Configuration and environment", "Study: the length of BPTT segments"),
     ]
     assert len(answer["captions"]) > 20
     assert answer["columns"] == columns

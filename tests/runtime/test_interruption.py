@@ -6,6 +6,9 @@ import pytest
 
 from zh_lstm_lm.runtime.interruption import catch_interruption, check_interruption
 
+# Windows has no SIGHUP.
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 def interrupt() -> None:
     signal.raise_signal(signal.SIGINT)
@@ -110,7 +113,7 @@ def test_work_without_a_block_around_it_is_never_stopped() -> None:
         check_interruption()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", SIGNALS)
 def test_work_inside_a_block_stops_when_it_looks(signum: int) -> None:
     received: list[int] = []
     outer = signal.signal(signum, lambda number, frame: received.append(number))
@@ -121,7 +124,7 @@ def test_work_inside_a_block_stops_when_it_looks(signum: int) -> None:
             assert not interruption.insisted
             check_interruption()
         # A process that is to end still learns of it from the old handler; Ctrl-C is told by the exception.
-        assert received == ([signum] if signum == signal.SIGTERM else [])
+        assert received == ([] if signum == signal.SIGINT else [signum])
     finally:
         signal.signal(signum, outer)
 
@@ -135,16 +138,17 @@ def test_both_signals_count_together() -> None:
     assert interruption.insisted
 
 
-def test_signal_that_is_ignored_stays_so() -> None:
-    """As in a process that a shell has put into the background."""
-    outer = signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize("signum", SIGNALS)
+def test_signal_that_is_ignored_stays_so(signum: int) -> None:
+    """As Ctrl-C in a process that a shell has put into the background, or SIGHUP under ``nohup``."""
+    outer = signal.signal(signum, signal.SIG_IGN)
     try:
         with catch_interruption() as interruption:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signum)
             assert not interruption.requested
-            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            assert signal.getsignal(signum) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGINT, outer)
+        signal.signal(signum, outer)
 
 
 def test_other_threads_are_not_stopped() -> None:

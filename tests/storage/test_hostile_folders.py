@@ -74,6 +74,14 @@ def header(change_of: Callable[[dict[str, Any]], object]) -> Change:
     return change
 
 
+def many_tensors(number: int) -> Change:
+    def change(entries: dict[str, Any]) -> None:
+        end = max(entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__")
+        entries.update({f"x{n}": {"dtype": "F32", "shape": [0], "data_offsets": [end, end]} for n in range(number)})
+
+    return header(change)
+
+
 def described(**changes: Any) -> Change:
     return header(lambda entries: entries["embedding.weight"].update(changes))
 
@@ -262,6 +270,81 @@ def test_hostile_folder_is_refused(folder: Path, name: str, monkeypatch: pytest.
     finally:
         tracemalloc.stop()
     assert sorted(path.name for path in folder.parent.rglob("*")) == before
+
+
+LISTS = b"[" + b",".join([b"[]"] * 1_500_000) + b"]"
+HEAVY: dict[str, tuple[Change, str]] = {
+    "lists": (raw(VOCABULARY, LISTS), "lists and objects, more than"),
+    "objects": (raw(VOCABULARY, LISTS.replace(b"[]", b"{}")), "lists and objects, more than"),
+    "lists behind a string": (raw(VOCABULARY, b'["\\"[", ' + LISTS + b"]"), "lists and objects, more than"),
+    "numbers": (raw(VOCABULARY, b"[" + b"1," * 3_000_000 + b"1]"), "3,000,000 values, more than"),
+    "strings": (raw(VOCABULARY, b"[" + b'"",' * 1_600_000 + b"1]"), "1,600,000 strings, more than"),
+    "a number of 4,000 digits": (raw(VOCABULARY, b"[" + b"1" * 4000 + b"]"), "a number of 1,000 digits or more"),
+    "text that is four times as large in memory": (
+        raw(VOCABULARY, b'["' + b'x","' * (13 << 20 >> 1) + "\U0001f600".encode() + b'"]'),
+        "bytes of text, more than",
+    ),
+    "a string of 20 MB": (raw(VOCABULARY, b'"' + b"x" * (20 << 20) + b'"'), "a string of more than"),
+    "a file of 65 MB": (raw(VOCABULARY, b" " * (65 << 20)), "more than the 67,108,864 expected"),
+    "lists in the sampling options": (raw("generation_config.json", LISTS[:900_000]), "lists and objects, more than"),
+    "lists in the config": (inserted(CONFIG, f'"training": [{"[]," * 100_000}[]], '), "lists and objects, more than"),
+    "a probe of 20,000 characters": (tokenizer(probe=["话说" * 100] * 100), "vocabulary.json"),
+    "a tokenizer's name of 1 MB": (tokenizer(name="x" * 1_000_000), "vocabulary.json"),
+    "a fingerprint of 1 MB": (tokenizer(fingerprint="x" * 1_000_000), "vocabulary.json"),
+    "a normalisation of 1 MB": (edited(VOCABULARY, normalize="nfc+" * 250_000), "vocabulary.json"),
+    "words of 100 characters": (
+        tokenizer(name="jieba", options={"user_dictionary": {f"{n}{'x' * 94}": None for n in range(100_000, 130_000)}}),
+        "characters in all, expected at most",
+    ),
+    "a million tokens": (
+        edited(VOCABULARY, tokens=[f"{n}" for n in range(1_000_000)], counts=[0] * 1_000_002),
+        "holds 1,000,000 tokens besides",
+    ),
+    "two million tokens": (edited(VOCABULARY, tokens=[""] * 2_000_000, counts=[]), "strings, more than"),
+    "40,000 tensors": (many_tensors(40_000), "truncated, damaged"),
+    "5,000 tensors": (many_tensors(5_000), "lists and objects, more than"),
+    "1,000 sides": (described(shape=[1] * 1000), "is no tensor"),
+    "999 layers": (edited(CONFIG, num_layers=999), "layers.1.* is missing"),
+    "a manifest of 100 KB": (raw(MANIFEST, b" " * 100_000), "more than the 65,536"),
+}
+"""Files that would take long, or much memory, to be refused."""
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_work_is_bounded_whatever_a_file_holds(folder: Path, name: str) -> None:
+    change, message = HEAVY[name]
+    change(folder)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ZhLstmLmError, match=message) as caught:
+            LSTMLanguageModel.from_pretrained(folder)
+        assert tracemalloc.get_traced_memory()[1] < 200_000_000
+    finally:
+        tracemalloc.stop()
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_tokenizer_cuts_nothing_before_a_model_is_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from zh_lstm_lm.tokenizers.plain_tokenizers import CharacterTokenizer
+
+    tokenizer(probe=["话说 展昭"])(folder)
+    header(lambda entries: entries["output.bias"].update(dtype="F64"))(folder)
+    monkeypatch.setattr(CharacterTokenizer, "tokenize", lambda *given: pytest.fail("a text was cut"))
+    with pytest.raises(ZhLstmLmError, match=r"model\.safetensors"):
+        LSTMLanguageModel.from_pretrained(folder)
+
+
+def test_a_vocabulary_of_a_million_words_is_loaded(tmp_path: Path) -> None:
+    words = [*range(256), *(f"词{number}" for number in range(1_000_000))]
+    counts = [10_000_000 + number for number in range(len(words) + 2)]
+    vocabulary = Vocabulary(words, tokenizer="characters", counts=counts)
+    config = ModelConfig(embedding_dim=1, hidden_size=1, output="full", character_vectors=False)
+    LSTMLanguageModel(vocabulary, config).save_pretrained(tmp_path / "m")
+    loaded = LSTMLanguageModel.from_pretrained(tmp_path / "m").vocabulary
+    assert loaded.token_to_id("词999999") == len(loaded) - 1 == len(words) + 1
+    assert loaded.counts == counts
+    with pytest.raises(ZhLstmLmError, match="at most 1,048,576 entries"):
+        Vocabulary([*words, *(f"字{number}" for number in range(50_000))], tokenizer="characters")
 
 
 def test_newer_format_is_an_error_of_its_own(folder: Path) -> None:

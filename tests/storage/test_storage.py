@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,13 +22,14 @@ from zh_lstm_lm.storage.atomic import (
     atomic_directory,
     atomic_write,
     check_place,
-    recover_directory,
     remove_directory,
     write_json,
 )
-from zh_lstm_lm.storage.cache import clear_cache, user_cache_dir
+from zh_lstm_lm.storage.cache import cached_files, clear_cache, user_cache_dir
 from zh_lstm_lm.storage.safe_reading import MANIFEST, digest, read_bytes, read_json, verify_manifest
+from zh_lstm_lm.storage.saved_folder import open_folder
 from zh_lstm_lm.storage.strict_json import to_json
+from zh_lstm_lm.storage.workspace import finish_workspaces
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has neither modes nor this kind of link")
 OWNED = frozenset({"config.json", "weights.bin", "old.bin"})
@@ -47,6 +47,12 @@ def fill(folder: Path, contents: dict[str, bytes]) -> None:
 def save(path: Path, contents: dict[str, bytes]) -> None:
     with atomic_directory(path, owned=OWNED) as staged:
         fill(staged, contents)
+
+
+def seen(folder: Path) -> dict[str, bytes]:
+    """The files of a saved folder, as a reader gets them."""
+    with open_folder(folder, OWNED, hint="") as files:
+        return {name: files.read(name, max_bytes=1 << 20) for name in OWNED if name in files}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -167,11 +173,9 @@ def test_reader_sees_the_old_folder_or_the_new_one_whatever_fails(
         except CheckpointError:
             raised = True
     assert raised == (disk.calls >= failing)
-    assert model.is_dir()
-    owned = {name: data for name, data in contents(model).items() if name not in FOREIGN}
-    assert owned in (OLD, NEW)
+    assert seen(model) in (OLD, NEW)
     verify_manifest(model)
-    recover_directory(model, owned=OWNED)
+    finish_workspaces(tmp_path, target="model")
     assert contents(model) in (OLD | FOREIGN, NEW | FOREIGN)
 
     save(model, NEW)  # and the place is not spoilt for the next time
@@ -252,9 +256,10 @@ def test_folder_survives_a_crash_at_any_moment(tmp_path: Path) -> None:
     outcomes = []
     for number in range(1, moments + 1):
         model = tmp_path / str(number) / "model"
-        recover_directory(model, owned=frozenset({"config.json", "weights.bin"}))
+        data = seen(model)["config.json"]
+        assert seen(model) == {"config.json": data, "weights.bin": data * 1000}
+        finish_workspaces(model.parent, target="model")
         verify_manifest(model)
-        data = (model / "config.json").read_bytes()
         assert contents(model) == {"config.json": data, "weights.bin": data * 1000} | foreign
         outcomes.append(data)
     first_new = outcomes.index(b"new")
@@ -265,8 +270,8 @@ def test_folder_survives_a_crash_at_any_moment(tmp_path: Path) -> None:
 def test_recovery_leaves_a_whole_folder_alone(tmp_path: Path) -> None:
     save(tmp_path / "model", OLD)
     fill(tmp_path / "model", FOREIGN)
-    recover_directory(tmp_path / "model", owned=OWNED)
-    recover_directory(tmp_path / "missing", owned=OWNED)
+    for target in ("model", "missing", None):
+        finish_workspaces(tmp_path, target=target)
     assert contents(tmp_path / "model") == OLD | FOREIGN
     assert os.listdir(tmp_path) == ["model"]
 
@@ -286,15 +291,27 @@ def test_folder_below_a_file_is_an_error(tmp_path: Path) -> None:
 
 
 @posix_only
-def test_link_to_a_folder_keeps_pointing_to_what_was_saved(tmp_path: Path) -> None:
+def test_link_is_not_written_through(tmp_path: Path) -> None:
     save(tmp_path / "disk" / "model", OLD)
-    fill(tmp_path / "disk" / "model", FOREIGN)
     (tmp_path / "latest").symlink_to(tmp_path / "disk" / "model", target_is_directory=True)
-    save(tmp_path / "latest", NEW)
-    assert contents(tmp_path / "latest") == NEW | FOREIGN
-    verify_manifest(tmp_path / "latest")
+    with pytest.raises(CheckpointError, match="latest: is a symbolic link"):
+        save(tmp_path / "latest", NEW)
+    with pytest.raises(CheckpointError, match="latest: is a symbolic link"):
+        remove_directory(tmp_path / "latest", owned=OWNED)
+    assert contents(tmp_path / "disk" / "model") == OLD
     assert os.listdir(tmp_path / "disk") == ["model"]
-    assert sorted(os.listdir(tmp_path)) == ["disk", "latest"]
+    (tmp_path / "file.txt").symlink_to(tmp_path / "disk" / "model" / "config.json")
+    atomic_write(tmp_path / "file.txt", b"new")
+    assert (tmp_path / "file.txt").read_bytes() == b"new"
+    assert contents(tmp_path / "disk" / "model") == OLD
+
+
+@posix_only
+def test_a_folder_that_is_replaced_keeps_its_mode(tmp_path: Path) -> None:
+    save(tmp_path / "model", OLD)
+    (tmp_path / "model").chmod(0o710)
+    save(tmp_path / "model", NEW)
+    assert (tmp_path / "model").stat().st_mode & 0o7777 == 0o710
 
 
 @posix_only
@@ -341,11 +358,33 @@ def test_last_of_two_writers_wins_where_it_replaces(tmp_path: Path) -> None:
 
 
 def test_clearing_the_cache_leaves_what_is_not_of_this_library(tmp_path: Path) -> None:
-    fill(tmp_path, {"streams/abc/tokens.bin": b"1", "dictionaries/d/x": b"2", "notes.txt": b"mine", "more/a": b"3"})
+    own = {f"streams/{'a' * 32}/tokens.bin": b"1", f"dictionaries/jieba-1-{'b' * 32}/index.json": b"2"}
+    own["scratch/zh-lstm-lm-ab_9xyz1"] = b"3"
+    others = {
+        "notes.txt": b"mine", "more/a": b"4", "streams/thesis.txt": b"5", "streams/abc/tokens.bin": b"6", "scratch/a": b"7",
+        f"streams/{'c' * 32}/tokens.bin": b"8", f"streams/{'c' * 32}/thesis.txt": b"9", "dictionaries/x/index.json": b"0",
+    }  # fmt: skip
+    fill(tmp_path, own | others)
+    if os.name != "nt":
+        fill(tmp_path, {f"elsewhere/{'d' * 32}/tokens.bin": b"linked"})
+        (tmp_path / "streams" / ("d" * 32)).symlink_to(tmp_path / "elsewhere" / ("d" * 32))
+        others[f"elsewhere/{'d' * 32}/tokens.bin"] = b"linked"
+    assert {file.relative_to(tmp_path).as_posix() for file in cached_files(tmp_path)} == own.keys()
     clear_cache(tmp_path)
-    assert contents(tmp_path) == {"notes.txt": b"mine", "more/a": b"3"}
+    assert contents(tmp_path) == others
     clear_cache(tmp_path)
     clear_cache(tmp_path / "missing")
+
+
+@posix_only
+def test_a_cache_behind_a_link_is_not_cleared(tmp_path: Path) -> None:
+    fill(tmp_path / "elsewhere", {f"{'a' * 32}/tokens.bin": b"1"})
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "streams").symlink_to(tmp_path / "elsewhere")
+    assert cached_files(tmp_path / "cache") == []
+    clear_cache(tmp_path / "cache")
+    assert contents(tmp_path / "elsewhere") == {f"{'a' * 32}/tokens.bin": b"1"}
+    assert os.listdir(tmp_path / "cache") == ["streams"]
 
 
 @posix_only
@@ -363,9 +402,19 @@ def test_modes_follow_the_umask(tmp_path: Path, umask: int, file_mode: int, fold
 
 
 def test_removed_folder_is_gone(tmp_path: Path) -> None:
-    fill(tmp_path / "model", OLD | FOREIGN)
-    remove_directory(tmp_path / "model")
+    save(tmp_path / "model", OLD)
+    remove_directory(tmp_path / "model", owned=OWNED)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("foreign", [{"notes.txt": b"mine"}, {"old.bin/notes.txt": b"mine"}, {"empty/x": b""}])
+def test_a_folder_with_a_users_files_is_not_removed(tmp_path: Path, foreign: dict[str, bytes]) -> None:
+    save(tmp_path / "model", NEW)
+    fill(tmp_path / "model", foreign)
+    with pytest.raises(CheckpointError, match="which is not of this library; it stays"):
+        remove_directory(tmp_path / "model", owned=OWNED)
+    assert contents(tmp_path / "model") == NEW | foreign
+    assert os.listdir(tmp_path) == ["model"]
 
 
 JSON = st.recursive(
@@ -598,44 +647,11 @@ def test_cache_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytes
     assert not (tmp_path / "own").exists()  # naming a folder does not make it
 
 
-def test_a_reader_that_puts_the_old_folder_back_between_the_renames_is_no_obstacle(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It looks after the old folder is moved aside, finds none, and takes the writer for one that crashed."""
-    save(tmp_path / "model", OLD)
-    rename = os.rename
-    looked: list[bool] = []
-
-    def with_reader(source: Path, target: Path) -> None:
-        if Path(source).name.endswith(".staged") and not looked:
-            looked.append(True)
-            recover_directory(tmp_path / "model", owned=OWNED)
-        rename(source, target)
-
-    monkeypatch.setattr(os, "rename", with_reader)
-    save(tmp_path / "model", NEW)
-    assert looked
-    assert contents(tmp_path / "model") == NEW
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
-
-
 def test_windows_has_no_flush_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("os.name", "nt")
         patch.setattr("os.open", lambda *given: pytest.fail("opened"))
         _flush_directory(tmp_path)
-
-
-def test_what_crashes_left_is_cleared_when_it_is_old(tmp_path: Path) -> None:
-    old, new = (tmp_path / f".model.{digit * 32}.staged" for digit in "ab")
-    other = tmp_path / f".else.{'a' * 32}.staged"
-    for folder in (old, new, other):
-        fill(folder, NEW)
-    week = 7 * 24 * 3600
-    for folder in (old, other):
-        os.utime(folder, (time.time() - week, time.time() - week))
-    save(tmp_path / "model", NEW)
-    assert {path.name for path in tmp_path.iterdir()} == {"model", new.name, other.name}
 
 
 def test_a_path_is_no_name_of_a_file_even_where_its_sum_is_right(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ def loss_after(model: LSTMLanguageModel, seen: list[int], target: int) -> float:
 
 @pytest.fixture
 def ids(vocabulary: Vocabulary, stream: TokenStream) -> torch.Tensor:
-    return vocabulary.encode_stream(stream)[:90]  # with the beginning of a second document in it
+    # The beginning of a second document is among them.
+    return vocabulary.encode_stream(stream)[:90]
 
 
 def test_loss_by_context_is_that_of_the_last_tokens_alone(model: LSTMLanguageModel, ids: torch.Tensor) -> None:
     every = len(ids) - 6
-    found = loss_by_context(model, ids, context_tokens=(1, 3, 6), num_places=every)
+    found = loss_by_context(model, ids, context_tokens=(1, 3, 6), num_positions=every)
     read = ids.tolist()
     places = [place for place in range(6, len(read)) if read[place] != model.vocabulary.bos_id]
     assert len(places) < every, "a document begins among them"
@@ -31,7 +32,7 @@ def test_loss_by_context_is_that_of_the_last_tokens_alone(model: LSTMLanguageMod
 def test_loss_by_position_is_that_since_the_zero_state(model: LSTMLanguageModel, ids: torch.Tensor) -> None:
     length = 5
     every = len(ids) - length
-    found = loss_by_position(model, ids, length=length, num_pieces=every)
+    found = loss_by_position(model, ids, length=length, num_segments=every)
     read = ids.tolist()
     for position in range(length):
         losses = [

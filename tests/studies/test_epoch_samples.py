@@ -34,7 +34,8 @@ def test_every_record_gets_a_passage_of_its_epochs_weights(
     assert len(passages) == 3
     assert len(set(passages)) > 1, "training changes what is written"
     assert all(passage.startswith("展昭") and len(passage) == 20 for passage in passages)
-    sampler = Sampler(trainer.model)  # without held-out text the model keeps its last weights
+    # Without a validation set the model keeps its last weights.
+    sampler = Sampler(trainer.model)
     assert passages[-1] == sampler.generate("展昭", max_characters=20)
     saved = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text("utf-8").splitlines()]
     assert [record["sample"] for record in saved] == passages
@@ -54,7 +55,7 @@ def test_passages_and_curve_are_those_of_a_run_that_was_not_cut(
 
 
 def test_the_prompt_has_to_leave_room() -> None:
-    with pytest.raises(ConfigError, match="max_characters counts the prompt"):
+    with pytest.raises(ConfigError, match="max_characters=2 includes the prompt"):
         EpochSamples("展昭", max_characters=2)
     with pytest.raises(ConfigError, match="prompt must be a str"):
         EpochSamples(3)  # type: ignore[arg-type]

@@ -1,9 +1,10 @@
-"""Verdicts on made-up rows: what is plain holds or does not, what the spread leaves open depends."""
+"""Verdicts on made-up rows: clear differences hold or do not, the others depend."""
 
-from zh_lstm_lm.studies.epochs import judge_epochs
-from zh_lstm_lm.studies.result import Claim
+from zh_lstm_lm.studies.epochs import EpochsStudy
+from zh_lstm_lm.studies.verdicts import Claim
 
-NOISE = {0: -0.01, 1: 0.0, 2: 0.01}  # what the seeds differ by
+# The differences between seeds.
+NOISE = {0: -0.01, 1: 0.0, 2: 0.01}
 
 
 def epochs(curves: dict[float, list[float]], novelty: float = 0.4) -> dict[str, Claim]:
@@ -18,7 +19,7 @@ def epochs(curves: dict[float, list[float]], novelty: float = 0.4) -> dict[str, 
         for share, curve in curves.items()
         for seed in NOISE
     ]
-    return {claim["name"]: claim for claim in judge_epochs(rows)}
+    return {claim["name"]: claim for claim in EpochsStudy.claims(rows)}
 
 
 def test_epochs_are_judged_by_their_curves() -> None:

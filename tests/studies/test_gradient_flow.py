@@ -16,14 +16,14 @@ def tiny(vocabulary: Vocabulary, **options: object) -> LSTMLanguageModel:
 def test_norms_are_those_of_differences(vocabulary: Vocabulary, num_layers: int) -> None:
     model = tiny(vocabulary, num_layers=num_layers)
     ids = torch.tensor([vocabulary.bos_id, *vocabulary.encode("展昭道：好大的雪！白玉堂笑道")])
-    hidden, cell = gradient_by_distance(model, ids, max_distance=3, num_places=1)
-    place = 4  # the first that has three tokens and the one before them in front of it
+    hidden, cell = gradient_by_distance(model, ids, max_distance=3, num_positions=1)
+    place = 4
     inputs, target = ids[None, place - 4 : place], int(ids[place])
 
     def loss(after: int, part: int, index: tuple[int, int], change: float) -> float:
         """The loss at `place` when one number of the state after so many inputs is changed."""
         with torch.no_grad():
-            state = model.hidden_states(inputs[:, :after])[1]
+            state = model.read(inputs[:, :after])[1]
             state[part][index[0], 0, index[1]] += change
             scores = model(inputs[:, after:], state)[0][0, -1]
             return -float(torch.log_softmax(scores, dim=-1)[target])
@@ -45,8 +45,9 @@ def test_a_model_that_forgets_lets_nothing_through(vocabulary: Vocabulary) -> No
     model = tiny(vocabulary)
     layer = model.layers[0]
     with torch.no_grad():
-        layer.get_parameter("weight_hh_l0").zero_()  # the hidden state is not read
-        layer.get_parameter("bias_ih_l0")[5:10] = -50.0  # and the forget gate is shut
+        # The hidden state is not read, and the forget gate is shut.
+        layer.get_parameter("weight_hh_l0").zero_()
+        layer.get_parameter("bias_ih_l0")[5:10] = -50.0
     ids = torch.tensor(vocabulary.encode("展昭道：好大的雪！白玉堂笑道：雪大，酒才好喝。"))
     hidden, cell = gradient_by_distance(model, ids, max_distance=4)
     assert hidden == [0.0] * 4

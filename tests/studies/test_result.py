@@ -1,4 +1,4 @@
-"""What a study found: on disk and back, and as a table."""
+"""The result of a study: on disk and back, and as a table."""
 
 import json
 from pathlib import Path

@@ -1,13 +1,14 @@
-"""Verdicts on made-up rows: what is plain holds or does not, what the spread leaves open depends."""
+"""Verdicts on made-up rows: clear differences hold or do not, the others depend."""
 
 from typing import Any
 
 import pytest
 
-from zh_lstm_lm.studies.result import Claim
-from zh_lstm_lm.studies.seq_len import judge_seq_len
+from zh_lstm_lm.studies.seq_len import SeqLenStudy
+from zh_lstm_lm.studies.verdicts import Claim
 
-NOISE = {0: -0.01, 1: 0.0, 2: 0.01}  # what the seeds differ by
+# The differences between seeds.
+NOISE = {0: -0.01, 1: 0.0, 2: 0.01}
 
 
 def seq_len_row(length: int, seed: int, **figures: Any) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def seq_len(**figures: Any) -> dict[str, Claim]:
         for seed in NOISE
         for length in (40, 5, 20)
     ]
-    return {claim["name"]: claim for claim in judge_seq_len(rows)}
+    return {claim["name"]: claim for claim in SeqLenStudy.claims(rows)}
 
 
 def test_each_claim_has_its_words_in_both_languages() -> None:
@@ -75,8 +76,8 @@ def test_a_smaller_gap_of_a_worse_model_settles_nothing() -> None:
 
 def test_figures_are_those_of_the_rows() -> None:
     figure = seq_len()["memory"]["figure"]
-    assert "15.0 with windows of 5" in figure["en"]
-    assert "50.0 with windows of 40" in figure["en"]
+    assert "15.0 with segments of 5" in figure["en"]
+    assert "50.0 with segments of 40" in figure["en"]
     assert "窗口 5 时 15.0" in figure["zh"]
 
 

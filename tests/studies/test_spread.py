@@ -1,4 +1,4 @@
-"""Means, spreads, and differences that are or are not settled."""
+"""Means, spreads, and settled and unsettled differences."""
 
 import math
 
@@ -22,7 +22,8 @@ def test_spread_is_that_of_a_sample() -> None:
         ([2.0, 2.1, 2.2], [1.0, 1.1, 1.2], -1),
         ([1.0, 1.1, 1.2], [1.1, 1.2, 1.3], 0),
         ([5.0, 5.0], [5.0, 5.0], 0),
-        ([5.0, 5.0], [5.1, 5.1], 1),  # what does not vary is settled by any difference
+        # Without a spread, any difference is settled.
+        ([5.0, 5.0], [5.1, 5.1], 1),
     ],
 )
 def test_a_difference_counts_beyond_three_standard_errors(first: list[float], second: list[float], sign: int) -> None:
@@ -41,5 +42,5 @@ def test_rows_are_grouped_and_compared_by_setting() -> None:
     groups = by_setting(rows, "length")
     assert list(groups) == [(20,), (5,)]
     difference = compare(groups[5,], groups[20,], "loss")
-    assert difference.value == pytest.approx(15.0)
+    assert difference.second == spread_of([20.0, 20.1])
     assert difference.first == spread_of([5.0, 5.1])

@@ -1,5 +1,7 @@
-"""Studies from beginning to end, on tiny texts: what they hold, that they go on, what they refuse."""
+"""Whole studies on tiny texts: their results, resuming, and refused options."""
 
+import dataclasses
+import datetime
 import importlib
 import json
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ import torch
 from zh_lstm_lm import (
     CheckpointError,
     ConfigError,
+    History,
     LSTMLanguageModel,
     ModelConfig,
     StudyConfig,
@@ -27,7 +30,9 @@ from zh_lstm_lm import (
 )
 from zh_lstm_lm.cli.main import main
 from zh_lstm_lm.storage.locks import lock_folder
-from zh_lstm_lm.studies.result import EpochsRow, SeqLenRow, VocabularyRow
+from zh_lstm_lm.studies.epochs import EpochsRow
+from zh_lstm_lm.studies.seq_len import SeqLenRow
+from zh_lstm_lm.studies.vocabularies import VocabularyRow
 from zh_lstm_lm.training.callbacks import Callback
 
 SIZES = ModelConfig(embedding_dim=8, hidden_size=8, dropout=0.1)
@@ -200,10 +205,39 @@ def test_two_processes_do_not_work_in_one_folder(seq_len: tuple[StudyResult, Pat
     assert run("seq-len", corpus, folder) == result
 
 
+def test_another_day_is_the_same_environment_and_another_torch_is_not(
+    seq_len: tuple[StudyResult, Path], corpus: TokenStream, caplog: pytest.LogCaptureFixture
+) -> None:
+    result, folder = seq_len
+    assert datetime.date.fromisoformat(result.environment["date"])
+    for name, value, warnings in (("date", "2020-02-02", 0), ("torch", "1.0.0", 1)):
+        dataclasses.replace(result, environment={**result.environment, name: value}).save(folder)
+        assert run("seq-len", corpus, folder).rows == result.rows
+        assert len([record for record in caplog.records if "another environment" in record.message]) == warnings
+    result.save(folder)
+
+
+def test_lists_by_epoch_leave_out_evaluations_inside_an_epoch(
+    corpus: TokenStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Evaluating(Trainer):
+        """A trainer with an evaluation inside the first epoch, the best one of its run."""
+
+        def fit(self, *, resume: bool = False) -> History:
+            history = super().fit(resume=resume)
+            return History([{**history[0], "epoch": 0.5, "step": history[0]["step"] // 2, "valid_loss": 0.0}, *history])
+
+    whole = run("seq-len", corpus, budget=2)
+    monkeypatch.setattr("zh_lstm_lm.studies.cells.Trainer", Evaluating)
+    found = run("seq-len", corpus, budget=2)
+    assert found.rows[0]["epoch"] == [1.0, 2.0]
+    assert without_times(found.rows) == without_times(whole.rows)
+
+
 def test_lengths_that_do_not_fit_the_corpus_are_refused(corpus: TokenStream) -> None:
-    with pytest.raises(ConfigError, match=r"5000 is longer than the [\d,]+ tokens of a lane"):
+    with pytest.raises(ConfigError, match=r"5000 exceeds the [\d,]+ tokens of a batch row"):
         run("seq-len", corpus, lengths=(5, 5000))
-    with pytest.raises(ConfigError, match=r"300 is longer than the test part of [\d,]+ tokens"):
+    with pytest.raises(ConfigError, match=r"300 exceeds the [\d,]+ tokens of the test set"):
         run("seq-len", corpus, lengths=(5, 300))
 
 

@@ -1,11 +1,12 @@
-"""Verdicts on made-up rows: what is plain holds or does not, what the spread leaves open depends."""
+"""Verdicts on made-up rows: clear differences hold or do not, the others depend."""
 
 from typing import Any
 
-from zh_lstm_lm.studies.result import Claim
-from zh_lstm_lm.studies.vocabularies import judge_vocabulary
+from zh_lstm_lm.studies.verdicts import Claim
+from zh_lstm_lm.studies.vocabularies import VocabularyStudy
 
-NOISE = {0: -0.01, 1: 0.0, 2: 0.01}  # what the seeds differ by
+# The differences between seeds.
+NOISE = {0: -0.01, 1: 0.0, 2: 0.01}
 
 
 def vocabulary_row(
@@ -33,7 +34,7 @@ def vocabularies(*settings: Any) -> dict[str, Claim]:
     for row in rows:
         if row["unknown"] == "unk":
             row |= {"test_perplexity": 60.0 + row["seed"], "unknown_rate": 0.08}
-    return {claim["name"]: claim for claim in judge_vocabulary(rows)}
+    return {claim["name"]: claim for claim in VocabularyStudy.claims(rows)}
 
 
 def test_vocabularies_are_judged_by_what_there_is() -> None:
@@ -67,5 +68,5 @@ def test_segmenters_are_compared_seed_by_seed() -> None:
     assert alike["segmenters"]["verdict"] == "holds"
     rows = [vocabulary_row("jieba", "characters", 4000, seed, 6.0) for seed in NOISE]
     rows += [vocabulary_row("rjieba", "characters", 4000, seed, 6.04 - 2 * NOISE[seed]) for seed in NOISE]
-    near = {claim["name"]: claim for claim in judge_vocabulary(rows)}
+    near = {claim["name"]: claim for claim in VocabularyStudy.claims(rows)}
     assert near["segmenters"]["verdict"] == "depends"

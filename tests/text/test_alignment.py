@@ -5,8 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from zh_lstm_lm import DataError
-from zh_lstm_lm.text.alignment import align_text
-from zh_lstm_lm.text.normalization import normalize_text
+from zh_lstm_lm.text.normalization import align_text, normalize_text
 
 MARKS = "aex가각ᄀ\u1161\u11a8\u0300\u0301\u0302\u0323\u0327\u0334\u0345\u09be\u09c7㈱ﬁ…Ａ１ｶ\uff9e\u0f71\u0f72\n 展"
 marked = st.text(MARKS, max_size=15) | st.text(st.characters(exclude_categories=["Cs"]), max_size=15)

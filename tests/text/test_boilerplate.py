@@ -7,15 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zh_lstm_lm.text.boilerplate import edge_lines, find_repeated_lines
 from zh_lstm_lm.text.cleaning import clean_text, explain
 from zh_lstm_lm.text.decoding import decode, normalize_line_ends
+from zh_lstm_lm.text.documents import ReadingOptions, read_documents
+from zh_lstm_lm.text.files import find_files
 from zh_lstm_lm.text.headings import is_heading
+from zh_lstm_lm.text.site_lines import edge_lines, find_repeated_lines
+from zh_lstm_lm.text.survey import survey_files
 
 STORY = ["展昭推门进来，抖了抖身上的雪。", "“好大的雪！”他说。", "二人对坐饮酒，直到三更。"]
 
 
-def clean(lines: list[str], *, repeated: frozenset[str] = frozenset()) -> list[str]:
+def clean(lines: list[str], *, repeated: frozenset[str] | None = None) -> list[str]:
     return clean_text("\n".join(lines), "novel", repeated=repeated).split("\n")
 
 
@@ -115,7 +118,8 @@ def test_headings_stay(heading: str) -> None:
 @pytest.mark.parametrize(
     "heading",
     ["第一回", "第1章 风雪", "第二十三回　风雪夜　归来人", "正文 第一回 风雪", "上卷 第一回　风雪", "卷一 风雪", "卷之二", "●卷一·风雪第一",
-     "楔子　夜行", "序", "自序", "尾声", "目录", "第三卷", "十二", "Chapter 12 Snow", "第五节 谁是凶手？"],
+     "楔子　夜行", "序", "自序", "尾声", "目录", "第三卷", "十二", "Chapter 12 Snow", "第五节 谁是凶手？",
+     "☆、第一章", "☆、第一章 初遇", "（一）", "(12)", "（上）", "1、", "1、初遇", "01.风雪夜", "一、风雪", "番外（一）", "【第三章】风雪", "第12章(上)"],
 )  # fmt: skip
 def test_headings_are_known(heading: str) -> None:
     assert is_heading(heading)
@@ -129,6 +133,10 @@ def test_headings_are_known(heading: str) -> None:
         "序幕拉开，灯光一暗。",
         "一人一马，冒雪而来",
         "卷起袖子",
+        "1、他先去了酒店，再来",
+        "3.14",
+        "2、3、5",
+        "（他没有说话）",
         "正文风",
         "",
         *STORY,
@@ -177,6 +185,178 @@ def test_edge_lines_are_the_first_and_the_last_ones() -> None:
     assert 4 <= len(edges) <= 20
     assert edge_lines("雪\n\n夜") == ["雪", "夜"]
     assert edge_lines("\n \n") == []
+
+
+RECURRING = [
+    "天才一秒记住本站地址：www.example.com",
+    "一秒记住【雪夜小说网】，精彩小说无弹窗免费阅读！",
+    "请记住本书首发域名：www.example.com。雪夜小说网手机版阅读网址：m.example.com",
+    "手机用户请浏览m.example.com阅读，更优质的阅读体验。",
+    "手机用户请到m.example.com阅读",
+    "最新网址：www.example.com",
+    "（本章未完，请翻页）",
+    "（本章未完，请点击下一页继续阅读）",
+    "本章未完，点击下一页继续阅读",
+    "章节错误,点此举报(免注册),举报后维护人员会在两分钟内校正章节内容,请耐心等待,并刷新页面。",
+    "章节报错（免登陆）",
+    "上一章 返回目录 下一章",
+    "上一页 ← 章节目录 → 下一页 加入书签",
+    "加入书签，方便阅读",
+    "投推荐票 上一章 章节目录 下一章 加入书签",
+    "喜欢雪夜请大家收藏：(www.example.com)雪夜雪夜小说网更新速度最快。",
+    "雪夜小说网更新最快的小说网，无弹窗！",
+    "《雪夜》无错章节将持续在雪夜小说网小说网更新，站内无任何广告，还请大家收藏和推荐雪夜小说网！",
+    "最快更新雪夜最新章节！",
+    "雪夜最新章节由雪夜小说网首发",
+    "看最新章节请到雪夜小说网",
+    "更多精彩小说请访问雪夜小说网",
+    "看更多好书请关注微信公众号：xueye123",
+    "加书友群：123456789",
+    "欢迎加入读者交流群，QQ群：123456789",
+    "求推荐票，求收藏！",
+    "PS：求月票，求订阅，谢谢大家的支持！",
+    "（未完待续。如果您喜欢这部作品，欢迎您来起点投推荐票、月票，您的支持，就是我最大的动力。）",
+    "（未完待续）",
+    "未完待续……",
+    "本书由雪夜论坛整理上传",
+    "本书来自雪夜书库，更多好书尽在雪夜书库",
+    "声明：本书由雪夜电子书网用户上传，仅供预览，请在下载后24小时内删除",
+    "本作品来自互联网,本人不做任何负责】内容版权归作者所有",
+    "更多精校小说尽在雪夜书库下载：http://www.example.com/",
+    "小说下载尽在 http://bbs.example.com--雪夜书库【某某】整理",
+    "第(1/3)页",
+    "第1/3页",
+    "readx();",
+    "chaptererror();",
+    "&nbsp;&nbsp;&nbsp;&nbsp;",
+    "<br/>",
+    "百度搜索“雪夜小说网”即可找到本站最新章节",
+    "推荐阅读：雪夜归人 风雪夜行 古庙奇谈",
+    "新书推荐：",
+    "正版订阅请到起点中文网",
+    "支持正版，请到起点阅读",
+    "本站所有小说为转载作品，所有章节均由网友上传",
+    "ＷＷＷ．ｅｘａｍｐｌｅ．ＣＯＭ",
+    "www.example.com",
+    "雪夜小说 www.example.com",
+    "八零电子书 www.example.com 免费下载",
+    "书友们看完记得收藏【雪夜小说网】www.example.com，下次我更新您才方便继续阅读哦",
+    "温馨提示：按 回车[Enter]键 返回书目，按 ←键 返回上一页， 按 →键 进入下一页。",
+    "【雪夜小说网】最快更新，无弹窗阅读",
+    "免费小说阅读网，雪夜小说网欢迎您",
+    "小提示：按【空格键】返回目录，按(键盘左键)返回上一章 按(键盘右键)进入下一章",
+    "您可以在百度里搜索“雪夜 雪夜小说网”查找最新章节！",
+    "雪夜全文阅读由作者提供，本站仅提供雪夜TXT下载",
+    "如果您觉得雪夜不错，请把雪夜小说网的网址推荐给您的朋友",
+    "本书最新TXT下载请点击：http://www.example.com",
+    "本书手机阅读：http://m.example.com",
+    "发表书评：http://www.example.com/book/1.html",
+    '为了方便下次阅读，你可以在顶部"加入书签"记录本次（第1章）的阅读记录，下次打开书架即可看到！',
+    "请向你的朋友（QQ、博客、微信等方式）推荐本书，谢谢您的支持！！",
+    "喜欢《雪夜》请大家收藏",
+    "-->>本章未完，点击下一页继续阅读(第1页/共2页)",
+    "正在手打中，请稍等片刻，内容更新后，请重新刷新页面，即可获取最新更新！",
+    "雪夜正在手打中，请稍等片刻",
+    "防盗章节，请到正版网站订阅阅读",
+    "感谢书友雪夜的打赏",
+    "感谢“雪夜”、“归人”投出的月票",
+    "本文网址：http://www.example.com/1.html，手机用户请浏览：m.example.com",
+    "免责声明：小说《雪夜》所有的文字、目录、评论均由网友发表上传并维护或来自搜索引擎结果",
+    "txt下载地址：http://www.example.com/txt/1.html",
+    "手机请直接访问：m.example.com 更新更快广告少",
+    "雪夜小说网 > 武侠 > 雪夜 > 第12章",
+]
+
+
+@pytest.mark.parametrize("line", RECURRING)
+def test_a_line_of_a_site_that_recurs_in_one_file_goes(line: str) -> None:
+    story = [f"这是第{number}段，展昭在雪夜里行了{number}里。" for number in range(30)]
+
+    assert clean([part for paragraph in story for part in (paragraph, line)]) == story
+
+
+@pytest.mark.parametrize(
+    "page", ["第({}/9)页", "雪夜小说网更新于2021年{}月，记住本站网址：www.example.com", "本章未完，请点击下一页({}/9)"]
+)
+def test_numbers_do_not_make_a_recurring_line_another_one(page: str) -> None:
+    story = [f"这是第{number}段，展昭在雪夜里行了{number}里。" for number in range(9)]
+
+    assert clean([part for number, paragraph in enumerate(story) for part in (paragraph, page.format(number))]) == story
+
+
+@pytest.mark.parametrize("place", ["inside", "between"])
+def test_a_line_counts_inside_files_as_between_them(tmp_path: Path, place: str) -> None:
+    advert = "想看后文的朋友，百度一下雪夜小说网，正版章节抢先读"
+    story = [f"这是第{number}段，展昭在雪夜里行了{number}里。" for number in range(40)]
+    inserted = [*story[:20], *[advert] * (3 if place == "inside" else 1), *story[20:]]
+    for number in range(3):
+        own = [f"{line}{number}" if line != advert else line for line in inserted]
+        (tmp_path / f"{number}.txt").write_text("\n".join(own), encoding="utf-8")
+
+    documents = [*read_documents(survey_files(find_files(tmp_path)), ReadingOptions())]
+
+    assert not any(advert in "".join(document.blocks) for document in documents)
+    assert advert in clean(inserted if place == "between" else [*story, advert])
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["手机响了。", "“收藏好你的推荐信！”", "请收藏好这封信。", "众人求收藏家割爱。", "他把手机关了，不再看更新。", "整理行装。", "未完的棋局摆在桌上。", "下一页空着。",
+     "钟声又响了。", "风雪更大了。", "话分两头。", "本书分为三卷。", "微信响了。", "3/4", "目录", "＊＊＊", "叮！", "雪一直下。", "如此三秒。", "最新的章程贴在墙上。"],
+)  # fmt: skip
+def test_a_line_of_a_story_stays_however_often_it_recurs(line: str) -> None:
+    lines = [part for number in range(50) for part in (f"这是第{number}段，展昭行了{number}里。", line)]
+
+    assert clean(lines) == lines
+
+
+GUTENBERG = """The Project Gutenberg EBook of Xue Ye, by Wuming
+
+This eBook is for the use of anyone anywhere at no cost.
+
+Title: Xue Ye
+
+*** START OF THIS PROJECT GUTENBERG EBOOK XUE YE ***
+
+Produced by Some One
+and Another
+
+{story}
+
+*** END OF THIS PROJECT GUTENBERG EBOOK XUE YE ***
+
+***** This file should be named 12345-0.txt or 12345-0.zip *****
+Section 1. General Terms of Use and Redistributing Project Gutenberg works
+You may copy it, give it away or re-use it under the terms of this licence."""
+FRAMES = {
+    "gutenberg": GUTENBERG,
+    "gutenberg, newer": GUTENBERG.replace("THIS", "THE").replace("*** START OF ", "***START OF "),
+    "gutenberg, older end": "{story}\nEnd of the Project Gutenberg EBook of Xue Ye, by Wuming\nlicence\nlicence",
+    "haodoo": "《雪夜》無名氏\n《二○○六年十一月廿七日版》\n《好讀書櫃》經典版\n\n\n{story}",
+    "zxcs": (
+        "===============================\n更多精校小说尽在知轩藏书下载：http://www.zxcs8.com/\n===============================\n"
+        "《雪夜》（校对版全本）作者：无名氏\n\n内容简介：\n　　一个雪夜的故事。\n\n第一章 风雪\n{story}"
+        "\n===============================\n更多精校小说尽在知轩藏书下载：http://www.zxcs8.com/\n==============================="
+    ),
+    "txtnovel": (
+        "┏━━━━━━━━━━━━━┓\n┃小说下载尽在 http://bbs.example.com--书香门第【某某】整理\n┃附：【本作品来自互联网,本人不做任何负责】内容版权归作者所有\n"
+        "┗━━━━━━━━━━━━━┛\n{story}"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_the_frame_of_a_publisher_goes_at_either_end(name: str) -> None:
+    story = [*STORY * 20, "全书完"]
+
+    cleaned = clean(FRAMES[name].format(story="\n".join(story)).split("\n"))
+
+    assert [line for line in cleaned if line != "第一章 风雪"] == story
+
+
+@pytest.mark.parametrize("rule", ["* * *", "——————", "=========="])
+def test_a_rule_between_scenes_stays(rule: str) -> None:
+    assert clean([*STORY, rule, *STORY]) == [*STORY, rule, *STORY]
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)

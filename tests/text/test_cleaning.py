@@ -10,7 +10,7 @@ from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.text.cleaning import CLEANING_STEPS, CLEANINGS, Change, clean_text, explain
 
 QUICK = settings(max_examples=150, deadline=None, derandomize=True, database=None)
-LINES = st.lists(st.text(st.sampled_from("雪夜 \u3000\t\xa0a。"), max_size=8), max_size=6).map("\n".join)
+LINES = st.lists(st.text(st.sampled_from("雪夜 \u3000\t\xa0a・"), max_size=8), max_size=6).map("\n".join)
 PIECES = st.sampled_from(
     [
         *"雪夜的，。！“”「」：；…\u3000 \t\n\n\n\x00\x1a\ufeff\u200b~{}〖〗【】*-[]/aW.第回章卷一",

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.text import documents
-from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents, survey_file, survey_files
-from zh_lstm_lm.text.files import Paths, find_files, hash_files
+from zh_lstm_lm.text import survey
+from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents, report_findings
+from zh_lstm_lm.text.files import Paths, find_files
+from zh_lstm_lm.text.survey import decoded_blocks, survey_file, survey_files
 
 NOVEL = "展昭道：“好大的雪！”\n二人进了酒店。\n"
 LIST_OF_NAMES = "三侠五义,小五义,续小五义"
@@ -35,8 +36,10 @@ def text_of(document: Document) -> str:
 
 def read(paths: Paths, *, encoding: str = "auto", clean: str = "novel", normalize: str = "none") -> list[Document]:
     """The documents, each as one block."""
-    found = read_documents(find_files(paths), ReadingOptions(encoding, clean, normalize))
-    return [Document(document.name, (text_of(document),)) for document in found]
+    options = ReadingOptions(encoding, clean, normalize)
+    surveys = survey_files(find_files(paths), encoding=encoding, clean=clean)
+    report_findings(surveys, options)
+    return [Document(document.name, (text_of(document),)) for document in read_documents(surveys, options)]
 
 
 def test_a_folder_gives_its_txt_files_at_any_depth_in_order(tmp_path: Path) -> None:
@@ -263,11 +266,11 @@ def test_a_large_file_is_read_in_blocks_as_it_is_in_one(
         f"\u3000\u3000二人在雪夜中行了{number}里，來到一座古廟之前，只見門上寫著三個大字。" for number in range(400)
     ]
     write(tmp_path, {"a.txt": "\r\n\r\n".join(lines).encode(codec)})
-    (whole,) = read_documents(find_files(tmp_path), ReadingOptions(clean=clean))
+    (whole,) = read_documents(survey_files(find_files(tmp_path), clean=clean), ReadingOptions(clean=clean))
     expected = list(whole.paragraphs())
-    monkeypatch.setattr(documents, "_BLOCK_BYTES", 5000)
+    monkeypatch.setattr(survey, "_BLOCK_BYTES", 5000)
 
-    (document,) = read_documents(find_files(tmp_path), ReadingOptions(clean=clean))
+    (document,) = read_documents(survey_files(find_files(tmp_path), clean=clean), ReadingOptions(clean=clean))
     blocks = list(document.blocks)
 
     assert len(blocks) > 4
@@ -277,13 +280,13 @@ def test_a_large_file_is_read_in_blocks_as_it_is_in_one(
 def test_faults_of_a_large_file_are_told_by_their_place_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = "展昭在雪夜中行了三里，来到一座古庙之前。\r\n".encode("gb18030")
     write(tmp_path, {"a.txt": line * 400 + b"\xff" + line * 400})
-    monkeypatch.setattr(documents, "_BLOCK_BYTES", 5000)
+    monkeypatch.setattr(survey, "_BLOCK_BYTES", 5000)
 
-    survey = survey_file(find_files(tmp_path)[0], encoding="auto")
+    found = survey_file(find_files(tmp_path)[0], encoding="auto")
 
-    assert [(fault.offset, fault.line) for fault in survey.faults] == [(400 * len(line), 401)]
-    assert survey.encoding == "gb18030"
-    assert survey.num_characters == 800 * (len(line.decode("gb18030")) - 1) + 1
+    assert [(fault.offset, fault.line) for fault in found.faults] == [(400 * len(line), 401)]
+    assert found.encoding == "gb18030"
+    assert found.num_characters == 800 * (len(line.decode("gb18030")) - 1) + 1
 
 
 def test_three_broken_files_of_a_thousand_are_named_together(tmp_path: Path) -> None:
@@ -342,9 +345,8 @@ def test_a_file_that_the_system_does_not_give_is_named(tmp_path: Path, monkeypat
         return opened(path, *options, **more)
 
     monkeypatch.setattr(Path, "open", refuse)
-    for call in (lambda: read(tmp_path), lambda: hash_files(find_files(tmp_path))):
-        with pytest.raises(DataError, match=r"a\.txt: cannot be read \(Permission denied\)(.|\n)*c\.txt: cannot"):
-            call()
+    with pytest.raises(DataError, match=r"a\.txt: cannot be read \(Permission denied\)(.|\n)*c\.txt: cannot"):
+        read(tmp_path)
 
 
 def test_files_that_may_not_be_looked_at_are_not_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,7 +374,7 @@ def test_text_is_normalised_after_it_is_cleaned(tmp_path: Path) -> None:
 def test_an_error_in_a_large_file_names_its_place_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = "展昭在雪夜中行了三里，来到一座古庙之前。\r\n".encode("gb18030")
     write(tmp_path, {"a.txt": line * 400 + b"\xff" * 200 + line * 400})
-    monkeypatch.setattr(documents, "_BLOCK_BYTES", 5000)
+    monkeypatch.setattr(survey, "_BLOCK_BYTES", 5000)
 
     with pytest.raises(DataError, match=f"byte {400 * len(line)}, line 401: not valid gb18030"):
         read(tmp_path)
@@ -380,7 +382,7 @@ def test_an_error_in_a_large_file_names_its_place_in_it(tmp_path: Path, monkeypa
 
 def test_a_large_file_that_is_no_text_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, {"a.txt": bytes(range(128, 256)) * 80})
-    monkeypatch.setattr(documents, "_BLOCK_BYTES", 5000)
+    monkeypatch.setattr(survey, "_BLOCK_BYTES", 5000)
 
     with pytest.raises(DataError, match=r"a\.txt: seems to be no text"):
         read(tmp_path)
@@ -389,9 +391,9 @@ def test_a_large_file_that_is_no_text_is_named(tmp_path: Path, monkeypatch: pyte
 def test_a_long_line_without_a_full_stop_is_no_list_of_names(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("雪夜展昭道好大的雪，" * 20_000, encoding="utf-8")
 
-    (survey,) = survey_files(find_files(tmp_path), encoding="auto")
+    (found,) = survey_files(find_files(tmp_path))
 
-    assert survey.skipped is None
+    assert found.skipped is None
 
 
 def test_a_disk_that_gives_up_halfway_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,17 +405,16 @@ def test_a_disk_that_gives_up_halfway_is_told_of(tmp_path: Path, monkeypatch: py
 
     (file,) = find_files(tmp_path)
     monkeypatch.setattr(type(file), "open", lambda self: Failing())
-    for call in (lambda: hash_files([file]), lambda: list(documents.decoded_blocks(file, encoding="auto"))):
-        with pytest.raises(DataError, match=r"a\.txt: cannot be read \(Input/output error\)"):
-            call()
+    with pytest.raises(DataError, match=r"a\.txt: cannot be read \(Input/output error\)"):
+        list(decoded_blocks(file, encoding="auto"))
 
 
 def test_bytes_of_a_newline_within_two_characters_end_no_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "\n".join(["ਅ一" * 80, "展昭", "ਅ一" * 100])  # 0A 00 in UTF-16, but not where a character begins
     write(tmp_path, {"a.txt": text.encode("utf-16-le")})
-    monkeypatch.setattr(documents, "_BLOCK_BYTES", 64)
+    monkeypatch.setattr(survey, "_BLOCK_BYTES", 64)
 
-    blocks = [decoded.text for decoded in documents.decoded_blocks(find_files(tmp_path)[0], encoding="utf-16-le")]
+    blocks = [decoded.text for decoded in decoded_blocks(find_files(tmp_path)[0], encoding="utf-16-le")]
 
     assert "".join(blocks) == text
     assert len(blocks) > 1

@@ -8,6 +8,7 @@ from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.text.documents import ReadingOptions, read_documents
 from zh_lstm_lm.text.files import find_files
 from zh_lstm_lm.text.inspection import FileInspection, inspect_files
+from zh_lstm_lm.text.survey import survey_files
 
 ADVERT = "本书来自www.example.com免费txt小说下载站"
 SENTENCES = [f"第{number}天夜里，展昭又一次来到那座古庙之前，只见门上多了{number}个大字。" for number in range(40)]
@@ -34,7 +35,7 @@ def test_what_would_be_removed_is_shown_as_a_diff_and_nothing_is_written(tmp_pat
     assert f"    + {SENTENCES[1]}" in lines
     assert "  advert: 1" in lines
     assert "  indent: 1" in lines
-    (document,) = read_documents(find_files(tmp_path), ReadingOptions())
+    (document,) = read_documents(survey_files(find_files(tmp_path)), ReadingOptions())
     assert inspection.num_characters == len("".join(document.blocks))
     assert (tmp_path / "a.txt").read_bytes() == before
     assert not any(line.startswith("    ") for line in told(inspection, max_changes=0).splitlines())
@@ -72,7 +73,7 @@ def test_changes_are_told_by_their_line_in_the_whole_file(tmp_path: Path, monkey
     line = "展昭在雪夜中行了三里，来到一座古庙之前。\n"
     write(tmp_path, {"a.txt": line * 300 + "　　" + line + line * 300})
     (whole,) = inspect_files(tmp_path)
-    monkeypatch.setattr("zh_lstm_lm.text.documents._BLOCK_BYTES", 5000)
+    monkeypatch.setattr("zh_lstm_lm.text.survey._BLOCK_BYTES", 5000)
 
     (in_blocks,) = inspect_files(tmp_path)
 

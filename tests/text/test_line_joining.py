@@ -152,6 +152,78 @@ def test_sentences_without_a_full_stop_one_a_line_are_not_taken_for_a_wrapped_fi
     assert clean_text("\n".join(lines), "novel").split("\n") == lines
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["展昭道：“好大的雪", "”他说完便走了。"], ["展昭道：“好大的雪”他说完便走了。"]),
+        (["展昭道：「好大的雪！", "」他說完便走了。"], ["展昭道：「好大的雪！」他說完便走了。"]),
+        (["二人对坐饮酒，直到三更", "。", "第二天又下雪了。"], ["二人对坐饮酒，直到三更。", "第二天又下雪了。"]),
+        (["二人对坐饮酒", "，直到三更。"], ["二人对坐饮酒，直到三更。"]),
+        (["他在门外（只隔一层纸", "）听得真切。"], ["他在门外（只隔一层纸）听得真切。"]),
+        (["二人对坐饮酒", "", "，直到三更。"], ["二人对坐饮酒，直到三更。"]),
+    ],
+)
+def test_a_line_that_begins_with_a_closing_mark_belongs_to_the_one_before(
+    lines: list[str], expected: list[str]
+) -> None:
+    story = ["“哪里走！”他喝道。", "二人进了酒店。"]
+
+    assert clean_text("\n".join([*story, *lines, *story]), "novel").split("\n") == [*story, *expected, *story]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["他抬头一看。", "！！！", "？", "。。。。。。", "……他没有说话。"],
+        ["第三回　比剑", "，这一行没有头。"],
+        ["他说：“大虫不吃伏肉。”", "”你两个进来。“史进道。"],
+        ["二人上首坐了。", "，薛二人半日方才得自在。"],
+    ],
+)
+def test_marks_that_close_nothing_stay_where_they_are(lines: list[str]) -> None:
+    assert clean_text("\n".join(lines), "novel").split("\n") == lines
+
+
+def test_quotation_marks_the_wrong_way_round_join_nothing() -> None:
+    lines = [f"」第{number}天还下雪吗？「他问道，「雪" for number in range(30)]
+
+    assert clean_text("\n".join(lines), "novel").split("\n") == lines
+
+
+def test_in_a_text_with_leftovers_of_hz_a_tilde_at_the_end_joins_lines() -> None:
+    leftover = "不觉大惊。χK#,UfFxDZA&JG5ZR;R*"
+    assert clean_text(f"他走了。\n{leftover}~}}\n只见那人已去~\n　　了，不知何处。", "novel") == (
+        f"他走了。\n{leftover}\n只见那人已去了，不知何处。"
+    )
+    assert clean_text(f"{leftover}~\n只见那人已去了。", "novel") == f"{leftover}只见那人已去了。"
+    assert clean_text("“好的~\n”她说~\n“再见~”", "none") == "“好的~\n”她说~\n“再见~”"
+    assert clean_text("好的~\n再见啦~\n拜拜", "novel") == "好的~\n再见啦~\n拜拜"
+
+
+ENGLISH = [
+    "I have been waiting for you in this old temple all night",
+    "What do you want from me, in the middle of the snow",
+    "We should leave before the others come back to the house",
+    "Nobody knows where the old man went after the battle",
+]
+CHINESE = [
+    "我在这座古庙里等了你整整一夜，你知道吗我很冷很冷啊啊",
+    "你在这大雪之中想要我做什么，请你现在就告诉我吧朋友",
+    "他从来没有告诉过我那天门还开着，所以我没有进去看看",
+    "我们应该在其他人回来之前离开这里，不然就太迟太迟了",
+]
+
+
+@pytest.mark.parametrize(
+    "pairs", [list(zip(ENGLISH, CHINESE, strict=True)), list(zip(CHINESE, ENGLISH, strict=True)),
+              [(line,) for line in ENGLISH], [(line,) for line in CHINESE]],
+)  # fmt: skip
+def test_lines_of_subtitles_are_not_glued(pairs: list[tuple[str, ...]]) -> None:
+    lines = [f"{line} {number}" if line.isascii() else line for number in range(20) for pair in pairs for line in pair]
+
+    assert clean_text("\n".join(lines), "novel").split("\n") == lines
+
+
 def test_explain_tells_what_is_joined_and_where() -> None:
     texts = paragraphs()
     text = f"楔子\n\n{wrapped(texts)}"

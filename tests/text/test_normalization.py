@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, Sampler, TokenStream, Vocabulary, score
 from zh_lstm_lm.errors import ConfigError, MissingDependencyError
-from zh_lstm_lm.text.alignment import align_text
-from zh_lstm_lm.text.normalization import check_normalization, normalization_fingerprint, normalize_text
+from zh_lstm_lm.text.normalization import align_text, check_normalization, normalization_fingerprint, normalize_text
 
 PUNCTUATION = "，。！？；：、“”‘’「」『』（）《》〈〉【】…—～·％＋－．　"
 

@@ -90,7 +90,8 @@ def pkuseg(folder: Path) -> LosslessTokenizer:
     library.config.pkuseg_home = str(folder / "home")
     train = str(folder / "train.txt")
     library.train(train, train, str(folder / "home" / "news"), train_iter=2)
-    (folder / "home" / "news.zip").touch()  # for pkuseg, this is a model that was downloaded
+    # For pkuseg, this file means that the model was downloaded.
+    (folder / "home" / "news.zip").touch()
     tokenizer = get_tokenizer("pkuseg", model="news")
     tokenizer.tokenize("展昭")
     return tokenizer
@@ -109,7 +110,8 @@ def test_pieces_concatenate_to_the_text(trained: Callable[[str], LosslessTokeniz
 
     check()
     assert "".join(tokenizer.tokenize(ODD)) == ODD
-    if kind != "hf-wordpiece":  # BERT's cuts Chinese into characters
+    # BERT's tokenizer cuts Chinese into characters.
+    if kind != "hf-wordpiece":
         assert any(len(token) > 1 for token in tokenizer.tokenize(TEXTS[0]))
 
 

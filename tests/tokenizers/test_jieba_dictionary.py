@@ -64,7 +64,8 @@ def test_only_what_a_text_can_need_is_read(cache: Path, path: Path) -> None:
 def test_the_index_is_kept_and_used(cache: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = everything(path)
 
-    monkeypatch.setattr(jieba_dictionary, "_make_index", None)  # any call would fail
+    # Any call would fail.
+    monkeypatch.setattr(jieba_dictionary, "_make_index", None)
     assert everything(path) == expected
     monkeypatch.undo()
     monkeypatch.setenv("ZH_LSTM_LM_CACHE", str(cache))

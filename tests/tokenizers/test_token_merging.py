@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
-from zh_lstm_lm.tokenizers.token_merging import join_spans, merge_tokens, pattern_of_words
+from zh_lstm_lm.tokenizers.token_merging import WordFinder, join_spans, merge_tokens
 
 QUICK = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 TOKENIZERS = [
@@ -68,7 +68,8 @@ def test_tokens_are_only_joined_and_only_those_of_the_rule(tokens: list[str]) ->
 
     assert "".join(joined) == text
     rest = iter(tokens)
-    for token in joined:  # each is a run of the tokens that were there
+    # Each is a run of the given tokens.
+    for token in joined:
         pieces = [next(rest)]
         while sum(map(len, pieces)) < len(token):
             pieces.append(next(rest))
@@ -79,13 +80,46 @@ def test_tokens_are_only_joined_and_only_those_of_the_rule(tokens: list[str]) ->
 
 
 def test_words_are_joined_where_tokens_end_with_them() -> None:
-    words = pattern_of_words(["哈利·波特", "哈利·波特与魔法石"])
-    assert words is not None
+    words = WordFinder(["哈利·波特", "哈利·波特与魔法石"])
 
     def joined(*tokens: str) -> list[str]:
-        return join_spans("".join(tokens), list(tokens), words)
+        text = "".join(tokens)
+        return join_spans(text, list(tokens), words.spans(text))
 
     assert joined("哈利", "·", "波特", "笑") == ["哈利·波特", "笑"]
     assert joined("哈利", "·", "波特", "与", "魔法", "石") == ["哈利·波特与魔法石"]
     assert joined("见哈利", "·", "波特") == ["见哈利", "·", "波特"]
-    assert pattern_of_words([]) is None
+
+
+@settings(deadline=None, derandomize=True, database=None, max_examples=300)
+@given(words=st.sets(st.text("ab·[]^-\\", min_size=1, max_size=4), max_size=8), text=st.text("ab·[]^-\\", max_size=30))
+def test_words_are_found_as_an_alternation_finds_them(words: set[str], text: str) -> None:
+    longest_first = sorted(words, key=lambda word: -len(word))
+    pattern = re.compile("|".join(map(re.escape, longest_first)) if words else "(?!)")
+    assert list(WordFinder(words).spans(text)) == [match.span() for match in pattern.finditer(text)]
+
+
+class CountingSet(frozenset[str]):
+    """A set that counts the words that are looked up in it."""
+
+    lookups = 0
+
+    def __contains__(self, word: object) -> bool:
+        self.lookups += 1
+        return super().__contains__(word)
+
+
+def test_thousands_of_names_need_few_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [
+        f"{first}{second}·{last}" for first in "阿巴查德" for second in "0123456789" * 20 for last in "伊尔恩斯" * 4
+    ]
+    many = {name * number for name in names for number in range(1, 9)}
+    text = "阿0·伊与查1·尔走到桃花岛。" * 20
+
+    finder = WordFinder(many)
+    counted = CountingSet(many)
+    monkeypatch.setattr(finder, "_words", counted)
+
+    assert [text[start:stop] for start, stop in finder.spans(text)] == ["阿0·伊", "查1·尔"] * 20
+    assert len(many) > 1_000
+    assert counted.lookups < 1_000

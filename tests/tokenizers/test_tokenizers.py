@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zh_lstm_lm
-from zh_lstm_lm import TokenStream
+from zh_lstm_lm import TokenStream, Vocabulary
 from zh_lstm_lm.errors import ConfigError, DataError, MissingDependencyError
 from zh_lstm_lm.runtime.optional import require
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer, restore_dropped_spans
@@ -79,7 +79,7 @@ def run_python(code: str, folder: Path, *flags: str, given: str = "", **environm
 
 
 def plain_jieba(texts: list[str], folder: Path, *, hmm: bool = True) -> list[list[str]]:
-    """What jieba itself makes of the texts, with nothing of this library near."""
+    """Segments texts with jieba itself in a process without this library."""
     code = (
         "import json, sys, jieba; segmenter = jieba.Tokenizer(); "
         f"json.dump([segmenter.lcut(text, HMM={hmm}) for text in json.load(sys.stdin)], sys.stdout)"
@@ -146,7 +146,8 @@ def test_jieba_is_loaded_and_used_in_silence(tmp_path: Path) -> None:
 
 
 def test_jieba_s_shared_cache_is_neither_read_nor_written(tmp_path: Path) -> None:
-    planted = marshal.dumps(({"展": 1}, 1))  # jieba itself would believe it, and know no word
+    # jieba itself would load this file, and know no other word.
+    planted = marshal.dumps(({"展": 1}, 1))
     (tmp_path / "jieba.cache").write_bytes(planted)
     before = (tmp_path / "jieba.cache").stat()
     code = (
@@ -155,7 +156,8 @@ def test_jieba_s_shared_cache_is_neither_read_nor_written(tmp_path: Path) -> Non
         "print(json.dumps(get_tokenizer('jieba', hmm=False).tokenize('中国科学院')))\n"
     )
 
-    written, _ = run_python(code, tmp_path)  # our own cache lies elsewhere
+    # Our own cache is in another folder.
+    written, _ = run_python(code, tmp_path)
 
     assert json.loads(written) == ["中国科学院"]
     assert [file.name for file in tmp_path.iterdir()] == ["jieba.cache"]
@@ -258,7 +260,7 @@ def test_tokens_concatenate_to_the_text(loaded: Loaded, name: str, text: str) ->
 
     assert "".join(tokens) == text
     assert "" not in tokens
-    assert tokenizer.detokenize(tokens) == text
+    assert tokenizer.join(tokens) == text
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -319,9 +321,6 @@ class Words:
     def tokenize(self, text: str) -> Sequence[str]:
         return text.split()
 
-    def detokenize(self, tokens: Sequence[str]) -> str:
-        return " ".join(tokens)
-
 
 class Generating(Words):
     def tokenize(self, text: str) -> Sequence[str]:
@@ -341,11 +340,10 @@ class Giving(Words):
         return cast(Sequence[str], self.tokens)
 
 
-def test_any_object_with_the_two_methods_cuts_text() -> None:
+def test_any_object_with_the_method_cuts_text() -> None:
     words = get_tokenizer(Words())
 
     assert words.tokenize("  展昭 拔\t剑，  道 ") == ["  ", "展昭", " ", "拔", "\t", "剑，", "  ", "道", " "]
-    assert words.detokenize(words.tokenize("展昭 拔剑")) == "展昭 拔剑"
     assert words.tokenize(" ") == [" "]
     assert words.tokenize("") == []
     assert words.name is None
@@ -405,17 +403,29 @@ def test_tokens_that_are_no_strings_are_refused(tokens: object) -> None:
         get_tokenizer(Giving(tokens)).tokenize("展昭到")
 
 
-def test_an_object_without_the_methods_is_refused() -> None:
-    class CutsOnly:
-        def tokenize(self, text: str) -> list[str]:
-            return [text]
+def test_a_method_detokenize_is_ignored() -> None:
+    class WithBoth(Words):
+        separator = "-"
 
-    class WithAttributes:
+        def detokenize(self, tokens: Sequence[str]) -> str:
+            raise AssertionError("it is not a part of the protocol")
+
+    vocabulary = Vocabulary.from_stream(TokenStream.from_texts(["展昭 拔剑"], tokenizer=WithBoth()))
+
+    assert list(vocabulary.tokenizer.tokenize("展昭 拔剑")) == ["展昭", " ", "拔剑"]
+    assert vocabulary.decode(vocabulary.encode("展昭 拔剑\n道")) == "展昭 拔剑\n道"
+
+
+def test_an_object_without_the_method_is_refused() -> None:
+    class Decodes:
+        def detokenize(self, tokens: Sequence[str]) -> str:
+            return "".join(tokens)
+
+    class WithAttribute:
         tokenize = "tokenize"
-        detokenize = "detokenize"
 
-    for wrong in (CutsOnly(), WithAttributes(), Words, None, 5, ["jieba"]):
-        with pytest.raises(ConfigError, match=r"needs the methods tokenize\(text\) and detokenize\(tokens\), got"):
+    for wrong in (Decodes(), WithAttribute(), Words, None, 5, ["jieba"]):
+        with pytest.raises(ConfigError, match=r"needs the method tokenize\(text\), got"):
             get_tokenizer(wrong)  # type: ignore[arg-type]
 
 

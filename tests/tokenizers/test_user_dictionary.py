@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ with_each = pytest.mark.parametrize("name", NAMES)
 
 
 def plain_jieba(dictionary: Path, texts: list[str], *, hmm: bool) -> list[list[str]]:
-    """What jieba itself makes of the texts with the dictionary loaded."""
+    """Segments texts with jieba itself and the dictionary loaded."""
     code = (
         "import json, sys, jieba; segmenter = jieba.Tokenizer(); segmenter.load_userdict(sys.argv[1]); "
         f"json.dump([segmenter.lcut(text, HMM={hmm}) for text in json.loads(sys.argv[2])], sys.stdout)"
@@ -92,13 +93,13 @@ def test_names_with_characters_that_jieba_never_joins_are_words_too(name: str) -
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("降龙 十八掌", "'降龙 十八掌' is no entry"),
+        ("降龙 十八掌", "'降龙 十八掌' is not an entry"),
         ("降龙十八掌 -5", "whole number"),
         ("降龙十八掌 many 5", "降龙十八掌 many 5"),
         ("降龙十八掌 5.5 n", "whole number"),
         ("降龙十八掌 ５", "whole number"),
-        ("降龙十八掌 5 6", "no entry"),
-        ("降龙十八掌 5 n v", "no entry"),
+        ("降龙十八掌 5 6", "not an entry"),
+        ("降龙十八掌 5 n v", "not an entry"),
         ("降龙十八掌 " + "9" * 5_000, "from 0 to 1,000,000,000,000"),
         ("降龙十八掌 9999999999999", "from 0 to 1,000,000,000,000"),
         ("降" * 101, "101 characters, expected at most 100"),
@@ -145,6 +146,59 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_what_is_no_dictionary_is_refused(wrong: Any) -> None:
     with pytest.raises(ConfigError, match="user_dictionary"):
         get_tokenizer("jieba", user_dictionary=wrong)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["降龙十八掌,20,n", "降龙十八掌，20，n", "降龙十八掌, 20, n", "降龙十八掌;20", "降龙十八掌|20|n", "word,freq,tag"],
+)
+def test_columns_of_another_format_are_noticed(tmp_path: Path, line: str) -> None:
+    (tmp_path / "names.csv").write_text(f"流云十三式 5\n{line}\n", encoding="utf-8")
+    mark = next(character for character in line if character in ",，;|")
+
+    with pytest.raises(ConfigError, match=rf"names\.csv, line 2: .* has a '\{mark}'; expected 'word \[frequency\]"):
+        get_tokenizer("jieba", user_dictionary=tmp_path / "names.csv")
+    assert get_tokenizer("jieba", user_dictionary={"一，二": 5}).tokenize("说一，二") == ["说", "一，二"]
+
+
+@pytest.mark.parametrize("door", ["texts", "files"])
+@with_each
+def test_words_are_normalised_as_the_text_is(tmp_path: Path, name: str, door: str) -> None:
+    words = {"Ｔ７飞船": 20, "cafe\u0301馆": None, "流云十三式": 5}
+    text = "他坐Ｔ７飞船，去，café馆，使流云十三式。"
+    tokenizer = get_tokenizer(name, user_dictionary=words)
+    if door == "texts":
+        stream = TokenStream.from_texts([text], tokenizer=tokenizer, normalize="nfc+width")
+    else:
+        (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+        stream = TokenStream.from_files(tmp_path / "a.txt", tokenizer=tokenizer, cache_dir=tmp_path / "cache")
+
+    assert {"T7飞船", "café馆", "流云十三式"} <= set(stream)
+    assert stream.tokenizer.options["user_dictionary"] == {"T7飞船": 20, "café馆": None, "流云十三式": 5}
+    assert tokenizer.options["user_dictionary"] == words
+    saved = json.loads(json.dumps(Vocabulary.from_stream(stream).to_dict()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = Vocabulary.from_dict(saved, tokenizer=tokenizer)
+    assert again.tokenizer.fingerprint == stream.tokenizer.fingerprint
+    assert TokenStream.from_texts([text], tokenizer=tokenizer).tokenizer is tokenizer
+
+
+def test_words_that_never_occur_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.txt").write_text(TEXT, encoding="utf-8")
+    words = {"铁笛崖": 30, "桃花岛": 5, "黑木崖": None, "冷笑": 0}
+    # The second stream is loaded from the cache.
+    for _ in range(2):
+        caplog.clear()
+        TokenStream.from_files(
+            tmp_path / "a.txt", tokenizer=get_tokenizer("jieba", user_dictionary=words), cache_dir=tmp_path / "cache"
+        )
+        assert [record.getMessage() for record in caplog.records] == [
+            "user_dictionary: 2 of 4 words never occur as tokens of the text: 桃花岛 黑木崖"
+        ]
+    caplog.clear()
+    TokenStream.from_texts([TEXT], tokenizer=get_tokenizer("jieba", user_dictionary=["铁笛崖"]))
+    assert not caplog.records
 
 
 def test_of_a_word_that_stands_twice_the_last_line_counts() -> None:

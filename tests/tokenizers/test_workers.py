@@ -16,8 +16,9 @@ import pytest
 import zh_lstm_lm
 from zh_lstm_lm import TokenStream
 from zh_lstm_lm.errors import ConfigError, DataError
+from zh_lstm_lm.tokenizers import workers as workers_module
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
-from zh_lstm_lm.tokenizers.character_tokenizer import CharacterTokenizer
+from zh_lstm_lm.tokenizers.plain_tokenizers import CharacterTokenizer
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
 from zh_lstm_lm.tokenizers.workers import available_cores, number_chunks, tokenize_paragraphs
 
@@ -185,12 +186,68 @@ def test_an_object_of_the_user_s_works_in_this_process_with_any_number_of_worker
     assert tokenizer.calls == 3
 
 
+@pytest.mark.parametrize("host", ["frozen", "embedding", "python-host", "nameless", "gone"])
+def test_the_program_around_python_is_not_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, host: str
+) -> None:
+    starts = tmp_path / "starts"
+    program = tmp_path / {"frozen": "python3.12", "embedding": "novelist", "gone": "python3"}.get(host, host)
+    if host != "gone":
+        program.write_text(f"#!/bin/sh\necho started >>{starts}\n", encoding="utf-8")
+        program.chmod(0o755)
+    monkeypatch.setattr(sys, "frozen", host == "frozen", raising=False)
+    monkeypatch.setattr(sys, "executable", None if host == "nameless" else str(program))
+    write_novels(tmp_path)
+
+    stream = TokenStream.from_files(tmp_path / "a.txt", tokenizer="characters", workers=3, cache_dir=tmp_path / "cache")
+
+    monkeypatch.undo()
+    alone = TokenStream.from_files(tmp_path / "a.txt", tokenizer="characters", workers=1, cache_dir=tmp_path / "one")
+    assert list(stream) == list(alone)
+    assert not starts.exists()
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith("text is segmented in one process, not in 3: ")
+    assert {"frozen": "frozen application", "nameless": "None", "gone": "cannot be started"}.get(
+        host, str(program)
+    ) in message
+
+
+@pytest.mark.parametrize(
+    "name", ["python", "Python", "python3.13t", "pythonw.exe", "python_d.exe", "pypy3.10", "PYTHON.EXE"]
+)
+def test_an_interpreter_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(sys, "executable", f"C:\\Program Files\\{name}")
+    assert workers_module._not_an_interpreter() is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs symbolic links and fork")
+def test_workers_started_in_part_are_ended(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    start = workers_module._start_process
+
+    def fails_at_the_third() -> "subprocess.Popen[bytes]":
+        if len(started) == 2:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        started.append(start())
+        return started[-1]
+
+    monkeypatch.setattr(workers_module, "_start_process", fails_at_the_third)
+
+    tokens = list(tokens_of(get_tokenizer("characters"), CHUNKS, workers=4))
+
+    assert tokens == [by_hand(chunk) for chunk in CHUNKS]
+    assert len(started) == 2
+    assert all(process.returncode is not None for process in started)
+    assert "Resource temporarily unavailable" in caplog.text
+
+
 def test_a_worker_that_ends_early_is_told(capfd: pytest.CaptureFixture[str]) -> None:
     broken = LosslessTokenizer(CharacterTokenizer(), name="characters", options={"none": "such"})
 
     with pytest.raises(DataError, match=r"ended early.*exit status 1\b.*workers=1"):
         list(tokens_of(broken, ["雪", "夜"], workers=2))
-    assert "none" in capfd.readouterr().err  # the worker's own words
+    # The message is the worker's own.
+    assert "none" in capfd.readouterr().err
 
 
 def test_what_goes_wrong_with_the_texts_reaches_the_caller() -> None:
@@ -270,7 +327,7 @@ def alive(process_id: int) -> bool:
 
 
 def gone_soon(processes: list[int]) -> bool:
-    """Whether none of them lives after at most ten seconds."""
+    """Returns True if all of them end within ten seconds."""
     for _ in range(200):
         if not any(map(alive, processes)):
             return True
@@ -300,7 +357,8 @@ def test_no_worker_outlives_its_parent(way: str) -> None:
         _, complaints = parent.communicate(timeout=30)
 
     assert parent.returncode == -SIGNALS[way]
-    assert complaints.count(b"Traceback") == (SIGNALS[way] == signal.SIGINT), complaints  # the parent's own
+    # The traceback is that of the parent.
+    assert complaints.count(b"Traceback") == (SIGNALS[way] == signal.SIGINT), complaints
     assert gone_soon(workers)
 
 

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ TEXTS = [
 ]
 SIZES: dict[str, Any] = {"embedding_dim": 6, "hidden_size": 8, "output": "adaptive", "cutoffs": (20, 50)}
 OPTIONS: dict[str, Any] = {"batch_size": 5, "bptt_len": 4, "max_steps": 200, "learning_rate": 0.01, "warmup_steps": 5}
+
+
+_MONOTONIC = time.monotonic
 
 
 class Losses(Callback):
@@ -89,9 +93,9 @@ def make_trainer(*callbacks: Callback, dropout: float = 0.0, tick: float | None 
     stream = TokenStream.from_texts(TEXTS, tokenizer="characters")
     train, valid, _ = stream.split(valid=0.2, test=0.0)
     model = LSTMLanguageModel(Vocabulary.from_stream(train), ModelConfig(**SIZES, dropout=dropout)).double()
-    clock = {} if tick is None else {"clock": Clock(tick)}
+    time.monotonic = _MONOTONIC if tick is None else Clock(tick)
     config = TrainerConfig(**{**OPTIONS, **options})
-    return Trainer(model, train, valid, config, callbacks=callbacks, progress=False, **clock)
+    return Trainer(model, train, valid, config, callbacks=callbacks, progress=False)
 
 
 def trainer_of(folder: Path, scenario: str, losses: Losses, rank: int) -> Trainer:
@@ -113,7 +117,7 @@ def trainer_of(folder: Path, scenario: str, losses: Losses, rank: int) -> Traine
             return make_trainer(losses, tick=7.0 if rank else 0.03, max_steps=None, max_minutes=0.2)
         case "different":
             return make_trainer(losses, bptt_len=5 if rank else 4)
-        case "lanes":
+        case "rows":
             return make_trainer(losses, batch_size=1)
         case "death":
             return make_trainer(losses, *([At(90, "die")] if rank else []), run_dir=str(folder / "death"))

@@ -152,7 +152,7 @@ def stopped_after(stopping: EarlyStopping, losses: list[float | None], model: LS
         state.history.append({"epoch": float(number), **({} if loss is None else {"valid_loss": loss})})
         stopping.on_epoch_end(state, model, state.history[-1])
         if state.stop_reason is not None:
-            assert "held-out loss" in state.stop_reason
+            assert "validation loss" in state.stop_reason
             return number
     return None
 
@@ -276,6 +276,36 @@ def test_progress_of_a_hopeless_model_does_not_overflow(
     progress.on_epoch_end(state, model, record | {"tokens_per_second": 1.0, "seconds": 0.5})
     progress.on_train_end(state, model)
     assert "train perplexity inf" in capsys.readouterr().out
+
+
+class Gone(io.StringIO):
+    """A terminal that has been closed."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("with_tqdm", [True, False])
+@pytest.mark.parametrize("kind", ["gone", "closed", None])
+def test_output_that_has_gone_ends_no_run(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, with_tqdm: bool, kind: str | None
+) -> None:
+    if with_tqdm:
+        tqdm = pytest.importorskip("tqdm")
+        monkeypatch.setattr(tqdm.tqdm, "monitor_interval", 0)
+    else:
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+    output = None if kind is None else Gone()
+    if output is not None and kind == "closed":
+        output.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", output)
+        patch.setattr(sys, "stderr", output)
+        history = make_trainer(parts, progress=True).fit()
+    assert len(history) == 2
 
 
 def test_an_error_ends_the_bar_and_goes_on_to_the_caller(parts: Parts) -> None:

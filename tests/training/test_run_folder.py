@@ -295,21 +295,71 @@ def test_pickles_are_not_loaded(tmp_path: Path) -> None:
             safetensors.torch.load(file.read_bytes())
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"[]", b"3", b"{}", b'{"options": 3}', b'{"options": {}, "model": NaN}', b'{"options": []']
-)
-def test_damaged_description_is_an_error(tmp_path: Path, data: bytes) -> None:
+DESCRIPTIONS = [b"", b"[]", b"3", b"{}", b'{"options": 3}', b'{"options": {}, "model": NaN}', b'{"options": []', None]
+
+
+def spoil(path: Path, data: bytes | None) -> None:
+    path.unlink() if data is None else path.write_bytes(data)
+
+
+@pytest.mark.parametrize("data", DESCRIPTIONS)
+def test_damaged_description_is_made_again(tmp_path: Path, data: bytes | None) -> None:
+    folder = folder_of_run(tmp_path, steps=(4, 8))
+    whole = (folder.path / "run.json").read_bytes()
+    spoil(folder.path / "run.json", data)
+    spoil(newest(folder) / "run.json", data)  # the older one has it, too
+    assert resume(RunFolder(folder.path, keep_last=2))[0].state.step == 4
+    assert (folder.path / "run.json").read_bytes() == whole
+
+
+@pytest.mark.parametrize("data", DESCRIPTIONS)
+def test_description_without_a_whole_copy_is_an_error(tmp_path: Path, data: bytes | None) -> None:
     folder = folder_of_run(tmp_path)
-    (folder.path / "run.json").write_bytes(data)
+    spoil(folder.path / "run.json", data)
+    spoil(newest(folder) / "run.json", data)
     with pytest.raises(CheckpointError, match=r"run\.json"):
         resume(folder)
 
 
-def test_missing_description_is_an_error(tmp_path: Path) -> None:
+def test_changed_description_is_noticed(tmp_path: Path) -> None:
     folder = folder_of_run(tmp_path)
+    path = folder.path / "run.json"
+    path.write_bytes(path.read_bytes().replace(b'"bptt_len": 35', b'"bptt_len": 33'))
+    assert resume(folder)[0].state.step == 4
+    assert b'"bptt_len": 35' in path.read_bytes()
+
+
+def test_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    folder = folder_of_run(tmp_path / "ours", steps=(4, 8))
+    other = folder_of_run(tmp_path / "theirs", steps=(8,))
+    shutil.rmtree(newest(folder))
+    shutil.copytree(newest(other), folder.path / "checkpoint-00000008")
+    ours = RunFolder(folder.path, keep_last=2)
+    with pytest.raises(CheckpointError, match=r"checkpoint-00000008: is a checkpoint of another run .*move it away"):
+        resume(ours)
+    with pytest.raises(CheckpointError, match="another run"):
+        ours.best_weights(8, checkpoint_at(0))
+    (newest(folder) / "run.json").unlink()  # then the manifest tells of a file that is not there
+    assert resume(ours)[0].state.step == 4
+    shutil.rmtree(newest(folder))
+    assert_same(resume(ours)[0], checkpoint_at(4))
+
+
+def test_checkpoints_of_two_runs_without_a_description_are_refused(tmp_path: Path) -> None:
+    folder = folder_of_run(tmp_path / "ours", steps=(4,))
+    shutil.copytree(newest(folder_of_run(tmp_path / "theirs", steps=(8,))), folder.path / "checkpoint-00000008")
     (folder.path / "run.json").unlink()
     with pytest.raises(CheckpointError, match=r"run\.json"):
         resume(folder)
+
+
+def test_a_damaged_format_number_is_damage_and_no_newer_version(tmp_path: Path) -> None:
+    folder = folder_of_run(tmp_path, steps=(4, 8))
+    for path in (newest(folder) / "trainer_state.json", newest(folder) / "run.json", folder.path / "run.json"):
+        data = path.read_bytes()
+        path.write_bytes(data.replace(b'"format": 1', b'"format": 9'))
+        assert resume(RunFolder(folder.path, keep_last=2))[0].state.step == (8 if path.parent == folder.path else 4)
+        path.write_bytes(data)
 
 
 def test_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
@@ -412,6 +462,24 @@ def test_damaged_newer_checkpoint_costs_no_whole_one(tmp_path: Path) -> None:
     assert_same(resume(folder)[0], checkpoint_at(8))
 
 
+def test_what_is_kept_keeps_its_best_checkpoint(tmp_path: Path) -> None:
+    folder = folder_of_run(tmp_path, steps=(), keep_last=2)
+    losses = {97: 3.0, 194: 2.0}
+    for step in (97, 181, 194):
+        checkpoint = checkpoint_at(step)
+        checkpoint.state.history = History(
+            {"step": past, "valid_loss": losses[past]} for past in losses if past <= step
+        )
+        folder.save(checkpoint)
+    assert [path.name for path in sorted(folder.path.glob("checkpoint-*"))] == [
+        f"checkpoint-{step:08d}" for step in (97, 181, 194)
+    ]
+    (newest(folder) / "model.safetensors").write_bytes(b"")
+    older, _ = resume(folder)
+    assert (older.state.step, older.state.best_step) == (181, 97)
+    assert torch.equal(folder.best_weights(97, checkpoint_at(0))["weight"], checkpoint_at(97).model["weight"])
+
+
 def test_two_trainers_do_not_share_a_folder(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run", keep_last=1)
     with folder.locked():
@@ -427,13 +495,43 @@ def test_two_trainers_do_not_share_a_folder(tmp_path: Path) -> None:
 
 
 def test_lock_of_a_crashed_trainer_is_taken_over(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "lock").write_text("process 1 on elsewhere\n")
-    (tmp_path / "run" / f".checkpoint-00000004.{'0' * 32}.staged").mkdir()
-    (tmp_path / "run" / f".history.jsonl.{'0' * 32}.tmp").write_bytes(b"half")
-    (tmp_path / "run" / ".notes").write_text("mine")
-    with RunFolder(tmp_path / "run", keep_last=1).locked():
-        assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [".notes", "lock"]
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "lock").write_text("process 1 on elsewhere\n")
+    for number, half in enumerate(("new/model.safetensors", "removed/model.safetensors", "file")):
+        place = run / f".zh-lstm-lm-{number}"
+        (place / half).parent.mkdir(parents=True)
+        (place / half).write_bytes(b"half")
+        (place / "workspace.json").write_text('{"target": "checkpoint-00000004", "owned": []}')
+    (run / ".zh-lstm-lm-4").mkdir()
+    (run / ".zh-lstm-lm-4" / "workspace.json").write_bytes(b"")
+    (run / ".zh-lstm-lm-5").mkdir()
+    others = {".notes": "mine", f".history.jsonl.{'0' * 32}.tmp": "mine", ".zh-lstm-lm-6/thesis.txt": "mine"}
+    for name, text in others.items():
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text(text)
+    with RunFolder(run, keep_last=1).locked():
+        left = {file.relative_to(run).as_posix() for file in run.rglob("*") if file.is_file()}
+        assert left == {*others, "lock"}
+        assert {path.name for path in run.glob(".zh*")} == {".zh-lstm-lm-6"}
+
+
+@pytest.mark.parametrize("content", ["my thesis", "process of writing", "process 1 on here\nand more"])
+def test_a_users_own_file_is_no_lock(tmp_path: Path, content: str) -> None:
+    (tmp_path / "lock").write_text(content)
+    with pytest.raises(CheckpointError, match="lock: is there already, and is not a lock of this library"):
+        RunFolder(tmp_path, keep_last=1).locked().__enter__()
+    assert (tmp_path / "lock").read_text() == content
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_lock_with_another_name_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    os.link(tmp_path / "empty", tmp_path / "lock")
+    with pytest.raises(CheckpointError, match="is not a lock"):
+        RunFolder(tmp_path, keep_last=1).locked().__enter__()
+    assert (tmp_path / "empty").read_bytes() == b""
+    assert (tmp_path / "lock").exists()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights there")
@@ -444,6 +542,14 @@ def test_links_in_a_run_folder_are_not_followed(tmp_path: Path) -> None:
     folder = folder_of_run(tmp_path, steps=(4, 8), keep_last=1)
     (folder.path / "checkpoint-00000001").symlink_to(mine)
     folder.save(checkpoint_at(12))
+    assert (mine / "novel.txt").read_text(encoding="utf-8") == "my novel"
+    (folder.path / "checkpoint-00000016").symlink_to(mine)
+    (folder.path / "history.jsonl").unlink()
+    (folder.path / "history.jsonl").symlink_to(mine / "novel.txt")
+    with pytest.raises(CheckpointError, match="checkpoint-00000016: is a symbolic link"):
+        folder.save(checkpoint_at(16))
+    folder.save(checkpoint_at(20))
+    assert [path.name for path in mine.iterdir()] == ["novel.txt"]
     assert (mine / "novel.txt").read_text(encoding="utf-8") == "my novel"
     (folder.path / "lock").symlink_to(mine / "novel.txt")
     with pytest.raises(CheckpointError, match="lock: cannot be written"), folder.locked():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from zh_lstm_lm import DataError, History, TrainerState, ZhLstmLmError
 from zh_lstm_lm.training.history import LearningCurve
+from zh_lstm_lm.training.state import UpdateMetrics
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 PLAIN = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), TEXT)
@@ -94,11 +95,12 @@ def test_the_first_reason_to_stop_stays() -> None:
 
 def test_updates_are_summed_until_the_next_epoch() -> None:
     state = TrainerState(steps_per_epoch=2)
-    sums: dict[str, Any] = {"loss_sum": 10.0, "num_targets": 4, "num_characters": 6, "gradient_norm": 2.0}
-    for step in (1, 2):
+    for metrics in (
+        UpdateMetrics(1, 0.1, 2.5, 2.0, num_targets=4, num_characters=6, clipped=True, seconds=2.0),
+        UpdateMetrics(2, 0.1, 5.0, 1.0, num_targets=1, num_characters=2, clipped=False, seconds=1.0),
+    ):
         state.advance()
-        state.count_update(step=step, learning_rate=0.1, **sums, clipped=step == 1, seconds=3.0 - step)
-        sums = {"loss_sum": 5.0, "num_targets": 1, "num_characters": 2, "gradient_norm": 1.0}
+        state.count_update(metrics)
     assert (state.step, state.window, state.updates) == (2, 2, 2)
     assert (state.loss_sum, state.num_targets, state.num_characters) == (15.0, 5, 8)
     assert (state.gradient_norm_sum, state.training_seconds) == (3.0, 3.0)
@@ -125,14 +127,16 @@ def test_the_curve_keeps_every_sum_in_few_records(updates: int) -> None:
     state = TrainerState()
     for number in range(updates):
         state.count_update(
-            step=number + 1,
-            learning_rate=1 / (number + 1),
-            loss_sum=float(number),
-            num_targets=2,
-            num_characters=3,
-            gradient_norm=number % 11,
-            clipped=number % 11 > 8,
-            seconds=0.5,
+            UpdateMetrics(
+                step=number + 1,
+                learning_rate=1 / (number + 1),
+                loss=number / 2,
+                num_targets=2,
+                num_characters=3,
+                gradient_norm=number % 11,
+                clipped=number % 11 > 8,
+                seconds=0.5,
+            )
         )
     curve = state.curve
     assert len(curve) <= 512

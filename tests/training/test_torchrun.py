@@ -15,12 +15,10 @@ from safetensors.torch import load_file
 
 import zh_lstm_lm
 from zh_lstm_lm import ConfigError
-from zh_lstm_lm.training.distributed import Ranks
-from zh_lstm_lm.training.state import TrainerState
-from zh_lstm_lm.training.torchrun import join_ranks
+from zh_lstm_lm.training.distributed import Ranks, join_ranks
 
 WORKER = Path(__file__).with_name("ranks_worker.py")
-TOGETHER = ["plain", "dropout", "interrupted", "resumed", "callback", "timed", "different", "lanes", "command", "death"]
+TOGETHER = ["plain", "dropout", "interrupted", "resumed", "callback", "timed", "different", "rows", "command", "death"]
 JOINING = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -74,7 +72,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize(("scenario", "steps"), [("plain", 200), ("dropout", 40)])
 def test_two_processes_are_one(told: dict[str, dict[str, Any]], scenario: str, steps: int) -> None:
-    """With five lanes over two processes, in float64; dropout masks do not depend on the division either."""
+    """With five batch rows over two processes, in float64; dropout masks do not depend on the division either."""
     alone, first, second = (told[who][scenario] for who in ("alone", "0", "1"))
     assert len(alone["losses"]) == steps
     assert first["losses"] == pytest.approx(alone["losses"], rel=0, abs=1e-9)
@@ -91,14 +89,14 @@ def test_two_processes_are_one(told: dict[str, dict[str, Any]], scenario: str, s
 def test_all_stop_when_one_is_interrupted_and_go_on_exactly(told: dict[str, dict[str, Any]]) -> None:
     for rank in ("0", "1"):
         interrupted, resumed, whole = (told[rank][name] for name in ("interrupted", "resumed", "dropout"))
-        assert (interrupted["step"], interrupted["reason"]) == (18, "interrupted")  # with the update after it was asked
+        assert (interrupted["step"], interrupted["reason"]) == (17, "interrupted")
         assert interrupted["losses"] + resumed["losses"] == whole["losses"]
         assert resumed["history"] == whole["history"]
         assert resumed["digest"] == whole["digest"]
 
 
 def test_a_callback_of_one_process_stops_all(told: dict[str, dict[str, Any]]) -> None:
-    assert [told[rank]["callback"]["step"] for rank in ("0", "1")] == [18, 18]
+    assert [told[rank]["callback"]["step"] for rank in ("0", "1")] == [17, 17]
     assert told["1"]["callback"]["reason"] == "enough"
     assert "another process" in told["0"]["callback"]["reason"]
     assert told["0"]["callback"]["digest"] == told["1"]["callback"]["digest"]
@@ -113,7 +111,10 @@ def test_time_is_that_of_the_first_process(told: dict[str, dict[str, Any]]) -> N
 
 def test_what_cannot_be_trained_together_is_refused_by_all(told: dict[str, dict[str, Any]]) -> None:
     for rank in ("0", "1"):
-        for scenario, message in (("different", "were given different"), ("lanes", "2 processes cannot divide 1 lane")):
+        for scenario, message in (
+            ("different", "were given different"),
+            ("rows", "2 processes cannot divide 1 batch row"),
+        ):
             assert told[rank][scenario]["error"] == "ConfigError"
             assert message in told[rank][scenario]["message"]
 
@@ -142,19 +143,16 @@ def test_when_one_dies_the_other_says_so_and_the_checkpoint_is_whole(told: dict[
 def test_a_process_that_was_started_alone_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in JOINING:
         monkeypatch.delenv(name, raising=False)
-    ranks = join_ranks(lambda: 7.0)
-    assert (ranks.rank, ranks.size, ranks.together, ranks.clock()) == (0, 1, False, 7.0)
-    lanes = torch.arange(6).view(3, 2)
-    assert torch.equal(ranks.lanes(lanes), lanes)
-    assert ranks.whole(lanes, 3, 0) is lanes
-    assert (ranks.sum(2.5), ranks.from_first(3), ranks.bytes_from_first(b"x")) == (2.5, 3, b"x")
-    state = TrainerState()
-    state.request_stop("enough")
-    ranks.settle_stop(state)
-    ranks.meet(state)
+    ranks = join_ranks()
+    assert (ranks.rank, ranks.size, ranks.together) == (0, 1, False)
+    rows = torch.arange(6).view(3, 2)
+    assert torch.equal(ranks.own_rows(rows), rows)
+    assert ranks.gather_rows(rows, 3, 0) is rows
+    assert (ranks.sum(2.5), ranks.from_first(3), ranks.bytes_from_first(b"x")) == ([2.5], 3, b"x")
+    assert ranks.agree(7.0, "enough") == (7.0, "enough")
     ranks.check_same(b"")
     with ranks.first_here_first():
-        assert state.stop_reason == "enough"
+        assert ranks.by_first(lambda: "done") == "done"
 
 
 def test_half_an_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,9 +164,9 @@ def test_half_an_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         join_ranks()
 
 
-@pytest.mark.parametrize(("size", "num_lanes"), [(1, 1), (2, 5), (3, 4), (4, 4), (7, 30)])
-def test_lanes_are_divided_evenly_and_none_is_lost(size: int, num_lanes: int) -> None:
-    lanes = torch.arange(num_lanes)
-    parts = [Ranks(rank, size).lanes(lanes) for rank in range(size)]
-    assert torch.equal(torch.cat(parts), lanes)
+@pytest.mark.parametrize(("size", "num_rows"), [(1, 1), (2, 5), (3, 4), (4, 4), (7, 30)])
+def test_batch_rows_are_divided_evenly_and_none_is_lost(size: int, num_rows: int) -> None:
+    rows = torch.arange(num_rows)
+    parts = [Ranks(rank, size).own_rows(rows) for rank in range(size)]
+    assert torch.equal(torch.cat(parts), rows)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1

@@ -197,17 +197,10 @@ def print_page(page: "Path") -> None:
 
 
 def write_text(path: "str | Path", text: str) -> None:
-    """Writes a text file.
+    """Writes a text file, whole or not at all; see `write_file`."""
+    from zh_lstm_lm.storage.user_files import write_file
 
-    Raises:
-        DataError: It cannot be written.
-    """
-    from pathlib import Path
-
-    try:
-        Path(path).write_bytes(text.encode("utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
+    write_file(path, text.encode("utf-8"))
 
 
 def read_text(path: str, encoding: str = "auto") -> str:

@@ -23,6 +23,7 @@ from zh_lstm_lm.cli import (
 from zh_lstm_lm.cli.common import INTERRUPTED
 from zh_lstm_lm.errors import ZhLstmLmError, escape_controls
 from zh_lstm_lm.runtime.standard_streams import abandon, standard_streams
+from zh_lstm_lm.runtime.threads import settle_threads
 
 TYPE_CHECKING = False  # true for type checkers; typing, difflib and logging would double the time of --help
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 __all__ = ["main"]
+
+# Commands that read a token or a short text at a time, which is faster with one thread.
+_ONE_THREAD = ("generate", "suggest", "rescore")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -94,6 +98,9 @@ def _run(arguments: Sequence[str] | None) -> int:
             # The help is written here as well.
             sys.stdout.flush()
         parser = parsed.parser
+        # A program that calls `main` with arguments keeps its environment.
+        if arguments is None:
+            settle_threads(one=parsed.run.__module__.rpartition(".")[2] in _ONE_THREAD)
         import logging
 
         logging.basicConfig(format="%(message)s", level=logging.WARNING)

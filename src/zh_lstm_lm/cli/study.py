@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from zh_lstm_lm._config import check_choice
 from zh_lstm_lm.cli.common import (
     INTERRUPTED,
     AddCommand,
@@ -29,7 +30,7 @@ _TRAINING = ("batch_size", "bptt_len", "learning_rate", "max_grad_norm", "device
 def add_command(add: AddCommand) -> None:
     """Adds the command."""
     study = add("study", _study, "Train under one condition after another, measure, and test common claims.")
-    study.add_argument("kind", choices=["seq-len", "epochs", "vocabulary"], help="the condition that varies")
+    study.add_argument("kind", help="the condition that varies: seq-len, epochs or vocabulary")
     study.add_argument(
         "paths", type=path, nargs="*", help="folders, files or glob patterns of text (default: the bundled novella)"
     )
@@ -99,10 +100,12 @@ def _study(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.report.document import check_page, write_report
     from zh_lstm_lm.storage.atomic import check_place
     from zh_lstm_lm.studies.config import StudyConfig
+    from zh_lstm_lm.studies.kinds import KINDS
     from zh_lstm_lm.studies.study import study
     from zh_lstm_lm.training.config import TrainerConfig
 
     # Mistakes are reported before the corpus is read.
+    check_choice("the kind of study", parsed.kind, KINDS)
     check_place(Path(parsed.output))
     if parsed.report:
         check_page(Path(parsed.report), overwrite=parsed.overwrite)
@@ -135,7 +138,7 @@ def _corpus(parsed: argparse.Namespace) -> "TokenStream":
     """Reads the files, or the bundled novella if there are none."""
     if parsed.paths:
         return read_stream(parsed, chosen_tokenizer(parsed), parsed.normalize)
-    from zh_lstm_lm.corpus.sample_novel import sample_novel
+    from zh_lstm_lm.corpus.stream_reading import sample_novel
     from zh_lstm_lm.corpus.token_stream import TokenStream
 
     return TokenStream.from_texts([sample_novel()], tokenizer=chosen_tokenizer(parsed))

@@ -108,7 +108,7 @@ def _train(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.runtime.devices import choose_device
     from zh_lstm_lm.studies.epoch_samples import EpochSamples
     from zh_lstm_lm.training.config import TrainerConfig
-    from zh_lstm_lm.training.torchrun import join_ranks
+    from zh_lstm_lm.training.distributed import join_ranks
     from zh_lstm_lm.training.trainer import Trainer
 
     # Mistakes are reported before the long work of reading.
@@ -213,7 +213,7 @@ def _new_model(
 
 def _print_reading(parsed: argparse.Namespace, tokenizer: "LosslessTokenizer") -> None:
     """Prints the number of files to read and the time that it takes."""
-    from zh_lstm_lm.corpus.reading_time import estimate_reading
+    from zh_lstm_lm.corpus.stream_reading import estimate_reading
     from zh_lstm_lm.text.files import find_files
 
     files = find_files(parsed.paths)
@@ -227,7 +227,7 @@ def _print_plan(corpus: "TokenStream", trainer: "Trainer", test: "TokenStream") 
     """Prints the sizes of the corpus and of the model, and the time that training and the final test take."""
     import torch
 
-    from zh_lstm_lm.models.sizing import seconds_per_token
+    from zh_lstm_lm.models.config import seconds_per_token
     from zh_lstm_lm.runtime.devices import choose_device
 
     model, config = trainer.model, trainer.config

@@ -1,4 +1,4 @@
-"""Ids cut into windows: for training, lanes whose state carries over; for evaluation, segments with context."""
+"""Batches of ids: BPTT segments with carried state for training, segments with context for evaluation."""
 
 import itertools
 import math
@@ -16,11 +16,11 @@ IGNORED = -100
 
 
 class Batch(NamedTuple):
-    """A window of each lane.
+    """Inputs and targets of a BPTT segment.
 
     Attributes:
         inputs: Ids to read. **Shape:** (batch, time), int64.
-        targets: The ids that follow; `IGNORED` where none is to be predicted. **Shape:** (batch, time), int64.
+        targets: The ids that follow; `IGNORED` where no target is counted. **Shape:** (batch, time), int64.
     """
 
     inputs: Tensor
@@ -28,52 +28,52 @@ class Batch(NamedTuple):
 
 
 class TrainingWindows(Sequence[Batch]):
-    """An epoch as a sequence of windows, in which row *i* continues row *i* of the window before.
+    """An epoch as a sequence of batches, in which row *i* continues row *i* of the previous batch.
 
-    The ids are cut into `batch_size` lanes of equal length (to one token). A lane's last target is the next lane's
-    first input, so every token is a target exactly once an epoch; ``<bos>`` is never one, but is read where a document
-    begins. Any window can be had by its number, so a run can go on from where it was.
+    The ids are cut into `batch_size` rows of equal length (to one token). The last target of a row is the first input of
+    the next row, so every token is a target exactly once per epoch; ``<bos>`` is never a target, but is read at the start
+    of each document. Batches are indexed, so a run can continue at any of them.
 
     Args:
-        ids: Documents one behind the other, each beginning with ``<bos>``. **Shape:** (number of ids,), int32.
-        batch_size: Number of lanes; fewer are made where there are not that many tokens.
-        bptt_len: Length of a window in tokens, over which gradients flow; the epoch's last one may be shorter.
+        ids: Concatenated documents, each beginning with ``<bos>``. **Shape:** (number of ids,), int32.
+        batch_size: Number of rows; fewer if there are fewer tokens.
+        bptt_len: Length of a BPTT segment in tokens; the last one of the epoch may be shorter.
         bos_id: The id of ``<bos>``.
     """
 
     def __init__(self, ids: Tensor, *, batch_size: int, bptt_len: int, bos_id: int = 0) -> None:
-        places = max(len(ids) - 1, 0)
-        self.batch_size = max(1, min(batch_size, places))
+        num_targets = max(len(ids) - 1, 0)
+        self.batch_size = max(1, min(batch_size, num_targets))
         self.bptt_len = bptt_len
         self.bos_id = bos_id
         self._ids = ids
-        bounds = torch.arange(self.batch_size + 1) * places // self.batch_size
+        bounds = torch.arange(self.batch_size + 1) * num_targets // self.batch_size
         self._starts, self._stops = bounds[:-1, None], bounds[1:, None]  # (batch, 1)
-        self._lane_length = math.ceil(places / self.batch_size)
+        self._row_length = math.ceil(num_targets / self.batch_size)
 
     def __len__(self) -> int:
-        return math.ceil(self._lane_length / self.bptt_len)
+        return math.ceil(self._row_length / self.bptt_len)
 
     def __getitem__(self, index: int) -> Batch:  # type: ignore[override]
         if not 0 <= index < len(self):
             raise IndexError(index)
         first = index * self.bptt_len
-        last = min(first + self.bptt_len, self._lane_length)
-        places = self._starts + torch.arange(first, last + 1)  # (batch, time + 1)
-        ids = self._ids[places.clamp_(max=len(self._ids) - 1)].long()
+        last = min(first + self.bptt_len, self._row_length)
+        positions = self._starts + torch.arange(first, last + 1)  # (batch, time + 1)
+        ids = self._ids[positions.clamp_(max=len(self._ids) - 1)].long()
         targets = ids[:, 1:].clone()
-        targets[(targets == self.bos_id) | (places[:, :-1] >= self._stops)] = IGNORED
+        targets[(targets == self.bos_id) | (positions[:, :-1] >= self._stops)] = IGNORED
         return Batch(ids[:, :-1], targets)
 
 
 @dataclass(frozen=True)
 class EvaluationSegment:
-    """A stretch of a document that is read from a zero state.
+    """Part of a document that is read from a zero state.
 
     Attributes:
-        start: Place of the first id read.
-        first_target: Place of the first id counted; what is read before it is context.
-        stop: One behind the last id counted.
+        start: Position of the first id read.
+        first_target: Position of the first counted target; the ids before it are context.
+        stop: One past the last counted target.
     """
 
     start: int
@@ -84,31 +84,31 @@ class EvaluationSegment:
 def evaluation_segments(
     ids: Tensor, *, segment_len: int = 4096, context_len: int = 256, bos_id: int = 0
 ) -> list[EvaluationSegment]:
-    """Cuts documents into segments in which every token but ``<bos>`` is counted exactly once.
+    """Cuts documents into segments in which every token but ``<bos>`` is a target exactly once.
 
     Args:
-        ids: Documents one behind the other, each beginning with ``<bos>``. **Shape:** (number of ids,).
-        segment_len: Most counted tokens of a segment.
-        context_len: Most tokens read before the first counted one (fewer at the start of a document).
+        ids: Concatenated documents, each beginning with ``<bos>``. **Shape:** (number of ids,).
+        segment_len: Maximum number of targets in a segment.
+        context_len: Maximum number of tokens read before the first target (fewer at the start of a document).
         bos_id: The id of ``<bos>``.
     """
-    begins = (ids == bos_id).nonzero().squeeze(1).tolist()
+    starts = (ids == bos_id).nonzero().squeeze(1).tolist()
     segments = []
-    for begin, end in itertools.pairwise([*begins, len(ids)]):
-        for first in range(begin + 1, end, segment_len):
-            segments.append(EvaluationSegment(max(begin, first - context_len), first, min(first + segment_len, end)))
+    for start, stop in itertools.pairwise([*starts, len(ids)]):
+        for first in range(start + 1, stop, segment_len):
+            segments.append(EvaluationSegment(max(start, first - context_len), first, min(first + segment_len, stop)))
     return segments
 
 
 def segment_windows(ids: Tensor, segments: Sequence[EvaluationSegment], *, window_len: int) -> Iterator[Batch]:
-    """Yields the windows of segments that are read side by side, one a row.
+    """Yields batches of segments that are read in parallel, one segment per row.
 
-    A window has rows only for the segments that reach into it; the last window of each is filled up uncounted.
+    A batch has rows only for the segments that reach it; the end of a segment is padded with `IGNORED` targets.
 
     Args:
-        ids: The ids that the segments lie in. **Shape:** (number of ids,).
-        segments: The rows, the longest first.
-        window_len: Length of a window in tokens.
+        ids: The ids of the segments. **Shape:** (number of ids,).
+        segments: The segments, the longest first.
+        window_len: Length of a batch in tokens.
     """
     starts = torch.tensor([segment.start for segment in segments])[:, None]
     firsts = torch.tensor([segment.first_target for segment in segments])[:, None]
@@ -117,8 +117,8 @@ def segment_windows(ids: Tensor, segments: Sequence[EvaluationSegment], *, windo
     longest = int(lengths[0])
     for begin in range(0, longest, window_len):
         rows = int((lengths > begin).sum())
-        places = starts[:rows] + torch.arange(begin, min(begin + window_len, longest) + 1)  # (rows, time + 1)
-        window = ids[places.clamp(max=len(ids) - 1)].long()
+        positions = starts[:rows] + torch.arange(begin, min(begin + window_len, longest) + 1)  # (rows, time + 1)
+        window = ids[positions.clamp(max=len(ids) - 1)].long()
         targets = window[:, 1:].clone()
-        targets[(places[:, 1:] < firsts[:rows]) | (places[:, 1:] >= stops[:rows])] = IGNORED
+        targets[(positions[:, 1:] < firsts[:rows]) | (positions[:, 1:] >= stops[:rows])] = IGNORED
         yield Batch(window[:, :-1], targets)

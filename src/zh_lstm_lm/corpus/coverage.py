@@ -1,4 +1,4 @@
-"""What a vocabulary covers of a text: the figures to look at before long training starts."""
+"""Coverage of a text by a vocabulary: the metrics to look at before long training."""
 
 import math
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from zh_lstm_lm.corpus.segmentation import PARAGRAPH_END
 from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.tokenizers.base import add_separator
 
 __all__ = ["CoverageReport", "SizeCoverage", "measure_coverage", "zipf_slope"]
 
@@ -18,13 +19,13 @@ _SHOWN_WORDS = 20
 
 @dataclass(frozen=True)
 class SizeCoverage:
-    """What a vocabulary of so many words covers.
+    """Coverage by a vocabulary of a given size.
 
     Attributes:
-        num_words: The most frequent words that are kept whole; characters and bytes come on top.
-        spelled_in_characters: Share of the tokens that are spelled, all in characters.
-        spelled_in_bytes: Share of the tokens that hold a character which has to be spelled in bytes (in a closed
-            vocabulary: 0; all that it does not know counts as spelled in characters, and becomes ``<unk>``).
+        num_words: Number of the most frequent words that have an id; characters and bytes are not counted.
+        spelled_in_characters: Proportion of the tokens that fall back to characters only; in a closed vocabulary, of
+            those that become ``<unk>``.
+        spelled_in_bytes: Proportion of the tokens with a character that falls back to bytes; 0 in a closed vocabulary.
     """
 
     num_words: int
@@ -34,15 +35,15 @@ class SizeCoverage:
 
 @dataclass(frozen=True)
 class CoverageReport:
-    """A text seen through a vocabulary. Paragraph ends are left out of every figure.
+    """Coverage of a text by a vocabulary. Paragraph ends are not counted.
 
     Attributes:
-        num_tokens: Tokens of the text.
-        num_types: Distinct tokens.
-        num_hapaxes: Tokens that occur once.
+        num_tokens: Number of tokens of the text.
+        num_types: Number of distinct tokens.
+        num_hapaxes: Number of tokens that occur once.
         zipf_slope: Slope of log frequency over log rank; about -1 in running text (Zipf, 1949).
         sizes: Coverage by number of words; the last row is the whole vocabulary.
-        spelled_words: The most frequent words that are spelled, with their counts.
+        spelled_words: The most frequent words without an id, with their counts.
     """
 
     num_tokens: int
@@ -53,7 +54,7 @@ class CoverageReport:
     spelled_words: tuple[tuple[str, int], ...]
 
     def __str__(self) -> str:
-        """The report as lines of text."""
+        """Returns the report as lines of text."""
         lines = [
             f"{self.num_tokens:,} tokens, {self.num_types:,} types, {self.num_hapaxes:,} of them hapaxes "
             f"({self.num_hapaxes / max(1, self.num_types):.1%}), Zipf slope {self.zipf_slope:.2f}",
@@ -69,12 +70,12 @@ class CoverageReport:
 
 
 def measure_coverage(stream: TokenStream, ids: Mapping[str, int], *, spells: bool) -> CoverageReport:
-    """Measures what a vocabulary covers of a text.
+    """Measures the coverage of a text by a vocabulary.
 
     Args:
         stream: The text.
-        ids: The vocabulary's tokens to ids, which fall with frequency.
-        spells: Whether unknown words are spelled (else they become ``<unk>``).
+        ids: The vocabulary's tokens to ids; a greater id means a lower frequency.
+        spells: Unknown words fall back to characters and bytes; otherwise they become ``<unk>``.
     """
     counts = stream.token_counts()
     counts[stream.lexicon.index(PARAGRAPH_END)] = 0
@@ -82,9 +83,11 @@ def measure_coverage(stream: TokenStream, ids: Mapping[str, int], *, spells: boo
     words = sorted((token_id, token) for token, token_id in ids.items() if len(token) > 1 or not spells)
     ranks = {token: rank for rank, (_, token) in enumerate(words)}
     unknown = len(words)
-    known_character = -1  # needs no room among the words
-    rank = torch.tensor([ranks.get(token, known_character if token in ids else unknown) for token in stream.lexicon])
-    in_bytes = torch.tensor([spells and not all(map(ids.__contains__, token)) for token in stream.lexicon])
+    tokens = [add_separator(token, stream.tokenizer.separator) for token in stream.lexicon]
+    # Characters are no words, so they are covered at every size.
+    known_character = -1
+    rank = torch.tensor([ranks.get(token, known_character if token in ids else unknown) for token in tokens])
+    in_bytes = torch.tensor([spells and not all(map(ids.__contains__, token)) for token in tokens])
     in_bytes &= rank == unknown
 
     def covered(size: int) -> SizeCoverage:
@@ -104,13 +107,13 @@ def measure_coverage(stream: TokenStream, ids: Mapping[str, int], *, spells: boo
 
 
 def zipf_slope(counts: Tensor) -> float:
-    """Slope of the least-squares line of log frequency over log rank.
+    """Computes the slope of the least-squares line of log frequency over log rank.
 
-    It is taken at ranks evenly spaced in their logarithm, over the types that occur at least twice: all hapaxes share
-    a frequency, whatever their rank.
+    The ranks are evenly spaced in their logarithm. Types that occur once are not used, since all of them have the same
+    frequency at any rank.
 
     Args:
-        counts: How often each type occurs. **Shape:** (types,).
+        counts: Number of occurrences of each type. **Shape:** (types,).
     """
     falling = counts[counts > 1].sort(descending=True).values.double()
     if len(falling) < 3:

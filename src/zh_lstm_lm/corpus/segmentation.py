@@ -1,4 +1,4 @@
-"""Documents to numbered tokens: each distinct token gets a number in the order of first appearance."""
+"""Segmentation: each distinct token gets a number in the order of first appearance."""
 
 import hashlib
 import json
@@ -9,14 +9,12 @@ from dataclasses import dataclass
 
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.runtime.interruption import check_interruption
-from zh_lstm_lm.text.decoding import normalize_line_ends
 from zh_lstm_lm.text.documents import Document, ReadingOptions
-from zh_lstm_lm.text.files import TextFile, hash_files
-from zh_lstm_lm.text.normalization import normalize_text
+from zh_lstm_lm.text.survey import FileSurvey
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 from zh_lstm_lm.tokenizers.workers import number_chunks
 
-__all__ = ["PARAGRAPH_END", "SEGMENTATION_FORMAT", "DocumentSpan", "cache_key", "document_of", "number_tokens"]
+__all__ = ["PARAGRAPH_END", "SEGMENTATION_FORMAT", "DocumentSpan", "cache_key", "number_tokens"]
 
 PARAGRAPH_END = "\n"
 SEGMENTATION_FORMAT = 1
@@ -27,12 +25,12 @@ _CHUNK_CHARACTERS = 1 << 16
 
 @dataclass(frozen=True)
 class DocumentSpan:
-    """Where a document, or the part of it that belongs to this stream, lies.
+    """The position of a document, or of the part of it that belongs to a stream.
 
     Attributes:
         name: The document's name.
         start: Its first token in the stream's storage.
-        stop: One behind its last token.
+        stop: The position after its last token.
     """
 
     name: str
@@ -40,35 +38,11 @@ class DocumentSpan:
     stop: int
 
 
-def document_of(text: object, number: int, normalize: str) -> Document:
-    """Checks one of the texts that a user gave.
-
-    Args:
-        text: What was given.
-        number: Its place in the list, for its name.
-        normalize: The normalisation that it goes through.
-
-    Raises:
-        DataError: It is not a string, or holds a lone surrogate.
-    """
-    if not isinstance(text, str):
-        raise DataError(f"texts[{number}] must be a string, got {text!r}")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"texts[{number}], character {error.start}: a lone surrogate ({text[error.start]!a}) is no text"
-        ) from None
-    text = normalize_text(normalize_line_ends(text), normalize)
-    return Document(f"texts[{number}]", (text,) if text else ())
-
-
-def cache_key(files: Sequence[TextFile], fingerprint: str, options: ReadingOptions) -> str:
-    """A name for the segmented files that changes with everything that can change a token."""
-    sums = hash_files(files)
-    contents = [[file.name, file.chosen, digest] for file, digest in zip(files, sums, strict=True)]
-    what = [SEGMENTATION_FORMAT, sys.byteorder, fingerprint, options.fingerprint(), contents]
-    return hashlib.sha256(json.dumps(what).encode("utf-8")).hexdigest()[:32]
+def cache_key(surveys: Sequence[FileSurvey], fingerprint: str, options: ReadingOptions) -> str:
+    """Computes a name for the segmented files that changes with everything that can change a token."""
+    contents = [[survey.file.name, survey.file.chosen, survey.digest] for survey in surveys]
+    inputs = [SEGMENTATION_FORMAT, sys.byteorder, fingerprint, options.fingerprint(), contents]
+    return hashlib.sha256(json.dumps(inputs).encode("utf-8")).hexdigest()[:32]
 
 
 def number_tokens(
@@ -82,20 +56,21 @@ def number_tokens(
 
     Args:
         documents: The documents.
-        tokenizer: What cuts them.
-        workers: Processes to do it in.
+        tokenizer: The tokenizer.
+        workers: Number of processes.
         write: Takes the numbers, a chunk at a time.
 
     Returns:
         The lexicon (all distinct tokens by number) and the documents' spans.
 
     Raises:
-        DataError: There is not one token.
+        DataError: There are no tokens.
         KeyboardInterrupt: A signal was caught by a block around the call.
     """
     lexicon: dict[str, int] = {PARAGRAPH_END: 0}
     spans: list[DocumentSpan] = []
-    owners: list[tuple[str, bool]] = []  # of each chunk: its document's name, and whether it is the first of it
+    # The name of each chunk's document, and whether the chunk is its first.
+    owners: list[tuple[str, bool]] = []
 
     def chunks() -> Iterator[str]:
         for document in documents:

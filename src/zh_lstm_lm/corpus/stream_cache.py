@@ -1,6 +1,5 @@
 """Segmented text in a folder of the cache: written whole or not at all, mapped into memory, distrusted when it is read."""
 
-import contextlib
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
@@ -12,12 +11,11 @@ from torch import Tensor
 from zh_lstm_lm.corpus.segmentation import SEGMENTATION_FORMAT, DocumentSpan, number_tokens
 from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.runtime.control_characters import get_logger
-from zh_lstm_lm.storage.atomic import atomic_directory, remove_directory
-from zh_lstm_lm.storage.cache import user_cache_dir
+from zh_lstm_lm.storage.atomic import atomic_directory
+from zh_lstm_lm.storage.cache import cache_part, user_cache_dir
 from zh_lstm_lm.storage.safe_reading import read_bytes, read_versioned, verify_manifest, versioned
 from zh_lstm_lm.storage.strict_json import to_json
-from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents
-from zh_lstm_lm.text.files import TextFile
+from zh_lstm_lm.text.documents import Document
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 
 __all__ = ["StoredStream", "cached_stream", "check_stored", "load_stream", "store_stream"]
@@ -34,29 +32,27 @@ _CHUNK_BYTES = 1 << 22
 
 def cached_stream(
     key: str,
-    files: list[TextFile],
+    documents: Iterable[Document],
     tokenizer: LosslessTokenizer,
-    options: ReadingOptions,
     *,
     cache_dir: str | PathLike[str] | None,
     workers: int,
 ) -> StoredStream | None:
-    """Takes segmented files from the cache, or segments them into it; None where no cache can be kept.
+    """Takes segmented documents from the cache, or segments them into it; None where no cache can be kept.
 
     Args:
         key: The name of their folder in the cache.
-        files: The files.
-        tokenizer: What cuts the text.
-        options: How the files are read.
+        documents: The documents; not touched if they are in the cache.
+        tokenizer: The tokenizer.
         cache_dir: The cache folder; None is the user's.
         workers: Processes to segment with.
     """
     try:
-        directory = Path(cache_dir or user_cache_dir()) / "streams" / key
+        directory = cache_part(Path(cache_dir or user_cache_dir()), "streams") / key
         stored = load_stream(directory)
         if stored is None:
-            logger.info("segmenting %d files with %s in %d processes", len(files), tokenizer.fingerprint, workers)
-            store_stream(directory, read_documents(files, options), tokenizer, workers)
+            logger.info("segmenting with %s in %d processes", tokenizer.fingerprint, workers)
+            store_stream(directory, documents, tokenizer, workers)
             stored = load_stream(directory)
         return stored
     except CheckpointError as error:
@@ -65,8 +61,10 @@ def cached_stream(
 
 
 def store_stream(directory: Path, documents: Iterable[Document], tokenizer: LosslessTokenizer, workers: int) -> None:
-    """Segments documents into a folder of the cache; one that another process made meanwhile is left alone."""
-    with atomic_directory(directory, owned=_FILES, replace=False) as staged:
+    """Segments documents into a folder of the cache. One that is there by now is damaged, and is replaced; one that another
+    process makes meanwhile stays.
+    """
+    with atomic_directory(directory, owned=_FILES, replace=directory.is_dir()) as staged:
         with (staged / "tokens.bin").open("wb") as file:
             lexicon, spans = number_tokens(
                 documents, tokenizer, workers=workers, write=lambda numbers: file.write(numbers.tobytes())
@@ -77,7 +75,7 @@ def store_stream(directory: Path, documents: Iterable[Document], tokenizer: Loss
 
 
 def load_stream(directory: Path) -> StoredStream | None:
-    """Opens what `store_stream` wrote; None if there is none, or a damaged one, which is removed."""
+    """Opens what `store_stream` wrote; None if there is none, or a damaged one."""
     if not directory.is_dir():
         return None
     try:
@@ -91,8 +89,6 @@ def load_stream(directory: Path) -> StoredStream | None:
         check_stored(tokens, lexicon, spans, bounds=_bounds(path))
     except (CheckpointError, OSError, RuntimeError, ValueError, TypeError) as error:
         logger.warning("%s: a damaged cache is made again (%s)", directory, error)
-        with contextlib.suppress(CheckpointError):
-            remove_directory(directory)
         return None
     return tokens, lexicon, spans
 

@@ -1,4 +1,4 @@
-"""A stream's numbers to ids: each token of its lexicon is spelled once."""
+"""Encoding of streams: the ids of each token of the lexicon are looked up once."""
 
 from array import array
 from collections.abc import Callable
@@ -13,15 +13,16 @@ __all__ = ["SpellingTable"]
 
 
 class SpellingTable:
-    """For each token of a stream's lexicon the ids that spell it, as flat tensors.
+    """The ids of each token of a stream's lexicon, as flat tensors.
 
     Args:
         stream: The stream.
-        spell: Gives the ids of a token.
+        spell: Function from a token to its ids.
     """
 
     def __init__(self, stream: TokenStream, spell: Callable[[str], list[int]]) -> None:
-        spelled, lengths = array("i"), array("q")  # so many lists kept would each be looked at by the garbage collector
+        # Python's garbage collector would examine so many lists one by one.
+        spelled, lengths = array("i"), array("q")
         for token in stream.lexicon:
             ids = spell(token)
             spelled.extend(ids)
@@ -32,7 +33,7 @@ class SpellingTable:
         self._ids = torch.tensor(spelled, dtype=torch.int32)
 
     def encode(self, bos_id: int) -> Tensor:
-        """The ids of the whole stream, every document after a `bos_id`. **Shape:** (number of ids,), int32."""
+        """Encodes the stream, with `bos_id` before every document. **Shape:** (number of ids,), int32."""
         num_ids = int((self._lengths * self._stream.token_counts()).sum())
         ids = scratch_tensor(num_ids + self._stream.num_documents)
         position = 0
@@ -46,15 +47,16 @@ class SpellingTable:
         return ids
 
     def count(self, size: int) -> Tensor:
-        """How often each of `size` ids occurs. **Shape:** (size,), int64."""
+        """Counts the occurrences of each of `size` ids. **Shape:** (size,), int64."""
         repeated = torch.repeat_interleave(self._stream.token_counts(), self._lengths)
         return torch.zeros(size, dtype=torch.int64).index_add_(0, self._ids.long(), repeated)
 
     def _spell(self, numbers: Tensor) -> Tensor:
-        """Numbers of the lexicon to ids. **Shape:** (tokens,), at least one, to (ids,)."""
+        """Converts lexicon numbers to ids. **Shape:** (tokens,), at least one, to (ids,)."""
         numbers = numbers.long()
         lengths = self._lengths[numbers]
         ends = lengths.cumsum(0)
         total = int(ends[-1])
-        shift = self._starts[numbers] - (ends - lengths)  # from place in the output to place in the table
+        # The difference between an index in the table and one in the output.
+        shift = self._starts[numbers] - (ends - lengths)
         return self._ids[torch.repeat_interleave(shift, lengths, output_size=total) + torch.arange(total)]

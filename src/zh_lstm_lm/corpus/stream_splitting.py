@@ -1,99 +1,239 @@
-"""Where documents are cut into a training, a validation and a test part."""
+"""Training, validation and test parts of documents."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from zh_lstm_lm.corpus.cut_positions import Cut, DividedDocument
 from zh_lstm_lm.corpus.segmentation import DocumentSpan
+from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.runtime.control_characters import get_logger
+from zh_lstm_lm.text.language import count_letters, is_han
 
-__all__ = ["Parts", "chunks", "count_characters", "cut_documents", "cut_tails"]
+if TYPE_CHECKING:
+    from zh_lstm_lm.corpus.token_stream import TokenStream
+
+__all__ = ["MAX_DEVIATION", "Parts", "check_split", "cut_documents", "cut_tails"]
+
+logger = get_logger(__name__)
 
 Parts = tuple[list[DocumentSpan], list[DocumentSpan], list[DocumentSpan]]
 
-_CHUNK_TOKENS = 1 << 20  # looked at at once: the tokens may be more than the memory holds
+MAX_DEVIATION = 0.01
+"""Largest difference between the proportion of a part and the one asked for, without a warning."""
 
-
-def chunks(tokens: Tensor, spans: Iterable[DocumentSpan], *, chunk_size: int | None = None) -> Iterator[Tensor]:
-    """Yields the lexicon numbers of the spans in order, never across two. **Shape:** (at most `chunk_size`,), int32."""
-    size = chunk_size or _CHUNK_TOKENS
-    for span in spans:
-        for start in range(span.start, span.stop, size):
-            yield tokens[start : min(start + size, span.stop)]
-
-
-def count_characters(tokens: Tensor, lengths: Tensor, spans: Iterable[DocumentSpan]) -> int:
-    """Counts the characters of the spans, one more for every paragraph end.
-
-    Args:
-        tokens: Lexicon numbers. **Shape:** (number of tokens in storage,), int32.
-        lengths: Characters of each token of the lexicon. **Shape:** (lexicon size,), int64.
-        spans: What is counted.
-    """
-    return sum(int(lengths[numbers.long()].sum()) for numbers in chunks(tokens, spans))
+# In units of `MAX_DEVIATION`: a single document may miss more than the corpus.
+_MAX_DOCUMENT_ERROR = 5
+_SAMPLED_TOKENS = 20_000
+_MIN_SAMPLE = 500
+_MAX_HAN_DIFFERENCE = 0.2
+_MAX_NEW_HAN = 0.15
 
 
 def cut_tails(
-    tokens: Tensor, lengths: Tensor, documents: Iterable[DocumentSpan], *, valid: float, test: float
+    tokens: Tensor,
+    lexicon: Sequence[str],
+    lengths: Tensor,
+    documents: Iterable[DocumentSpan],
+    *,
+    valid: float,
+    test: float,
 ) -> Parts:
-    """Takes the last characters of every document, cut at paragraph ends: the test part last, validation before it.
+    """Takes the last characters of every document: the test part last, the validation part before it.
+
+    A paragraph belongs to the part in which it ends. Where that misses the proportions of a document, the nearest paragraph end is taken, and inside a long paragraph the nearest sentence end. Documents
+    too small for that go whole into one part, and the others make up for the difference.
 
     Args:
         tokens: Lexicon numbers. **Shape:** (number of tokens in storage,), int32.
+        lexicon: The distinct tokens.
         lengths: Characters of each token of the lexicon. **Shape:** (lexicon size,), int64.
-        documents: What is split.
-        valid: Share of the characters, paragraph ends left out.
+        documents: The documents to split.
+        valid: Proportion of the characters, paragraph ends left out.
         test: The same.
     """
-    shares = round(1 - valid - test, 12), round(1 - test, 12)
+    without_ends = lengths.index_fill(0, torch.tensor([0]), 0)
+    divided = [DividedDocument(tokens, lexicon, without_ends, span) for span in documents]
     parts: Parts = ([], [], [])
-    for span in documents:
-        cuts = [span.start, span.start, span.start, span.stop]
-        total = sum(int(characters.sum()) for _, characters in _paragraph_ends(tokens, lengths, span))
-        seen = 0
-        for stops, characters in _paragraph_ends(tokens, lengths, span):
-            before = (characters.cumsum(0) + seen).double()
-            for number, share in enumerate(shares, 1):
-                paragraphs = len(stops) if share == 1 else int((before < share * total).sum())
-                cuts[number] = int(stops[paragraphs - 1]) if paragraphs else cuts[number]
-            seen += int(characters.sum())
-        for part, (start, stop) in zip(parts, itertools.pairwise(cuts), strict=True):
+    for document, (first, second) in zip(divided, _tail_cuts(divided, (valid, test)), strict=True):
+        span = document.span
+        bounds = (span.start, first.position, second.position, span.stop)
+        for part, (start, stop) in zip(parts, itertools.pairwise(bounds), strict=True):
             part.append(replace(span, start=start, stop=stop))
     return parts
 
 
-def cut_documents(
-    tokens: Tensor, lengths: Tensor, documents: Sequence[DocumentSpan], *, valid: float, test: float
-) -> Parts:
-    """Takes the last documents whole, at least one a part; the arguments are those of `cut_tails`."""
-    rest = list(documents)
-    total = count_characters(tokens, lengths, rest)
+def cut_documents(sizes: Sequence[int], documents: Sequence[DocumentSpan], *, valid: float, test: float) -> Parts:
+    """Takes the last documents whole, as many as come nearest to the proportions, at least one for each part.
 
-    def taken(share: float) -> list[DocumentSpan]:
-        part: list[DocumentSpan] = []
-        size = 0
-        while share and rest and size < share * total:
-            part.append(rest.pop())
-            size += count_characters(tokens, lengths, part[-1:])
-        return part[::-1]
-
-    last = taken(test)
-    before = taken(valid)
-    return rest, before, last
-
-
-def _paragraph_ends(tokens: Tensor, lengths: Tensor, span: DocumentSpan) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields, a chunk at a time, where each paragraph stops, and its characters without its end.
-
-    **Shape:** (paragraphs that end in the chunk,), int64, both.
+    Args:
+        sizes: The characters of each document.
+        documents: The documents to split.
+        valid: Proportion of the characters.
+        test: The same.
     """
-    start, rest = span.start, 0
-    for numbers in chunks(tokens, [span]):
-        characters = lengths[numbers.long()].masked_fill_(numbers == 0, 0).cumsum(0)
-        ends = (numbers == 0).nonzero().squeeze(1)
-        of_each = characters[ends].diff(prepend=torch.tensor([-rest]))
-        rest = int(characters[-1]) - int(characters[ends[-1]]) if len(ends) else rest + int(characters[-1])
-        yield start + ends + 1, of_each
-        start += len(numbers)
+    last, before = _last_documents(sizes, (valid, test))
+    return list(documents[:last]), list(documents[last:before]), list(documents[before:])
+
+
+def _last_documents(sizes: Sequence[int], proportions: tuple[float, float]) -> tuple[int, int]:
+    """Returns the numbers of the first validation document and of the first test document."""
+    starts = [len(sizes)]
+    for proportion in reversed(proportions):
+        missing, start = proportion * sum(sizes), starts[-1]
+        while proportion and start and (start == starts[-1] or missing > sizes[start - 1] / 2):
+            start -= 1
+            missing -= sizes[start]
+        starts.append(start)
+    return starts[2], starts[1]
+
+
+def _tail_cuts(documents: Sequence[DividedDocument], proportions: tuple[float, float]) -> list[Cut]:
+    """Cuts each document by its own proportions if all can be, or else balances the whole corpus."""
+    valid, test = proportions
+    starts = round(1 - valid - test, 12), round(1 - test, 12)
+    plain: list[Cut] = []
+    cuts: list[Cut] = []
+    fine: list[bool] = []
+    for document in documents:
+        cut = document.last_paragraph_before(starts[0]), document.last_paragraph_before(starts[1])
+        plain.append(cut)
+        if _error([document], [cut], proportions) > _MAX_DOCUMENT_ERROR:
+            cut = document.cut(valid * document.size, test * document.size, whole=False)
+        cuts.append(cut)
+        fine.append(_error([document], [cut], proportions) <= _MAX_DOCUMENT_ERROR)
+    if all(fine) and _error(documents, cuts, proportions) <= 1:
+        return cuts
+    attempts = [_balance(documents, fine, proportions, whole=whole) for whole in (True, False)]
+    attempts += [_whole(documents, proportions), plain]
+    errors = [_error(documents, attempt, proportions) for attempt in attempts]
+    # Whole documents are better, unless they miss the proportions.
+    best = min(max(1.0, error) for error in errors)
+    return plain if best == math.inf else attempts[[error <= best for error in errors].index(True)]
+
+
+def _whole(documents: Sequence[DividedDocument], proportions: tuple[float, float]) -> list[Cut]:
+    """Gives the last documents whole to the held-out parts, at least one to each."""
+    valid, test = _last_documents([document.size for document in documents], proportions)
+    sizes = [
+        (document.size * (valid <= index < test), document.size * (index >= test))
+        for index, document in enumerate(documents)
+    ]
+    return [document.cut(*size, whole=True) for document, size in zip(documents, sizes, strict=True)]
+
+
+def _balance(
+    documents: Sequence[DividedDocument], fine: Sequence[bool], proportions: tuple[float, float], *, whole: bool
+) -> list[Cut]:
+    """Cuts documents so that the proportions hold over all of them together.
+
+    Args:
+        documents: The documents.
+        fine: Whether each can be cut near its proportions. The others come first, each given what is owed when it is
+            reached; what is then missing is spread evenly over the fine ones.
+        proportions: Proportions of the characters for validation and test.
+        whole: Gives documents that are not fine whole to one part.
+    """
+    total, seen, given = sum(document.size for document in documents), 0, [0, 0]
+    cuts: dict[int, Cut] = {}
+    for index in sorted(range(len(documents)), key=fine.__getitem__):
+        document = documents[index]
+        size = document.size
+        if fine[index]:
+            owed = [(p * total - g) * size / max(1, total - seen) for p, g in zip(proportions, given, strict=True)]
+        else:
+            owed = [p * (seen + size) - g for p, g in zip(proportions, given, strict=True)]
+        first, second = document.cut(max(0.0, owed[0]), max(0.0, owed[1]), whole=whole and not fine[index])
+        cuts[index] = first, second
+        given[0] += second.characters - first.characters
+        given[1] += size - second.characters
+        seen += size
+    return [cuts[index] for index in range(len(documents))]
+
+
+def _error(documents: Sequence[DividedDocument], cuts: Sequence[Cut], proportions: tuple[float, float]) -> float:
+    """Computes by how much parts miss their proportions, in units of what is allowed."""
+    total = max(1, sum(document.size for document in documents))
+    valid = sum(second.characters - first.characters for first, second in cuts)
+    test = sum(document.size - second.characters for document, (_, second) in zip(documents, cuts, strict=True))
+    if any(proportion and not number for number, proportion in zip((valid, test), proportions, strict=True)):
+        return math.inf
+    return max(
+        (
+            abs(number / total - proportion) / min(MAX_DEVIATION, proportion / 2) - 1e-9
+            for number, proportion in zip((valid, test), proportions, strict=True)
+            if proportion and total > 1
+        ),
+        default=0.0,
+    )
+
+
+def check_split(
+    corpus: "TokenStream",
+    parts: "tuple[TokenStream, TokenStream, TokenStream]",
+    proportions: tuple[float, float],
+    by: str,
+) -> None:
+    """Refuses empty parts; warns of proportions that are not met, and of held-out parts in another script.
+
+    Args:
+        corpus: The documents that were split.
+        parts: The training, validation and test parts.
+        proportions: The proportions asked for, for validation and test.
+        by: The kind of split.
+
+    Raises:
+        DataError: A part that was asked for is empty.
+    """
+    names = ("train", "valid", "test")
+    for name, part, proportion in zip(names, parts, (1.0, *proportions), strict=True):
+        if proportion and not len(part):
+            raise DataError(
+                f"the split leaves nothing for {name}: {corpus.num_documents} documents with {corpus.num_characters:,} "
+                f"characters at valid={proportions[0]:g}, test={proportions[1]:g}, by={by!r}; "
+                "give more text or other proportions"
+            )
+    train = _sample(parts[0])
+    known = set(train)
+    for name, part, proportion in zip(names[1:], parts[1:], proportions, strict=True):
+        if not proportion:
+            continue
+        actual = part.num_characters / corpus.num_characters
+        if abs(actual - proportion) > MAX_DEVIATION:
+            logger.warning(
+                "%s=%g cannot be met: the part has %.1f %% of the characters, because documents are not cut inside a "
+                "sentence%s; give more text or other proportions",
+                name, proportion, 100 * actual, " and by='document' keeps them whole" if by == "document" else "",
+            )  # fmt: skip
+        text = _sample(part)
+        if min(len(text), len(train)) < _MIN_SAMPLE:
+            continue
+        before, after = _han_proportion(train), _han_proportion(text)
+        han = [character for character in text if is_han(character)]
+        new = sum(character not in known for character in han) / max(_MIN_SAMPLE, len(han))
+        if abs(after - before) > _MAX_HAN_DIFFERENCE:
+            logger.warning(
+                "%s: %.0f %% of its letters are Han characters, against %.0f %% in the training part; look at the ends of "
+                "the documents for a licence or a text in another language", name, 100 * after, 100 * before,
+            )  # fmt: skip
+        elif len(train) >= _SAMPLED_TOKENS / 2 and new > _MAX_NEW_HAN:
+            logger.warning(
+                "%s: %.0f %% of its Han characters do not occur in a sample of the training part; look for traditional "
+                "characters beside simplified ones (normalize='nfc+width+simplified') or garbled text", name, 100 * new,
+            )  # fmt: skip
+
+
+def _sample(stream: "TokenStream") -> str:
+    """Returns the characters of tokens evenly spaced over a stream."""
+    stride = 1 + stream.num_tokens // _SAMPLED_TOKENS
+    return "".join(stream.lexicon[number] for numbers in stream.numbers() for number in numbers[::stride].tolist())
+
+
+def _han_proportion(text: str) -> float:
+    letters = count_letters(text)
+    return letters["Han"] / max(1, letters.total())

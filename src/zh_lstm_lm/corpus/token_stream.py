@@ -4,7 +4,6 @@ A stream holds tokens, not ids of a vocabulary: each distinct token has a number
 order of first appearance (0 is the paragraph end), and any vocabulary re-encodes the stream through one table.
 """
 
-from array import array
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from os import PathLike
@@ -12,36 +11,32 @@ from os import PathLike
 import torch
 from torch import Tensor
 
-from zh_lstm_lm._config import check_choice, check_integer, check_number, check_type
-from zh_lstm_lm.corpus.segmentation import DocumentSpan, cache_key, document_of, number_tokens
-from zh_lstm_lm.corpus.stream_cache import StoredStream, cached_stream
-from zh_lstm_lm.corpus.stream_splitting import chunks, count_characters, cut_documents, cut_tails
-from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.runtime.control_characters import get_logger
-from zh_lstm_lm.runtime.interruption import catch_interruption
+from zh_lstm_lm._config import check_choice, check_number, check_type
+from zh_lstm_lm.corpus.cut_positions import chunks
+from zh_lstm_lm.corpus.segmentation import DocumentSpan
+from zh_lstm_lm.corpus.stream_cache import StoredStream
+from zh_lstm_lm.corpus.stream_reading import read_files, read_texts
+from zh_lstm_lm.corpus.stream_splitting import check_split, cut_documents, cut_tails
+from zh_lstm_lm.corpus.tokenizer_checks import check_segmentation, with_normalized_dictionary
 from zh_lstm_lm.text.cleaning import check_cleaning
-from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents, survey_files
-from zh_lstm_lm.text.files import Paths, TextFile, find_files
+from zh_lstm_lm.text.documents import ReadingOptions
+from zh_lstm_lm.text.files import Paths
 from zh_lstm_lm.text.normalization import check_normalization
-from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
+from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer, add_separator
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
-from zh_lstm_lm.tokenizers.workers import available_cores
 
 __all__ = ["TokenStream"]
 
-logger = get_logger(__name__)
-
 _DEFAULT_NORMALIZATION = "nfc+width"
-_PARALLEL_BYTES = 4_000_000  # under this, starting processes costs more than it saves
 
 
 class TokenStream:
     r"""Tokens of documents, each paragraph followed by the token ``"\n"``.
 
-    Made by `from_files` or `from_texts`; `split` gives streams that share the same storage.
+    Made by `from_files`, `from_records` or `from_texts`; `split` gives streams that share the same storage.
 
     Attributes:
-        tokenizer: What cut the text.
+        tokenizer: The tokenizer that cut the text.
         clean: The name of the cleaning that the text went through.
         normalize: The normalisation that it went through.
         lexicon: All distinct tokens, in order of first appearance; the paragraph end comes first.
@@ -58,13 +53,13 @@ class TokenStream:
         clean: str,
         normalize: str,
     ) -> None:
-        """Wraps lexicon numbers that exist already; users call `from_files` or `from_texts`.
+        """Wraps lexicon numbers; users call `from_files`, `from_records` or `from_texts`.
 
         Args:
             tokens: Lexicon numbers. **Shape:** (number of tokens in storage,), int32.
             lexicon: The distinct tokens; ``lexicon[0]`` is the paragraph end.
             documents: Spans of `tokens`.
-            tokenizer: What cut the text.
+            tokenizer: The tokenizer that cut the text.
             clean: The name of the cleaning.
             normalize: The normalisation.
         """
@@ -100,48 +95,68 @@ class TokenStream:
             normalize: Steps joined by ``+``: ``nfc``, ``width`` (full-width letters and digits to ASCII), ``nfkc``,
                 ``simplified`` (traditional characters to simplified ones); ``"none"`` for no step; ``"auto"`` takes
                 ``"nfc+width"`` where text is cleaned. A model remembers it for prompts and scored texts.
-            cache_dir: Where to keep what was segmented; None is the user's cache folder.
-            workers: Processes to segment with; None chooses. The tokens do not depend on it.
+            cache_dir: The folder of segmented text; None is the user's cache folder.
+            workers: Number of processes to segment with; None chooses. The tokens do not depend on it.
 
         Raises:
             DataError: Nothing to read, or files that cannot be read or decoded (all of them are named).
             ConfigError: An option is out of range.
         """
-        check_cleaning(clean)
-        check_type("cache_dir", cache_dir, str, PathLike, type(None))
-        check_integer("workers", workers, minimum=1, optional=True)
-        if normalize == "auto":
-            normalize = "none" if clean == "none" else _DEFAULT_NORMALIZATION
-        check_normalization(normalize)
-        options = ReadingOptions(encoding, clean, normalize)
-        segmenter = get_tokenizer(tokenizer)
-        files = find_files(paths)
-        with catch_interruption():  # which ends between two chunks of text, and leaves nothing half done
-            return cls._from_files(files, segmenter, options, cache_dir, workers)
+        options = _options(encoding, clean, normalize, None)
+        return cls._read(paths, tokenizer, options, cache_dir, workers)
 
     @classmethod
-    def _from_files(
+    def from_records(
         cls,
-        files: list[TextFile],
-        segmenter: LosslessTokenizer,
+        paths: Paths,
+        *,
+        text_field: str,
+        tokenizer: str | Tokenizer = "jieba",
+        encoding: str = "auto",
+        clean: str = "novel",
+        normalize: str = "auto",
+        cache_dir: str | PathLike[str] | None = None,
+        workers: int | None = None,
+    ) -> "TokenStream":
+        """Reads one field of each record of JSON, JSON Lines, CSV or TSV files; each record is a document.
+
+        Args:
+            paths: A folder (its ``.json``, ``.jsonl``, ``.ndjson``, ``.csv`` and ``.tsv`` files), a file, a glob pattern,
+                or a list of these.
+            text_field: The name of the field: a string, or a list of strings, which become paragraphs.
+            tokenizer: As in `from_files`, like all that follow.
+            encoding: The encoding.
+            clean: The cleaning of each record.
+            normalize: The normalisation.
+            cache_dir: The cache folder.
+            workers: Number of processes.
+
+        Raises:
+            DataError: Nothing to read, files that cannot be read or decoded, or a record without the field.
+            ConfigError: An option is out of range.
+        """
+        check_type("text_field", text_field, str)
+        options = _options(encoding, clean, normalize, text_field)
+        return cls._read(paths, tokenizer, options, cache_dir, workers)
+
+    @classmethod
+    def _read(
+        cls,
+        paths: Paths,
+        tokenizer: str | Tokenizer,
         options: ReadingOptions,
         cache_dir: str | PathLike[str] | None,
         workers: int | None,
     ) -> "TokenStream":
-        if segmenter.fingerprint is None:
-            return cls._segment(read_documents(files, options), segmenter, options, workers or 1)
-        try:
-            key = cache_key(files, segmenter.fingerprint, options)
-        except DataError:  # some cannot be read: they are told of together with those that cannot be decoded
-            survey_files(files, encoding=options.encoding)
-            raise
-        if workers is None:
-            large = sum(file.path.stat().st_size for file in files) > _PARALLEL_BYTES
-            workers = min(available_cores(), 8) if large and segmenter.name == "jieba" else 1
-        stored = cached_stream(key, files, segmenter, options, cache_dir=cache_dir, workers=workers)
-        if stored is None:
-            return cls._segment(read_documents(files, options), segmenter, options, workers)
-        return cls._of(stored, segmenter, options)
+        segmenter = with_normalized_dictionary(get_tokenizer(tokenizer), options.normalize)
+        stored = read_files(paths, segmenter, options, cache_dir=cache_dir, workers=workers)
+        return cls._of(stored, segmenter, clean=options.clean, normalize=options.normalize)
+
+    @classmethod
+    def _of(cls, stored: StoredStream, tokenizer: LosslessTokenizer, *, clean: str, normalize: str) -> "TokenStream":
+        tokens, lexicon, _ = stored
+        check_segmentation(tokens, lexicon, tokenizer)
+        return cls(*stored, tokenizer=tokenizer, clean=clean, normalize=normalize)
 
     @classmethod
     def from_texts(
@@ -157,69 +172,49 @@ class TokenStream:
         Raises:
             DataError: There is no text, or something that is not a string or holds a lone surrogate.
         """
-        if isinstance(texts, str) or not isinstance(texts, Iterable):
-            raise DataError(f"texts must be a list of strings, each a document, got {texts!r:.40}; give [text]")
         check_normalization(normalize)
-        documents = [document_of(text, number, normalize) for number, text in enumerate(texts)]
-        options = ReadingOptions(clean="none", normalize=normalize)
-        return cls._segment(documents, get_tokenizer(tokenizer), options, 1)
-
-    @classmethod
-    def _segment(
-        cls, documents: Iterable[Document], tokenizer: LosslessTokenizer, options: ReadingOptions, workers: int
-    ) -> "TokenStream":
-        """Segments into memory."""
-        numbers = array("i")
-        lexicon, spans = number_tokens(documents, tokenizer, workers=workers, write=numbers.extend)
-        return cls._of((torch.frombuffer(numbers, dtype=torch.int32), lexicon, spans), tokenizer, options)
-
-    @classmethod
-    def _of(cls, stored: StoredStream, tokenizer: LosslessTokenizer, options: ReadingOptions) -> "TokenStream":
-        return cls(*stored, tokenizer=tokenizer, clean=options.clean, normalize=options.normalize)
+        segmenter = with_normalized_dictionary(get_tokenizer(tokenizer), normalize)
+        return cls._of(read_texts(texts, segmenter, normalize), segmenter, clean="none", normalize=normalize)
 
     def split(
         self, *, valid: float = 0.05, test: float = 0.05, by: str = "tail"
     ) -> "tuple[TokenStream, TokenStream, TokenStream]":
         """Splits into training, validation and test parts.
 
+        Proportions that cannot be met, and held-out parts in another script than the training part, are warned of.
+
         Args:
-            valid: Share of the characters for validation, 0 for none.
-            test: Share of the characters for the test, 0 for none.
-            by: ``"tail"`` takes the last characters of every document, cut at paragraph ends: the test part last, the
-                validation part before it. ``"document"`` takes the last documents whole, at least one a part.
+            valid: Proportion of the characters for validation, 0 for none.
+            test: Proportion of the characters for the test, 0 for none.
+            by: ``"tail"`` takes the last characters of every document, cut at paragraph ends, or at sentence ends inside
+                long paragraphs: the test part last, the validation part before it. Documents too small for that go
+                whole into one part. ``"document"`` takes the last documents whole, at least one for each part.
 
         Raises:
-            ConfigError: The shares are not in [0, 1), or leave nothing for training.
+            ConfigError: The proportions are not in [0, 1), or leave nothing for training.
             DataError: A part that was asked for would be empty.
         """
         check_number("valid", valid, maximum=1.0)
         check_number("test", test, maximum=1.0)
         check_number("valid + test", valid + test, maximum=0.999999)
         check_choice("by", by, ("tail", "document"))
-        cut = cut_tails if by == "tail" else cut_documents
-        spans = cut(self._tokens, self._lengths, self.documents, valid=valid, test=test)
-        parts = tuple(map(self._part, spans))
-        for name, part, share in zip(("train", "valid", "test"), parts, (1.0, valid, test), strict=True):
-            if share and not len(part):
-                raise DataError(
-                    f"the split leaves nothing for {name}: {self.num_documents} documents with {self.num_characters:,} "
-                    f"characters at valid={valid:g}, test={test:g}, by={by!r}; give more text or other shares"
-                )
-        return parts[0], parts[1], parts[2]
+        if by == "tail":
+            spans = cut_tails(self._tokens, self.lexicon, self._lengths, self.documents, valid=valid, test=test)
+        else:
+            sizes = [self._part([document]).num_characters for document in self.documents]
+            spans = cut_documents(sizes, self.documents, valid=valid, test=test)
+        parts = self._part(spans[0]), self._part(spans[1]), self._part(spans[2])
+        check_split(self, parts, (valid, test), by)
+        return parts
 
     def _part(self, spans: Iterable[DocumentSpan]) -> "TokenStream":
         kept = [span for span in spans if span.stop > span.start]
         return TokenStream(
-            self._tokens,
-            self.lexicon,
-            kept,
-            tokenizer=self.tokenizer,
-            clean=self.clean,
-            normalize=self.normalize,
+            self._tokens, self.lexicon, kept, tokenizer=self.tokenizer, clean=self.clean, normalize=self.normalize
         )
 
     def token_counts(self) -> Tensor:
-        """How often each token of the lexicon occurs. **Shape:** (lexicon size,), int64."""
+        """Counts the occurrences of each token of the lexicon. **Shape:** (lexicon size,), int64."""
         counts = torch.zeros(len(self.lexicon), dtype=torch.int64)
         for numbers in self.numbers():
             counts += torch.bincount(numbers, minlength=len(self.lexicon))
@@ -227,12 +222,17 @@ class TokenStream:
 
     def numbers(self, *, chunk_size: int | None = None) -> Iterator[Tensor]:
         """Yields the lexicon numbers in order, never across documents. **Shape:** (at most `chunk_size`,), int32."""
-        return chunks(self._tokens, self.documents, chunk_size=chunk_size)
+        for span in self.documents:
+            yield from chunks(self._tokens, span, chunk_size=chunk_size)
 
     @cached_property
     def _lengths(self) -> Tensor:
         """Characters of each token of the lexicon. **Shape:** (lexicon size,), int64."""
-        return torch.tensor([len(token) for token in self.lexicon])
+        separator = self.tokenizer.separator
+        lengths = torch.tensor([len(add_separator(token, separator)) for token in self.lexicon])
+        # Each word counts the separator before it, so the paragraph end stands for that of the first word.
+        lengths[0] = 0 if separator else 1
+        return lengths
 
     @property
     def num_tokens(self) -> int:
@@ -242,7 +242,7 @@ class TokenStream:
     @cached_property
     def num_characters(self) -> int:
         """Number of characters, one more for every paragraph end."""
-        return count_characters(self._tokens, self._lengths, self.documents)
+        return sum(int(self._lengths[numbers.long()].sum()) for numbers in self.numbers())
 
     @property
     def num_documents(self) -> int:
@@ -260,10 +260,18 @@ class TokenStream:
     def texts(self) -> Iterator[str]:
         """Yields the text of each document, every paragraph with its newline."""
         for span in self.documents:
-            yield "".join(map(self.lexicon.__getitem__, self._tokens[span.start : span.stop].tolist()))
+            yield self.tokenizer.join(map(self.lexicon.__getitem__, self._tokens[span.start : span.stop].tolist()))
 
     def __repr__(self) -> str:
         return (
             f"TokenStream({self.num_documents} documents, {self.num_tokens:,} tokens, "
             f"{self.num_characters:,} characters, tokenizer={self.tokenizer.name or self.tokenizer.inner!r})"
         )
+
+
+def _options(encoding: str, clean: str, normalize: str, text_field: str | None) -> ReadingOptions:
+    check_cleaning(clean)
+    if normalize == "auto":
+        normalize = "none" if clean == "none" else _DEFAULT_NORMALIZATION
+    check_normalization(normalize)
+    return ReadingOptions(encoding, clean, normalize, text_field)

@@ -2,66 +2,94 @@
 
 import operator
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import SupportsIndex
+from typing import NoReturn, SupportsIndex
 
+from zh_lstm_lm._config import check_text, shown
 from zh_lstm_lm.corpus.segmentation import PARAGRAPH_END
-from zh_lstm_lm.errors import DataError, VocabularyError
+from zh_lstm_lm.errors import VocabularyError
+from zh_lstm_lm.tokenizers.base import add_separator
 
-__all__ = ["TokenTable", "check_encodable"]
+__all__ = ["MAX_TOKENS", "UNK", "TokenTable"]
 
+MAX_TOKENS = 1 << 20
+"""Maximum number of entries of a vocabulary, which bounds the time and memory that a saved one can take."""
+
+UNK = "<unk>"
 _BOS = "<bos>"
-_UNK = "<unk>"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class TokenTable:
-    """The tokens of a vocabulary, each with an id.
+    """The tokens of a vocabulary and their ids.
+
+    Where words imply a separator between them (the tokenizer ``"whitespace"``), a word is kept with its separator before
+    it, so that the kept tokens concatenate to the text. A character without a separator then is only a part of a spelled
+    word, and its name begins with ``##``.
 
     Attributes:
         unknown: ``"characters"`` or ``"unk"``.
+        separator: The string that words imply between them; empty for none.
     """
 
-    def __init__(self, tokens: Iterable["str | int"], *, unknown: str) -> None:
-        """Gives the tokens their ids; see `Vocabulary`.
+    def __init__(self, tokens: Iterable["str | int"], *, unknown: str, separator: str = "") -> None:
+        """Assigns ids to tokens; see `Vocabulary`.
 
         Args:
-            tokens: What follows the special tokens: strings, and integers for bytes.
+            tokens: The tokens after the special ones: strings, and integers for bytes.
             unknown: ``"characters"`` or ``"unk"``.
+            separator: The string that words imply between them.
 
         Raises:
-            VocabularyError: A token is empty or stands twice, or bytes are missing.
+            VocabularyError: A token is empty or occurs twice, bytes are missing, or there are too many tokens.
         """
         self.unknown = unknown
-        self._tokens: list[str | int] = (
-            [_BOS, PARAGRAPH_END] if unknown == "characters" else [_BOS, PARAGRAPH_END, _UNK]
-        )
+        self.separator = separator
+        unk = [separator + UNK] if unknown == "unk" else []
+        self._tokens: list[str | int] = [_BOS, PARAGRAPH_END, *unk]
         self._num_special = len(self._tokens)
         self._ids: dict[str, int] = {PARAGRAPH_END: 1}
+        # Pre-segmented corpora contain the word <unk> where words were replaced.
+        if separator and unk:
+            self._ids[unk[0]] = 2
         self._byte_ids: dict[int, int] = {}
         tokens = list(tokens)
         if unknown == "characters" and not tokens:
             tokens = list(range(256))
-        for token in tokens:
-            self._append(token)
+        if len(tokens) > MAX_TOKENS - self._num_special:
+            raise VocabularyError(
+                f"a vocabulary has at most {MAX_TOKENS:,} entries, got {len(tokens) + self._num_special:,}; raise "
+                "min_freq, or give max_size"
+            )
+        self._append(tokens)
         if unknown == "characters" and len(self._byte_ids) != 256:
-            raise VocabularyError(f"a vocabulary that spells needs all 256 bytes, got {len(self._byte_ids)}")
+            raise VocabularyError(f"a vocabulary with byte fallback needs all 256 bytes, got {len(self._byte_ids)}")
 
-    def _append(self, token: "str | int") -> int:
-        token_id = len(self._tokens)
-        if isinstance(token, bool) or not isinstance(token, (str, int)):
-            raise VocabularyError(f"a token must be a string, got {token!r}")
-        if isinstance(token, int):
-            if not 0 <= token < 256 or token in self._byte_ids:
-                raise VocabularyError(f"byte {token} is out of range or stands twice")
-            self._byte_ids[token] = token_id
-        else:
-            if not token or token in self._ids or _SURROGATE.search(token):
-                raise VocabularyError(f"the token {token!a} is empty, stands twice, or holds a lone surrogate")
-            self._ids[token] = token_id
-        self._tokens.append(token)
-        return token_id
+    def _append(self, tokens: "Sequence[str | int]") -> None:
+        """Appends tokens at once, since a saved vocabulary may contain a million of them."""
+        for kind in set(map(type, tokens)):
+            if not issubclass(kind, (str, int)) or kind is bool:
+                wrong = next(token for token in tokens if type(token) is kind)
+                raise VocabularyError(f"a token must be a string, got {shown(wrong)}")
+        start = len(self._tokens)
+        words = {token: token_id for token_id, token in enumerate(tokens, start) if isinstance(token, str)}
+        numbers = {token: token_id for token_id, token in enumerate(tokens, start) if isinstance(token, int)}
+        if len(words) + len(numbers) < len(tokens):
+            for token_id, token in enumerate(tokens, start):
+                if token_id != (numbers[token] if isinstance(token, int) else words[token]):
+                    _refuse(token)
+        for number in numbers:
+            if number in self._byte_ids or not 0 <= number < 256:
+                _refuse(number)
+        surrogate = _SURROGATE.search("".join(words)) is not None
+        for word in words:
+            if not word or word in self._ids or (surrogate and _SURROGATE.search(word)):
+                _refuse(word)
+        self._ids, fewer = (words, self._ids) if len(words) > len(self._ids) else (self._ids, words)
+        self._ids |= fewer
+        self._byte_ids |= numbers
+        self._tokens += tokens
 
     @property
     def bos_id(self) -> int:
@@ -75,7 +103,7 @@ class TokenTable:
 
     @property
     def unk_id(self) -> int | None:
-        """The id of ``<unk>``; None in a vocabulary that spells."""
+        """The id of ``<unk>``; None with ``unknown="characters"``."""
         return 2 if self.unknown == "unk" else None
 
     @property
@@ -87,7 +115,7 @@ class TokenTable:
         return len(self._tokens)
 
     def __contains__(self, token: object) -> bool:
-        return token in self._ids
+        return isinstance(token, str) and token != "" and self._kept(token) in self._ids
 
     def __iter__(self) -> Iterator[str]:
         """Yields the token of each id."""
@@ -96,85 +124,90 @@ class TokenTable:
     def token_to_id(self, token: str) -> int:
         """Returns the id of a token.
 
-        A special token or byte is found by the name that `id_to_token` shows, unless a word is written the same.
+        A special token or byte is found by its name from `id_to_token`, unless a word is written the same.
 
         Raises:
             VocabularyError: It is not in the vocabulary (with ``unknown="unk"`` the id of ``<unk>`` is returned).
         """
-        found = self._ids.get(token)
+        found = self._ids.get(self._kept(token)) if token else None
         if found is None:
-            found = self._shown_names.get(token, self.unk_id)
+            found = self._names.get(token, self.unk_id)
         if found is None:
-            raise VocabularyError(f"{token!r} is not in the vocabulary; encode(…) spells it in characters and bytes")
+            raise VocabularyError(
+                f"{token!r} is not in the vocabulary; encode(…) gives the ids of its characters and bytes"
+            )
         return found
 
     def id_to_token(self, token_id: SupportsIndex) -> str:
-        """Returns the token of an id; a byte is shown as ``<0xE5>``.
+        """Returns the token of an id; the name of a byte is such as ``<0xE5>``.
 
         Raises:
             VocabularyError: There is no such id.
         """
         token = self._token_of(token_id)
-        return token if isinstance(token, str) else f"<0x{token:02X}>"
+        if isinstance(token, int):
+            return f"<0x{token:02X}>"
+        if not self.separator or token in (_BOS, PARAGRAPH_END, self.separator):
+            return token
+        return token[len(self.separator) :] if token.startswith(self.separator) else f"##{token}"
 
     def _token_of(self, token_id: SupportsIndex) -> "str | int":
-        """The token of an id as it is kept: a string, or an integer for a byte. Integers of any library will do."""
+        """Returns the kept token of an id: a string, or an integer for a byte. Any library's integers are accepted."""
         try:
-            place = -1 if isinstance(token_id, bool) else operator.index(token_id)
+            index = -1 if isinstance(token_id, bool) else operator.index(token_id)
         except (TypeError, ValueError):
-            place = -1
-        if not 0 <= place < len(self._tokens):
+            index = -1
+        if not 0 <= index < len(self._tokens):
             raise VocabularyError(
                 f"ids of this vocabulary are integers from 0 to {len(self._tokens) - 1}, got {token_id!r}"
             )
-        return self._tokens[place]
+        return self._tokens[index]
 
     def texts(self) -> Iterator[str]:
-        """Yields what each id stands for in a text: nothing for ``<bos>``, ``<unk>`` and single bytes."""
+        """Yields the text of each id, with the separator that it implies: empty for ``<bos>``, ``<unk>`` and bytes."""
         for token_id, token in enumerate(self._tokens):
             hidden = isinstance(token, int) or token_id in (self.bos_id, self.unk_id)
             yield "" if hidden else str(token)
 
     def is_character(self, token_id: int) -> bool:
-        """Whether an id stands for a single character, and is neither special nor a byte."""
+        """Returns True for an id of a single character that is neither special nor a byte."""
         token = self._tokens[token_id]
         return token_id >= self._num_special and isinstance(token, str) and len(token) == 1
 
     @cached_property
-    def _shown_names(self) -> dict[str, int]:
-        names = {f"<0x{byte:02X}>": token_id for byte, token_id in self._byte_ids.items()}
-        return {_BOS: 0, **({_UNK: 2} if self.unknown == "unk" else {}), **names}
+    def _names(self) -> dict[str, int]:
+        """The names of ids that are not words."""
+        special = {_BOS: 0, **({UNK: 2} if self.unknown == "unk" else {})}
+        pieces = [token for token in self._ids if self.separator and not token.startswith(self.separator)]
+        names = {self.id_to_token(self._ids[piece]): self._ids[piece] for piece in pieces}
+        return {**names, **special, **{f"<0x{byte:02X}>": token_id for byte, token_id in self._byte_ids.items()}}
+
+    def _kept(self, token: str) -> str:
+        """Returns a token as it is kept: with the separator that it implies before it."""
+        return add_separator(token, self.separator)
 
     def spell(self, token: str) -> list[int]:
-        """The ids of one token: its own, or those of its characters and bytes."""
+        """Returns the ids of one token: its own, or those of its characters and bytes."""
+        token = self._kept(token)
         found = self._ids.get(token)
         if found is not None:
             return [found]
         if self.unknown == "unk":
             return [2]
-        ids: list[int] = []
-        for character in token:
-            found = self._ids.get(character)
-            if found is not None:
-                ids.append(found)
-            else:
-                ids += self.spell_in_bytes(character)
-        return ids
+        return [token_id for character in token for token_id in self.spell_character(character)]
+
+    def spell_character(self, character: str) -> list[int]:
+        """Returns the ids of a character inside a word without an id: its own, or those of its bytes."""
+        found = self._ids.get(character)
+        return self.spell_in_bytes(character) if found is None else [found]
 
     def spell_in_bytes(self, text: str) -> list[int]:
-        """The ids of the bytes of a text in UTF-8, in a vocabulary that spells."""
-        check_encodable(text)
+        """Returns the ids of the bytes of a text in UTF-8, in a vocabulary with byte fallback."""
+        check_text("text", text)
         return [self._byte_ids[byte] for byte in text.encode("utf-8")]
 
 
-def check_encodable(text: str) -> None:
-    """Refuses text with a lone surrogate.
-
-    Raises:
-        DataError: It has one.
-    """
-    if surrogate := _SURROGATE.search(text):
-        raise DataError(
-            f"character {surrogate.start()} is a lone surrogate ({surrogate[0]!a}), which is no text; "
-            "decode the bytes that it came from properly, or take it out"
-        )
+def _refuse(token: "str | int") -> NoReturn:
+    if isinstance(token, int):
+        raise VocabularyError(f"byte {shown(token)} is out of range or occurs twice")
+    raise VocabularyError(f"the token {token[:100]!a} is empty, occurs twice, or contains a lone surrogate")

@@ -1,4 +1,4 @@
-"""Tokens to ids and back, with nothing lost: unknown words are spelled in characters, unknown characters in bytes."""
+"""Tokens to ids and back without loss: unknown words fall back to characters, unknown characters to bytes."""
 
 import hashlib
 import json
@@ -9,19 +9,20 @@ from typing import Any, SupportsIndex
 import torch
 from torch import Tensor
 
-from zh_lstm_lm._config import check_choice, check_integer, check_type
+from zh_lstm_lm._config import check_choice, check_integer, check_text, check_type, shown
 from zh_lstm_lm.corpus.coverage import CoverageReport, measure_coverage
 from zh_lstm_lm.corpus.segmentation import PARAGRAPH_END
 from zh_lstm_lm.corpus.stream_encoder import SpellingTable
 from zh_lstm_lm.corpus.token_stream import TokenStream
-from zh_lstm_lm.corpus.token_table import TokenTable, check_encodable
+from zh_lstm_lm.corpus.token_table import TokenTable
+from zh_lstm_lm.corpus.tokenizer_checks import with_normalized_dictionary
 from zh_lstm_lm.corpus.vocabulary_selection import choose_tokens
-from zh_lstm_lm.errors import DataError, VocabularyError
+from zh_lstm_lm.errors import VocabularyError
 from zh_lstm_lm.text.normalization import check_normalization
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
 from zh_lstm_lm.tokenizers.probe import warn_of_mismatch
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
-from zh_lstm_lm.tokenizers.saved_tokenizer import describe_tokenizer, is_users_own, tokenizer_of
+from zh_lstm_lm.tokenizers.saved_tokenizer import check_saved, describe_tokenizer, is_users_own, tokenizer_of
 
 __all__ = ["Vocabulary"]
 
@@ -29,14 +30,18 @@ _UNKNOWN = ("characters", "unk")
 
 
 class Vocabulary(TokenTable):
-    """The words of a model, each with an id, and the tokenizer that finds them in text.
+    """The words of a model with their ids, and the tokenizer that finds them in text.
 
     Id 0 is ``<bos>``, which starts a document and is never predicted; id 1 is the paragraph end. With
     ``unknown="characters"`` the 256 bytes, the characters of the training text and its words follow, and every string
     can be encoded. With ``unknown="unk"`` id 2 is ``<unk>`` and the words follow: the classic closed vocabulary.
 
-    Words, characters and bytes are ordered by falling frequency in the training text after spelling, equal ones by
-    their token, so that ids depend neither on reading order nor on the process.
+    Words, characters and bytes are ordered by falling frequency in the training text after fallback, ties by their
+    token, so ids depend neither on reading order nor on the process.
+
+    With the tokenizer ``"whitespace"``, the separator between two words is a part of the second word and `decode`
+    restores it, a character counts once for each separator or the paragraph end after each word (an empty paragraph counts
+    none), and with ``unknown="unk"`` the word ``<unk>`` of the text is the special token.
 
     Example:
         >>> stream = TokenStream.from_texts(["展昭道：好。"], tokenizer="characters")
@@ -60,29 +65,30 @@ class Vocabulary(TokenTable):
         """Makes a vocabulary of given tokens; `from_stream` chooses them by frequency.
 
         Args:
-            tokens: What follows the special tokens, in the order of the ids: strings, and integers for bytes. With
-                ``unknown="characters"`` all 256 bytes must be among them; without any token they are added.
-            tokenizer: What cuts text into tokens.
+            tokens: The tokens after the special ones, in the order of the ids: strings, and integers for bytes. With
+                ``unknown="characters"`` all 256 bytes must be among them; without any token they are added. With a
+                tokenizer whose words imply a separator, words begin with it.
+            tokenizer: The tokenizer, by name or as an object.
             unknown: ``"characters"`` or ``"unk"``.
-            normalize: The normalisation that text has to go through before it is encoded; see
-                `TokenStream.from_files`. `encode` itself changes nothing.
-            counts: How often each id occurs in the training text, special tokens included; None if not known.
+            normalize: The normalisation of text before it is encoded; see `TokenStream.from_files`. `encode` itself
+                changes nothing.
+            counts: Number of occurrences of each id in the training text, special tokens included; None if unknown.
 
         Raises:
-            VocabularyError: A token is empty or stands twice, or bytes are missing.
+            VocabularyError: A token is empty or occurs twice, bytes are missing, or there are too many tokens.
         """
         check_choice("unknown", unknown, _UNKNOWN)
         self.tokenizer: LosslessTokenizer = get_tokenizer(tokenizer)
         check_normalization(normalize)
         self.normalize = normalize
         self._frozen = False
-        super().__init__(tokens, unknown=unknown)
+        super().__init__(tokens, unknown=unknown, separator=self.tokenizer.separator)
         self.counts: list[int] = list(counts) if counts is not None else [0] * len(self._tokens)
-        if len(self.counts) != len(self._tokens) or not all(
-            isinstance(count, int) and 0 <= count < 1 << 63 for count in self.counts
-        ):
+        kinds = set(map(type, self.counts))
+        fits = len(self.counts) == len(self._tokens) and all(issubclass(kind, int) for kind in kinds)
+        if not fits or not 0 <= min(self.counts) <= max(self.counts) < 1 << 63:
             raise VocabularyError(
-                f"expected an integer count for each of {len(self._tokens)} tokens, got {counts!r:.60}"
+                f"expected an integer count for each of {len(self._tokens)} tokens, got {shown(counts)}"
             )
 
     @classmethod
@@ -93,10 +99,12 @@ class Vocabulary(TokenTable):
 
         Args:
             stream: The training part.
-            min_freq: Words that occur less often are left out (1 keeps all). Characters always stay.
-            max_size: Most entries in all, special tokens, bytes and characters counted (None sets no limit). The
-                most frequent words stay; characters may take up to half of what the special tokens and bytes leave.
-            unknown: What becomes of a word outside: ``"characters"`` spells it, ``"unk"`` makes it ``<unk>``.
+            min_freq: Smallest frequency of a word (1 keeps all). All characters are kept.
+            max_size: Maximum number of entries, including special tokens, bytes and characters; None for no limit. The
+                most frequent words are kept; characters take at most half of the entries that special tokens and bytes
+                leave.
+            unknown: The treatment of words outside the vocabulary: ``"characters"`` for character and byte fallback,
+                ``"unk"`` for ``<unk>``.
 
         Raises:
             ConfigError: An option is out of range, or `max_size` leaves no room for a word.
@@ -131,52 +139,56 @@ class Vocabulary(TokenTable):
         """Adds a token if it is new.
 
         Returns:
-            Its id; a token that is there already keeps the one it has.
+            Its id; a token of the vocabulary keeps its id.
 
         Raises:
-            VocabularyError: The vocabulary belongs to a model, or the token is empty or no string.
+            VocabularyError: The vocabulary belongs to a model, or the token is empty or not a string.
+            DataError: The token contains a lone surrogate.
         """
-        if isinstance(token, str) and token in self._ids:
-            return self._ids[token]
+        if token in self:
+            return self._ids[self._kept(token)]
         if self._frozen:
             raise VocabularyError(
-                f"{token!r} cannot be added: a model's vocabulary is fixed; make a new one and a new model"
+                f"{token!r} cannot be added: a model's vocabulary is fixed; make a new vocabulary and a new model"
             )
         if not isinstance(token, str):
             raise VocabularyError(f"a token must be a string, got {token!r}")
-        check_encodable(token)
-        token_id = self._append(token)
+        check_text("token", token)
+        token_id = len(self)
+        self._append([token and self._kept(token)])
         self.counts.append(0)
-        self.__dict__.pop("characters_per_id", None)  # it was made for the shorter vocabulary
+        # The cached value is that of the shorter vocabulary.
+        self.__dict__.pop("characters_per_id", None)
         return token_id
 
     def encode(self, text: str) -> list[int]:
-        """Turns text into ids; every newline is a paragraph end.
+        """Converts text to ids; every newline is a paragraph end.
 
         Raises:
-            DataError: The text is not a string, or holds a lone surrogate.
+            DataError: The text is not a string, or contains a lone surrogate.
         """
         return [token_id for _, ids in self.encode_words(text) for token_id in ids]
 
     def encode_words(self, text: str) -> Iterator[tuple[str, list[int]]]:
-        """Yields each word of a text with its ids; those of a word outside the vocabulary are its pieces.
+        """Yields each word of a text with its ids: several for the pieces of a word outside the vocabulary.
+
+        The words concatenate to the text: a separator that a word implies stands before it.
 
         Raises:
-            DataError: The text is not a string, or holds a lone surrogate.
+            DataError: The text is not a string, or contains a lone surrogate.
         """
-        if not isinstance(text, str):
-            raise DataError(f"text must be a string, got {text!r}")
-        check_encodable(text)
+        check_text("text", text)
         for number, paragraph in enumerate(text.split(PARAGRAPH_END)):
             if number:
                 yield PARAGRAPH_END, [self.paragraph_end_id]
-            for word in self.tokenizer.tokenize(paragraph) if paragraph else ():
-                yield word, self.spell(word)
+            for index, word in enumerate(self.tokenizer.tokenize(paragraph)):
+                kept = self._kept(word)
+                yield kept if index else kept.removeprefix(self.separator), self.spell(word)
 
     def decode(self, ids: Iterable[SupportsIndex]) -> str:
-        """Turns ids into text; ``<bos>`` is nothing, and bytes that are no UTF-8 show as U+FFFD.
+        """Converts ids to text; ``<bos>`` has no text, and bytes that are not valid UTF-8 become U+FFFD.
 
-        ``decode(encode(text)) == text`` for every string in a vocabulary that spells.
+        With ``unknown="characters"``, ``decode(encode(text)) == text`` for every string.
 
         Raises:
             VocabularyError: There is no such id.
@@ -198,12 +210,12 @@ class Vocabulary(TokenTable):
             if token_id != self.bos_id:
                 pieces.append(token)
         pieces.append(spelled.decode("utf-8", errors="replace"))
-        return self.tokenizer.detokenize(pieces)
+        return self.tokenizer.strip_separators("".join(pieces))
 
     def encode_stream(self, stream: TokenStream) -> Tensor:
-        """Re-encodes a stream; every document begins with ``<bos>``.
+        """Encodes a stream; every document begins with ``<bos>``.
 
-        The ids of a large stream lie in a temporary file that is mapped into memory, so that they need not fit it.
+        The ids of a large stream are in a temporary memory-mapped file, so they need not fit into memory.
 
         Returns:
             The ids. **Shape:** (number of ids,), int32.
@@ -211,24 +223,24 @@ class Vocabulary(TokenTable):
         return SpellingTable(stream, self.spell).encode(self.bos_id)
 
     def count_ids(self, stream: TokenStream) -> list[int]:
-        """How often each id occurs in a stream (``<bos>`` once a document)."""
+        """Counts the occurrences of each id in a stream (``<bos>`` once per document)."""
         counts = SpellingTable(stream, self.spell).count(len(self))
         counts[self.bos_id] = stream.num_documents
         result: list[int] = counts.tolist()
         return result
 
     def report(self, stream: TokenStream) -> CoverageReport:
-        """What this vocabulary covers of a text, in all and at smaller sizes; ``print`` shows it as a table.
+        """Measures the coverage of a text by this vocabulary and by smaller ones; ``print`` shows a table.
 
         Args:
-            stream: The text that it was built from, or another one, such as the held-out part.
+            stream: The text that the vocabulary was built from, or another one, such as the validation set.
         """
         check_type("stream", stream, TokenStream)
         return measure_coverage(stream, self._ids, spells=self.unknown == "characters")
 
     @cached_property
     def characters_per_id(self) -> Tensor | None:
-        """Characters that each id stands for; None with ``unknown="unk"``, where ``<unk>`` hides them.
+        """The number of characters of each id; None with ``unknown="unk"``, where ``<unk>`` hides them.
 
         The first byte of a character counts 1 and its other bytes 0. **Shape:** (vocabulary size,), int64.
         """
@@ -236,10 +248,13 @@ class Vocabulary(TokenTable):
             return None
         lengths = [len(token) if isinstance(token, str) else int(token & 0xC0 != 0x80) for token in self._tokens]
         lengths[self.bos_id] = 0
+        # Each word counts the separator before it, so the paragraph end stands for that of the first word.
+        if self.separator:
+            lengths[self.paragraph_end_id] = 0
         return torch.tensor(lengths)
 
     def frozen_copy(self) -> "Vocabulary":
-        """A copy that `add_token` cannot change, for a model to hold; a frozen vocabulary is its own copy."""
+        """Returns a copy for a model, which `add_token` cannot change; a frozen vocabulary returns itself."""
         if self._frozen:
             return self
         copy = Vocabulary(
@@ -253,7 +268,7 @@ class Vocabulary(TokenTable):
         return copy
 
     def fingerprint(self) -> str:
-        """A SHA-256 sum of everything that decides which ids a text gets."""
+        """Returns a SHA-256 checksum of everything that affects the ids of a text."""
         what = [self.unknown, self.normalize, self._tokens[self._num_special :], self.tokenizer.fingerprint]
         return hashlib.sha256(json.dumps(what).encode("utf-8")).hexdigest()
 
@@ -262,7 +277,7 @@ class Vocabulary(TokenTable):
         return describe_tokenizer(self.tokenizer)
 
     def to_dict(self) -> dict[str, Any]:
-        """The vocabulary as plain JSON values."""
+        """Returns the vocabulary as plain JSON values."""
         return {
             "unknown": self.unknown,
             "normalize": self.normalize,
@@ -273,36 +288,43 @@ class Vocabulary(TokenTable):
 
     @staticmethod
     def needs_tokenizer(values: Mapping[str, Any]) -> bool:
-        """Whether a saved vocabulary was made with a tokenizer object of its user's, which cannot be saved."""
+        """Returns True if a saved vocabulary was made with a user's tokenizer object, which cannot be saved."""
         return is_users_own(values.get("tokenizer"))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], *, tokenizer: "str | Tokenizer | None" = None) -> "Vocabulary":
-        """Builds a vocabulary from `to_dict`'s output.
+        """Builds a vocabulary from the output of `to_dict`.
 
-        Where the tokenizer is not the one that the vocabulary was made with (another version, backend or option), a
-        `TokenizerMismatchWarning` names both and tells how much of a probe text they cut differently.
+        If the tokenizer is not the one that the vocabulary was made with (another version, backend or option), a
+        `TokenizerMismatchWarning` names both and the proportion of a probe text that they segment differently.
 
         Args:
             values: The plain values.
-            tokenizer: The tokenizer, where it was an object of the user's, or another one in place of the saved one;
-                one that is given by its name gets the saved options (``"rjieba"`` in place of ``"jieba"``, say).
+            tokenizer: The tokenizer, if it was a user's object, or a replacement of the saved one. A name gets the saved
+                options (``"rjieba"`` for ``"jieba"``, for example).
 
         Raises:
-            VocabularyError: The values do not describe a vocabulary, or its tokenizer has to be given and is not.
-            ConfigError: The tokenizer's name or options are not known.
+            VocabularyError: The values do not describe a vocabulary, or its tokenizer is a user's object and is missing.
+            ConfigError: The tokenizer's name or options are unknown.
             MissingDependencyError: The tokenizer's library is not installed.
         """
+        vocabulary = cls.restore(values, tokenizer=tokenizer)
+        warn_of_mismatch(values["tokenizer"], vocabulary.tokenizer)
+        return vocabulary
+
+    @classmethod
+    def restore(cls, values: dict[str, Any], *, tokenizer: "str | Tokenizer | None" = None) -> "Vocabulary":
+        """Builds a vocabulary as `from_dict` does, without the comparison of tokenizers and its warning."""
         try:
             saved = values["tokenizer"]
-            vocabulary = cls(
+            check_saved(saved)
+            restored = tokenizer_of(saved, tokenizer)
+            return cls(
                 values["tokens"],
-                tokenizer=tokenizer_of(saved, tokenizer),
+                tokenizer=restored if tokenizer is None else with_normalized_dictionary(restored, values["normalize"]),
                 unknown=values["unknown"],
                 normalize=values["normalize"],
                 counts=values["counts"],
             )
-            warn_of_mismatch(saved, vocabulary.tokenizer)
-            return vocabulary
         except (KeyError, TypeError) as error:
-            raise VocabularyError(f"not a saved vocabulary: {error!r} is missing or of a wrong type") from error
+            raise VocabularyError(f"not a saved vocabulary: {shown(error)} is missing or of a wrong type") from error

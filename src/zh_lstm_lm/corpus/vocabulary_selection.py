@@ -1,10 +1,12 @@
-"""Which tokens a training text gives a vocabulary: the most frequent words, and with spelling every character."""
+"""Selection of a vocabulary from a training text: the most frequent words and, for character fallback, all characters."""
 
 from collections.abc import Iterable, Mapping
 
 from zh_lstm_lm.corpus.segmentation import PARAGRAPH_END
 from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.corpus.token_table import UNK
 from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.tokenizers.base import add_separator
 
 __all__ = ["choose_tokens"]
 
@@ -12,17 +14,17 @@ __all__ = ["choose_tokens"]
 def choose_tokens(
     stream: TokenStream, *, min_freq: int, max_size: int | None, num_special: int, spells: bool
 ) -> list[str | int]:
-    """Chooses by frequency; see `Vocabulary.from_stream`.
+    """Selects tokens by frequency; see `Vocabulary.from_stream`.
 
     Args:
         stream: The training text.
-        min_freq: Words that occur less often are left out.
-        max_size: Most entries in all; None for no limit.
-        num_special: Special tokens, which count.
-        spells: Whether unknown words are spelled, so that bytes and characters have to be there.
+        min_freq: Smallest frequency of a word.
+        max_size: Maximum number of entries; None for no limit.
+        num_special: Number of special tokens, which count as entries.
+        spells: Adds the bytes and characters that character and byte fallback need.
 
     Returns:
-        Tokens in no particular order, integers for bytes; without the special ones.
+        The tokens without the special ones, in no particular order; integers for bytes.
 
     Raises:
         ConfigError: `max_size` leaves no room for a word.
@@ -35,8 +37,13 @@ def choose_tokens(
             f"{' and bytes' if spells else ''}, got {max_size}"
         )
     counts = stream.token_counts().tolist()
-    counted = {token: count for token, count in zip(stream.lexicon, counts, strict=True) if count}
-    counted.pop(PARAGRAPH_END, None)  # a special token
+    separator = stream.tokenizer.separator
+    tokens = (add_separator(token, separator) for token in stream.lexicon)
+    counted = {token: count for token, count in zip(tokens, counts, strict=True) if count}
+    # Special tokens have their ids already.
+    counted.pop(PARAGRAPH_END, None)
+    if separator and not spells:
+        counted.pop(separator + UNK, None)
     words = [token for token, count in counted.items() if count >= min_freq and not (spells and len(token) == 1)]
     in_text: dict[str, int] = {}
     for token, count in counted.items() if spells else ():

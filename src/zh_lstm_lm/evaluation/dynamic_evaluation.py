@@ -12,8 +12,8 @@ from zh_lstm_lm._config import Config, check_integer, check_number
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.evaluation.result import EvaluationResult, ParagraphSums
 from zh_lstm_lm.models.gradients import clip_gradients, sparse_embedding
+from zh_lstm_lm.models.layers import LSTMState
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
-from zh_lstm_lm.models.lstm_layer import LSTMState
 from zh_lstm_lm.runtime.interruption import check_interruption
 
 __all__ = ["DynamicEvaluation", "evaluate_while_learning"]

@@ -1,32 +1,20 @@
 """Evaluation of a model on text: every token is predicted once, in fixed segments that are read in batches."""
 
-from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from zh_lstm_lm._config import check_integer, check_number, check_type
-from zh_lstm_lm.corpus.batches import IGNORED, EvaluationSegment, evaluation_segments, segment_windows
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.evaluation.dynamic_evaluation import DynamicEvaluation, evaluate_while_learning
 from zh_lstm_lm.evaluation.result import EvaluationResult, ParagraphSums, check_finite
-from zh_lstm_lm.models.base import LanguageModel, State, check_model, context_length
-from zh_lstm_lm.runtime.interruption import check_interruption
+from zh_lstm_lm.models.base import LanguageModel, check_model, read_documents
+from zh_lstm_lm.models.components import component_log_probs, part_names, parts_of
 
-__all__ = ["evaluate", "evaluate_ids", "read_segments"]
-
-_SEGMENT_LEN = 4096
-# A model that needs a long context gets segments of at least so many times its length.
-_SEGMENT_CONTEXTS = 8
-# Log-probabilities over the vocabulary that exist at once.
-_MAX_SCORES = 1 << 23
-# Steps read at once: so many with a full batch, and more with few rows.
-_WINDOW_LEN = 64
-_WINDOW_TOKENS = 4096
-# Rows whose log-probabilities stay in the processor's cache.
-_SCORED_ROWS = 1024
+__all__ = ["evaluate", "evaluate_ids"]
 
 
 def evaluate(
@@ -85,67 +73,18 @@ def evaluate_ids(
     With ``part=(i, n)`` only every *n*-th segment from the *i*-th on contributes to the log-probability; the sum over
     all *i* is that of the text.
     """
-    context = context_length(model)
-    segments = evaluation_segments(ids, segment_len=max(_SEGMENT_LEN, _SEGMENT_CONTEXTS * context), context_len=context)
-    # Long segments come first, so that few rows of a batch are padding.
-    segments.sort(key=lambda segment: segment.start - segment.stop)
-    segments = segments[part[0] :: part[1]]
-    sums = ParagraphSums(model.vocabulary, ids)
-    # Inference mode also turns dropout off, so the training mode needs no change and threads may share the model.
-    with torch.inference_mode():
-        for start in range(0, len(segments), batch_size):
-            batch = segments[start : start + batch_size]
-            for positions, log_probs, _ in read_segments(model, ids, batch, temperature=temperature):
-                sums.add(positions, log_probs)
-    return sums.result(clean)
+    names = part_names(model) if temperature == 1.0 else [""]
 
+    def predict(context: Any, targets: Tensor) -> Tensor:
+        if temperature == 1.0:
+            components = component_log_probs(model, context, targets).double()
+            return torch.stack([log_probs for _, log_probs in parts_of(model, components)])
+        log_probs = (model.log_probs(context).double() / temperature).log_softmax(dim=-1)
+        return log_probs.gather(1, targets[:, None]).T
 
-def read_segments(
-    model: LanguageModel,
-    ids: Tensor,
-    segments: Sequence[EvaluationSegment],
-    state: State | None = None,
-    *,
-    temperature: float = 1.0,
-) -> Iterator[tuple[Tensor, Tensor, State]]:
-    """Reads a batch of segments window by window, in inference mode.
-
-    Args:
-        model: The model.
-        ids: The ids that the segments lie in. **Shape:** (number of ids,).
-        segments: The batch rows, the longest first.
-        state: The state before each of them; None for the initial state.
-        temperature: See `evaluate`.
-
-    Yields:
-        For each window the positions of its counted ids, **Shape:** (counted,), their log-probabilities in nats
-        (float64, on the CPU), **Shape:** (counted,), and the state after the window of the rows that reach into it.
-    """
-    chunk = max(1, min(_SCORED_ROWS, _MAX_SCORES // len(model.vocabulary)))
-    starts = torch.tensor([segment.start for segment in segments])[:, None]
-    first = 1
-    window_len = max(_WINDOW_LEN, _WINDOW_TOKENS // len(segments))
-    for inputs, targets in segment_windows(ids, segments, window_len=window_len):
-        check_interruption()
-        rows, steps = inputs.shape
-        context, state = model.read(inputs.to(model.device), None if state is None else state.rows(slice(rows)))
-        counted = targets != IGNORED
-        scored = counted.flatten().nonzero().squeeze(1).to(model.device)
-        following = targets[counted].to(model.device)
-        log_probs = [
-            _target_log_probs(
-                model, context.rows(scored[begin : begin + chunk]), following[begin : begin + chunk], temperature
-            )
-            for begin in range(0, len(scored), chunk)
-        ]
-        positions = (starts[:rows] + torch.arange(first, first + steps))[counted]
-        first += steps
-        yield positions, torch.cat([*log_probs, torch.empty(0, dtype=torch.float64)]), state
-
-
-def _target_log_probs(model: LanguageModel, context: Any, targets: Tensor, temperature: float) -> Tensor:
-    """Computes the model's `target_log_probs` at a temperature; float64, on the CPU."""
-    if temperature == 1.0:
-        return model.target_log_probs(context, targets).double().cpu()
-    log_probs = (model.log_probs(context).double() / temperature).log_softmax(dim=-1)
-    return log_probs.gather(1, targets[:, None]).squeeze(1).cpu()
+    sums = [ParagraphSums(model.vocabulary, ids) for _ in names]
+    for positions, log_probs in read_documents(model, ids, batch_size=batch_size, part=part, predict=predict):
+        for each, values in zip(sums, log_probs.view(len(sums), len(positions)), strict=True):
+            each.add(positions, values)
+    results = [each.result(clean) for each in sums]
+    return replace(results[-1], parts=dict(zip(names[:-1], results, strict=False)))

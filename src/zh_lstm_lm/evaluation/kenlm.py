@@ -1,6 +1,6 @@
 """KenLM's Python interface over a model of this library, so that code written for `kenlm` runs with it.
 
-    from zh_lstm_lm.evaluation.evaluate import kenlm
+    from zh_lstm_lm.evaluation import kenlm
 
     model = kenlm.Model("wuxia-lstm")
     print(model.score("展昭 大喜 。"))

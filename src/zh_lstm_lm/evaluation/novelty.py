@@ -14,7 +14,8 @@ from torch import Tensor
 from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.text.alignment import align_text
+from zh_lstm_lm.text.normalization import align_text
+from zh_lstm_lm.tokenizers.base import add_separator
 from zh_lstm_lm.tokenizers.workers import tokenize_paragraphs
 
 __all__ = ["CopiedPassage", "Novelty", "novelty"]
@@ -250,8 +251,9 @@ class _Block:
 
 def _blocks(stream: TokenStream) -> Iterator[_Block]:
     """Yields the documents in blocks of bounded size, a longer document as one block."""
-    lengths = torch.tensor([*map(len, stream.lexicon), 1])
-    codes = torch.cat([_codes("".join(stream.lexicon)), torch.tensor([_SEPARATOR])])
+    tokens = [add_separator(token, stream.tokenizer.separator) for token in stream.lexicon]
+    lengths = torch.tensor([*map(len, tokens), 1])
+    codes = torch.cat([_codes("".join(tokens)), torch.tensor([_SEPARATOR])])
     places = lengths.cumsum(0) - lengths
     separator = torch.tensor([len(stream.lexicon)])
     parts: list[Tensor] = []
@@ -275,9 +277,4 @@ def _blocks(stream: TokenStream) -> Iterator[_Block]:
 
 def _codes(text: str) -> Tensor:
     """The code points of a text. **Shape:** (characters,), int64."""
-    try:
-        return torch.frombuffer(bytearray(text.encode("utf-32-le")), dtype=torch.int32).long()
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"character {error.start} is a lone surrogate ({text[error.start]!a}), which is no text"
-        ) from None
+    return torch.frombuffer(bytearray(text.encode("utf-32-le")), dtype=torch.int32).long()

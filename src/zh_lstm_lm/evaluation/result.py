@@ -1,6 +1,7 @@
 """The result of an evaluation: exact sums of each paragraph and the metrics computed from them."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -24,6 +25,8 @@ class EvaluationResult:
         unknown_rate: Proportion of tokens that are ``<unk>``; 0 in a vocabulary with character fallback.
         clean: Name of the cleaning that the text went through; None if not known.
         unknown_log_prob: Log-probability of the tokens that are ``<unk>``, in nats.
+        parts: The results of the parts of a mixture by name, such as ``"LSTM"`` and ``"4-gram"``; empty for a single model
+            and where a temperature was given.
         paragraph_sums: Log-probability in nats, number of tokens and number of characters of each paragraph, for
             `error_bars`; None if there is only one paragraph. **Shape:** (paragraphs, 3), float64.
     """
@@ -34,6 +37,7 @@ class EvaluationResult:
     unknown_rate: float = 0.0
     clean: str | None = None
     unknown_log_prob: float = 0.0
+    parts: Mapping[str, "EvaluationResult"] = field(default_factory=dict, compare=False, repr=False)
     paragraph_sums: Tensor | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -141,7 +145,13 @@ class ParagraphSums:
             raise DataError("there is nothing to evaluate: the text has no token")
         num_characters, unknown_rate = count_characters(self._vocabulary, measured)
         return EvaluationResult(
-            self.log_prob, len(measured), num_characters, unknown_rate, clean, self._unknown_log_prob, self.sums
+            self.log_prob,
+            len(measured),
+            num_characters,
+            unknown_rate,
+            clean,
+            self._unknown_log_prob,
+            paragraph_sums=self.sums,
         )
 
 

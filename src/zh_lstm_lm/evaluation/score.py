@@ -12,11 +12,10 @@ from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.corpus.batches import EvaluationSegment
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import DataError, NonFiniteError
-from zh_lstm_lm.evaluation.evaluate import read_segments
 from zh_lstm_lm.evaluation.result import ParagraphSums, count_characters
 from zh_lstm_lm.evaluation.scored_text import Score
-from zh_lstm_lm.models.base import LanguageModel, TextState, check_model
-from zh_lstm_lm.text.alignment import align_text
+from zh_lstm_lm.models.base import LanguageModel, TextState, check_model, read_segments
+from zh_lstm_lm.text.normalization import align_text
 
 __all__ = ["check_log_probs", "read_rows", "score", "score_batch"]
 
@@ -189,10 +188,13 @@ def _cut(vocabulary: Vocabulary, text: str, *, end: bool) -> _CutText:
         cut.word_sizes.append(len(ids))
         cut.word_kinds.append(_kind(ids, byte_ids, vocabulary.unk_id))
         # A word outside the vocabulary is encoded character by character, each in one id or in several bytes.
-        pieces = [word] if len(ids) == 1 else word
-        for piece in pieces:
-            span = aligned.span(position, position + len(piece))
-            cut.offsets.extend([span] * (1 if len(ids) == 1 else len(vocabulary.spell(piece))))
+        pieces = list(word) if len(ids) > 1 and word else [word]
+        counts = [1] if len(ids) == 1 else [len(vocabulary.spell_character(piece)) for piece in pieces]
+        # The separator that the first word of a paragraph implies is not in the text.
+        counts[0] += len(ids) - sum(counts)
+        for piece, count in zip(pieces, counts, strict=True):
+            span = aligned.span(position, position + len(piece)) if piece else (position, position)
+            cut.offsets.extend([span] * count)
             position += len(piece)
     if end:
         cut.ids.append(vocabulary.paragraph_end_id)

@@ -6,15 +6,11 @@ paragraph end or the closing mark of an outer pair becomes the closing mark that
 one random number for each token, whatever the options are, so a neutral option does not change a text.
 """
 
-import bisect
-import itertools
 import math
-import random
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from zh_lstm_lm.errors import ConfigError, NonFiniteError
 from zh_lstm_lm.generation import logits_processors
@@ -22,21 +18,15 @@ from zh_lstm_lm.generation.config import SamplerConfig
 from zh_lstm_lm.generation.draft import Draft
 from zh_lstm_lm.generation.logits_processors import LogitsProcessor
 from zh_lstm_lm.generation.punctuation import PunctuationRules, Verdict
+from zh_lstm_lm.generation.token_picker import TokenPicker
 from zh_lstm_lm.models.base import LanguageModel
 
 __all__ = ["NextTokenSampler"]
 
-_BLOCK = 256
 # Natural logarithm of the smallest probability relative to the largest one.
 _LARGEST_DIFFERENCE = 80.0
-# Rounding of a sum of probabilities in float32.
-_MARGIN = 1e-5
 # Below, the likeliest token is certain; scores stay finite.
 _LOWEST_TEMPERATURE = 1e-6
-# Attempts at a token inside the nucleus before the tokens are sorted.
-_ATTEMPTS = 4
-# Tokens that are sorted first.
-_CANDIDATES = 512
 
 
 class NextTokenSampler:
@@ -80,6 +70,7 @@ class NextTokenSampler:
         self._greedy = config.temperature == 0
         # Cut-offs that need more than a look at the likeliest tokens are left to the processors.
         self._plain = config.has_plain_cutoffs
+        self._picker = TokenPicker(config.top_k, config.top_p, config.min_p) if self._plain else TokenPicker()
         writable = torch.zeros(len(self.tokens)).masked_fill_(self._lengths.cpu() == 0, -math.inf)
         if self._bans is not None and bool((self._bans(torch.zeros(1, 0).long(), writable[None]) == -math.inf).all()):
             raise ConfigError("banned_words ban every token of the vocabulary, so nothing can be written; ban fewer")
@@ -149,10 +140,13 @@ class NextTokenSampler:
     def _process(self, drafts: Sequence[Draft], log_probs: Tensor) -> tuple[Tensor, Tensor]:
         """Leaves out tokens that do not fit or are banned, and applies the processors.
 
+        What is kept here follows the model to its device.
+
         Returns:
             The log-probabilities of the tokens that may follow, and the scores after the processors.
             **Shape:** (texts, vocab_size).
         """
+        self._writable, self._lengths = self._writable.to(log_probs.device), self._lengths.to(log_probs.device)
         fitting = log_probs
         rooms = [min(draft.room_for_token, self._longest) for draft in drafts]
         if min(rooms) < self._longest:
@@ -198,7 +192,7 @@ class NextTokenSampler:
         scores = scores + self._writable
         for row, verdict in enumerate(verdicts):
             if verdict.forbidden:
-                scores[row].masked_fill_(verdict.mask, -math.inf)
+                scores[row].masked_fill_(verdict.mask.to(scores.device), -math.inf)
         best = scores.max(dim=-1)
         left = (best.values > -math.inf).tolist()
         return [token_id if ok else None for token_id, ok in zip(best.indices.tolist(), left, strict=True)]
@@ -219,81 +213,7 @@ class NextTokenSampler:
             for process in self._cutoffs:
                 scores = process(scores[:, :0].long(), scores)
             probs = scores.softmax(dim=-1)
-        if self._plain and config.top_k:
-            return [self._pick_sorted(*each) for each in zip(probs, verdicts, uniforms, strict=True)]
-        sums = _block_sums(probs).tolist()
-        return [self._pick_by_rejection(*each) for each in zip(probs, sums, verdicts, uniforms, strict=True)]
-
-    def _pick_by_rejection(self, probs: Tensor, sums: Sequence[float], verdict: Verdict, uniform: float) -> int | None:
-        """Samples a token until it is allowed and kept by the cut-offs, which takes less time than sorting.
-
-        Further attempts take numbers that follow from the first one, so that each token takes one random number.
-        """
-        if not sums[-1] > 0:
-            return None
-        generator = None
-        for _ in range(_ATTEMPTS):
-            token_id = _draw(probs, sums, uniform)
-            if token_id not in verdict.forbidden and self._keeps(probs, token_id):
-                return token_id
-            generator = generator or random.Random(uniform)
-            uniform = generator.random()
-        return self._pick_sorted(probs, verdict, uniform)
-
-    def _keeps(self, probs: Tensor, token_id: int) -> bool:
-        """Decides whether top-p and min-p keep a token."""
-        config = self._config
-        if not self._plain:
-            return True
-        if config.min_p and bool(probs[token_id] < config.min_p * probs.max()):
-            return False
-        return config.top_p == 1 or _inside_nucleus(probs, token_id, config.top_p)
-
-    def _pick_sorted(self, probs: Tensor, verdict: Verdict, uniform: float) -> int | None:
-        """Samples one token among those that top-k, top-p and min-p keep, which are the first in falling order."""
-        config, size = self._config, len(probs)
-        count = min(size, max(_CANDIDATES, config.top_k + 1))
-        values, ids = probs.topk(count)
-        kept = self._num_kept(values, size)
-        if kept is None:
-            # Equally likely tokens are kept in the order of their ids, which a stable sort gives.
-            values, ids = probs.sort(descending=True, stable=True)
-            kept = self._num_kept(values, size)
-            assert kept is not None
-        weights, ids = values[:kept], ids[:kept]
-        if verdict.forbidden:
-            weights = weights.masked_fill(verdict.mask[ids], 0.0)
-        sums = weights.cumsum(dim=-1, dtype=torch.float64)
-        total = float(sums[-1])
-        if not total > 0:
-            return None
-        position = int(torch.searchsorted(sums, uniform * total, right=True))
-        return int(ids[min(position, int((sums < total).sum()))])
-
-    def _num_kept(self, values: Tensor, size: int) -> int | None:
-        """Returns the number of tokens that are kept, given the greatest probabilities in falling order.
-
-        It is None where more of them have to be known: the limit is not reached, or the last kept one ties with others.
-        """
-        config, count = self._config, len(values)
-        kept, sums = count, values.cumsum(dim=-1, dtype=torch.float64)
-        total = 1.0
-        if 0 < config.top_k < size:
-            # All that are exactly as likely as the last one are kept.
-            kept = int((values >= values[config.top_k - 1]).sum())
-            if kept == count < size:
-                return None
-            total = float(sums[kept - 1])
-        if config.top_p < 1.0:
-            reached = int((sums < config.top_p * total).sum()) + 1
-            if min(kept, reached) > count or (reached == count < size and kept == count):
-                return None
-            if reached < kept and values[reached - 1] == values[reached] and count < size:
-                return None
-            kept = min(kept, reached)
-        elif kept == count < size:
-            return None
-        return min(kept, int((values >= config.min_p * values[0]).sum())) if config.min_p else kept
+        return self._picker.pick(probs, [verdict.forbidden for verdict in verdicts], uniforms)
 
     @staticmethod
     def _likeliest(fitting: Tensor, verdict: Verdict) -> int | None:
@@ -308,49 +228,3 @@ class NextTokenSampler:
             if highest > -math.inf:
                 return int(token_id)
         return None
-
-
-def _block_sums(weights: Tensor) -> Tensor:
-    """Sums weights cumulatively over blocks of tokens. **Shape:** (rows, vocab_size) to (rows, blocks), float64."""
-    rows, size = weights.shape
-    blocks, rest = size // _BLOCK, size % _BLOCK
-    sums = weights.as_strided((rows, blocks, _BLOCK), (weights.stride(0), _BLOCK, 1)).sum(dim=-1)
-    if rest:
-        sums = torch.cat([sums, weights[:, -rest:].sum(dim=-1, keepdim=True)], dim=1)
-    return sums.cumsum(dim=-1, dtype=torch.float64)
-
-
-def _draw(weights: Tensor, sums: Sequence[float], uniform: float) -> int:
-    """Samples a token by inverting the distribution function: first its block, then the token in the block.
-
-    A token of weight 0 is never sampled: its step has no width.
-
-    Args:
-        weights: **Shape:** (vocab_size,).
-        sums: Cumulative sums over blocks, of `_block_sums`.
-        uniform: A random number in [0, 1).
-    """
-    point = uniform * sums[-1]
-    # Rounding may leave a remainder of a whole block, which belongs to its last token with a weight.
-    block = min(bisect.bisect_right(sums, point), bisect.bisect_left(sums, sums[-1]))
-    start = block * _BLOCK
-    steps = list(itertools.accumulate(weights[start : start + _BLOCK].tolist()))
-    rest = point - (sums[block - 1] if block else 0.0)
-    return start + min(bisect.bisect_right(steps, rest), bisect.bisect_left(steps, steps[-1]))
-
-
-def _inside_nucleus(probs: Tensor, token_id: int, top_p: float) -> bool:
-    """Decides whether the tokens before one, in falling order and then in the order of the ids, have less than `top_p`.
-
-    Args:
-        probs: Probabilities. **Shape:** (vocab_size,).
-        token_id: The token.
-        top_p: The probability of the nucleus.
-    """
-    prob = float(probs[token_id])
-    below = float(torch.nextafter(probs[token_id], probs.new_zeros(())))
-    if float(functional.threshold(probs, below, 0.0).sum()) - prob < top_p - _MARGIN:
-        return True
-    above = float(functional.threshold(probs, prob, 0.0).sum(dtype=torch.float64))
-    ties = int((probs[:token_id] == prob).sum())
-    return above + ties * prob < top_p

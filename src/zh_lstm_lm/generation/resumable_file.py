@@ -1,32 +1,40 @@
 """A text that goes into a file as it is made: it grows beside its place, can be resumed, and is completed at once.
 
 ``PATH.part`` is the text so far. ``PATH.part.state`` says how to go on from one of its paragraph ends: a safetensors
-file with the state of generation and, as metadata, how long the text was. It is written anew now and then.
+file with the state of generation and, as metadata, how long the text was. It is there before the text, and written anew
+now and then; a ``PATH.part`` without it is somebody's own file.
 """
 
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NamedTuple
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
 from zh_lstm_lm.errors import CheckpointError, DataError
 from zh_lstm_lm.generation.draft import Draft
 from zh_lstm_lm.generation.result import GenerationState
 from zh_lstm_lm.models.base import LanguageModel
 from zh_lstm_lm.runtime.interruption import catch_interruption
-from zh_lstm_lm.storage.atomic import atomic_write
+from zh_lstm_lm.storage.atomic import atomic_write, replace_file
 from zh_lstm_lm.storage.locks import lock_file
 from zh_lstm_lm.storage.safe_reading import read_bytes
+from zh_lstm_lm.storage.strict_json import parse_json
+from zh_lstm_lm.storage.user_files import check_writable, is_special, keep_mode
 
-__all__ = ["write_text_file"]
+__all__ = ["model_identity", "write_text_file"]
 
-_WORDS_BETWEEN_STATES = 1000
+WORDS_BETWEEN_STATES = 1000
+_MAX_STATE_BYTES = 1 << 30
+_MAX_HEADER_BYTES = 1 << 20
 
 
 def write_text_file(
@@ -60,17 +68,24 @@ def write_text_file(
     """
     if not path.name:
         raise DataError(f"{str(path)!r} cannot be written: it is not the name of a file; give one")
-    part, saved = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.state")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a folder")
-        with catch_interruption(), lock_file(path):
-            text, size, characters = _resumed(begin, part, saved, call, model) if resume else (begin(None), 0, 0)
-            if not size:
-                saved.unlink(missing_ok=True)
+        if is_special(path):
+            with catch_interruption(), open(path, "ab", buffering=0) as file:
+                _write_through(file, begin(None), go_on, prompt=prompt, progress=progress)
+            return path
+        target = Path(os.path.realpath(path))  # a symbolic link stays, and what it leads to is replaced
+        part, saved = target.with_name(f"{target.name}.part"), target.with_name(f"{target.name}.part.state")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(target)
+        with catch_interruption(), lock_file(target):
+            begun = _begun(part, saved)
+            text, size, characters = begin(None), 0, 0
+            if resume and begun is not None and begun.size:
+                text, size, characters = _resumed(begin, begun, part, saved, call=call, model=model)
             try:
-                with part.open("r+b" if size else "wb") as file:
+                if not size:
+                    _claim(saved, call)
+                with open(part, "r+b" if size else "wb", opener=_open_safely) as file:
                     file.truncate(size)
                     file.seek(size)
                     if not size:
@@ -80,17 +95,37 @@ def write_text_file(
                         if progress is not None:
                             progress(reached)
             except (OSError, CheckpointError):
-                if not saved.exists():  # nothing that could be resumed
-                    with contextlib.suppress(OSError):
-                        part.unlink(missing_ok=True)
+                if not _is_resumable(saved):
+                    for leftover in (part, saved):
+                        with contextlib.suppress(OSError):
+                            leftover.unlink(missing_ok=True)
                 raise
-            _complete(part, path)
-            saved.unlink(missing_ok=True)
+            _complete(part, target, saved)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
     except CheckpointError as error:
         raise DataError(str(error)) from error
     return path
+
+
+def _write_through(
+    file: IO[bytes],
+    text: Draft,
+    go_on: Callable[[Draft], Iterator[str]],
+    *,
+    prompt: str,
+    progress: Callable[[int], None] | None,
+) -> None:
+    """Writes a text to what is no regular file: it cannot be taken back, nor gone on with."""
+    file.write(prompt.encode("utf-8"))
+    characters = len(prompt)
+    for number, piece in enumerate(go_on(text), 1):
+        file.write(piece.encode("utf-8"))
+        characters += len(piece)
+        if progress is not None and number % WORDS_BETWEEN_STATES == 0:
+            progress(characters)
+    if progress is not None:
+        progress(characters)
 
 
 def _grow(
@@ -105,21 +140,26 @@ def _grow(
         if "\n" in piece:
             file.flush()
         ends = text.closing is not None or text.finish_reason is not None
-        if since >= _WORDS_BETWEEN_STATES and not ends and not text.undecided:
+        if since >= WORDS_BETWEEN_STATES and not ends and not text.undecided:
             _flush(file)
-            _save(saved, text, call, file.tell(), characters)
+            facts = {"call": call, "size": file.tell(), "characters": characters, "counts": text.counts()}
+            atomic_write(saved, _packed(facts, text.state().to_tensors()))
             since = 0
             yield characters
     _flush(file)
     yield characters
 
 
-def _complete(part: Path, path: Path) -> None:
+def _complete(part: Path, target: Path, saved: Path) -> None:
     """Puts a text that is complete into its place."""
     try:
-        os.replace(part, path)
+        keep_mode(part, target)
+        replace_file(part, target)
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); the whole text is in {part}") from error
+        if not _is_resumable(saved):  # then the whole text is its user's own file, and not written over
+            saved.unlink(missing_ok=True)
+        raise DataError(f"{target}: cannot be written ({error.strerror}); the whole text is in {part}") from error
+    saved.unlink(missing_ok=True)
 
 
 def _flush(file: IO[bytes]) -> None:
@@ -127,38 +167,116 @@ def _flush(file: IO[bytes]) -> None:
     os.fsync(file.fileno())
 
 
-def _save(saved: Path, text: Draft, call: str, size: int, characters: int) -> None:
-    facts = {"call": call, "size": size, "characters": characters, "counts": text.counts()}
-    tensors = {name: tensor.contiguous() for name, tensor in text.state().to_tensors().items()}
-    atomic_write(saved, save_tensors(tensors, metadata={"text_file": json.dumps(facts)}))
+def _open_safely(path: str, flags: int) -> int:
+    """Opens a file, and neither what a symbolic link leads to nor a file with another name."""
+    descriptor = os.open(path, flags & ~os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(descriptor)
+        raise OSError(None, f"{path} is no file of its own")
+    return descriptor
+
+
+# ---- the state beside the text
+
+
+class _Begun(NamedTuple):
+    """What a state tells of an unfinished text.
+
+    Attributes:
+        call: As in `write_text_file`.
+        size: Bytes of the text to go on from; 0 to begin with its prompt.
+        characters: Characters of them.
+        counts: How far the limits were used up then.
+        tensors: The state of generation; none at the beginning.
+    """
+
+    call: str
+    size: int
+    characters: int
+    counts: dict[str, int]
+    tensors: dict[str, Tensor]
+
+
+def _packed(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bytes:
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    return save_tensors(contiguous, metadata={"text_file": json.dumps(facts)})
+
+
+def _claim(saved: Path, call: str) -> None:
+    """Writes the first state, which tells whose the text beside it is; raises OSError."""
+    saved.unlink(missing_ok=True)
+    with saved.open("xb") as file:
+        file.write(_packed({"call": call, "size": 0, "characters": 0, "counts": {}}, {}))
+        _flush(file)
+
+
+def _begun(part: Path, saved: Path) -> _Begun | None:
+    """Reads the state of an unfinished text, where there is one.
+
+    Raises:
+        DataError: What lies there is not the library's own.
+    """
+    if os.path.lexists(saved):
+        return _read_state(saved)
+    if os.path.lexists(part):
+        raise DataError(
+            f"{part}: is there already, and no unfinished text of this library, which has {saved.name} beside it; move "
+            "it away"
+        )
+    return None
+
+
+def _read_state(saved: Path) -> _Begun:
+    """Reads a state; raises DataError where it is none."""
+    try:
+        data = read_bytes(saved, max_bytes=_MAX_STATE_BYTES)
+        length = int.from_bytes(data[:8], "little")  # safetensors gives tensors only
+        header = parse_json(data[8 : 8 + min(length, _MAX_HEADER_BYTES)], name=str(saved))
+        facts = parse_json(header["__metadata__"]["text_file"].encode("utf-8"), name=str(saved))
+        size, characters = int(facts["size"]), int(facts["characters"])
+        return _Begun(str(facts["call"]), size, characters, dict(facts["counts"]), load_tensors(data))
+    except (CheckpointError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{saved}: damaged or foreign ({error!r}); remove it to begin anew") from error
+
+
+def _is_resumable(saved: Path) -> bool:
+    with contextlib.suppress(DataError):
+        return _read_state(saved).size > 0
+    return False
 
 
 def _resumed(
     begin: Callable[[GenerationState | None], Draft],
+    begun: _Begun,
     part: Path,
     saved: Path,
+    *,
     call: str,
     model: LanguageModel,
 ) -> tuple[Draft, int, int]:
-    """The text that was interrupted, its bytes in the file and its characters; one that begins, where there is none."""
-    if not (part.is_file() and saved.is_file()):
-        return begin(None), 0, 0
-    try:
-        data = read_bytes(saved)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # safetensors gives tensors only
-        facts = json.loads(header["__metadata__"]["text_file"])
-        state = GenerationState.from_tensors(load_tensors(data), model)
-        size, characters, counts = int(facts["size"]), int(facts["characters"]), facts["counts"]
-        told = facts["call"]
-    except (CheckpointError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{saved}: damaged or foreign ({error!r}); remove it to begin anew") from error
-    if told != call:
+    """The text that was interrupted, its bytes in the file and its characters; raises DataError if it is another."""
+    if begun.call != call:
         raise DataError(
             f"{part}: was begun with another model, prompt, options or limits; give the same ones, or remove it and "
             f"{saved.name} to begin anew"
         )
-    if part.stat().st_size < size:
-        raise DataError(f"{part}: {part.stat().st_size:,} bytes, fewer than the {size:,} of its state; remove both")
-    text = begin(state)
-    text.restore_counts(counts)
-    return text, size, characters
+    size = part.stat().st_size if os.path.lexists(part) else 0
+    if size < begun.size:
+        raise DataError(f"{part}: {size:,} bytes, fewer than the {begun.size:,} of its state; remove both")
+    text = begin(GenerationState.from_tensors(begun.tensors, model=model))
+    text.restore_counts(begun.counts)
+    return text, begun.size, begun.characters
+
+
+def model_identity(model: Any) -> list[Any]:
+    """Returns plain values that distinguish a model from another one of the same vocabulary."""
+    parts = [*getattr(model, "models", ()), *([model.model] if hasattr(model, "model") else [])]
+    weights = model.parameters() if isinstance(model, torch.nn.Module) else ()
+    values = [weight.detach().flatten()[:64].tolist() for weight in weights]
+    options = [
+        repr(value)
+        for name, value in sorted(vars(model).items())
+        if isinstance(value, (int, float, tuple)) and name != "models"
+    ]
+    return [type(model).__name__, values, [] if values else options, [model_identity(part) for part in parts]]

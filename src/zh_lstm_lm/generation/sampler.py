@@ -4,27 +4,25 @@ import asyncio
 import functools
 import hashlib
 import itertools
-import random
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, overload
 
-import torch
 from typing_extensions import Unpack
 
 from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.generation.beam_search import beam_search
 from zh_lstm_lm.generation.config import SamplerConfig
-from zh_lstm_lm.generation.draft import Draft
+from zh_lstm_lm.generation.draft import Draft, random_numbers
 from zh_lstm_lm.generation.limits import NO_LIMIT, LimitOptions, Limits
 from zh_lstm_lm.generation.logits_processors import LogitsProcessor
 from zh_lstm_lm.generation.loop import generate_tokens
 from zh_lstm_lm.generation.next_token import NextTokenSampler
 from zh_lstm_lm.generation.result import GenerationResult, GenerationState
-from zh_lstm_lm.generation.resumable_file import write_text_file
-from zh_lstm_lm.models.base import LanguageModel, TextState, check_model, decoding_model
+from zh_lstm_lm.generation.resumable_file import model_identity, write_text_file
+from zh_lstm_lm.models.base import LanguageModel, TextState, check_model, check_state, decoding_model
 from zh_lstm_lm.runtime.batch_invariant import warn_if_batch_dependent
 from zh_lstm_lm.text.normalization import normalize_text
 
@@ -42,8 +40,7 @@ class Sampler:
     random state are left unchanged. ``<bos>``, ``<unk>`` and single bytes are never sampled.
 
     Example:
-        >>> sampler = Sampler(model, SamplerConfig(temperature=0.8, seed=1))  # doctest: +SKIP
-        >>> print(sampler.generate("话说", max_new_tokens=200))  # doctest: +SKIP
+        >>> print(Sampler(model, SamplerConfig(seed=1)).generate("话说", max_new_tokens=200))  # doctest: +SKIP
     """
 
     def __init__(
@@ -104,7 +101,7 @@ class Sampler:
     @overload
     def generate(
         self,
-        prompt: list[str] | tuple[str, ...],
+        prompt: str | list[str] | tuple[str, ...] = "",
         *,
         num_samples: int | None = None,
         first_sample: int = 0,
@@ -116,33 +113,9 @@ class Sampler:
     @overload
     def generate(
         self,
-        prompt: list[str] | tuple[str, ...],
+        prompt: str | list[str] | tuple[str, ...] = "",
         *,
         num_samples: int | None = None,
-        first_sample: int = 0,
-        state: TextState | None = None,
-        return_results: Literal[True],
-        **limits: Unpack[LimitOptions],
-    ) -> list[GenerationResult]: ...
-
-    @overload
-    def generate(
-        self,
-        prompt: str = "",
-        *,
-        num_samples: int,
-        first_sample: int = 0,
-        state: TextState | None = None,
-        return_results: Literal[False] = False,
-        **limits: Unpack[LimitOptions],
-    ) -> list[str]: ...
-
-    @overload
-    def generate(
-        self,
-        prompt: str = "",
-        *,
-        num_samples: int,
         first_sample: int = 0,
         state: TextState | None = None,
         return_results: Literal[True],
@@ -189,7 +162,7 @@ class Sampler:
         if not isinstance(prompt, str) and not isinstance(prompt, Iterable):
             raise ConfigError(f"prompt must be a string or a list of strings, got {prompt!r:.40}")
         checked = Limits(**limits)
-        self._check_state(state)
+        check_state(self.model, state)
         prompts = [(each, self._encode(each, checked)) for each in ([prompt] if isinstance(prompt, str) else prompt)]
         samples = range(first_sample, first_sample + (num_samples or 1))
         starts = iter((each, ids, sample) for each, ids in prompts for sample in samples)
@@ -258,7 +231,7 @@ class Sampler:
         Args and errors are those of `generate`; they are checked at the call.
         """
         checked = Limits(**limits)
-        self._check_state(state)
+        check_state(self.model, state)
         draft = self._draft(prompt, self._encode(prompt, checked), checked, state=state)
 
         def pieces() -> Iterator[str]:
@@ -273,7 +246,7 @@ class Sampler:
     def astream(
         self, prompt: str = "", *, state: TextState | None = None, **limits: Unpack[LimitOptions]
     ) -> AsyncIterator[str]:
-        """Does the same as `stream` for ``async for``; words are generated in a thread beside the event loop."""
+        """Does the same as `stream` for ``async for``, in a thread beside the event loop."""
         pieces = self.stream(prompt, state=state, **limits)
 
         async def awaited() -> AsyncIterator[str]:
@@ -314,7 +287,7 @@ class Sampler:
         checked = Limits(**limits)
         options = {name: value for name, value in limits.items() if name != "stop_when"}
         fingerprint = self.model.vocabulary.fingerprint()
-        call = [prompt, self.config.to_dict(), options, fingerprint, _identity(self.model)]
+        call = [prompt, self.config.to_dict(), options, fingerprint, model_identity(self.model)]
 
         def begin(state: GenerationState | None) -> Draft:
             start = "" if state else prompt
@@ -335,19 +308,6 @@ class Sampler:
             model=self.model,
         )
 
-    def _check_state(self, state: TextState | None) -> None:
-        """Checks that a state can be continued with the model.
-
-        Raises:
-            ConfigError: It is not a state, or not one of this model.
-        """
-        check_type("state", state, TextState, type(None))
-        if state is not None and state.before is not None:
-            try:
-                self.model.initial_state(1).restored(state.before.tensors())
-            except (ValueError, AttributeError) as error:
-                raise ConfigError(f"state is that of another model: {error}; give a state of this model") from error
-
     def _encode(self, prompt: str, limits: Limits) -> list[int]:
         """Returns the ids of a prompt, after it was checked against the limits.
 
@@ -365,18 +325,11 @@ class Sampler:
     ) -> Draft:
         """Starts a draft with a prompt and its ids."""
         last = self.model.vocabulary.bos_id if state is None else state.last_id
-        # Python's generator, because a single random number takes a hundredth of the time that PyTorch's needs.
-        generator = random.Random(f"{self.config.seed} {sample}")
-        if isinstance(state, GenerationState) and state.random is not None:
-            if sample == 0:
-                generator.setstate((3, tuple(state.random.tolist()), None))
-            else:
-                generator.seed(f"{self.config.seed} {sample} {state.random.tolist()}")
         return Draft(
             prompt,
             [last, *ids],
             limits,
-            generator,
+            random_numbers(self.config.seed, sample, state),
             rules=self._next_token.rules,
             window=self._next_token.window,
             state=state,
@@ -395,16 +348,3 @@ class Sampler:
             finish_reason=draft.finish_reason,
             state=draft.state(),
         )
-
-
-def _identity(model: Any) -> list[Any]:
-    """Returns plain values that distinguish a model from another one of the same vocabulary."""
-    parts = [*getattr(model, "models", ()), *([model.model] if hasattr(model, "model") else [])]
-    weights = model.parameters() if isinstance(model, torch.nn.Module) else ()
-    values = [weight.detach().flatten()[:64].tolist() for weight in weights]
-    options = [
-        repr(value)
-        for name, value in sorted(vars(model).items())
-        if isinstance(value, (int, float, tuple)) and name != "models"
-    ]
-    return [type(model).__name__, values, [] if values else options, [_identity(part) for part in parts]]

@@ -1,6 +1,6 @@
 """The `LanguageModel` protocol: the interface of everything that predicts the next token."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -8,25 +8,44 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
+from zh_lstm_lm.corpus.batches import IGNORED, EvaluationSegment, evaluation_segments, segment_windows
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.runtime.interruption import check_interruption
 
 __all__ = [
     "Context",
     "Index",
     "LanguageModel",
+    "Prediction",
     "State",
     "TextState",
     "check_model",
+    "check_state",
     "check_weights",
     "context_length",
     "decoding_model",
+    "read_documents",
+    "read_segments",
 ]
 
 Index: TypeAlias = Tensor | Sequence[int] | slice
 """Rows to select: a tensor of indices or booleans, a list of indices, or a slice."""
 
+Prediction: TypeAlias = Callable[[Any, Tensor], Tensor]
+"""A function of a context and of one target for each row, whose result has a last dimension of rows."""
+
 _CONTEXT_LENGTH = 256
+_SEGMENT_LEN = 4096
+# A model that needs a long context gets segments of at least so many times its length.
+_SEGMENT_CONTEXTS = 8
+# Log-probabilities over the vocabulary that exist at once.
+_MAX_SCORES = 1 << 23
+# Steps read at once: so many with a full batch, and more with few rows.
+_WINDOW_LEN = 64
+_WINDOW_TOKENS = 4096
+# Rows whose log-probabilities stay in the processor's cache.
+_SCORED_ROWS = 1024
 
 
 class State(Protocol):
@@ -120,14 +139,11 @@ class LanguageModel(Protocol):
         ...
 
     def target_log_probs(self, context: Any, targets: Tensor) -> Tensor:
-        """Returns the log-probability of one token for each row, in nats.
+        """Returns the log-probability of one token for each row, in nats. **Shape:** (rows,).
 
         Args:
             context: The context; it has one row for each target.
             targets: Token ids. **Shape:** (rows,), int64.
-
-        Returns:
-            **Shape:** (rows,).
         """
         ...
 
@@ -169,6 +185,21 @@ def check_weights(model: object) -> None:
         check()
 
 
+def check_state(model: LanguageModel, state: object) -> None:
+    """Checks that a state can be continued with a model.
+
+    Raises:
+        ConfigError: It is not a `TextState` or None, or it is that of another model.
+    """
+    if not isinstance(state, (TextState, type(None))):
+        raise ConfigError(f"state must be a TextState or None, got {state!r:.60}")
+    if state is not None and state.before is not None:
+        try:
+            model.initial_state(1).restored(state.before.tensors())
+        except (ValueError, AttributeError) as error:
+            raise ConfigError(f"state is that of another model: {error}; give a state of this model") from error
+
+
 def context_length(model: LanguageModel) -> int:
     """Returns the number of tokens that a model has to read before its predictions are those of the whole text."""
     return int(getattr(model, "context_length", _CONTEXT_LENGTH))
@@ -178,3 +209,79 @@ def decoding_model(model: LanguageModel) -> LanguageModel:
     """Returns an equal model that is fast at reading one token at a time; the model itself if it has no such form."""
     make = getattr(model, "for_decoding", None)
     return model if make is None else make()
+
+
+def read_documents(
+    model: LanguageModel,
+    ids: Tensor,
+    *,
+    batch_size: int = 64,
+    part: tuple[int, int] = (0, 1),
+    predict: Prediction | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Predicts every token but ``<bos>`` of concatenated documents once, in segments that are read in batches.
+
+    Args:
+        model: The model.
+        ids: The ids. **Shape:** (number of ids,).
+        batch_size: Number of segments read in a batch.
+        part: With ``(i, n)`` only every *n*-th segment from the *i*-th on is read.
+        predict: See `read_segments`.
+
+    Yields:
+        Positions and what `read_segments` yields for them.
+    """
+    context = context_length(model)
+    segments = evaluation_segments(ids, segment_len=max(_SEGMENT_LEN, _SEGMENT_CONTEXTS * context), context_len=context)
+    # Long segments come first, so that few rows of a batch are padding.
+    segments.sort(key=lambda segment: segment.start - segment.stop)
+    segments = segments[part[0] :: part[1]]
+    # Inference mode also turns dropout off, so the training mode needs no change and threads may share the model.
+    with torch.inference_mode():
+        for start in range(0, len(segments), batch_size):
+            for positions, values, _ in read_segments(
+                model, ids, segments[start : start + batch_size], predict=predict
+            ):
+                yield positions, values
+
+
+def read_segments(
+    model: LanguageModel,
+    ids: Tensor,
+    segments: Sequence[EvaluationSegment],
+    state: State | None = None,
+    *,
+    predict: Prediction | None = None,
+) -> Iterator[tuple[Tensor, Tensor, State]]:
+    """Reads a batch of segments window by window, in inference mode.
+
+    Args:
+        model: The model.
+        ids: The ids that the segments lie in. **Shape:** (number of ids,).
+        segments: The batch rows, the longest first.
+        state: The state before each of them; None for the initial state.
+        predict: Computes the values of some targets; None for the model's `target_log_probs`.
+
+    Yields:
+        For each window the positions of its counted ids, **Shape:** (counted,), their values (float64, on the CPU),
+        **Shape:** (…, counted), and the state after the window of the rows that reach into it.
+    """
+    predict = predict or model.target_log_probs
+    chunk = max(1, min(_SCORED_ROWS, _MAX_SCORES // len(model.vocabulary)))
+    starts = torch.tensor([segment.start for segment in segments])[:, None]
+    first = 1
+    window_len = max(_WINDOW_LEN, _WINDOW_TOKENS // len(segments))
+    for inputs, targets in segment_windows(ids, segments, window_len=window_len):
+        check_interruption()
+        rows, steps = inputs.shape
+        context, state = model.read(inputs.to(model.device), None if state is None else state.rows(slice(rows)))
+        counted = targets != IGNORED
+        scored = counted.flatten().nonzero().squeeze(1).to(model.device)
+        following = targets[counted].to(model.device)
+        values = [
+            predict(context.rows(scored[begin : begin + chunk]), following[begin : begin + chunk]).double().cpu()
+            for begin in range(0, len(scored), chunk)
+        ]
+        positions = (starts[:rows] + torch.arange(first, first + steps))[counted]
+        first += steps
+        yield positions, torch.cat(values, dim=-1) if values else torch.empty(0, dtype=torch.float64), state

@@ -1,40 +1,65 @@
-"""Sizes and make-up of a model, given or chosen for the time there is."""
+"""Sizes and structure of a model, given or chosen for a time budget."""
 
+import itertools
+import statistics
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Any
 
 import torch
+from torch import Tensor
 from typing_extensions import Self
 
-from zh_lstm_lm._config import Config, check_choice, check_integer, check_number, check_type
+from zh_lstm_lm._config import Config, check_choice, check_integer, check_number, check_type, shown
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import ConfigError
-from zh_lstm_lm.models import sizing
-from zh_lstm_lm.models.output_layers import DEFAULT_DIV_VALUE, default_cutoffs
-from zh_lstm_lm.runtime.devices import choose_device
+from zh_lstm_lm.models.output_layers import DEFAULT_DIV_VALUE, default_cutoffs, tail_width
+from zh_lstm_lm.runtime.devices import choose_device, matrix_precision
 
-__all__ = ["ModelConfig"]
+__all__ = ["ModelConfig", "choose_sizes", "machine_rate", "seconds_per_token", "training_operations"]
 
-_MOST_PARTS = 1000  # layers, or clusters of the output layer: a saved config must not fill the memory with them
+# Layers, or clusters of the output layer: a saved config must not fill the memory with them.
+_MOST_PARTS = 1000
+_DTYPES = ("float32", "float64", "float16", "bfloat16")
+
+
+FULL_SOFTMAX_LIMIT = 4000
+"""Largest vocabulary for which ``output="auto"`` is a full softmax."""
+
+_SIZES = ((64, 128), (96, 192), (128, 256), (160, 320), (192, 384), (224, 448), (256, 512), (384, 768), (512, 1024))
+_DEVICE_SIZES = (*_SIZES, (768, 1536), (1024, 2048))
+# Training tokens for each weight of the LSTM; from the quality of models of several sizes after equal time.
+_TOKENS_PER_WEIGHT = 5.0
+# Passes over the text that count, since more of them teach little.
+_PASSES = 8
+_CPU = torch.device("cpu")
+# The rate of a training step in proportion to that of large matrix products.
+_EFFICIENCY = {"cpu": 0.6, "cuda": 0.4}
+# Seconds per token that launches take, whatever the size.
+_OVERHEAD = {"cpu": 0.0, "cuda": 2.5e-6}
+# Matrix products that are measured at least.
+_PRODUCTS = 5
 
 
 @dataclass(frozen=True)
 class ModelConfig(Config):
-    """Sizes and make-up of a model.
+    """Sizes and structure of a model.
 
     Attributes:
         embedding_dim: Width of the word embedding.
         hidden_size: Width of each LSTM layer.
         num_layers: Number of LSTM layers.
-        dropout: Share of features dropped after the embedding and after each layer; 0 drops none.
-        tie_weights: Whether a full softmax shares the embedding's weight.
-        output: ``"full"`` or ``"adaptive"`` softmax; ``"auto"`` takes the full one for small vocabularies.
-        cutoffs: First ids of the adaptive softmax's tails, rising; None chooses them.
-        character_vectors: Whether the vector of a word also holds the mean of vectors of its characters, which teaches
-            rare words sooner. A model whose weights are tied has none.
-        div_value: By how much each tail of the adaptive softmax is narrower than the one before; 1 for not at all.
-        seed: What the first weights are drawn from.
+        dropout: Dropout probability after the embedding and after each layer.
+        tie_weights: Whether a full softmax shares the weight of the embedding.
+        output: ``"full"`` or ``"adaptive"`` softmax; ``"auto"`` is the full one for small vocabularies.
+        cutoffs: First ids of the adaptive softmax's tails, in rising order; None chooses them.
+        character_vectors: Whether the vector of a word also has the mean of vectors of its characters, from which rare
+            words are learnt sooner. A model with tied weights has none.
+        div_value: Factor by which each tail of the adaptive softmax is narrower than the one before; 1 for equal widths.
+        dtype: Type of the weights: ``"float32"``, ``"float64"``, ``"float16"`` or ``"bfloat16"``. It follows `half`,
+            `double` and `to`.
+        seed: Seed of the initial weights.
     """
 
     embedding_dim: int = 192
@@ -46,6 +71,7 @@ class ModelConfig(Config):
     cutoffs: tuple[int, ...] | None = None
     character_vectors: bool = True
     div_value: float = DEFAULT_DIV_VALUE
+    dtype: str = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -53,6 +79,7 @@ class ModelConfig(Config):
             check_integer(name, getattr(self, name), minimum=1, maximum=1 << 20)
         check_integer("num_layers", self.num_layers, minimum=1, maximum=_MOST_PARTS)
         check_number("dropout", self.dropout, maximum=0.99)
+        check_choice("dtype", self.dtype, _DTYPES)
         check_choice("output", self.output, ("auto", "full", "adaptive"))
         check_number("div_value", self.div_value, minimum=1.0, maximum=1e6)
         check_integer("seed", self.seed, minimum=0, maximum=2**63 - 1)
@@ -62,24 +89,24 @@ class ModelConfig(Config):
             raise ConfigError("tie_weights needs output='full' (or 'auto'), got output='adaptive'")
         if self.cutoffs is not None:
             if not isinstance(self.cutoffs, (list, tuple)) or not self.cutoffs:
-                raise ConfigError(f"cutoffs must be a tuple of rising integers or None, got {self.cutoffs!r}")
+                raise ConfigError(f"cutoffs must be a tuple of rising integers or None, got {shown(self.cutoffs)}")
             if len(self.cutoffs) > _MOST_PARTS:
                 raise ConfigError(f"cutoffs must be at most {_MOST_PARTS}, got {len(self.cutoffs):,}")
             for cutoff in self.cutoffs:
                 check_integer("a cutoff", cutoff, minimum=1)
             if list(self.cutoffs) != sorted(set(self.cutoffs)):
-                raise ConfigError(f"cutoffs must rise, got {self.cutoffs!r}")
+                raise ConfigError(f"cutoffs must rise, got {shown(self.cutoffs)}")
             object.__setattr__(self, "cutoffs", tuple(self.cutoffs))
 
     def resolve(self, vocab_size: int) -> "ModelConfig":
-        """Settles what depends on the vocabulary: the kind of output layer and its cutoffs.
+        """Resolves the options that depend on the vocabulary: the kind of output layer and its cutoffs.
 
         Raises:
             ConfigError: A cutoff lies outside the vocabulary.
         """
         full = self.output == "full" or self.tie_weights
         if self.output == "auto" and self.cutoffs is None:
-            full = full or vocab_size <= sizing.FULL_SOFTMAX_LIMIT
+            full = full or vocab_size <= FULL_SOFTMAX_LIMIT
         if full:
             return replace(
                 self, output="full", cutoffs=None, character_vectors=self.character_vectors and not self.tie_weights
@@ -93,21 +120,110 @@ class ModelConfig(Config):
     def for_budget(
         cls, stream: TokenStream, vocabulary: Vocabulary, *, minutes: float, device: str = "auto", **options: Any
     ) -> Self:
-        """Chooses sizes and dropout for what this machine can train in the time there is.
+        """Chooses sizes and dropout for the time that there is on this machine.
 
         Args:
-            stream: The training part.
+            stream: The training text.
             vocabulary: Its vocabulary.
             minutes: Training time in minutes.
-            device: Where it will be trained, as in `TrainerConfig`.
-            **options: Options that are settled already, such as ``seed=1``.
+            device: The device of the training, as in `TrainerConfig`.
+            **options: Options that are not to be chosen, such as ``seed=1``.
 
         Raises:
             ConfigError: `minutes` is not a positive number, or there is no such device.
         """
         check_number("minutes", minutes, exclusive=True)
-        counts = torch.tensor(vocabulary.counts)
-        embedding_dim, hidden_size, dropout = sizing.choose_sizes(
-            counts, len(stream), 60 * minutes, choose_device(device)
-        )
+        counts = torch.tensor(vocabulary.counts, device="cpu")
+        embedding_dim, hidden_size, dropout = choose_sizes(counts, len(stream), 60 * minutes, choose_device(device))
         return cls(**{"embedding_dim": embedding_dim, "hidden_size": hidden_size, "dropout": dropout, **options})
+
+
+def training_operations(embedding_dim: int, hidden_size: int, counts: Tensor, *, full: bool) -> float:
+    """Counts the floating-point operations to train one token, forward and backward: 6 for each weight it touches.
+
+    Args:
+        embedding_dim: Width of the embedding.
+        hidden_size: Width of the one LSTM layer.
+        counts: Frequency of each token, in falling order. **Shape:** (vocab_size,).
+        full: Whether the output layer is a full softmax; if not, it is an adaptive one with default cutoffs.
+    """
+    touched = 4.0 * hidden_size * (embedding_dim + hidden_size)
+    if full:
+        return 6 * (touched + hidden_size * len(counts))
+    cutoffs = (*default_cutoffs(len(counts)), len(counts))
+    touched += hidden_size * (cutoffs[0] + len(cutoffs) - 1)
+    for number, (start, stop) in enumerate(itertools.pairwise(cutoffs), start=1):
+        share = float(counts[start:stop].sum() / counts.sum().clamp(min=1))
+        width = tail_width(hidden_size, number)
+        touched += share * width * (hidden_size + stop - start)
+    return 6 * touched
+
+
+def machine_rate(device: torch.device = _CPU, *, precision: str = "auto", seconds: float = 1.0) -> float:
+    """Measures floating-point operations per second in large matrix products; the median, so slow moments do no harm.
+
+    Args:
+        device: The device.
+        precision: The precision of float32 products on it, or ``"bfloat16"``; see `matrix_precision`.
+        seconds: Time of the measurement, at least.
+    """
+    size = 1024 if device.type == "cpu" else 8192
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    generator = torch.Generator(device).manual_seed(0)
+    matrix = torch.randn(size, size, generator=generator, device=device, dtype=torch.float32).to(dtype)
+    times: list[float] = []
+    with matrix_precision(device, precision):
+        # The first product of a device sets its library up, and reading a value waits for the device.
+        (matrix @ matrix)[0, 0].item()
+        while sum(times) < seconds or len(times) < _PRODUCTS:
+            began = perf_counter()
+            (matrix @ matrix)[0, 0].item()
+            times.append(perf_counter() - began)
+    return 2 * size**3 / statistics.median(times)
+
+
+def choose_sizes(
+    counts: Tensor, num_tokens: int, seconds: float, device: torch.device = _CPU
+) -> tuple[int, int, float]:
+    """Chooses the largest model that sees enough tokens in the time, and its dropout.
+
+    Args:
+        counts: Frequency of each id in the training text, in falling order. **Shape:** (vocab_size,).
+        num_tokens: Number of tokens of the training text.
+        seconds: Training time.
+        device: The device that it is trained on.
+
+    Returns:
+        `embedding_dim`, `hidden_size` and `dropout`.
+    """
+    kind = "cuda" if device.type == "cuda" else "cpu"
+    rate, overhead = machine_rate(device if device.type == kind else _CPU) * _EFFICIENCY[kind], _OVERHEAD[kind]
+    sizes = _DEVICE_SIZES if kind == "cuda" else _SIZES
+    chosen, epochs = sizes[0], 1.0
+    for embedding_dim, hidden_size in sizes:
+        full = len(counts) <= FULL_SOFTMAX_LIMIT
+        operations = training_operations(embedding_dim, hidden_size, counts, full=full)
+        tokens = seconds / (operations / rate + overhead)
+        weights = 4 * hidden_size * (embedding_dim + hidden_size)
+        if hidden_size > sizes[0][1] and min(tokens, _PASSES * num_tokens) < _TOKENS_PER_WEIGHT * weights:
+            break
+        chosen, epochs = (embedding_dim, hidden_size), tokens / max(num_tokens, 1)
+    dropout = 0.05 if epochs < 1 else 0.1 if epochs < 4 else 0.3 if epochs < 8 else 0.5
+    return (*chosen, dropout)
+
+
+def seconds_per_token(
+    embedding_dim: int, hidden_size: int, counts: Tensor, *, full: bool, device: torch.device = _CPU
+) -> float:
+    """Estimates the seconds that training takes per token; evaluation takes a third of them.
+
+    Args:
+        embedding_dim: Width of the embedding.
+        hidden_size: Width of the one LSTM layer.
+        counts: Frequency of each token, descending. **Shape:** (vocab_size,).
+        full: True for a full softmax, False for the adaptive one with default cutoffs.
+        device: The device of the model.
+    """
+    kind = "cuda" if device.type == "cuda" else "cpu"
+    rate = machine_rate(device if device.type == kind else _CPU) * _EFFICIENCY[kind]
+    return training_operations(embedding_dim, hidden_size, counts, full=full) / rate + _OVERHEAD[kind]

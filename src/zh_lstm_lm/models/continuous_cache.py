@@ -10,6 +10,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from zh_lstm_lm._config import check_integer, check_number
+from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.models.base import (
     Context,
@@ -21,10 +22,19 @@ from zh_lstm_lm.models.base import (
     context_length,
     decoding_model,
 )
+from zh_lstm_lm.models.components import (
+    component_log_probs,
+    component_weights,
+    fit_weights,
+    parts_of,
+    set_component_weights,
+)
 
 __all__ = ["CacheContext", "CacheState", "ContinuousCache"]
 
-_EMPTY = -1  # the token of an entry that holds none
+# The token of an entry that holds none.
+_EMPTY = -1
+_MAX_WEIGHT = 0.999
 
 
 @dataclass(frozen=True)
@@ -140,7 +150,7 @@ class ContinuousCache:
     ) -> None:
         check_model("model", model)
         check_integer("cache_size", cache_size, minimum=1)
-        check_number("cache_weight", cache_weight, maximum=0.999)
+        check_number("cache_weight", cache_weight, maximum=_MAX_WEIGHT)
         check_number("theta", theta)
         self.model = model
         self.cache_size = cache_size
@@ -190,7 +200,8 @@ class ContinuousCache:
         inner = self.model.initial_state(batch_size)
         width = 0
         if self.theta:
-            with torch.no_grad():
+            # Inference mode also turns dropout off.
+            with torch.inference_mode():
                 start = torch.full((1, 1), self.vocabulary.bos_id, device=self.device)
                 width = self._hidden(self.model.read(start)[0], 1).shape[1]
         none = torch.zeros(batch_size, 0, dtype=torch.int64, device=self.device)
@@ -217,51 +228,90 @@ class ContinuousCache:
     def log_probs(self, context: CacheContext) -> Tensor:
         """See `LanguageModel.log_probs`."""
         log_probs = self.model.log_probs(context.inner)
-        cached = torch.zeros_like(log_probs)
-        for rows, tokens, shares in self._distributions(context):
-            cached[rows] = cached[rows].scatter_add(1, tokens.expand(len(rows), -1), shares.to(cached.dtype))
-        return self._mix(log_probs, cached, cached.sum(dim=1, keepdim=True) > 0)
+        for rows, tokens, probs in self._distributions(context) if self.cache_weight else ():
+            cached = torch.zeros_like(log_probs[rows]).scatter_add_(1, tokens.expand(len(rows), -1), probs)
+            # Only the tokens in the cache need the logarithm of a sum.
+            own = log_probs[rows] + math.log1p(-self.cache_weight)
+            own[:, tokens] = torch.logaddexp(own[:, tokens], cached[:, tokens].log() + math.log(self.cache_weight))
+            log_probs = log_probs.index_copy(0, rows, own)
+        return log_probs
 
     def target_log_probs(self, context: CacheContext, targets: Tensor) -> Tensor:
         """See `LanguageModel.target_log_probs`."""
         log_probs = self.model.target_log_probs(context.inner, targets)
-        cached, filled = torch.zeros_like(log_probs), torch.zeros_like(log_probs, dtype=torch.bool)
-        for rows, tokens, shares in self._distributions(context):
-            cached[rows] = (shares * (tokens == targets[rows, None])).sum(dim=1).to(cached.dtype)
-            filled[rows] = (shares > 0).any(dim=1)
-        return self._mix(log_probs, cached, filled)
-
-    def _mix(self, log_probs: Tensor, cached: Tensor, filled: Tensor) -> Tensor:
         if not self.cache_weight:
             return log_probs
-        mixed = torch.logaddexp(log_probs + math.log1p(-self.cache_weight), cached.log() + math.log(self.cache_weight))
-        return torch.where(filled, mixed, log_probs)
+        return self._interpolate(log_probs, self._cached_log_probs(context, targets).to(log_probs.dtype))
+
+    def fit_weights(self, stream: TokenStream) -> Self:
+        """Fits `cache_weight`, and the weights of a mixture inside, in place; see `Mixture.fit_weights`."""
+        fit_weights(self, stream)
+        return self
+
+    def component_log_probs(self, context: CacheContext, targets: Tensor) -> Tensor:
+        """See `components.component_log_probs`."""
+        inner = component_log_probs(self.model, context.inner, targets)
+        return torch.cat([inner, self._cached_log_probs(context, targets).to(inner.dtype)[None]])
+
+    def component_weights(self) -> list[float]:
+        """See `components.component_weights`."""
+        return [*(weight * (1 - self.cache_weight) for weight in component_weights(self.model)), self.cache_weight]
+
+    def set_component_weights(self, weights: Sequence[float]) -> None:
+        """See `components.set_component_weights`."""
+        *inner, own = weights
+        # The model is needed where the cache is empty.
+        self.cache_weight = min(own, _MAX_WEIGHT)
+        if (total := math.fsum(inner)) > 0:
+            set_component_weights(self.model, [weight / total for weight in inner])
+
+    def parts(self, log_probs: Tensor) -> list[tuple[str, Tensor]]:
+        """See `components.parts_of`."""
+        inner = parts_of(self.model, log_probs[:-1])
+        name, of_model = inner[-1]
+        return [*inner, (f"{name} + cache", self._interpolate(of_model, log_probs[-1]))]
+
+    def _interpolate(self, log_probs: Tensor, cached: Tensor) -> Tensor:
+        """Interpolates the model's log-probabilities with the cache's, which are infinity where it is empty."""
+        if not self.cache_weight:
+            return log_probs
+        own = log_probs + math.log1p(-self.cache_weight)
+        mixed = torch.logaddexp(own, cached + math.log(self.cache_weight))
+        return torch.where(cached < math.inf, mixed, log_probs)
+
+    def _cached_log_probs(self, context: CacheContext, targets: Tensor) -> Tensor:
+        """Returns the cache's own log-probability of each target, infinity where it is empty. **Shape:** (rows,)."""
+        cached = torch.full(targets.shape, math.inf, device=targets.device)
+        for rows, tokens, probs in self._distributions(context):
+            cached[rows] = (probs * (tokens == targets[rows, None])).sum(dim=1).log()
+        return cached
 
     def _distributions(self, context: CacheContext) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """The cache's distribution for each row, text by text.
+        """Returns the cache's distribution for each row, text by text.
 
         A text is computed alone, over its own entries, so that its values do not depend on its neighbours.
 
         Returns:
-            For each text the rows, **Shape:** (rows,), the tokens, **Shape:** (entries,), and their probabilities,
-            **Shape:** (rows, entries), 0 for entries outside of a row's window.
+            For each text the rows for which the cache is not empty, **Shape:** (rows,), the tokens, **Shape:**
+            (entries,), and their probabilities, **Shape:** (rows, entries), 0 for entries outside of a row's window.
         """
         result = []
-        for text in torch.unique(context.text).tolist() if self.cache_weight else ():
+        for text in torch.unique(context.text).tolist():
             rows = (context.text == text).nonzero().squeeze(1)
             stop = context.stop[rows]
             first = max(0, int(stop.min()) - self.cache_size)
             positions = torch.arange(first, int(stop.max()), device=stop.device)
             tokens = context.tokens[text, positions]
             positions, tokens = positions[tokens != _EMPTY], tokens[tokens != _EMPTY]
-            if not len(tokens):
-                continue
             usable = (positions < stop[:, None]) & (positions >= stop[:, None] - self.cache_size)
-            scores = self.theta * (context.query[rows] @ context.keys[text, positions].T)
-            scores = scores.masked_fill(~usable, -math.inf)
-            highest = scores.amax(dim=1, keepdim=True).clamp(min=torch.finfo(scores.dtype).min)
-            weights = (scores - highest).exp()
-            result.append((rows, tokens, weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-30)))
+            filled = usable.any(dim=1)
+            rows, usable = rows[filled], usable[filled]
+            weights = usable.float()
+            if self.theta and len(rows):
+                scores = self.theta * (context.query[rows] @ context.keys[text, positions].T)
+                scores = scores.masked_fill(~usable, -math.inf)
+                weights = (scores - scores.amax(dim=1, keepdim=True)).exp()
+            result.append((rows, tokens, weights / weights.sum(dim=1, keepdim=True)))
         return result
 
     def _hidden(self, context: Context, rows: int) -> Tensor:

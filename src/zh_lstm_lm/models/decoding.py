@@ -1,12 +1,11 @@
 """The form of an LSTM language model that reads one token of each text at a time, as generation does."""
 
-import weakref
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from zh_lstm_lm.models.lstm_layer import LSTMContext, LSTMState
+from zh_lstm_lm.models.layers import LSTMContext, LSTMState
 from zh_lstm_lm.models.output_layers import OutputLayer
 from zh_lstm_lm.runtime.batch_invariant import BatchInvariantLinear
 
@@ -32,7 +31,6 @@ class PackedWeights:
     """
 
     def __init__(self, model: Any) -> None:
-        self._sources = [weakref.ref(parameter) for parameter in model.parameters()]
         self._marks = [_mark(parameter) for parameter in model.parameters()]
         self.output: OutputLayer = model.output.for_decoding()
         self.layers: list[BatchInvariantLinear] = []
@@ -41,10 +39,9 @@ class PackedWeights:
             weight = torch.cat([_gates_for_tanh(of_input), _gates_for_tanh(of_state)], dim=1)
             self.layers.append(BatchInvariantLinear(weight, _gates_for_tanh(bias) + _gates_for_tanh(more)))
 
-    def changed(self) -> bool:
-        """Returns True if a weight has changed since it was packed, or was replaced."""
-        sources = [source() for source in self._sources]
-        return any(source is None or _mark(source) != mark for source, mark in zip(sources, self._marks, strict=True))
+    def are_those_of(self, model: Any) -> bool:
+        """Returns False if a weight of the model has changed since it was packed, or was replaced."""
+        return self._marks == [_mark(parameter) for parameter in model.parameters()]
 
 
 class DecodingLSTM:

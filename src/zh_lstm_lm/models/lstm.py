@@ -1,6 +1,9 @@
 """The language model: embedding, LSTM, output layer, and the vocabulary that its ids belong to."""
 
 import itertools
+import os
+from collections.abc import Callable
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,17 +15,24 @@ from zh_lstm_lm._config import check_type
 from zh_lstm_lm.corpus.batches import IGNORED
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import CheckpointError, ConfigError, DataError, NonFiniteError
+from zh_lstm_lm.models.base import LanguageModel
 from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.models.decoding import DecodingLSTM, PackedWeights
-from zh_lstm_lm.models.dropout import locked_dropout
-from zh_lstm_lm.models.embedding import WordEmbedding
-from zh_lstm_lm.models.lstm_layer import LSTMContext, LSTMLayer, LSTMState
+from zh_lstm_lm.models.layers import LSTMContext, LSTMLayer, LSTMState, WordEmbedding, locked_dropout
 from zh_lstm_lm.models.output_layers import AdaptiveSoftmax, FullSoftmax, OutputLayer
-from zh_lstm_lm.models.pretrained import read_description, read_generation_config, read_weights, write_model_folder
+from zh_lstm_lm.models.pretrained import (
+    open_model_folder,
+    read_description,
+    read_generation_config,
+    read_weights,
+    write_model_folder,
+)
 from zh_lstm_lm.runtime.memory import check_fits
+from zh_lstm_lm.runtime.threads import use_one_thread_after_fork
 from zh_lstm_lm.tokenizers.base import Tokenizer
+from zh_lstm_lm.tokenizers.probe import warn_of_mismatch
 
-__all__ = ["LSTMLanguageModel"]
+__all__ = ["LSTMLanguageModel", "unwrapped"]
 
 # Up to here no product of two weights, summed over a layer, leaves the range of float32.
 _LARGEST_WEIGHT = 1e15
@@ -46,6 +56,8 @@ class LSTMLanguageModel(nn.Module):
         >>> logits, state = model(torch.tensor([vocabulary.encode("话说")]))  # doctest: +SKIP
     """
 
+    name = "LSTM"
+
     def __init__(self, vocabulary: Vocabulary, config: ModelConfig | None = None) -> None:
         """Builds the model and draws its weights from ``config.seed``; the global random state is not touched.
 
@@ -65,7 +77,9 @@ class LSTMLanguageModel(nn.Module):
         self.generation_config: dict[str, Any] = {}
         self._packed: PackedWeights | None = None
         self._checked: tuple[tuple[int, int], ...] = ()
-        device = torch.get_default_device()
+        use_one_thread_after_fork()
+        # Before version 2.8, `torch.get_default_device` does not know of `torch.device` as a context.
+        device = torch.empty(0).device
         with torch.device("meta"):  # nothing is drawn or allocated yet
             self.embedding = WordEmbedding(vocabulary, config.embedding_dim, characters=config.character_vectors)
             widths = [config.embedding_dim] + [config.hidden_size] * config.num_layers
@@ -81,6 +95,8 @@ class LSTMLanguageModel(nn.Module):
                 self.output = AdaptiveSoftmax(
                     config.hidden_size, len(vocabulary), config.cutoffs, div_value=config.div_value
                 )
+        # The type of the weights is that of the config, not the default of the process.
+        self.to(getattr(torch, config.dtype))
         if device.type != "meta":
             weights = sum(parameter.nbytes for parameter in self.parameters())
             check_fits(
@@ -105,6 +121,12 @@ class LSTMLanguageModel(nn.Module):
                     if name.startswith("bias_ih"):  # remember at first (Jozefowicz et al., 2015)
                         parameter[self.config.hidden_size : 2 * self.config.hidden_size] += 1.0
         self.output.reset_parameters(generator, torch.tensor(self.vocabulary.counts))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LSTMLanguageModel":
+        """Applies a conversion such as `half` or `to`; the config follows the type of the weights."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.config = replace(self.config, dtype=str(self.embedding.weight.dtype).removeprefix("torch."))
+        return self
 
     @property
     def device(self) -> torch.device:
@@ -174,14 +196,11 @@ class LSTMLanguageModel(nn.Module):
         return self.output.log_probs(context.hidden)
 
     def target_log_probs(self, context: LSTMContext, targets: Tensor) -> Tensor:
-        """Returns the log-probability of one token for each row, in nats; 0 where the target is -100.
+        """Returns the log-probability of one token for each row, in nats; 0 for a target of -100. **Shape:** (rows,).
 
         Args:
             context: The context. It has one row for each target.
             targets: Token ids. They may stay on the CPU. **Shape:** (rows,), int64.
-
-        Returns:
-            **Shape:** (rows,).
         """
         return self.output.target_log_probs(context.hidden, targets)
 
@@ -205,25 +224,27 @@ class LSTMLanguageModel(nn.Module):
             generator: Source of the dropout masks; None for PyTorch's global generator.
 
         Returns:
-            The mean over the counted targets, in nats (0 if there is none), **Shape:** (), and the state after the last
-            input.
+            The mean over the counted targets in nats, a scalar (0 if there is none), and the state after the last input.
         """
         context, state = self.read(inputs, state, generator=generator)
         counted = (targets != IGNORED).sum().clamp(min=1) if num_targets is None else max(1, num_targets)
         return -self.target_log_probs(context, targets.flatten()).sum() / counted, state
 
-    def for_decoding(self) -> DecodingLSTM:
+    def for_decoding(self) -> LanguageModel:
         """Returns an equal model that is fast at one token at a time.
 
-        Its weights are copied when they are first needed, and again after they have changed.
+        Its weights are copied when they are first needed, and again after they have changed. A subclass that reads or
+        predicts in its own way is returned as it is.
 
         Raises:
             NonFiniteError: A weight is damaged; see `check_weights`.
         """
-        if self._packed is None or self._packed.changed():
+        if self._packed is None or not self._packed.are_those_of(self):
             self._checked = ()
             self.check_weights()
             self._packed = PackedWeights(self)
+        if type(self).read is not LSTMLanguageModel.read or type(self).log_probs is not LSTMLanguageModel.log_probs:
+            return self
         return DecodingLSTM(self, self._packed)
 
     def check_weights(self) -> None:
@@ -250,7 +271,8 @@ class LSTMLanguageModel(nn.Module):
     def save_pretrained(self, path: str | PathLike[str]) -> None:
         """Saves the model into a folder that holds everything: weights, sizes, vocabulary, a README.
 
-        A folder that is there is replaced as a whole; files in it that are not a model's stay.
+        A folder that is there is replaced as a whole; files in it that are not a model's stay. A process that loads it
+        meanwhile gets the old model or the new one.
 
         Args:
             path: The folder.
@@ -259,7 +281,7 @@ class LSTMLanguageModel(nn.Module):
             CheckpointError: It cannot be written.
         """
         write_model_folder(
-            Path(path),
+            Path(os.path.realpath(path)),
             options=self.config.to_dict(),
             training=self.training_summary,
             vocabulary=self.vocabulary,
@@ -284,15 +306,26 @@ class LSTMLanguageModel(nn.Module):
         """
         check_type("path", path, str, PathLike)
         folder = Path(path)
-        options, training, vocabulary = read_description(
-            folder, option_names=ModelConfig.option_names(), tokenizer=tokenizer
-        )
-        try:
-            with torch.device("meta"):
-                model = cls(vocabulary, ModelConfig.from_dict({"character_vectors": False, **options}))  # none at first
-        except ConfigError as error:
-            raise CheckpointError(f"{folder / 'config.json'}: {error}; the file is damaged or foreign") from error
-        model.load_state_dict(read_weights(folder, model.state_dict()), assign=True)
-        model.training_summary = training
-        model.generation_config = read_generation_config(folder)
+        with open_model_folder(folder) as files:
+            options, training, vocabulary, saved_tokenizer = read_description(
+                files, option_names=ModelConfig.option_names(), tokenizer=tokenizer
+            )
+            try:
+                config = ModelConfig.from_dict({"character_vectors": False, **options})  # none at first
+                with torch.device("meta"):
+                    model = cls(vocabulary, config)
+            except ConfigError as error:
+                raise CheckpointError(f"{folder / 'config.json'}: {error}; the file is damaged or foreign") from error
+            model.load_state_dict(read_weights(files, model.state_dict()), assign=True)
+            model.training_summary = training
+            model.generation_config = read_generation_config(files)
+        warn_of_mismatch(saved_tokenizer, vocabulary.tokenizer)  # last: a text is cut for it
         return model.eval()
+
+
+def unwrapped(model: object) -> object:
+    """Returns the model inside the wrappers of `torch.compile`, `torch.nn.DataParallel` and its distributed form."""
+    for name in ("_orig_mod", "module"):
+        if isinstance(model, nn.Module) and not isinstance(model, LSTMLanguageModel) and name in model._modules:
+            return unwrapped(model._modules[name])
+    return model

@@ -1,4 +1,4 @@
-"""Models that predict together: the weighted mean of their probabilities."""
+"""Mixtures: models that predict together by the weighted mean of their probabilities."""
 
 import functools
 import math
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
+from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.models.base import (
     Context,
@@ -20,6 +21,13 @@ from zh_lstm_lm.models.base import (
     check_weights,
     context_length,
     decoding_model,
+)
+from zh_lstm_lm.models.components import (
+    component_log_probs,
+    component_weights,
+    fit_weights,
+    parts_of,
+    set_component_weights,
 )
 
 __all__ = ["Ensemble", "Mixture", "MixtureContext", "MixtureState"]
@@ -99,7 +107,8 @@ class Mixture:
         ConfigError: There is no model, one is not a `LanguageModel`, vocabularies differ, or the weights do not fit.
 
     Example:
-        >>> evaluate(Mixture([first, second], weights=[0.7, 0.3]), stream)  # doctest: +SKIP
+        >>> mixture = Mixture([lstm, ngram]).fit_weights(valid)  # doctest: +SKIP
+        >>> evaluate(mixture, test).bits_per_character  # doctest: +SKIP
     """
 
     def __init__(self, models: Sequence[LanguageModel], weights: Sequence[float] | None = None) -> None:
@@ -153,6 +162,54 @@ class Mixture:
     def target_log_probs(self, context: MixtureContext, targets: Tensor) -> Tensor:
         """See `LanguageModel.target_log_probs`."""
         return self._interpolate([model.target_log_probs(part, targets) for model, part in self._weighted(context)])
+
+    def fit_weights(self, stream: TokenStream) -> Self:
+        """Fits the weights, in place, to the greatest likelihood of a text; see `components.fit_weights`.
+
+        Args:
+            stream: The validation part. None of the models may have been trained on it; a `UserWarning` reports an n-gram
+                model that was.
+
+        Returns:
+            The mixture itself.
+
+        Raises:
+            DataError: The text has no token.
+            NonFiniteError: A model's log-probabilities are NaN.
+        """
+        fit_weights(self, stream)
+        return self
+
+    def component_log_probs(self, context: MixtureContext, targets: Tensor) -> Tensor:
+        """See `components.component_log_probs`."""
+        pairs = zip(self.models, context.parts, strict=True)
+        return torch.cat([component_log_probs(model, part, targets) for model, part in pairs])
+
+    def component_weights(self) -> list[float]:
+        """See `components.component_weights`."""
+        pairs = zip(self.weights, self.models, strict=True)
+        return [weight * inner for weight, model in pairs for inner in component_weights(model)]
+
+    def set_component_weights(self, weights: Sequence[float]) -> None:
+        """See `components.set_component_weights`."""
+        remaining, sums = [*weights], []
+        for model in self.models:
+            count = len(component_weights(model))
+            own, remaining = remaining[:count], remaining[count:]
+            sums.append(math.fsum(own))
+            if sums[-1] > 0:
+                set_component_weights(model, [weight / sums[-1] for weight in own])
+        self.weights = tuple(weight / math.fsum(sums) for weight in sums)
+
+    def parts(self, log_probs: Tensor) -> list[tuple[str, Tensor]]:
+        """See `components.parts_of`."""
+        sizes = [len(component_weights(model)) for model in self.models]
+        of_models = [
+            parts_of(model, own) for model, own in zip(self.models, torch.split(log_probs, sizes), strict=True)
+        ]
+        weighted = [parts[-1][1] for parts, weight in zip(of_models, self.weights, strict=True) if weight > 0]
+        name = " + ".join(parts[-1][0] for parts in of_models)
+        return [*(part for parts in of_models for part in parts), (name, self._interpolate(weighted))]
 
     @property
     def is_batch_invariant(self) -> bool:

@@ -1,25 +1,53 @@
 """A saved model's folder: sizes and vocabulary as JSON, weights as safetensors, a README, and a manifest of sums."""
 
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from zh_lstm_lm.corpus.token_table import MAX_TOKENS
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import CheckpointError, ConfigError, VocabularyError
-from zh_lstm_lm.storage.atomic import atomic_directory, recover_directory
-from zh_lstm_lm.storage.safe_reading import MANIFEST, read_json, read_versioned, verify_manifest, versioned
-from zh_lstm_lm.storage.strict_json import to_json
-from zh_lstm_lm.storage.tensors import check_kinds, kinds_of, read_kinds, read_tensors, write_tensors
+from zh_lstm_lm.storage.atomic import atomic_directory
+from zh_lstm_lm.storage.safe_reading import versioned
+from zh_lstm_lm.storage.saved_folder import SavedFolder, open_folder
+from zh_lstm_lm.storage.strict_json import JSONLimits, parse_json, to_json
+from zh_lstm_lm.storage.tensors import (
+    MAX_TENSOR_BYTES,
+    check_kinds,
+    kinds_of,
+    load_tensors,
+    read_kinds,
+    write_tensors,
+)
 from zh_lstm_lm.tokenizers.base import Tokenizer
 
-__all__ = ["MODEL_FILES", "read_description", "read_generation_config", "read_weights", "write_model_folder"]
+__all__ = [
+    "LOADED_FILES",
+    "MAX_VOCABULARY_BYTES",
+    "MODEL_FILES",
+    "VOCABULARY_LIMITS",
+    "open_model_folder",
+    "read_description",
+    "read_generation_config",
+    "read_weights",
+    "write_model_folder",
+]
 
 MODEL_FILES = frozenset({"config.json", "model.safetensors", "vocabulary.json", "README.md", "generation_config.json"})
+LOADED_FILES = MODEL_FILES - {"README.md"}
+"""All that is read; the card is for people, and theirs to edit."""
 _WEIGHTS = "model.safetensors"
+_EMBEDDING = "embedding.weight"
+_MOST_SPECIAL = 3  # tokens of a vocabulary that are not saved
 _MODEL_TYPE = "zh-lstm-lm"
 _FORMAT = 1
+_MAX_CONFIG_BYTES = 1 << 20
+MAX_VOCABULARY_BYTES = 1 << 26
+_MAX_WORDS = 1 << 19  # of a user dictionary
+VOCABULARY_LIMITS = JSONLimits(strings=MAX_TOKENS + _MAX_WORDS, values=2 * MAX_TOKENS + _MAX_WORDS, containers=1000)
 
 
 def write_model_folder(
@@ -54,48 +82,57 @@ def write_model_folder(
         (staged / "README.md").write_text(_model_card({**options, **training}, vocabulary, tensors), encoding="utf-8")
 
 
+def open_model_folder(folder: Path) -> AbstractContextManager[SavedFolder]:
+    """Opens the files of a model's folder that are loaded; see `open_folder`."""
+    hint = "give the folder that save_pretrained or 'train --output' wrote"
+    return open_folder(folder, LOADED_FILES, hint=hint)
+
+
 def read_description(
-    folder: Path, *, option_names: Collection[str], tokenizer: str | Tokenizer | None = None
-) -> tuple[dict[str, Any], dict[str, Any], Vocabulary]:
+    files: SavedFolder, *, option_names: Collection[str], tokenizer: str | Tokenizer | None = None
+) -> tuple[dict[str, Any], dict[str, Any], Vocabulary, dict[str, Any]]:
     """Reads everything but the weights.
 
     Args:
-        folder: A folder that `write_model_folder` wrote.
+        files: What `open_model_folder` opened.
         option_names: The options that a config may have.
         tokenizer: The tokenizer, where it is not to be the saved one.
 
     Returns:
-        The config's options, how it was trained, and the vocabulary.
+        The config's options, how it was trained, the vocabulary, and what is saved of its tokenizer.
 
     Raises:
-        CheckpointError: The folder is missing, foreign, incomplete or damaged.
+        CheckpointError: The folder is foreign, incomplete or damaged.
         VocabularyError: The model needs its user's tokenizer.
     """
-    try:
-        recover_directory(folder, owned=MODEL_FILES)
-        there, complete = folder.is_dir(), (folder / "config.json").is_file()
-    except (OSError, ValueError):  # no name of a folder at all
-        there = complete = False
-    if not complete:
-        what = "not a saved model (there is no config.json in it)" if there else "no such folder"
-        raise CheckpointError(f"{folder}: {what}; give the folder that save_pretrained or 'train --output' wrote")
-    if (folder / MANIFEST).exists():  # a folder that was put together by hand may have none
-        verify_manifest(folder, only=("config.json", "vocabulary.json"))
-    options = read_versioned(
-        folder / "config.json",
+    folder = files.path
+    if "config.json" not in files:
+        raise CheckpointError(
+            f"{folder}: not a saved model (there is no config.json in it); give the folder that save_pretrained or "
+            "'train --output' wrote"
+        )
+    options = files.read_versioned(
+        "config.json",
         _FORMAT,
         required=("model_type", "vocab_size"),
         optional=("training", *option_names),
-        max_bytes=1 << 20,
+        max_bytes=_MAX_CONFIG_BYTES,
     )
     if options.pop("model_type") != _MODEL_TYPE:
         raise CheckpointError(
             f"{folder / 'config.json'}: not a model of this library (model_type is not {_MODEL_TYPE!r})"
         )
     training, vocab_size = options.pop("training", {}), options.pop("vocab_size")
-    saved = read_versioned(folder / "vocabulary.json", _FORMAT, required=Vocabulary.SAVED)
+    saved = files.read_versioned(
+        "vocabulary.json",
+        _FORMAT,
+        required=Vocabulary.SAVED,
+        max_bytes=MAX_VOCABULARY_BYTES,
+        limits=VOCABULARY_LIMITS,
+    )
+    _check_rows(files, saved["tokens"])
     try:
-        vocabulary = Vocabulary.from_dict(saved, tokenizer=tokenizer)
+        vocabulary = Vocabulary.restore(saved, tokenizer=tokenizer)
     except (VocabularyError, ConfigError) as error:
         if tokenizer is not None or Vocabulary.needs_tokenizer(saved):  # it is not the file that is wrong
             raise
@@ -105,39 +142,51 @@ def read_description(
             f"{folder}: config.json tells of {vocab_size!r:.40} tokens, vocabulary.json holds {len(vocabulary)}; "
             "the files are of different models"
         )
-    return options, training if isinstance(training, dict) else {}, vocabulary
+    return options, training if isinstance(training, dict) else {}, vocabulary, saved["tokenizer"]
 
 
-def read_generation_config(folder: Path) -> dict[str, Any]:
+def _check_rows(files: SavedFolder, tokens: object) -> None:
+    """Makes sure that there are as many vectors as tokens, before anything is made of them; raises CheckpointError."""
+    path = files.path / _WEIGHTS
+    kind = read_kinds(files.open(_WEIGHTS), path).get(_EMBEDDING)
+    rows = kind.shape[0] if kind is not None and kind.shape else 0
+    if isinstance(tokens, list) and not 0 < rows - len(tokens) <= _MOST_SPECIAL:
+        raise CheckpointError(
+            f"{path}: {_EMBEDDING!r} is {kind or 'missing'}, vocabulary.json holds {len(tokens):,} tokens besides the "
+            "special ones; the files are of different models, or damaged"
+        )
+
+
+def read_generation_config(files: SavedFolder) -> dict[str, Any]:
     """A model's own defaults for sampling; empty where it has none.
 
     Raises:
         CheckpointError: The file is damaged.
     """
-    path = folder / "generation_config.json"
-    if not path.exists():
+    name = "generation_config.json"
+    if name not in files:
         return {}
-    saved = read_json(path, max_bytes=1 << 20)
+    path = files.path / name
+    saved = parse_json(files.read(name, max_bytes=_MAX_CONFIG_BYTES), name=str(path))
     if not isinstance(saved, dict):
         raise CheckpointError(f"{path}: not an object with options of sampling; the file is damaged or foreign")
     return saved
 
 
-def read_weights(folder: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def read_weights(files: SavedFolder, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Reads the weights, once the file's header was held against what the config asks for.
 
     Args:
-        folder: The model's folder.
+        files: What `open_model_folder` opened.
         expected: Tensors of the right shapes and types by name, on any device.
 
     Raises:
         CheckpointError: The file is missing or damaged, or a tensor is missing, extra, or of another shape or type.
     """
-    path = folder / _WEIGHTS
-    check_kinds(path, read_kinds(path), kinds_of(expected), by="config.json")
-    if (folder / MANIFEST).exists():
-        verify_manifest(folder, only=(_WEIGHTS,))
-    return read_tensors(path)
+    path = files.path / _WEIGHTS
+    kinds = read_kinds(files.open(_WEIGHTS), path)
+    check_kinds(path, kinds, kinds_of(expected), by="config.json")
+    return load_tensors(files.read(_WEIGHTS, max_bytes=MAX_TENSOR_BYTES), path)
 
 
 def _model_card(facts: Mapping[str, Any], vocabulary: Vocabulary, tensors: Mapping[str, Tensor]) -> str:

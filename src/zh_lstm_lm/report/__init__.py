@@ -1,1 +1,1 @@
-"""Runs and studies as one page of HTML: reading folders, drawing plots, writing the page, one idea a file."""
+"""Reports: runs and studies as an HTML page, plots as SVG, scored texts as a heat map."""

@@ -1,4 +1,4 @@
-"""Axes: which part of the number line is shown, where its ticks are, and how they are written."""
+"""Axes of plots: range, ticks and tick labels."""
 
 import itertools
 import math
@@ -8,19 +8,20 @@ from dataclasses import dataclass
 __all__ = ["Axis", "format_number", "make_axis"]
 
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
-_MARGIN = 0.04  # of the length, at either end
+# Proportion of the axis that is left free at either end.
+_MARGIN = 0.04
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Part of the number line.
+    """The range and ticks of an axis.
 
     Attributes:
         low: Value at its beginning.
         high: Value at its end.
-        log: Whether equal lengths are equal ratios.
-        ticks: Values that are marked.
-        labels: How they are written.
+        log: Whether the axis is logarithmic.
+        ticks: Values of the ticks.
+        labels: Labels of the ticks.
     """
 
     low: float
@@ -30,7 +31,7 @@ class Axis:
     labels: tuple[str, ...]
 
     def __call__(self, value: float) -> float:
-        """Where a value lies: 0 at the beginning, 1 at the end."""
+        """Maps a value to the axis: 0 at the beginning, 1 at the end."""
         if self.log:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
@@ -39,17 +40,18 @@ class Axis:
 def make_axis(
     values: Iterable[float], *, log: bool = False, whole: bool = False, ticks: Sequence[tuple[float, str]] = ()
 ) -> Axis:
-    """Makes the axis that shows all of the values.
+    """Creates an axis that shows all values.
 
     Args:
-        values: What has to be seen; on a logarithmic axis all above 0.
-        log: Whether it is logarithmic.
-        whole: Whether only whole numbers are marked.
-        ticks: Values to mark, and how they are written; none for round numbers.
+        values: The values, positive on a logarithmic axis.
+        log: Whether the axis is logarithmic.
+        whole: Whether only integers have ticks.
+        ticks: Values and labels of the ticks; empty for round numbers.
     """
     shown = list(values) or [1.0]
     low, high = min(shown), max(shown)
-    if math.isclose(low, high):  # or the ticks would tell rounding errors apart
+    # Ticks would only tell rounding errors apart.
+    if math.isclose(low, high):
         low = high
     if log:
         room = max(math.log(high / low) * _MARGIN, 0.05)
@@ -74,7 +76,8 @@ def _linear_ticks(low: float, high: float, *, at_most: int = 6, at_least: float 
 
 def _log_ticks(low: float, high: float) -> list[float]:
     decades = math.log10(high / low)
-    if decades < 0.7:  # so little that round numbers at equal distances are clearer
+    # On so short a range, round numbers at equal distances are clearer.
+    if decades < 0.7:
         return [tick for tick in _linear_ticks(low, high) if tick > 0]
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     every = max(1, math.ceil(decades / 6))
@@ -85,7 +88,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def _labels(ticks: Sequence[float]) -> list[str]:
-    """Numbers of one axis, with as many decimals as tell them apart."""
+    """Formats the numbers of one axis, with as many decimals as distinguish them."""
     largest = max(map(abs, ticks), default=0.0)
     gaps = [abs(b - a) for a, b in itertools.pairwise(ticks)]
     if 1e-3 <= largest < 1e6 and gaps:
@@ -100,7 +103,7 @@ def _is_round(value: float, decimals: int) -> bool:
 
 
 def format_number(value: float) -> str:
-    """A number as people write it: thousands separated, four significant digits, powers where zeros would run on."""
+    """Formats a number with four significant digits, separated thousands, and an exponent where it is short."""
     size = abs(value)
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"

@@ -1,9 +1,9 @@
-"""Which figures of several runs can be compared, and in what the runs differ."""
+"""Comparability of the metrics of several runs, and the differences between their options."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zh_lstm_lm.report.labels import Label
+from zh_lstm_lm.report.markup import Label
 from zh_lstm_lm.report.runs import Run, section
 
 __all__ = ["differences", "unfair_comparisons"]
@@ -11,10 +11,10 @@ __all__ = ["differences", "unfair_comparisons"]
 _ASPECTS: Sequence[tuple[tuple[str, ...], Label, Label]] = (
     (
         ("text", "valid", "sha256"),
-        Label("验证文本不同", "The held-out texts differ"),
+        Label("验证文本不同", "The validation sets differ"),
         Label(
             "困惑度和比特/字都不能相比：预测的不是同一段文字。",
-            "neither perplexity nor bits per character can be compared, since other text was predicted.",
+            "neither perplexity nor bits per character can be compared, since different text was predicted.",
         ),
     ),
     (
@@ -30,7 +30,7 @@ _ASPECTS: Sequence[tuple[tuple[str, ...], Label, Label]] = (
         Label("词表不同", "The vocabularies differ"),
         Label(
             "每词困惑度不能相比：拆开的词不一样；比特/字可以。",
-            "perplexity per token cannot be compared, since other words are spelled; bits per character can.",
+            "perplexity per token cannot be compared, since different words are split into pieces; bits per character can.",
         ),
     ),
     (
@@ -38,17 +38,17 @@ _ASPECTS: Sequence[tuple[tuple[str, ...], Label, Label]] = (
         Label("训练文本不同", "The training texts differ"),
         Label(
             "验证的数字可以相比，但差别也来自训练文本。",
-            "held-out figures can be compared, but the training text is part of what makes them differ.",
+            "validation metrics can be compared, but a difference may come from the training text.",
         ),
     ),
 )
 
 
 def unfair_comparisons(runs: Sequence[Run]) -> list[tuple[Label, Label, list[str]]]:
-    """What keeps figures of the runs from being compared.
+    """Finds differences between runs that make a comparison of their metrics unfair.
 
     Returns:
-        What differs, what follows, and which runs go together, as ``"a, b"``; an empty list if all is fair.
+        The difference, its consequence, and the groups of equal runs, as ``"a, b"``; empty if all metrics compare.
     """
     found = []
     for path, what, consequence in _ASPECTS:
@@ -60,7 +60,7 @@ def unfair_comparisons(runs: Sequence[Run]) -> list[tuple[Label, Label, list[str
         what = Label("文本不明", "The texts are not known")
         consequence = Label(
             "这些训练没有记下读了什么，不知能否相比。",
-            "these runs have not kept what they read; nobody knows whether they compare.",
+            "these runs do not record their texts, so their metrics may not compare.",
         )
         found.insert(0, (what, consequence, unknown))
     return found
@@ -76,10 +76,10 @@ def _grouped(runs: Sequence[Run], path: tuple[str, ...]) -> list[str]:
 
 
 def differences(values: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str], bool]]:
-    """Options side by side.
+    """Lists options side by side.
 
     Returns:
-        For each name: the name, its value in each mapping as text, and whether the values differ.
+        The name of each option, its value in each mapping as text, and whether the values differ.
     """
     names = list(dict.fromkeys(name for mapping in values for name in mapping))
     rows = [(str(name), [_told(mapping.get(name)) for mapping in values]) for name in names]

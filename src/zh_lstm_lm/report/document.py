@@ -1,21 +1,17 @@
-"""The whole report: what was named is read, and one page is written."""
+"""The public function `write_report`: runs and studies as one HTML page."""
 
 from collections.abc import Iterable, Sequence
-from importlib import resources
 from os import PathLike
 from pathlib import Path
 
 from zh_lstm_lm._config import check_choice, check_type
 from zh_lstm_lm._version import __version__
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.report.labels import Label
-from zh_lstm_lm.report.markup import element, in_two_languages, to_html
-from zh_lstm_lm.report.parts import Section
+from zh_lstm_lm.report.markup import Label, Section, element, in_two_languages, serialise
+from zh_lstm_lm.report.plots import read_style
 from zh_lstm_lm.report.run_sections import run_sections
 from zh_lstm_lm.report.runs import Run, distinct_names, read_run
-from zh_lstm_lm.report.studies import Study, read_study
-from zh_lstm_lm.report.study_sections import study_section
-from zh_lstm_lm.storage.atomic import atomic_write
+from zh_lstm_lm.storage.user_files import is_special, write_file
 
 __all__ = ["check_page", "write_report"]
 
@@ -30,24 +26,24 @@ def write_report(
     language: str = "zh",
     overwrite: bool = False,
 ) -> Path:
-    """Writes what runs and studies came to as one page of HTML, for reading, printing and sending on.
+    """Writes runs and studies as one HTML page for reading, printing and sending.
 
-    The page is one file under 500 KB that needs no network and no scripts. It holds both languages, and its reader can
-    change over; plots are SVG. Equal folders give equal pages.
+    The page is one file under 500 KB without scripts or external resources. It holds both languages, and its reader
+    can switch between them; plots are SVG. Equal folders give equal pages.
 
     Args:
         folders: Folders of runs and studies, or one of them.
         output: The file to write.
         language: The language that is shown first: ``"zh"`` or ``"en"``.
-        overwrite: Whether a file that is there may be replaced.
+        overwrite: Whether an existing file may be replaced.
 
     Returns:
         The file.
 
     Raises:
-        DataError: A folder is no run or study, a run has no history yet, the file is there already, or there is more
-            than a page can hold.
-        CheckpointError: A folder is damaged, or the file cannot be written.
+        DataError: A folder is no run or study, a run has no history yet, the file is there already or cannot be
+            written, or there is more than a page can hold.
+        CheckpointError: A folder is damaged.
     """
     check_choice("language", language, ("zh", "en"))
     check_type("output", output, str, PathLike)
@@ -56,57 +52,60 @@ def write_report(
         check_type("each of the folders", folder, str, PathLike)
     paths, target = [Path(folder) for folder in named], Path(output)
     if not paths:
-        raise DataError("there is nothing to report; give the folder of a run or of a study")
+        raise DataError("folders is empty; give the folder of a run or of a study")
     check_page(target, overwrite=overwrite)
     runs: list[Run] = []
-    studies: list[Study] = []
+    studies: list[tuple[Path, str]] = []
     for path, name in zip(paths, distinct_names(paths), strict=True):
         if (path / "study.json").is_file():
-            studies.append(read_study(path, name))
+            studies.append((path, name))
         else:
             runs.append(read_run(path, name))
-    atomic_write(target, _page(runs, studies, language))
+    write_file(target, _page(runs, studies, language))
     return target
 
 
 def check_page(target: Path, *, overwrite: bool) -> None:
-    """Makes sure that a page can be written there, for before long work.
+    """Checks that a page can be written, before long work.
 
     Raises:
-        DataError: There is something already, or no folder to write it into.
+        DataError: The file exists already, or its folder does not.
     """
-    if target.is_dir() or (target.exists() and not overwrite):
-        hint = "give a file in it" if target.is_dir() else "give another place, or overwrite=True (--overwrite)"
+    if target.is_dir() or (target.exists() and not overwrite and not is_special(target)):
+        hint = "give a file in it" if target.is_dir() else "give another file, or overwrite=True (--overwrite)"
         raise DataError(f"{target}: exists already; {hint}")
     if not target.parent.is_dir():
-        raise DataError(f"{target}: there is no folder {target.parent}; make it, or give another place")
+        raise DataError(f"{target}: there is no folder {target.parent}; create it, or give another file")
 
 
-def _page(runs: Sequence[Run], studies: Sequence[Study], language: str) -> bytes:
-    """The page, with as many points in its lines as it has room for."""
+def _page(runs: Sequence[Run], studies: Sequence[tuple[Path, str]], language: str) -> bytes:
+    """Returns the page, with as many points in its lines as fit into its size."""
+    names = ", ".join([*(run.name for run in runs), *(name for _, name in studies)])
     for max_points in (1500, 600, 200, 60):
         sections = run_sections(runs, max_points=max_points)
-        sections += [study_section(study, number, max_points=max_points) for number, study in enumerate(studies, 1)]
-        page = _html(
-            sections, ", ".join([*(run.name for run in runs), *(study.name for study in studies)]), language
-        ).encode("utf-8")
+        if studies:
+            # The kinds of study load torch, which a page of runs does not need.
+            from zh_lstm_lm.report.study_sections import study_sections  # noqa: PLC0415
+
+            sections += study_sections(studies, max_points=max_points)
+        page = _html(sections, names, language).encode("utf-8")
         if len(page) < MAX_BYTES:
             return page
     raise DataError(
-        f"{len(runs) + len(studies)} folders are more than a page of {MAX_BYTES // 1000} KB can hold; report fewer at a time"
+        f"{len(runs) + len(studies)} folders do not fit into a page of {MAX_BYTES // 1000} KB; report fewer at a time"
     )
 
 
 def _html(sections: Sequence[Section], names: str, language: str) -> str:
-    style = resources.files("zh_lstm_lm.report").joinpath("page.css").read_text(encoding="utf-8")
-    policy = "default-src 'none'; style-src 'unsafe-inline'"  # whatever a folder may hold, nothing is fetched or run
+    # Whatever a folder holds, the browser fetches and runs nothing.
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
     head = element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", http_equiv="Content-Security-Policy", content=policy),
         element("title", f"{_TITLE.zh} {_TITLE.en}: {names}"),
-        element("style", style),
+        element("style", read_style("page.css") + read_style("plot.css")),
     )
     languages = [("zh", "中文"), ("en", "English")]
     choices = [
@@ -129,7 +128,7 @@ def _html(sections: Sequence[Section], names: str, language: str) -> str:
         element("section", element("h2", *in_two_languages(words)), *children, id=f"section-{anchor}")
         for anchor, words, children in sections
     ]
-    made = Label(f"由 zh-lstm-lm {__version__} 生成。", f"Made by zh-lstm-lm {__version__}.")
+    made = Label(f"由 zh-lstm-lm {__version__} 生成。", f"Created by zh-lstm-lm {__version__}.")
     footer = element("footer", *in_two_languages(made))
     body = element("body", *choices, header, element("main", *bodies), footer)
-    return "<!DOCTYPE html>\n" + to_html(element("html", head, body, lang="zh-CN" if language == "zh" else "en"))
+    return "<!DOCTYPE html>\n" + serialise(element("html", head, body, lang="zh-CN" if language == "zh" else "en"))

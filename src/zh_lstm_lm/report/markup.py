@@ -1,25 +1,57 @@
-"""HTML and SVG as trees: whatever is put in as text is escaped when the tree is written out."""
+"""HTML and SVG elements in two languages; text is escaped when the tree is serialised."""
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
 
-from zh_lstm_lm.report.labels import Words
 from zh_lstm_lm.runtime.control_characters import control_pictures
 
-__all__ = ["Child", "Element", "element", "in_two_languages", "to_html"]
+__all__ = [
+    "Element",
+    "Label",
+    "Section",
+    "Words",
+    "element",
+    "in_both",
+    "in_two_languages",
+    "paragraph",
+    "sample_cards",
+    "serialise",
+    "table",
+]
 
 Element = ET.Element
-Child = ET.Element | str | None
-"""What an element may hold; None is left out."""
+
+_MAX_SAMPLES = 12
+_MAX_SAMPLE_LENGTH = 600
 
 
-def element(tag: str, *children: Child, **attributes: str | float | None) -> Element:
-    """Makes an element.
+class Label(NamedTuple):
+    """A label in Chinese and in English; the page holds both, and its reader chooses."""
+
+    zh: str
+    en: str
+
+
+Words = Label | str
+"""A label, or text that is the same in every language, such as the name of a run."""
+
+Section = tuple[str, Label, list[Element]]
+"""An anchor, a heading and the elements under it."""
+
+
+def in_both(words: Words) -> str:
+    """Returns both languages on one line, for places that take plain text only."""
+    return f"{words.zh} {words.en}" if isinstance(words, Label) else words
+
+
+def element(tag: str, *children: Element | str | None, **attributes: str | float | None) -> Element:
+    """Creates an element.
 
     Args:
         tag: Its name.
-        children: Elements and text, in order.
-        attributes: By name; ``class_`` is ``class``, ``stroke_width`` is ``stroke-width``, and None is left out.
+        children: Elements and text, in order; None is left out.
+        attributes: Its attributes; ``class_`` is ``class``, ``stroke_width`` is ``stroke-width``, None is left out.
     """
     named = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
     made = ET.Element(tag, {name: _plain(value) for name, value in named.items() if value is not None})
@@ -34,12 +66,12 @@ def element(tag: str, *children: Child, **attributes: str | float | None) -> Ele
 
 
 def _plain(value: str | float) -> str:
-    """Coordinates to a tenth, which no eye can tell from the exact ones."""
+    """Formats coordinates to a tenth of a pixel."""
     return value if isinstance(value, str) else f"{value:.1f}".removesuffix(".0")
 
 
 def in_two_languages(words: Words, *, tag: str = "span", **attributes: str | float | None) -> Iterable[Element]:
-    """An element for each language, of which the page shows one; a single one for text that is the same in both."""
+    """Creates an element for each language, or a single one for text that is the same in both."""
     if isinstance(words, str):
         return [element(tag, words, **attributes)]
     return [
@@ -48,6 +80,58 @@ def in_two_languages(words: Words, *, tag: str = "span", **attributes: str | flo
     ]
 
 
-def to_html(tree: Element) -> str:
-    """The tree as text; control characters stand as symbols, such as ␛."""
-    return control_pictures(ET.tostring(tree, encoding="unicode", method="html"))
+def serialise(tree: Element, *, method: Literal["html", "xml"] = "html") -> str:
+    """Serialises a tree; control characters are shown as symbols, such as ␛, and lone surrogates are replaced."""
+    text = control_pictures(ET.tostring(tree, encoding="unicode", method=method))
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def paragraph(words: Words, **attributes: str) -> Element:
+    """Creates a paragraph."""
+    return element("p", *in_two_languages(words), **attributes)
+
+
+def table(
+    heads: Sequence[Words], rows: Iterable[tuple[Words, Sequence[str], bool]], *, numbers: bool = False
+) -> Element:
+    """Creates a table that scrolls sideways on narrow screens.
+
+    Args:
+        heads: The heads of the columns.
+        rows: The head of each row, its cells, and whether it is marked.
+        numbers: Whether the cells are numbers.
+    """
+    kind = "number" if numbers else None
+    first, *rest = heads
+    head = element(
+        "tr",
+        element("th", *in_two_languages(first)),
+        *(element("th", *in_two_languages(words), class_=kind, scope="col") for words in rest),
+    )
+    body = [
+        element(
+            "tr",
+            element("th", *in_two_languages(words), scope="row"),
+            *(element("td", cell, class_=kind) for cell in cells),
+            class_="differs" if marked else None,
+        )
+        for words, cells, marked in rows
+    ]
+    whole = element("table", element("thead", head), element("tbody", *body))
+    return element("div", whole, class_="scroll", tabindex="0")
+
+
+def sample_cards(cards: Sequence[tuple[Words, Words, str]]) -> Element:
+    """Creates cards with title, note and passage side by side, at most twelve from the first to the last."""
+    if len(cards) > _MAX_SAMPLES:
+        cards = [cards[round(index * (len(cards) - 1) / (_MAX_SAMPLES - 1))] for index in range(_MAX_SAMPLES)]
+    articles = [
+        element(
+            "article",
+            element("h4", *in_two_languages(title)),
+            paragraph(note, class_="note") if note else None,
+            element("blockquote", text[:_MAX_SAMPLE_LENGTH] + "…" * (len(text) > _MAX_SAMPLE_LENGTH), lang="zh"),
+        )
+        for title, note, text in cards
+    ]
+    return element("div", *articles, class_="samples")

@@ -1,36 +1,42 @@
-"""Plots as SVG: series over two axes, with ticks, error bars, reference lines, a legend, and a title for every mark."""
+"""Line plots as SVG: ticks, error bars, reference lines, a legend, and a tooltip for every point."""
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import resources
 
 from zh_lstm_lm.report.axes import Axis, format_number, make_axis
-from zh_lstm_lm.report.labels import Words, in_both
-from zh_lstm_lm.report.markup import Element, element, in_two_languages
+from zh_lstm_lm.report.markup import Element, Words, element, in_both, in_two_languages, serialise
 
-__all__ = ["NUM_COLORS", "Plot", "Series", "draw"]
+__all__ = ["Plot", "Series", "draw_plots", "read_style", "to_svg"]
 
-NUM_COLORS = 8
-_WIDTH, _HEIGHT = 360, 250  # a phone's width, so that letters keep their size there
+_NUM_COLORS = 8
+# The width of a phone, on which letters keep their size.
+_WIDTH, _HEIGHT = 360, 250
 _TOP, _RIGHT, _BOTTOM = 30, 14, 44
-_DIGIT = 6.7  # width of a digit at the size of a tick's label
-_FEW_POINTS = 40  # that are still marked one by one
-_HUGE = 1e100  # no figure is larger that means anything
+# The width of a digit in a tick label.
+_DIGIT = 6.7
+# A line with more points has no marks.
+_FEW_POINTS = 40
+# A larger number is not a meaningful metric.
+_HUGE = 1e100
+_GAP = 16
 
 
 @dataclass(frozen=True)
 class Series:
-    """Points that belong together.
+    """The points of one line.
 
     Attributes:
-        name: What they are, for the legend.
+        name: Its name in the legend.
         points: Pairs of x and y.
-        color: Number of the colour, from 0.
+        color: Index of its colour.
         style: ``"line"``; ``"faint"`` (thin, behind the others); ``"dashed"``;
             ``"dotted"`` (without marks); ``"marks"`` (without a line).
-        errors: Half the length of each point's error bar; none for no bars.
-        in_legend: Whether the legend names it.
+        errors: Half the length of each point's error bar; empty for no bars.
+        in_legend: Whether it is in the legend.
     """
 
     name: Words
@@ -43,19 +49,19 @@ class Series:
 
 @dataclass(frozen=True)
 class Plot:
-    """What is drawn.
+    """A plot.
 
     Attributes:
-        title: What the reader sees in it.
+        title: Its title.
         x: Name and unit of the horizontal axis.
         y: Name and unit of the vertical axis.
-        series: What is drawn, from back to front.
+        series: The lines, from back to front.
         log_x: Whether the horizontal axis is logarithmic.
-        log_y: Whether the vertical axis is.
-        whole_x: Whether only whole numbers of x are marked.
-        x_ticks: Values of x to mark, and how they are written; none for round numbers.
-        references: Heights of horizontal dashed lines, and what they are.
-        note: A sentence under it.
+        log_y: Whether the vertical axis is logarithmic.
+        whole_x: Whether only integers of x have ticks.
+        x_ticks: Values and labels of ticks of x; empty for round numbers.
+        references: Values and names of horizontal reference lines.
+        note: A sentence under the plot.
     """
 
     title: Words
@@ -70,56 +76,122 @@ class Plot:
     note: Words = ""
 
     def kept(self, series: Series) -> Iterator[tuple[float, float, float]]:
-        """The points that can be shown, with their errors; no logarithm has a place for 0."""
+        """Yields the points that the axes can show, with their errors."""
         errors = itertools.chain(series.errors, itertools.repeat(0.0))
         for (x, y), error in zip(series.points, errors, strict=False):
             if _can_be_shown(x, log=self.log_x) and _can_be_shown(y, log=self.log_y):
                 yield x, y, error if _can_be_shown(error) else 0.0
 
     def has_marks(self, series: Series) -> bool:
-        """Whether its points are marked one by one: where they are few, or there is no line."""
+        """Returns whether the points of a series have marks: if they are few, or there is no line."""
         few = sum(1 for _ in self.kept(series)) <= _FEW_POINTS
         return series.style == "marks" or (few and series.style not in {"faint", "dotted"})
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing of it can be shown."""
+        """True if no point can be shown."""
         return not any(True for series in self.series for _ in self.kept(series))
 
 
 def _can_be_shown(value: float, *, log: bool = False) -> bool:
-    """Whether a number has a place on an axis."""
+    """Returns whether an axis can show a number."""
     return abs(value) < _HUGE and (not log or value > 1 / _HUGE)
 
 
-def draw(plot: Plot) -> Element:
-    """Draws a plot as a figure with its title, legend and note."""
-    points = [point for series in plot.series for point in plot.kept(series)]
-    x_axis = make_axis((x for x, *_ in points), log=plot.log_x, whole=plot.whole_x, ticks=plot.x_ticks)
-    heights = [height for _, y, error in points for height in (y - error, y + error) if height > 0 or not plot.log_y]
-    heights += [height for height, _ in plot.references if not plot.log_y or height > 0]
-    y_axis = make_axis(heights, log=plot.log_y)
-    frame = _Frame(x_axis, y_axis)
-    svg = element("svg", viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=in_both(plot.title))
-    svg.extend(frame.grid(plot.x, plot.y))
-    for height, words in plot.references:
-        if not plot.log_y or height > 0:
-            line = frame.horizontal(height, class_="reference")
-            line.append(element("title", f"{in_both(words)}: {format_number(height)}"))
-            svg.append(line)
-    for series in sorted(plot.series, key=lambda series: series.style != "faint"):
-        svg.extend(frame.lines(plot, series))
+def draw_plots(plots: Sequence[Plot]) -> Element:
+    """Draws plots as HTML figures side by side, as many as there is room for."""
+    return element("div", *map(_draw_figure, plots), class_="plots")
+
+
+def _draw_figure(plot: Plot) -> Element:
+    items = [element("li", swatch, *in_two_languages(words)) for words, swatch in _legend(plot)]
     return element(
         "figure",
         element("figcaption", *in_two_languages(plot.title)),
-        svg,
-        _legend(plot),
+        _draw(plot),
+        element("ul", *items, class_="legend") if items else None,
         element("p", *in_two_languages(plot.note), class_="note") if plot.note else None,
     )
 
 
+def read_style(name: str) -> str:
+    """Reads a style sheet of this package."""
+    return resources.files("zh_lstm_lm.report").joinpath(name).read_text(encoding="utf-8")
+
+
+class Svg(str):
+    """A picture as a string; notebooks display it."""
+
+    __slots__ = ()
+
+    def _repr_svg_(self) -> str:
+        return str(self)
+
+
+def to_svg(plots: Sequence[Plot], *, language: str) -> Svg:
+    """Draws plots side by side as one standalone picture in one language, on white.
+
+    Args:
+        plots: The plots.
+        language: ``"zh"`` or ``"en"``.
+    """
+    # A notebook may put the picture into its own page, whose elements the style must not reach.
+    style = re.sub(r"(^|} *)([^{}]+) {", r"\1.zh-lstm-lm-plot \2 {", read_style("plot.css"), flags=re.MULTILINE)
+    light = dict(re.findall(r"--(\w+): (#\w+)", read_style("page.css").partition("@media")[0]))
+    style = re.sub(r"var\(--(\w+)\)", lambda name: light[name[1]], style)
+    width, height = len(plots) * (_WIDTH + _GAP) + _GAP, _HEIGHT + 4 * _GAP
+    picture = element(
+        "svg",
+        element("style", style),
+        element("rect", width=width, height=height, fill=light["paper"]),
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {width} {height}",
+        width=width,
+        height=height,
+        font_family="system-ui, sans-serif",
+        class_="zh-lstm-lm-plot",
+    )
+    for index, plot in enumerate(plots):
+        left = float(_GAP + index * (_WIDTH + _GAP))
+        drawing = _draw(plot)
+        for name, value in (("x", left), ("y", 2 * _GAP), ("width", _WIDTH), ("height", _HEIGHT)):
+            drawing.set(name, str(value))
+        picture.extend(in_two_languages(plot.title, tag="text", x=left, y=1.5 * _GAP, font_weight="600"))
+        picture.append(drawing)
+        for words, swatch in _legend(plot):
+            swatch.set("x", str(left))
+            swatch.set("y", str(height - 1.5 * _GAP))
+            picture.append(swatch)
+            picture.extend(in_two_languages(words, tag="text", x=left + 28, y=height - _GAP))
+            left += 52 + _width(words if isinstance(words, str) else getattr(words, language))
+    other = "en" if language == "zh" else "zh"
+    for parent in list(picture.iter()):
+        for child in [child for child in parent if child.get("class") == other]:
+            parent.remove(child)
+    return Svg(serialise(picture, method="xml"))
+
+
+def _draw(plot: Plot) -> Element:
+    """Draws the axes, lines and marks of a plot."""
+    points = [point for series in plot.series for point in plot.kept(series)]
+    x_axis = make_axis((x for x, *_ in points), log=plot.log_x, whole=plot.whole_x, ticks=plot.x_ticks)
+    heights = [height for _, y, error in points for height in (y - error, y + error) if height > 0 or not plot.log_y]
+    references = [(height, words) for height, words in plot.references if not plot.log_y or height > 0]
+    y_axis = make_axis([*heights, *(height for height, _ in references)], log=plot.log_y)
+    frame = _Frame(x_axis, y_axis)
+    svg = element("svg", viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=in_both(plot.title))
+    svg.extend(frame.grid(plot.x, plot.y))
+    for height, words in references:
+        line = frame.horizontal(height, class_="reference")
+        line.append(element("title", f"{in_both(words)}: {format_number(height)}"))
+        svg.append(line)
+    for series in sorted(plot.series, key=lambda series: series.style != "faint"):
+        svg.extend(frame.lines(plot, series))
+    return svg
+
+
 class _Frame:
-    """The rectangle between two axes."""
+    """The area between two axes."""
 
     def __init__(self, x: Axis, y: Axis) -> None:
         self.x_axis, self.y_axis = x, y
@@ -135,7 +207,7 @@ class _Frame:
         return element("path", d=f"M{self.left:.1f} {self.y(height):.1f}H{_WIDTH - _RIGHT}", class_=class_)
 
     def grid(self, x_name: Words, y_name: Words) -> Iterator[Element]:
-        """Lines and labels of the ticks, and the names of the axes."""
+        """Yields the lines and labels of the ticks, and the names of the axes."""
         for value, text in zip(self.y_axis.ticks, self.y_axis.labels, strict=True):
             yield self.horizontal(value, class_="grid")
             yield element("text", text, x=self.left - 6, y=self.y(value) + 4, text_anchor="end", class_="tick")
@@ -143,7 +215,8 @@ class _Frame:
         for value, text in zip(self.x_axis.ticks, self.x_axis.labels, strict=True):
             half = _width(text) / 2
             middle = min(self.x(value), _WIDTH - half)
-            if middle - half < taken + 4:  # it would run into the one before it
+            # It would overlap the label before it.
+            if middle - half < taken + 4:
                 continue
             taken = middle + half
             yield element("path", d=f"M{self.x(value):.1f} {_HEIGHT - _BOTTOM}v4", class_="axis")
@@ -154,9 +227,9 @@ class _Frame:
         yield from in_two_languages(x_name, tag="text", x=middle, y=_HEIGHT - 6, text_anchor="middle")
 
     def lines(self, plot: Plot, series: Series) -> Iterator[Element]:
-        """What is drawn of a series."""
+        """Yields the line, error bars and marks of a series."""
         kept = list(plot.kept(series))
-        color, name = f"c{series.color % NUM_COLORS}", in_both(series.name)
+        color, name = f"c{series.color % _NUM_COLORS}", in_both(series.name)
         if len(kept) > 1 and series.style != "marks":
             path = "L".join(f"{self.x(x):.1f} {self.y(y):.1f}" for x, y, *_ in kept)
             yield element("path", element("title", name), d=f"M{path}", class_=f"line {series.style} {color}")
@@ -179,26 +252,24 @@ class _Frame:
 
 
 def _width(text: str) -> float:
-    """About how wide a tick's label is."""
+    """Estimates the width of a tick label."""
     return sum(_DIGIT if character < "\u2e80" else 2 * _DIGIT for character in text)
 
 
-def _legend(plot: Plot) -> Element | None:
-    """The names of the series, with a piece of each; none where one series needs no name."""
-    named = [series for series in plot.series if series.in_legend and any(True for _ in plot.kept(series))]
-    if len(named) + len(plot.references) < 2:
-        return None
+def _legend(plot: Plot) -> list[tuple[Words, Element]]:
+    """Returns the names in the legend, each with a piece of its line; a single series needs none."""
     items = []
-    for series in named:
-        color = f"c{series.color % NUM_COLORS}"
-        piece = [element("circle", cx=11, cy=5, r=3, class_=f"mark {color}")] if plot.has_marks(series) else []
-        if series.style != "marks":
-            piece.insert(0, element("path", d="M0 5H22", class_=f"line {series.style} {color}"))
-        items.append(_legend_item(series.name, *piece))
-    items += [_legend_item(words, element("path", d="M0 5H22", class_="reference")) for _, words in plot.references]
-    return element("ul", *items, class_="legend")
-
-
-def _legend_item(words: Words, *piece: Element) -> Element:
-    swatch = element("svg", *piece, viewBox="0 0 22 10", width=22, height=10, aria_hidden="true")
-    return element("li", swatch, *in_two_languages(words))
+    for series in plot.series:
+        if series.in_legend and any(True for _ in plot.kept(series)):
+            color = f"c{series.color % _NUM_COLORS}"
+            piece = [element("circle", cx=11, cy=5, r=3, class_=f"mark {color}")] if plot.has_marks(series) else []
+            if series.style != "marks":
+                piece.insert(0, element("path", d="M0 5H22", class_=f"line {series.style} {color}"))
+            items.append((series.name, piece))
+    items += [(words, [element("path", d="M0 5H22", class_="reference")]) for _, words in plot.references]
+    if len(items) < 2:
+        return []
+    return [
+        (words, element("svg", *piece, viewBox="0 0 22 10", width=22, height=10, aria_hidden="true"))
+        for words, piece in items
+    ]

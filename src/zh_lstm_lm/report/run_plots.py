@@ -1,16 +1,21 @@
-"""The plots of runs: what every update and every epoch came to, and how the words of the training text are spread."""
+"""The plots of runs: metrics by epoch, time and update, and the frequencies of tokens."""
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
+from zh_lstm_lm._config import check_choice
+from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.report.axes import format_number
-from zh_lstm_lm.report.labels import Label, Words
-from zh_lstm_lm.report.plots import Plot, Series
+from zh_lstm_lm.report.markup import Label, Words
+from zh_lstm_lm.report.plots import Plot, Series, Svg, to_svg
 from zh_lstm_lm.report.runs import Run, number, section
+from zh_lstm_lm.storage.atomic import atomic_write
 
-__all__ = ["training_plots", "word_plots"]
+__all__ = ["plot_history", "training_plots", "word_plots"]
 
 Points = list[tuple[float, float]]
 
@@ -18,21 +23,20 @@ _UPDATES = Label("更新次数", "updates")
 _EPOCHS = Label("轮数", "epochs")
 _PERPLEXITY = Label("困惑度（每词）", "perplexity per token")
 _BITS = Label("比特/字", "bits per character")
-_SMOOTHED = 20  # parts of the curve that each mean is taken over
-_FEW_RUNS = 3  # whose raw curves can still be told apart
+# Each mean of a smoothed curve is over this part of the run.
+_SMOOTHED = 20
+# The raw curves of more runs are not distinguishable.
+_FEW_RUNS = 3
 
 
 def training_plots(runs: Sequence[Run], *, max_points: int) -> list[Plot]:
-    """Plots over epochs and updates; those of which a run has nothing are left out.
+    """Returns the plots over epochs, time and updates that have points.
 
     Args:
         runs: The runs.
-        max_points: Most points of all lines of a plot together.
+        max_points: Maximum number of points of all lines of a plot together.
     """
-    plots = [
-        _by_epoch(runs, "perplexity", Label("每轮之后的困惑度", "Perplexity after each epoch"), _PERPLEXITY),
-        _by_epoch(runs, "bits_per_character", Label("每轮之后的比特/字", "Bits per character after each epoch"), _BITS),
-    ]
+    plots = _by_epoch(runs)
     if len(runs) > 1:
         plots.append(_by_time(runs))
     plots += _by_update(runs, max_points)
@@ -45,19 +49,56 @@ def training_plots(runs: Sequence[Run], *, max_points: int) -> list[Plot]:
     return [plot for plot in plots if not plot.is_empty]
 
 
-def _by_epoch(runs: Sequence[Run], figure: str, title: Label, y: Label) -> Plot:
-    """A figure of the training text and of the held-out text, where runs of a single color lie one over the other."""
-    series = []
-    for color, run in enumerate(runs):
-        train, valid = (run.points("epoch", f"{part}_{figure}") for part in ("train", "valid"))
-        if len(runs) == 1:
-            series.append(Series(Label("训练", "training"), train, 0, style="dashed"))
-            series.append(Series(Label("验证", "held-out"), valid, 1))
-        else:
-            series.append(Series(run.name, train, color, style="dashed", in_legend=not valid))
-            series.append(Series(run.name, valid, color))
-    note = Label("虚线为训练，实线为验证。", "Dashed: training; solid: held-out.") if len(runs) > 1 else ""
-    return Plot(title, _EPOCHS, y, series, whole_x=True, note=note)
+def plot_history(
+    history: Iterable[Mapping[str, Any]], path: str | PathLike[str] | None = None, *, language: str = "zh"
+) -> Svg:
+    """Draws perplexity and bits per character over the epochs as an SVG picture.
+
+    Args:
+        history: The records of a run, as `Trainer.fit` returns them or `History.load` reads them.
+        path: A file to write, such as ``"history.svg"``; None writes nothing.
+        language: The language of the labels: ``"zh"`` or ``"en"``.
+
+    Returns:
+        The picture, a string that notebooks display.
+
+    Raises:
+        DataError: There is no record with a metric to plot.
+        CheckpointError: The file cannot be written.
+    """
+    check_choice("language", language, ("zh", "en"))
+    records = list(history)
+    run = Run("", {}, [record for record in records if isinstance(record, Mapping)])
+    plots = [plot for plot in _by_epoch([run]) if not plot.is_empty]
+    if not plots:
+        raise DataError(
+            f"a history of {len(records)} records has nothing to plot; give that of a run with an evaluation"
+        )
+    picture = to_svg(plots, language=language)
+    if path is not None:
+        atomic_write(Path(path), picture.encode("utf-8"))
+    return picture
+
+
+def _by_epoch(runs: Sequence[Run]) -> list[Plot]:
+    """Returns the plots of perplexity and bits per character at each evaluation."""
+    plots = []
+    for metric, title, y in (
+        ("perplexity", Label("各次评估的困惑度", "Perplexity at each evaluation"), _PERPLEXITY),
+        ("bits_per_character", Label("各次评估的比特/字", "Bits per character at each evaluation"), _BITS),
+    ):
+        series = []
+        for color, run in enumerate(runs):
+            train, valid = (run.points("epoch", f"{part}_{metric}") for part in ("train", "valid"))
+            if len(runs) == 1:
+                series.append(Series(Label("训练", "training"), train, 0, style="dashed"))
+                series.append(Series(Label("验证", "validation"), valid, 1))
+            else:
+                series.append(Series(run.name, train, color, style="dashed", in_legend=not valid))
+                series.append(Series(run.name, valid, color))
+        note = Label("虚线为训练，实线为验证。", "Dashed: training; solid: validation.") if len(runs) > 1 else ""
+        plots.append(Plot(title, _EPOCHS, y, series, whole_x=True, note=note))
+    return plots
 
 
 def _by_time(runs: Sequence[Run]) -> Plot:
@@ -65,29 +106,29 @@ def _by_time(runs: Sequence[Run]) -> Plot:
     for color, run in enumerate(runs):
         points = [(seconds / 60, bits) for seconds, bits in run.points("seconds", "valid_bits_per_character")]
         series.append(Series(run.name, points, color))
-    title = Label("同样的时间换来什么", "What the same time buys")
+    title = Label("验证比特/字与训练时间", "Validation bits per character by time")
     return Plot(
         title,
         Label("训练时间（分钟）", "minutes of training"),
-        Label("验证比特/字", "held-out bits per character"),
+        Label("验证比特/字", "validation bits per character"),
         series,
     )
 
 
 def _by_update(runs: Sequence[Run], max_points: int) -> Iterator[Plot]:
-    """What the curve holds: raw, and smoothed."""
+    """Yields the plots of the learning curve, raw and smoothed."""
     kept = max(30, max_points // max(1, sum(1 + (len(runs) <= _FEW_RUNS) for _ in runs)))
     raw_curves = [_joined(run.curve, -(-len(run.curve) // kept)) for run in runs]
     smooth_curves = [_smoothed(run.curve, kept) for run in runs]
     note = Label(
         f"细线：每几次更新一点；粗线：前后共二十分之一（1/{_SMOOTHED}）全程的平均。",
-        f"Thin: every few updates; thick: the mean of a {_SMOOTHED}th of the run around each point.",
+        f"Thin: a few updates; thick: the mean over 1/{_SMOOTHED} of the run around each point.",
     )
 
     def plot(
         title: Label,
         y: Words,
-        figure: Callable[[Mapping[str, Any]], float | None],
+        metric: Callable[[Mapping[str, Any]], float | None],
         *,
         smooth: bool = True,
         **options: Any,
@@ -95,21 +136,21 @@ def _by_update(runs: Sequence[Run], max_points: int) -> Iterator[Plot]:
         series = []
         for color, run in enumerate(runs):
             name: Words = run.name if len(runs) > 1 else Label("平均", "smoothed") if smooth else ""
-            raw = _points(raw_curves[color], figure)
+            raw = _points(raw_curves[color], metric)
             if not smooth:
                 series.append(Series(name, raw, color))
                 continue
             if len(runs) <= _FEW_RUNS:
                 series.append(Series(Label("逐次", "raw"), raw, color, style="faint", in_legend=len(runs) == 1))
-            series.append(Series(name, _points(smooth_curves[color], figure), color))
+            series.append(Series(name, _points(smooth_curves[color], metric), color))
         return Plot(title, _UPDATES, y, series, note=note if smooth else "", **options)
 
     yield plot(
-        Label("训练中的困惑度", "Perplexity while training"), _PERPLEXITY, _ratio("loss_sum", "num_targets", math.exp),
+        Label("训练中的困惑度", "Perplexity during training"), _PERPLEXITY, _ratio("loss_sum", "num_targets", math.exp),
         log_y=True,
     )  # fmt: skip
     yield plot(
-        Label("训练中的比特/字", "Bits per character while training"), _BITS,
+        Label("训练中的比特/字", "Bits per character during training"), _BITS,
         _ratio("loss_sum", "num_characters", lambda nats: nats / math.log(2)),
     )  # fmt: skip
     yield plot(
@@ -120,10 +161,10 @@ def _by_update(runs: Sequence[Run], max_points: int) -> Iterator[Plot]:
     yield plot(
         Label("梯度的范数（裁剪之前）", "Gradient norm before clipping"), Label("范数", "norm"),
         _ratio("gradient_norm_sum", "updates"), log_y=True,
-        references=[(limit, Label("裁剪上限", "clipped above")) for limit in sorted(filter(None, limits))],
+        references=[(limit, Label("裁剪上限", "clipping threshold")) for limit in sorted(filter(None, limits))],
     )  # fmt: skip
     yield plot(
-        Label("被裁剪的更新", "Updates whose gradients were clipped"), "%",
+        Label("被裁剪的更新", "Clipped updates"), "%",
         _ratio("clipped_updates", "updates", lambda share: 100 * share),
     )  # fmt: skip
     yield plot(Label("速度", "Speed"), Label("词/秒", "tokens per second"), _ratio("num_targets", "seconds"))
@@ -132,25 +173,25 @@ def _by_update(runs: Sequence[Run], max_points: int) -> Iterator[Plot]:
 def _ratio(
     over: str, under: str, then: Callable[[float], float] = float
 ) -> Callable[[Mapping[str, Any]], float | None]:
-    """A function that takes one sum of a record over another."""
+    """Returns a function that divides one sum of a record by another."""
 
-    def figure(record: Mapping[str, Any]) -> float | None:
+    def metric(record: Mapping[str, Any]) -> float | None:
         a, b = number(record, over), number(record, under)
         try:
             return then(a / b) if a is not None and b else None
         except OverflowError:
             return None
 
-    return figure
+    return metric
 
 
-def _points(records: Sequence[Mapping[str, Any]], figure: Callable[[Mapping[str, Any]], float | None]) -> Points:
-    pairs = ((number(record, "step"), figure(record)) for record in records)
+def _points(records: Sequence[Mapping[str, Any]], metric: Callable[[Mapping[str, Any]], float | None]) -> Points:
+    pairs = ((number(record, "step"), metric(record)) for record in records)
     return [(step, value) for step, value in pairs if step is not None and value is not None]
 
 
 def _added(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The sums of records that follow each other, and the rest as it was in the middle one."""
+    """Adds the sums of consecutive records; the other values are those of the middle one."""
     sums = {
         name: math.fsum(number(record, name) or 0.0 for record in records)
         for name in ("updates", "clipped_updates", "num_targets", "num_characters", "loss_sum", "gradient_norm_sum", "seconds")
@@ -160,26 +201,27 @@ def _added(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _joined(curve: Sequence[Mapping[str, Any]], count: int) -> list[dict[str, Any]]:
-    """The curve in fewer records, of so many each."""
+    """Joins each `count` records of the curve into one."""
     return [_added(curve[begin : begin + count]) for begin in range(0, len(curve), max(1, count))]
 
 
 def _smoothed(curve: Sequence[Mapping[str, Any]], kept: int) -> list[dict[str, Any]]:
-    """Sums over a stretch around every record, or every few where fewer are to be kept; cut off at the ends."""
+    """Adds the records around each position, at most `kept` positions; the ends have fewer neighbours."""
     half = max(1, len(curve) // (2 * _SMOOTHED))
-    places = range(0, len(curve), max(1, -(-len(curve) // kept)))
-    stretches = (curve[max(0, place - half) : place + half + 1] for place in places)
+    positions = range(0, len(curve), max(1, -(-len(curve) // kept)))
+    stretches = (curve[max(0, position - half) : position + half + 1] for position in positions)
     return [
-        {**_added(stretch), "step": curve[place].get("step")} for stretch, place in zip(stretches, places, strict=True)
+        {**_added(stretch), "step": curve[position].get("step")}
+        for stretch, position in zip(stretches, positions, strict=True)
     ]
 
 
 def word_plots(runs: Sequence[Run], *, max_points: int) -> list[Plot]:
-    """How often the tokens of the vocabulary occur, by rank, and what share of the text the first of them make up.
+    """Returns the plots of token frequency by rank and of text coverage by vocabulary size.
 
     Args:
-        runs: The runs; those with the same counts are drawn once.
-        max_points: Most points of all lines of a plot together.
+        runs: The runs; equal vocabularies are drawn once.
+        max_points: Maximum number of points of all lines of a plot together.
     """
     groups: list[tuple[str, Sequence[int]]] = []
     for run in runs:
@@ -202,7 +244,7 @@ def word_plots(runs: Sequence[Run], *, max_points: int) -> list[Plot]:
     return [
         Plot(Label("齐夫定律：频率与名次", "Zipf’s law: frequency and rank"), rank, Label("出现次数", "occurrences"), zipf, log_x=True, log_y=True),
         Plot(
-            Label("最常见的词占多少", "How much the most frequent tokens make up"), rank,
+            Label("最常见的词占多少", "Coverage of the most frequent tokens"), rank,
             Label("占训练文本 %", "% of the training text"), coverage, log_x=True,
             note=Label(
                 f"最常见的 {format_number(half)} 个词占训练文本的一半。", f"The most frequent {format_number(half)} tokens are half of the training text."
@@ -212,5 +254,5 @@ def word_plots(runs: Sequence[Run], *, max_points: int) -> list[Plot]:
 
 
 def _even_in_log(length: int, count: int) -> list[int]:
-    """Ranks from 1 to `length`, at equal distances on a logarithmic axis."""
+    """Returns ranks from 1 to `length` at equal distances on a logarithmic axis."""
     return sorted({round(length ** (part / count)) for part in range(count + 1)})

@@ -1,13 +1,22 @@
-"""The parts of the page that tell of runs: figures, fairness, curves, words, samples, configuration."""
+"""The sections of runs: results, comparability, curves, words, samples, configuration."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zh_lstm_lm.report.axes import format_number
 from zh_lstm_lm.report.comparison import differences, unfair_comparisons
-from zh_lstm_lm.report.labels import Label, Words
-from zh_lstm_lm.report.markup import Element, element, in_two_languages
-from zh_lstm_lm.report.parts import Section, paragraph, plots_of, sample_cards, table
+from zh_lstm_lm.report.markup import (
+    Element,
+    Label,
+    Section,
+    Words,
+    element,
+    in_two_languages,
+    paragraph,
+    sample_cards,
+    table,
+)
+from zh_lstm_lm.report.plots import draw_plots
 from zh_lstm_lm.report.run_plots import training_plots, word_plots
 from zh_lstm_lm.report.runs import Run, number, section
 
@@ -15,35 +24,37 @@ __all__ = ["run_sections"]
 
 
 def run_sections(runs: Sequence[Run], *, max_points: int) -> list[Section]:
-    """The sections that tell of runs; none without runs.
+    """Returns the sections of runs; none without runs.
 
     Args:
         runs: The runs.
-        max_points: Most points of all lines of a plot together.
+        max_points: Maximum number of points of all lines of a plot together.
     """
     if not runs:
         return []
-    sections: list[Section] = [("figures", Label("结果", "Results"), _results(runs))]
+    sections: list[Section] = [("results", Label("结果", "Results"), _results(runs))]
     if len(runs) > 1:
-        sections.append(("comparison", Label("能否相比", "What can be compared"), _fairness(runs)))
+        sections.append(("comparison", Label("能否相比", "Comparability"), _comparability(runs)))
     sections.append(
-        ("training", Label("训练过程", "Training"), [plots_of(training_plots(runs, max_points=max_points))])
+        ("training", Label("训练过程", "Training"), [draw_plots(training_plots(runs, max_points=max_points))])
     )
     words = word_plots(runs, max_points=max_points)
     if words:
-        sections.append(("words", Label("词的分布", "Words"), [plots_of(words)]))
+        sections.append(("words", Label("词的分布", "Words"), [draw_plots(words)]))
     samples = _samples(runs)
     if samples:
-        sections.append(("samples", Label("每轮之后写的文字", "Samples after each epoch"), samples))
+        sections.append(("samples", Label("训练中写的文字", "Samples during training"), samples))
     sections.append(("configuration", Label("配置与环境", "Configuration and environment"), _configuration(runs)))
     return sections
 
 
 def _results(runs: Sequence[Run]) -> list[Element]:
-    """The figures of the best epoch: in tiles for a single run, in a table for several."""
-    rows: list[tuple[Label, Callable[[Run], float | None], int | None]] = [
-        (Label("验证比特/字", "held-out bits per character"), lambda run: number(run.best, "valid_bits_per_character"), 3),
-        (Label("验证困惑度（每词）", "held-out perplexity per token"), lambda run: number(run.best, "valid_perplexity"), 2),
+    """Shows the metrics of the best evaluation: as tiles for a single run, as a table for several."""
+    metrics: list[tuple[Label, Callable[[Run], float | None], int | None]] = [
+        (Label("测试比特/字", "test bits per character"), lambda run: run.test("bits_per_character"), 3),
+        (Label("测试困惑度（每词）", "test perplexity per token"), lambda run: run.test("perplexity"), 2),
+        (Label("验证比特/字", "validation bits per character"), lambda run: number(run.best, "valid_bits_per_character"), 3),
+        (Label("验证困惑度（每词）", "validation perplexity per token"), lambda run: number(run.best, "valid_perplexity"), 2),
         (Label("训练比特/字", "training bits per character"), lambda run: number(run.best, "train_bits_per_character"), 3),
         (Label("训练困惑度（每词）", "training perplexity per token"), lambda run: number(run.best, "train_perplexity"), 2),
         (Label("最好的一轮", "best epoch"), lambda run: number(run.best, "epoch"), None),
@@ -52,25 +63,27 @@ def _results(runs: Sequence[Run]) -> list[Element]:
         (Label("词/秒", "tokens per second"), lambda run: number(run.best, "tokens_per_second"), 0),
         (Label("词表大小", "vocabulary size"), lambda run: number(section(run.description, "text"), "vocab_size"), 0),
         (Label("训练文本（字）", "characters of training text"), lambda run: _characters(run, "train"), 0),
-        (Label("验证文本（字）", "characters of held-out text"), lambda run: _characters(run, "valid"), 0),
+        (Label("验证文本（字）", "characters of validation text"), lambda run: _characters(run, "valid"), 0),
     ]  # fmt: skip
-    told = [(words, [_figure(figure(run), decimals) for run in runs]) for words, figure, decimals in rows]
-    told = [(words, cells) for words, cells in told if any(cell != "–" for cell in cells)]
+    rows = [(words, [_format(metric(run), decimals) for run in runs]) for words, metric, decimals in metrics]
+    rows.append((Label("日期", "date"), [str(run.description.get("date") or "–")[:10] for run in runs]))
+    rows = [(words, cells) for words, cells in rows if any(cell != "–" for cell in cells)]
     explained = paragraph(
         Label(
-            "数字取自验证损失最低的一轮。比特/字越低越好，任何两个模型都能比；每词困惑度随分词和词表而变，只在二者相同时能比。",
-            "Figures of the epoch with the lowest held-out loss. Bits per character, lower is better, compare any two "
-            "models; perplexity per token depends on segmentation and vocabulary and compares only where both are the same.",
+            "数字取自验证损失最低的一次评估。比特/字越低越好，任何两个模型都能比；每词困惑度随分词和词表而变，只在二者相同时能比。",
+            "Metrics are those of the evaluation with the lowest validation loss. Bits per character, lower is better, "
+            "compare any two models; perplexity per token depends on segmentation and vocabulary and compares only where "
+            "both are the same.",
         ),
         class_="note",
     )
     if len(runs) == 1:
         tiles = [
-            element("div", element("dt", *in_two_languages(words)), element("dd", *cells)) for words, cells in told
+            element("div", element("dt", *in_two_languages(words)), element("dd", *cells)) for words, cells in rows
         ]
         return [element("dl", *tiles, class_="tiles"), explained]
     heads: list[Words] = [Label("训练", "run"), *(run.name for run in runs)]
-    return [table(heads, [(words, cells, False) for words, cells in told], numbers=True), explained]
+    return [table(heads, [(words, cells, False) for words, cells in rows], numbers=True), explained]
 
 
 def _minutes(run: Run) -> float | None:
@@ -82,19 +95,19 @@ def _characters(run: Run, part: str) -> float | None:
     return number(section(run.description, "text", part), "characters")
 
 
-def _figure(value: float | None, decimals: int | None) -> str:
+def _format(value: float | None, decimals: int | None) -> str:
     if value is None:
         return "–"
     return format_number(value) if decimals is None or value >= 1e9 else f"{value:,.{decimals}f}"
 
 
-def _fairness(runs: Sequence[Run]) -> list[Element]:
-    """A warning for each thing in which the runs differ and that makes a comparison unfair."""
+def _comparability(runs: Sequence[Run]) -> list[Element]:
+    """Warns of each difference that makes a comparison unfair."""
     found = unfair_comparisons(runs)
     if not found:
         told = Label(
             "验证文本、分词器、词表和训练文本都相同：所有数字都可以相比。",
-            "Held-out text, tokenizer, vocabulary and training text are the same: all figures compare.",
+            "Validation set, tokenizer, vocabulary and training set are the same: all metrics compare.",
         )
         return [paragraph(told, class_="fair")]
     warnings = []
@@ -115,8 +128,8 @@ def _samples(runs: Sequence[Run]) -> list[Element]:
     if not found:
         return []
     explained = Label(
-        "每轮都用同一个开头、同一个随机种子，所以不同之处来自训练。",
-        "All from the same beginning and the same seed, so it is training that makes them differ.",
+        "每次都用同一个开头、同一个随机种子，所以不同之处来自训练。",
+        "All have the same prompt and the same seed, so that they differ by training alone.",
     )
     return [paragraph(explained, class_="note"), *found]
 
@@ -136,20 +149,22 @@ def _note(record: Mapping[str, Any]) -> Words:
 
 
 def _configuration(runs: Sequence[Run]) -> list[Element]:
-    """All options of all runs; rows in which they differ are marked, and shown first."""
-    parts = (
-        (Label("模型", "Model"), ("model",)),
-        (Label("训练", "Training"), ("options",)),
-        (Label("环境", "Environment"), ("environment",)),
-    )
+    """Lists all options of all runs; options that differ come first and are marked."""
     found: list[Element] = []
-    tokenizers = [{"tokenizer": section(run.description, "text").get("tokenizer")} for run in runs]
-    for words, path in parts:
-        values: list[Mapping[str, Any]] = [section(run.description, *path) for run in runs]
-        if path == ("model",):
-            values = [{**names, **mapping} for names, mapping in zip(tokenizers, values, strict=True)]
+    for words, values in (
+        (Label("模型", "Model"), [{**_kept(run, "text", "tokenizer"), **section(run.description, "model")} for run in runs]),
+        (Label("训练", "Training"), [run.options for run in runs]),
+        (Label("环境", "Environment"), [{**_kept(run, "date"), **section(run.description, "environment")} for run in runs]),
+    ):  # fmt: skip
         rows = [row for row in sorted(differences(values), key=lambda row: not row[2]) if row[0] != "run_dir"]
         if rows:
             heads: list[Words] = [Label("选项", "option"), *(run.name for run in runs)]
             found.append(element("div", element("h3", *in_two_languages(words)), table(heads, rows)))
     return [element("div", *found, class_="tables")]
+
+
+def _kept(run: Run, *path: str) -> Mapping[str, Any]:
+    """Returns one value of a run's description by its name; an empty mapping if there is none."""
+    *names, last = path
+    value = section(run.description, *names).get(last)
+    return {} if value is None else {last: value}

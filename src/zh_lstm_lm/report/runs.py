@@ -1,4 +1,4 @@
-"""Run folders as plain values, each checked: what is missing or of another type is simply not shown."""
+"""Run folders as plain values; values that are missing or of another type are not shown."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,40 +7,57 @@ from pathlib import Path
 from typing import Any
 
 from zh_lstm_lm.errors import CheckpointError, DataError
+from zh_lstm_lm.models.pretrained import MAX_VOCABULARY_BYTES, VOCABULARY_LIMITS
 from zh_lstm_lm.storage.safe_reading import read_json
 from zh_lstm_lm.training.history import History
 
 __all__ = ["Run", "distinct_names", "number", "read_run", "section"]
 
-_MAX_VOCABULARY_BYTES = 1 << 26
-
 
 @dataclass(frozen=True)
 class Run:
-    """What a run's folder tells.
+    """The contents of a run's folder.
 
     Attributes:
-        name: What it is called in the report.
-        description: What ``run.json`` holds.
+        name: Its name in the report.
+        description: The contents of ``run.json``.
         history: A record for each evaluation, at least one.
-        curve: A record for every few updates; empty in runs that kept none.
-        counts: How often each token of the vocabulary occurs in the training text, falling; empty where not known.
+        curve: The records of the learning curve; empty if there are none.
+        counts: Frequency of each token of the vocabulary in the training set, descending; empty if not known.
     """
 
     name: str
     description: Mapping[str, Any]
     history: Sequence[Mapping[str, Any]]
-    curve: Sequence[Mapping[str, Any]]
-    counts: Sequence[int]
+    curve: Sequence[Mapping[str, Any]] = ()
+    counts: Sequence[int] = ()
 
     @property
     def best(self) -> Mapping[str, Any]:
-        """The record with the lowest held-out loss; the last one without held-out text."""
+        """The record with the lowest validation loss; the last one without a validation set."""
         measured = [record for record in self.history if number(record, "valid_loss") is not None]
         return min(measured, key=lambda record: record["valid_loss"]) if measured else self.history[-1]
 
+    def test(self, metric: str) -> float | None:
+        """Returns a metric on the test set; None if it was not evaluated."""
+        found = (number(record, f"test_{metric}") for record in reversed(self.history))
+        return next((value for value in found if value is not None), None)
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The options of training, with the values that were chosen where an option was left open."""
+        options = dict(section(self.description, "options"))
+        chosen = dict(section(self.description, "chosen"))
+        rates = [rate for record in self.curve if (rate := number(record, "learning_rate")) is not None]
+        if rates:
+            chosen.setdefault("learning_rate", max(rates))
+        for name, value in chosen.items():
+            if options.get(name) is None:
+                options[name] = f"{value:g} (auto)" if number(chosen, name) is not None else f"{value} (auto)"
+        return options
+
     def points(self, x: str, y: str) -> list[tuple[float, float]]:
-        """Two figures of each record of the history that has them both."""
+        """Returns two fields of each record of the history that has both."""
         pairs = ((number(record, x), number(record, y)) for record in self.history)
         return [(a, b) for a, b in pairs if a is not None and b is not None]
 
@@ -50,31 +67,31 @@ def read_run(folder: Path, name: str) -> Run:
 
     Args:
         folder: The folder.
-        name: What to call the run.
+        name: The name of the run in the report.
 
     Raises:
-        DataError: It is no run's folder, or no epoch of the run has ended yet.
+        DataError: The folder holds no run, or the run has no evaluation yet.
         CheckpointError: A file in it is damaged.
     """
     if not (folder / "run.json").is_file():
         beside = folder.with_name(f"{folder.name}.run")
         hint = f"its run is in {beside}" if beside.is_dir() else "a run's folder holds run.json, a study's study.json"
         raise DataError(f"{folder}: not the folder of a run or of a study; {hint}")
-    description = read_json(folder / "run.json", max_bytes=1 << 24)
+    description = read_json(folder / "run.json", max_bytes=1 << 20)
     if not isinstance(description, dict):
-        raise CheckpointError(f"{folder / 'run.json'}: not a description of a run")
+        raise CheckpointError(f"{folder / 'run.json'}: not a description of a run; the file is damaged or foreign")
     history = History.load(folder / "history.jsonl") if (folder / "history.jsonl").is_file() else History()
     if not history:
-        raise DataError(f"{folder}: has no history, since no epoch of it has ended; train on, and report then")
+        raise DataError(f"{folder}: has no history, since no epoch has ended; resume training, and report then")
     curve = History.load(folder / "curve.jsonl") if (folder / "curve.jsonl").is_file() else History()
     return Run(name, description, history, curve, _counts(folder / "best" / "vocabulary.json"))
 
 
 def _counts(path: Path) -> list[int]:
-    """The counts of a saved vocabulary's tokens, falling; none where it is not there."""
+    """Reads the frequencies of a saved vocabulary, descending; returns an empty list without the file."""
     if not path.is_file():
         return []
-    vocabulary = read_json(path, max_bytes=_MAX_VOCABULARY_BYTES)
+    vocabulary = read_json(path, max_bytes=MAX_VOCABULARY_BYTES, limits=VOCABULARY_LIMITS)
     counts = vocabulary.get("counts") if isinstance(vocabulary, dict) else None
     if not isinstance(counts, list) or not all(isinstance(count, int) for count in counts):
         raise CheckpointError(f"{path}: not a vocabulary with its counts; the file is damaged or foreign")
@@ -82,18 +99,19 @@ def _counts(path: Path) -> list[int]:
 
 
 def number(record: Mapping[str, Any], name: str) -> float | None:
-    """A figure of a record; None where it is missing, not a number or not finite."""
+    """Returns a number of a record; None if it is missing, of another type or not finite."""
     value = record.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
         return float(value) if math.isfinite(value) else None
-    except OverflowError:  # an integer beyond all floats
+    except OverflowError:
+        # JSON has integers beyond all floats.
         return None
 
 
 def section(values: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    """A mapping inside of mappings; empty where there is none."""
+    """Returns a nested mapping; an empty one if there is none."""
     for name in names:
         inner = values.get(name)
         values = inner if isinstance(inner, dict) else {}
@@ -101,10 +119,10 @@ def section(values: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
 
 
 def distinct_names(folders: Sequence[Path]) -> list[str]:
-    """As many last parts of each path as tell them apart."""
+    """Returns the shortest endings of paths that distinguish them."""
     paths = [folder.resolve().parts for folder in folders]
     for length in range(1, max(map(len, paths), default=0) + 1):
         names = ["/".join(parts[-length:]) for parts in paths]
         if len(set(names)) == len(names):
             return names
-    return [f"{parts[-1]} ({number})" for number, parts in enumerate(paths, 1)]
+    return [f"{parts[-1]} ({index})" for index, parts in enumerate(paths, 1)]

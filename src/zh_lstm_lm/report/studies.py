@@ -1,15 +1,17 @@
-"""Study folders as plain values: the rows of each setting, and means over their seeds."""
+"""Study folders as plain values: the rows of each setting and means over seeds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zh_lstm_lm.errors import CheckpointError, DataError
+from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.report.markup import Label
 from zh_lstm_lm.report.runs import number
-from zh_lstm_lm.studies.result import STUDY_FILE, StudyResult
+from zh_lstm_lm.studies.base import Study as StudyKind
+from zh_lstm_lm.studies.kinds import KINDS
+from zh_lstm_lm.studies.result import StudyResult
 from zh_lstm_lm.studies.spread import Spread, spread_of
-from zh_lstm_lm.studies.tables import SETTINGS
 
 __all__ = ["Setting", "Study", "list_means", "means", "read_study"]
 
@@ -21,25 +23,29 @@ class Setting:
     """One setting of a study.
 
     Attributes:
-        values: What was set, by name.
+        name: Its name.
+        line: The name of its line in plots; empty if there is one line only.
         rows: A row for each seed.
     """
 
-    values: Mapping[str, Any]
+    name: Label
+    line: str
     rows: Sequence[Row]
 
 
 @dataclass(frozen=True)
 class Study:
-    """What a study's folder tells.
+    """The contents of a study's folder.
 
     Attributes:
-        name: What it is called in the report.
-        result: What ``study.json`` holds.
-        settings: The rows by setting, in the order of the file.
+        name: Its name in the report.
+        kind: Its kind, which declares columns and plots.
+        result: The contents of ``study.json``.
+        settings: The settings, in the order of the file.
     """
 
     name: str
+    kind: type[StudyKind]
     result: StudyResult
     settings: Sequence[Setting]
 
@@ -49,37 +55,38 @@ def read_study(folder: Path, name: str) -> Study:
 
     Args:
         folder: The folder; it holds ``study.json``.
-        name: What to call the study.
+        name: The name of the study in the report.
 
     Raises:
         CheckpointError: The file is damaged or foreign.
         DataError: The study has no row yet.
     """
-    path, result = folder / STUDY_FILE, StudyResult.load(folder)
-    if result.kind not in tuple(SETTINGS) or not isinstance(result.rows, list):
-        raise CheckpointError(f"{path}: not a study of {', '.join(SETTINGS)}; it is foreign, or of a newer version")
-    settings: dict[str, Setting] = {}
+    result = StudyResult.load(folder)
+    kind = KINDS[result.kind]
+    groups: dict[str, tuple[Row, list[Row]]] = {}
     for row in result.rows:
         if isinstance(row, dict):
-            values = {field: row.get(field) for field in SETTINGS[result.kind]}
-            before = settings.get(repr(values), Setting(values, ()))
-            settings[repr(values)] = Setting(values, (*before.rows, row))
-    if not settings:
-        raise DataError(f"{path}: the study has no result yet; let it go on, and report then")
-    return Study(name, result, list(settings.values()))
+            values = {field: row.get(field) for field in kind.setting_fields}
+            groups.setdefault(repr(values), (values, []))[1].append(row)
+    if not groups:
+        raise DataError(f"{folder}: the study has no result yet; let it go on, and report then")
+    settings = [
+        Setting(Label(**kind.name_setting(values)), kind.name_line(values), rows) for values, rows in groups.values()
+    ]
+    return Study(name, kind, result, settings)
 
 
 def means(setting: Setting, field: str) -> Spread | None:
-    """The mean of a figure over the seeds and its deviation; None where no row has it."""
+    """Returns mean and deviation of a field over the seeds; None if no row has it."""
     return _spread([value for row in setting.rows if (value := number(row, field)) is not None])
 
 
 def list_means(setting: Setting, field: str) -> list[Spread | None]:
-    """The same for each place of a list of figures, as far as every row's reaches."""
+    """Returns mean and deviation at each position of a list field, as far as the shortest list reaches."""
     lists = [row[field] for row in setting.rows if isinstance(row.get(field), list)]
     return [
-        _spread([value for item in place if (value := number({field: item}, field)) is not None])
-        for place in zip(*lists, strict=False)
+        _spread([value for item in items if (value := number({field: item}, field)) is not None])
+        for items in zip(*lists, strict=False)
     ]
 
 

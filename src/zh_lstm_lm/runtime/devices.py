@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zh_lstm_lm.errors import ConfigError
 
-__all__ = ["PRECISIONS", "autocast", "autocast_dtype", "choose_device", "matrix_precision", "on_device"]
+__all__ = ["PRECISIONS", "autocast", "autocast_dtype", "choose_device", "matrix_precision", "on_device", "plain_modes"]
 
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 """What matrices are multiplied in; sums, weights and their updates are always float32 (or what the model is in)."""
@@ -72,6 +72,30 @@ def matrix_precision(device: torch.device, precision: str) -> Iterator[None]:
             yield
     finally:
         matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+@contextmanager
+def plain_modes(model: nn.Module) -> Iterator[None]:
+    """Makes training inside the block independent of the caller's modes.
+
+    Gradients are on, autocast is off, and new tensors are on the CPU, whatever `torch.no_grad`, `torch.inference_mode`,
+    `torch.autocast` and `torch.set_default_device` say outside.
+
+    Raises:
+        ConfigError: The model was made in inference mode, so it can have no gradients.
+    """
+    if any(parameter.is_inference() for parameter in model.parameters()):
+        raise ConfigError("the model was made inside torch.inference_mode and cannot be trained; make it outside")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for kind in {"cpu", "cuda"} if torch.cuda.is_available() else {"cpu"}:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        # The context costs some time in every call of PyTorch.
+        if torch.empty(0).device.type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        yield
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

@@ -1,4 +1,4 @@
-"""SIGINT (Ctrl-C) and SIGTERM as a flag that long work looks at between two steps, so that it can save and return."""
+"""SIGINT (Ctrl-C), SIGTERM and SIGHUP as a flag that long work checks between two steps, to save and return."""
 
 import signal
 import threading
@@ -8,17 +8,19 @@ from types import FrameType
 
 __all__ = ["Interruption", "catch_interruption", "check_interruption"]
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_blocks: list["Interruption"] = []  # the main thread's, while it is open
+# Windows has no SIGHUP, which a process gets when its terminal is closed.
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+# The open block of the main thread.
+_blocks: list["Interruption"] = []
 
 
 class Interruption:
-    """Whether the process was asked to stop; it is the handler of its signals itself.
+    """A request to stop; it is itself the handler of the signals.
 
     Attributes:
         requested: True from the first signal on.
         insisted: True from the second one on, which raises KeyboardInterrupt at once.
-        signum: The first signal's number; None before it.
+        signum: The number of the first signal; None before it.
     """
 
     def __init__(self) -> None:
@@ -26,7 +28,7 @@ class Interruption:
         self.signum: int | None = None
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
-        """Takes a signal."""
+        """Handles a signal."""
         if self.requested:
             self.insisted = True
             raise KeyboardInterrupt
@@ -35,12 +37,12 @@ class Interruption:
 
 @contextmanager
 def catch_interruption() -> Iterator[Interruption]:
-    """Turns the first SIGINT or SIGTERM inside the block into a flag; a second one raises KeyboardInterrupt at once.
+    """Turns the first SIGINT, SIGTERM or SIGHUP inside the block into a flag; a second one raises KeyboardInterrupt.
 
-    The handlers that were there come back at the end; a signal that was ignored stays so. If the block is left by
-    KeyboardInterrupt because of a SIGTERM, that is raised again for the old handler, which by default ends the process.
-    A block inside another one has the other's flag. Outside the main thread, where Python has no signals, the flag is
-    never set.
+    The previous handlers are restored at the end; a signal that was ignored, as SIGHUP is under ``nohup``, stays ignored.
+    If the block is left by KeyboardInterrupt because of a SIGTERM or SIGHUP, that is raised again for the previous
+    handler, which by default ends the process. A block inside another one has the flag of the outer one. Outside the
+    main thread, where Python has no signals, the flag is never set.
     """
     around = _block_around()
     if around is not None or threading.current_thread() is not threading.main_thread():
@@ -56,20 +58,21 @@ def catch_interruption() -> Iterator[Interruption]:
             signal.signal(signum, interruption)
         yield interruption
     except KeyboardInterrupt:
-        abandoned = interruption.signum == signal.SIGTERM
+        abandoned = interruption.signum not in (None, signal.SIGINT)
         raise
     finally:
         _blocks.clear()
         for signum in caught:
             signal.signal(signum, before[signum])
         if abandoned:
-            signal.raise_signal(signal.SIGTERM)
+            assert interruption.signum is not None
+            signal.raise_signal(interruption.signum)
 
 
 def check_interruption() -> None:
     """Raises KeyboardInterrupt if a `catch_interruption` block around this call has caught a signal.
 
-    Work that has nothing to save itself calls this between two steps, so that what is around it can save at once.
+    Work that has nothing to save itself calls this between two steps, so that its caller can save at once.
     """
     around = _block_around()
     if around is not None and around.requested:
@@ -77,5 +80,5 @@ def check_interruption() -> None:
 
 
 def _block_around() -> Interruption | None:
-    """The flag of a block around the caller; there is none in other threads than the main one."""
+    """Returns the flag of a block around the caller; there is none outside the main thread."""
     return _blocks[0] if _blocks and threading.current_thread() is threading.main_thread() else None

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import platform
+import re
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,9 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["lock_file", "lock_folder"]
+__all__ = ["lock_file", "lock_folder", "try_lock"]
+
+_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def lock_folder(folder: Path) -> contextlib.AbstractContextManager[None]:
@@ -38,6 +42,27 @@ def lock_file(path: Path) -> contextlib.AbstractContextManager[None]:
     return _lock(lock, path, "is writing it; wait until it has ended, or give another file")
 
 
+def try_lock(descriptor: int) -> bool:
+    """Locks an open file for this process, unless another one has; the system takes the lock away when it is closed.
+
+    Returns:
+        Whether it is locked now.
+
+    Raises:
+        OSError: The file system knows no locks.
+    """
+    try:
+        if sys.platform == "win32":
+            os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # what is locked there cannot be read
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def _lock(path: Path, held: Path, doing: str) -> Iterator[None]:
     try:
@@ -48,9 +73,15 @@ def _lock(path: Path, held: Path, doing: str) -> Iterator[None]:
         ) from error
     if descriptor is None:
         raise CheckpointError(f"{held}: {_holder(path)} {doing}")
+    if not _is_lock(descriptor):
+        os.close(descriptor)
+        raise CheckpointError(
+            f"{path}: is there already, and is not a lock of this library; move it away, or give another place"
+        )
     try:
         with contextlib.suppress(OSError):  # a lock without a name is a lock
             os.truncate(descriptor, 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
             os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
         yield
     finally:
@@ -60,6 +91,13 @@ def _lock(path: Path, held: Path, doing: str) -> Iterator[None]:
             path.unlink()
         if sys.platform != "win32":
             os.close(descriptor)
+
+
+def _is_lock(descriptor: int) -> bool:
+    """Whether an open file is a lock that was just made or that a crash has left, and nobody's own file."""
+    status = os.fstat(descriptor)
+    whole = stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
+    return whole and re.fullmatch(rb"(process \d+ on [^\n]*\n?)?", os.read(descriptor, 4096)) is not None
 
 
 def _holder(path: Path) -> str:
@@ -72,22 +110,16 @@ def _holder(path: Path) -> str:
 def _open_lock(path: Path) -> int | None:
     """Opens and locks a file; None if somebody else has locked it."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _SAFELY, 0o666)
         try:
-            if sys.platform == "win32":
-                os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # what is locked there cannot be read
-                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-                os.lseek(descriptor, 0, os.SEEK_SET)
-            else:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
+            locked = try_lock(descriptor)
+            if locked and os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         except FileNotFoundError:  # its holder has just given it up
-            pass
-        except (BlockingIOError, PermissionError):
-            os.close(descriptor)
-            return None
+            locked = True
         except OSError:
             os.close(descriptor)
             raise
         os.close(descriptor)
+        if not locked:
+            return None

@@ -3,19 +3,23 @@
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from zh_lstm_lm._version import __version__
 from zh_lstm_lm.errors import CheckpointError
-from zh_lstm_lm.storage.strict_json import parse_json
+from zh_lstm_lm.storage.strict_json import JSONLimits, parse_json
 
 __all__ = [
     "MANIFEST",
     "NewerFormatError",
-    "check_regular",
     "digest",
+    "open_regular",
+    "parse_manifest",
+    "parse_versioned",
+    "read_all",
     "read_bytes",
     "read_json",
     "read_versioned",
@@ -24,8 +28,9 @@ __all__ = [
 ]
 
 MANIFEST = "manifest.json"
+MAX_MANIFEST_BYTES = 1 << 16
 _MAX_BYTES = 1 << 36
-_MAX_JSON_BYTES = 1 << 28
+_MAX_JSON_BYTES = 1 << 24
 _VERSION_KEY = "zh_lstm_lm_version"
 _CHUNK = 1 << 20
 
@@ -43,20 +48,54 @@ def digest(path: Path) -> str:
     return sha256.hexdigest()
 
 
-def check_regular(path: Path) -> None:
-    """Makes sure that a path is a regular file inside its folder.
+def open_regular(path: Path) -> IO[bytes]:
+    """Opens a regular file inside its folder.
 
     Raises:
         CheckpointError: It is missing, something else than a file, or a symbolic link out of its folder.
     """
+    missing = CheckpointError(f"{path}: no such file; the folder is incomplete or holds something else")
     try:
-        if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
+        real = path.resolve()
+        if path.is_symlink() and not real.is_relative_to(path.parent.resolve()):
             raise CheckpointError(f"{path}: a symbolic link out of its folder is not followed; copy the file itself")
-        regular = path.is_file()
+        if not real.is_file():
+            raise missing
+        flags = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        descriptor = os.open(real, os.O_RDONLY | flags)  # which waits for no pipe, whatever is there by now
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise missing
+        return os.fdopen(descriptor, "rb")
+    except FileNotFoundError:
+        raise missing from None
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a link to itself, in older Pythons
-        raise CheckpointError(f"{path}: cannot be read ({error})") from error
-    if not regular:
-        raise CheckpointError(f"{path}: no such file; the folder is incomplete or holds something else")
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{path}: cannot be read ({error})")
+
+
+def read_all(file: IO[bytes], path: Path, *, max_bytes: int = _MAX_BYTES) -> bytes:
+    """Reads an open file from its beginning.
+
+    Args:
+        file: The file.
+        path: What to call it in an error.
+        max_bytes: Its largest size.
+
+    Raises:
+        CheckpointError: It is larger, or cannot be read.
+    """
+    try:
+        size = os.fstat(file.fileno()).st_size
+        if size > max_bytes:
+            raise CheckpointError(f"{path}: {size:,} bytes, more than the {max_bytes:,} expected at most")
+        file.seek(0)
+        return file.read(size)
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def read_bytes(path: Path, *, max_bytes: int = _MAX_BYTES) -> bytes:
@@ -65,24 +104,17 @@ def read_bytes(path: Path, *, max_bytes: int = _MAX_BYTES) -> bytes:
     Raises:
         CheckpointError: It is missing, not a regular file, or larger than `max_bytes`.
     """
-    check_regular(path)
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > max_bytes:
-                raise CheckpointError(f"{path}: {size:,} bytes, more than the {max_bytes:,} expected at most")
-            return file.read(size)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    with open_regular(path) as file:
+        return read_all(file, path, max_bytes=max_bytes)
 
 
-def read_json(path: Path, *, max_bytes: int = _MAX_JSON_BYTES) -> Any:
+def read_json(path: Path, *, max_bytes: int = _MAX_JSON_BYTES, limits: JSONLimits | None = None) -> Any:
     """Reads strict JSON; see `parse_json`.
 
     Raises:
         CheckpointError: The file is missing, too large, or not such JSON.
     """
-    return parse_json(read_bytes(path, max_bytes=max_bytes), name=str(path))
+    return parse_json(read_bytes(path, max_bytes=max_bytes), name=str(path), limits=limits)
 
 
 def versioned(format_number: int, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,14 +130,29 @@ def read_versioned(
     optional: Collection[str] = (),
     max_bytes: int = _MAX_JSON_BYTES,
 ) -> dict[str, Any]:
+    """Reads an object that `versioned` made from a file; see `parse_versioned`."""
+    data = read_bytes(path, max_bytes=max_bytes)
+    return parse_versioned(data, path, format_number, required=required, optional=optional)
+
+
+def parse_versioned(
+    data: bytes,
+    path: Path,
+    format_number: int,
+    *,
+    required: Collection[str],
+    optional: Collection[str] = (),
+    limits: JSONLimits | None = None,
+) -> dict[str, Any]:
     """Reads an object that `versioned` made.
 
     Args:
-        path: The file.
+        data: The content of its file.
+        path: What to call the file in an error.
         format_number: The newest format that is known.
         required: The keys that it has.
         optional: The keys that it may have.
-        max_bytes: Its largest size.
+        limits: How much it may hold; None takes the defaults.
 
     Returns:
         The values, without format and version.
@@ -114,7 +161,7 @@ def read_versioned(
         NewerFormatError: It is of a newer format; the message tells which version reads it.
         CheckpointError: It is missing, foreign or damaged.
     """
-    values: dict[str, Any] = read_json(path, max_bytes=max_bytes)
+    values: dict[str, Any] = parse_json(data, name=str(path), limits=limits)
     written = values.pop("format", None) if isinstance(values, dict) else None
     if type(written) is not int or written < 1:
         raise CheckpointError(f"{path}: not a file of this library (it has no format number)")
@@ -138,6 +185,24 @@ def read_versioned(
     return values
 
 
+def parse_manifest(data: bytes, path: Path) -> Mapping[str, Any]:
+    """Reads a manifest: file name to ``{"bytes": …, "sha256": …}``.
+
+    Args:
+        data: Its content.
+        path: What to call it in an error.
+
+    Raises:
+        CheckpointError: It is none.
+    """
+    manifest = parse_json(data, name=str(path))
+    if not isinstance(manifest, dict) or not all(
+        isinstance(entry, dict) and entry.keys() == {"bytes", "sha256"} for entry in manifest.values()
+    ):
+        raise CheckpointError(f"{path}: not a manifest of files")
+    return manifest
+
+
 def verify_manifest(path: Path, *, only: Iterable[str] | None = None) -> Mapping[str, Any]:
     """Checks a saved folder against its manifest.
 
@@ -151,20 +216,16 @@ def verify_manifest(path: Path, *, only: Iterable[str] | None = None) -> Mapping
     Raises:
         CheckpointError: There is no manifest, or a file is missing, truncated or changed.
     """
-    manifest = read_json(path / MANIFEST, max_bytes=1 << 20)
-    if not isinstance(manifest, dict) or not all(
-        isinstance(entry, dict) and entry.keys() == {"bytes", "sha256"} for entry in manifest.values()
-    ):
-        raise CheckpointError(f"{path / MANIFEST}: not a manifest of files")
+    manifest = parse_manifest(read_bytes(path / MANIFEST, max_bytes=MAX_MANIFEST_BYTES), path / MANIFEST)
     for name in manifest if only is None else only:
         if Path(name).name != name:
             raise CheckpointError(f"{path / MANIFEST}: {name!r:.200} is not a plain file name")
         file, entry = path / name, manifest.get(name, {})
-        check_regular(file)
+        open_regular(file).close()
         try:
             same = file.stat().st_size == entry.get("bytes") and digest(file) == entry.get("sha256")
         except OSError as error:
-            raise CheckpointError(f"{file}: cannot be read ({error})") from error
+            raise _unreadable(file, error) from error
         if not same:
             raise CheckpointError(f"{file}: truncated or changed since it was saved; get it again or restore a copy")
     return manifest

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm.errors import CheckpointError
-from zh_lstm_lm.storage.cache import user_cache_dir
+from zh_lstm_lm.storage.cache import SCRATCH_PREFIX, cache_part, user_cache_dir
 
 __all__ = ["scratch_tensor"]
 
@@ -33,11 +33,11 @@ def scratch_tensor(size: int) -> Tensor:
 
 
 def _mapped(size: int) -> Tensor:
-    folder = user_cache_dir() / "scratch"
+    folder = cache_part(user_cache_dir(), "scratch")
     folder.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(folder).free < 8 * size:  # a full disk would end the process when a page is written
         raise OSError("no room")
-    descriptor, name = tempfile.mkstemp(dir=folder)
+    descriptor, name = tempfile.mkstemp(prefix=SCRATCH_PREFIX, dir=folder)
     os.close(descriptor)
     try:
         tensor = torch.from_file(name, shared=True, size=size, dtype=torch.int32)

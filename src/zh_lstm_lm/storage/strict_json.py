@@ -1,14 +1,36 @@
-"""JSON without surprises: finite numbers, no key twice, bounded depth, and Chinese as it is written."""
+"""JSON without surprises: finite numbers, no key twice, bounded depth and size, and Chinese as it is written."""
 
 import json
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from zh_lstm_lm.errors import CheckpointError
 
-__all__ = ["parse_json", "to_json"]
+__all__ = ["JSONLimits", "parse_json", "to_json"]
 
 _MAX_DEPTH = 16
+_CONTINUATION = bytes(range(0x80, 0xC0))
+_BELOW_ASTRAL = bytes(range(0xF0))
+_DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
+_BLOCK = 1 << 23
+_NUMERIC = b"0123456789.eE+-,[]{} \t\r\n"  # what a long list of numbers consists of
+_LONG_NUMBER = b"0" * 1000  # reading one takes time that grows with the square of its length
+
+
+class JSONLimits(NamedTuple):
+    """The most that a file may ask of the parser; a file with more is refused before anything is made of it.
+
+    Attributes:
+        strings: Number of strings, keys included.
+        values: Number of members of lists and objects, all told.
+        containers: Number of lists and objects.
+        decoded_bytes: Memory that the decoded text takes.
+    """
+
+    strings: int = 1 << 19
+    values: int = 1 << 19
+    containers: int = 1 << 16
+    decoded_bytes: int = 96 << 20
 
 
 def to_json(value: Any) -> bytes:
@@ -18,17 +40,19 @@ def to_json(value: Any) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def parse_json(data: bytes, *, name: str) -> Any:
+def parse_json(data: bytes, *, name: str, limits: JSONLimits | None = None) -> Any:
     """Reads strict JSON: finite numbers only, no key twice, not nested deeper than 16.
 
     Args:
         data: UTF-8.
         name: What to call it in an error.
+        limits: How much it may hold; None takes the defaults.
 
     Raises:
-        CheckpointError: It is not such JSON.
+        CheckpointError: It is not such JSON, or holds more.
     """
     try:
+        _check_work(data, limits or JSONLimits())
         value = json.loads(
             data.decode("utf-8"), parse_constant=_finite, parse_float=_finite, object_pairs_hook=_unique_keys
         )
@@ -40,6 +64,39 @@ def parse_json(data: bytes, *, name: str) -> Any:
         return value
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{name}: not valid JSON ({error}); the file is damaged or foreign") from error
+
+
+def _check_work(data: bytes, limits: JSONLimits) -> None:
+    """Counts what parsing would make, from the bytes alone.
+
+    Raises:
+        ValueError: It is more than the limits allow.
+    """
+    width = 1 if data.isascii() else 4 if data.translate(None, delete=_BELOW_ASTRAL) else 2
+    _check("bytes of text", width * len(data.translate(None, delete=_CONTINUATION)), limits.decoded_bytes)
+    # Without escapes, every quote that is left begins or ends a string.
+    plain = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    _check("strings", plain.count(b'"') // 2, limits.strings)
+    for start in range(0, len(plain) - _BLOCK, _BLOCK):
+        block = plain[start : start + _BLOCK]
+        if b'"' not in block and block.translate(None, delete=_NUMERIC):
+            raise ValueError(f"a string of more than {_BLOCK:,} bytes")
+    try:
+        _check_outside(plain, limits)
+    except ValueError:
+        _check_outside(b"".join(plain.split(b'"')[::2]), limits)
+
+
+def _check_outside(plain: bytes, limits: JSONLimits) -> None:
+    _check("values", plain.count(b","), limits.values)
+    _check("lists and objects", plain.count(b"[") + plain.count(b"{"), limits.containers)
+    if _LONG_NUMBER in plain.translate(_DIGITS):
+        raise ValueError(f"a number of {len(_LONG_NUMBER):,} digits or more")
+
+
+def _check(what: str, found: int, most: int) -> None:
+    if found > most:
+        raise ValueError(f"{found:,} {what}, more than the {most:,} expected at most")
 
 
 def _finite(number: str) -> float:

@@ -1,24 +1,27 @@
 """Tensors in safetensors files; what a file holds is known from its header, before anything is allocated for it."""
 
 import math
+import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
+from safetensors.torch import load
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from zh_lstm_lm.errors import CheckpointError
-from zh_lstm_lm.storage.safe_reading import check_regular, read_bytes
-from zh_lstm_lm.storage.strict_json import parse_json
+from zh_lstm_lm.storage.strict_json import JSONLimits, parse_json
 
-__all__ = ["TensorKind", "check_kinds", "kinds_of", "read_kinds", "read_tensors", "write_tensors"]
+__all__ = ["MAX_TENSOR_BYTES", "TensorKind", "check_kinds", "kinds_of", "load_tensors", "read_kinds", "write_tensors"]
 
-_MAX_HEADER_BYTES = 1 << 22
+MAX_TENSOR_BYTES = 1 << 36
+_MAX_HEADER_BYTES = 1 << 20
+_HEADER_LIMITS = JSONLimits(strings=1 << 16, values=1 << 16, containers=1 << 13)
+_MAX_SIDES = 8
 _DTYPES = {
     "BOOL": torch.bool,
     "U8": torch.uint8,
@@ -54,25 +57,28 @@ def kinds_of(tensors: Mapping[str, Tensor]) -> dict[str, TensorKind]:
     return {name: TensorKind(tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
 
 
-def read_kinds(path: Path) -> dict[str, TensorKind]:
+def read_kinds(file: IO[bytes], path: Path) -> dict[str, TensorKind]:
     """Reads a file's header, and holds it against the file's size.
 
+    Args:
+        file: The open file.
+        path: What to call it in an error.
+
     Raises:
-        CheckpointError: The file is missing, truncated, or no such file.
+        CheckpointError: The file is truncated, or no such file.
     """
-    check_regular(path)
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(8)
-            length = struct.unpack("<Q", head)[0] if len(head) == 8 else size
-            header = file.read(length) if length <= min(size - 8, _MAX_HEADER_BYTES) else b""
+        size = os.fstat(file.fileno()).st_size
+        file.seek(0)
+        head = file.read(8)
+        length = struct.unpack("<Q", head)[0] if len(head) == 8 else size
+        header = file.read(length) if length <= min(size - 8, _MAX_HEADER_BYTES) else b""
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error})") from error
     damaged = f"{path}: truncated, damaged or no safetensors file; get it again or restore a copy"
     if not header:
         raise CheckpointError(damaged)
-    described = parse_json(header, name=f"{path}, header")
+    described = parse_json(header, name=f"{path}, header", limits=_HEADER_LIMITS)
     kinds: dict[str, TensorKind] = {}
     expected = 8 + length
     for name, entry in described.items() if isinstance(described, dict) else [("", None)]:
@@ -80,13 +86,17 @@ def read_kinds(path: Path) -> dict[str, TensorKind]:
             continue
         shape = entry.get("shape") if isinstance(entry, dict) else None
         dtype = _DTYPES.get(str(entry.get("dtype"))) if isinstance(entry, dict) else None
-        if dtype is None or not isinstance(shape, list) or not all(type(side) is int and side >= 0 for side in shape):
-            raise CheckpointError(damaged)
+        if dtype is None or not isinstance(shape, list) or len(shape) > _MAX_SIDES or not all(map(_is_side, shape)):
+            raise CheckpointError(f"{damaged} (by its header, {name[:100]!r} is no tensor)")
         kinds[name] = TensorKind(dtype, tuple(shape))
         expected += dtype.itemsize * math.prod(shape)
     if expected != size:
         raise CheckpointError(f"{damaged} ({size:,} bytes, by its header {expected:,})")
     return kinds
+
+
+def _is_side(side: object) -> bool:
+    return type(side) is int and 0 <= side < 1 << 63
 
 
 def check_kinds(path: Path, found: Mapping[str, TensorKind], expected: Mapping[str, TensorKind], *, by: str) -> None:
@@ -109,14 +119,18 @@ def check_kinds(path: Path, found: Mapping[str, TensorKind], expected: Mapping[s
             )
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Reads a file whose kinds were checked.
+def load_tensors(data: bytes, path: Path) -> dict[str, Tensor]:
+    """Makes the tensors of a file whose kinds were checked.
+
+    Args:
+        data: Its content.
+        path: What to call it in an error.
 
     Raises:
-        CheckpointError: It is missing or damaged.
+        CheckpointError: It is damaged.
     """
     try:
-        return load_tensors(read_bytes(path))
+        return load(data)
     except SafetensorError as error:
         raise CheckpointError(f"{path}: truncated or damaged ({error}); get it again or restore a copy") from error
 

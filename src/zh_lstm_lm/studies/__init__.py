@@ -1,1 +1,1 @@
-"""Studies: the same training under one condition after another, measured and judged."""
+"""Studies: one training run per setting and seed, measured and judged."""

@@ -1,4 +1,4 @@
-"""What every kind of study is made of."""
+"""The base of every kind of study: its declarations, its runs and its claims."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from zh_lstm_lm.corpus.batches import TrainingWindows
-from zh_lstm_lm.corpus.hapax_spelling import spell_some_hapaxes
+from zh_lstm_lm.corpus.hapax_spelling import training_ids
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.studies.cells import Parts
 from zh_lstm_lm.studies.config import StudyConfig
-from zh_lstm_lm.studies.result import Claim
+from zh_lstm_lm.studies.presentation import Column, CurvePlot, MetricPlot
+from zh_lstm_lm.studies.verdicts import Claim, Rows, Text
 from zh_lstm_lm.training.callbacks import Callback
 from zh_lstm_lm.training.config import TrainerConfig
 from zh_lstm_lm.training.schedule import default_learning_rate
@@ -22,22 +23,33 @@ __all__ = ["Study"]
 
 _DEFAULT_PASSES = 8
 _DEFAULT_MINUTES = 0.4
-_BATCH_SIZE = 16  # the same for all settings, so that only what is studied differs
+# All settings share it, so that they differ in nothing but what is studied.
+_BATCH_SIZE = 16
 
 
 class Study(ABC):
     """A kind of study over one corpus.
 
     Attributes:
-        title: What is studied, in words.
+        kind: Its name.
+        title: Its title.
+        setting_fields: The fields of the rows that identify a setting.
+        columns: The columns of its table.
+        plots: The plots of its report.
+        varied: The field on the horizontal axis of its plots, and the name of that axis.
         parts: The parts of the corpus.
-        config: What is varied.
-        model_config: Sizes; the seed comes from the study.
-        trainer_config: How to train; budgets, seed and run folder come from the study.
-        settings: What is varied: fields of the rows.
+        config: The options of the study.
+        model_config: The sizes of the models; the seed comes from the study.
+        trainer_config: The options of training; budgets, seed and run folder come from the study.
+        settings: The settings, each a value for every one of `setting_fields`.
     """
 
-    title: ClassVar[str]
+    kind: ClassVar[str]
+    title: ClassVar[Text]
+    setting_fields: ClassVar[tuple[str, ...]]
+    columns: ClassVar[tuple[Column, ...]]
+    plots: ClassVar[tuple[MetricPlot | CurvePlot, ...]]
+    varied: ClassVar[tuple[str, Text]]
     settings: Sequence[Mapping[str, Any]]
 
     def __init__(
@@ -49,7 +61,8 @@ class Study(ABC):
         self.trainer_config = replace(
             trainer_config,
             batch_size=trainer_config.batch_size or _BATCH_SIZE,
-            learning_rate=trainer_config.learning_rate or default_learning_rate(None),  # whatever the number of updates
+            # The default rate depends on the number of updates, in which settings may differ.
+            learning_rate=trainer_config.learning_rate or default_learning_rate(None),
             max_epochs=None,
             max_steps=None,
             max_minutes=None,
@@ -60,32 +73,43 @@ class Study(ABC):
     def run(
         self, setting: Mapping[str, Any], seed: int, run_dir: Path | None, callbacks: Sequence[Callback]
     ) -> dict[str, Any] | None:
-        """Trains and measures one setting with one seed; None if the user interrupted it."""
+        """Trains and measures one setting with one seed; returns None if the user interrupted it."""
 
+    @staticmethod
     @abstractmethod
-    def claims(self, rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
-        """Judges what is commonly claimed by the rows."""
+    def claims(rows: Rows) -> list[Claim]:
+        """Judges common claims by the rows of a complete study."""
+
+    @staticmethod
+    @abstractmethod
+    def name_setting(setting: Mapping[str, Any]) -> Text:
+        """Names a setting, whose values may come from a damaged file, for a legend."""
+
+    @staticmethod
+    def name_line(setting: Mapping[str, Any]) -> str:
+        """Names the line that a setting belongs to in plots; an empty name puts all settings on one line."""
+        return ""
 
     def updates_per_epoch(self, vocabulary: Vocabulary, train: TokenStream, **options: Any) -> int:
-        """Updates in a pass over the training text.
+        """Counts the updates of an epoch.
 
         Args:
             vocabulary: The vocabulary.
-            train: The training text.
-            **options: What the setting changes of the training.
+            train: The training set.
+            **options: Options of training that the setting changes.
         """
-        ids = spell_some_hapaxes(vocabulary.encode_stream(train), vocabulary)
+        ids = training_ids(train, vocabulary)
         config = replace(self.trainer_config, **options)
         return len(TrainingWindows(ids, batch_size=config.batch_size or 1, bptt_len=config.bptt_len))
 
     def training(self, seed: int, run_dir: Path | None, *, equal_updates: int, **options: Any) -> TrainerConfig:
-        """The options of a run under the stated equality.
+        """Returns the options of a run under the study's equality.
 
         Args:
             seed: The seed.
-            run_dir: Where the run is kept.
-            equal_updates: Updates that all settings can make, where no number was given.
-            **options: What the setting changes.
+            run_dir: The run's folder.
+            equal_updates: Number of updates in an epoch of the setting with the fewest.
+            **options: Options of training that the setting changes.
         """
         amount = self.config.budget
         budget: dict[str, Any] = {

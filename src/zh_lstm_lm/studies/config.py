@@ -1,4 +1,4 @@
-"""What a study varies and what its settings have in common."""
+"""The options of studies."""
 
 from dataclasses import dataclass
 
@@ -10,22 +10,22 @@ __all__ = ["StudyConfig"]
 
 @dataclass(frozen=True)
 class StudyConfig(Config):
-    """What a study varies and what its settings have in common.
+    """The options of a study: its settings, and what they have in common.
 
     Attributes:
-        lengths: Window lengths in tokens (of a study of window lengths).
-        shares: Shares of the training text (of a study of epochs), each trained on for as many tokens as the whole.
-        max_sizes: Sizes of the vocabulary (of a study of vocabularies); None takes a quarter, a half and the whole of
-            what `min_freq` and `max_size` leave.
-        tokenizers: Names of tokenizers beside the corpus's own (of a study of vocabularies); None takes jieba,
-            characters, and rjieba where it is installed.
-        equality: What all settings get the same amount of: ``"tokens"``, ``"updates"`` or ``"minutes"`` of training.
-        budget: The amount: passes over the training text for ``"tokens"``, updates, or minutes. None takes 8 passes,
-            as many updates as the setting with the fewest makes in 8 passes, or 0.4 minutes.
-        seeds: What first weights and dropout are drawn from; every setting is trained with each of them.
-        min_freq: Words that occur less often are spelled in characters; see `Vocabulary.from_stream`.
-        max_size: Most entries of the vocabulary.
-        prompt: What the passages begin with; empty for the start of a document.
+        lengths: BPTT segment lengths in tokens (for ``"seq-len"``).
+        shares: Proportions of the training set (for ``"epochs"``), each trained on for as many tokens as the whole.
+        max_sizes: Sizes of the vocabulary (for ``"vocabulary"``); None takes a quarter, a half and the whole of the
+            vocabulary that `min_freq` and `max_size` give.
+        tokenizers: Names of tokenizers to compare with that of the corpus (for ``"vocabulary"``); None takes jieba,
+            characters, and rjieba if it is installed.
+        equality: What all settings have in common: the same ``"tokens"``, ``"updates"`` or ``"minutes"`` of training.
+        budget: Its amount: passes over the training set for ``"tokens"``, updates, or minutes. None takes 8 passes,
+            the updates of the setting with the fewest in 8 passes, or 0.4 minutes.
+        seeds: Seeds of weights and dropout; every setting is trained with each of them.
+        min_freq: Minimum frequency of a word in the vocabulary; see `Vocabulary.from_stream`.
+        max_size: Maximum size of the vocabulary.
+        prompt: The prompt of the passages; empty for the start of a document.
     """
 
     lengths: tuple[int, ...] = (5, 10, 20, 35, 70, 140)
@@ -67,12 +67,12 @@ class StudyConfig(Config):
         check_type("prompt", self.prompt, str)
 
     def _check_list(self, name: str, *, at_least: int) -> None:
-        """Raises ConfigError unless the option is a list of so many different things; makes a tuple of it."""
+        """Raises ConfigError unless the option is a list of enough distinct values; converts it to a tuple."""
         values = getattr(self, name)
         if (
             not isinstance(values, (list, tuple))
             or len(set(map(repr, values))) != len(values)
             or len(values) < at_least
         ):
-            raise ConfigError(f"{name} must be a list of at least {at_least} different ones, got {values!r}")
+            raise ConfigError(f"{name} must be a list of at least {at_least} distinct values, got {values!r}")
         object.__setattr__(self, name, tuple(values))

@@ -1,4 +1,4 @@
-"""A passage of text after every epoch, always from the same seed: how the writing changes with training."""
+"""A callback that generates a passage at every evaluation, always with the same seed."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ __all__ = ["EpochSamples"]
 
 
 class EpochSamples(Callback):
-    """Writes a passage after every evaluation and keeps it in the history, as ``record["sample"]``.
+    """Generates a passage at every evaluation and keeps it in the history, as ``record["sample"]``.
 
-    Every passage comes from the same prompt and the same seed, so that it is training that makes them differ.
+    Prompt and seed are the same each time, so that passages differ by training alone.
 
     Args:
-        prompt: What each passage begins with.
-        max_characters: Length of each passage, the prompt included.
-        config: How tokens are drawn; None takes `SamplerConfig`'s defaults.
+        prompt: The prompt of each passage.
+        max_characters: Length of each passage, prompt included.
+        config: The options of sampling; None takes the defaults of `SamplerConfig`.
 
     Example:
         >>> trainer = Trainer(model, train, valid, callbacks=[EpochSamples("话说")])  # doctest: +SKIP
@@ -33,12 +33,15 @@ class EpochSamples(Callback):
         check_integer("max_characters", max_characters, minimum=1)
         check_type("config", config, SamplerConfig, type(None))
         if len(prompt) >= max_characters:
-            raise ConfigError(f"max_characters counts the prompt, whose {len(prompt)} leave none of {max_characters}")
+            raise ConfigError(
+                f"max_characters={max_characters} includes the prompt, whose {len(prompt)} characters leave no room; "
+                "give a shorter prompt, or a larger max_characters"
+            )
         self.prompt = prompt
         self.max_characters = max_characters
         self.config = config
 
     def on_epoch_end(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
-        """Writes the passage of this epoch."""
+        """Adds the passage of the current weights to the record."""
         sampler = Sampler(model, self.config)
         record["sample"] = sampler.generate(self.prompt, max_characters=self.max_characters)

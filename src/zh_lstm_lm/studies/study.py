@@ -1,12 +1,12 @@
-"""Running a study: every setting with every seed, each kept as soon as it is measured."""
+"""The public function `study`: every setting with every seed, each saved as soon as it is measured."""
 
 import contextlib
 import hashlib
 import os
 import platform
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import date
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,30 +16,27 @@ import torch
 from zh_lstm_lm._config import check_choice, check_type
 from zh_lstm_lm._version import __version__
 from zh_lstm_lm.corpus.token_stream import TokenStream
-from zh_lstm_lm.errors import CheckpointError, ConfigError, escape_controls
+from zh_lstm_lm.errors import ConfigError, escape_controls
 from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.runtime.devices import choose_device
-from zh_lstm_lm.storage.atomic import check_place, remove_directory
+from zh_lstm_lm.storage.atomic import check_place
 from zh_lstm_lm.storage.locks import lock_folder
 from zh_lstm_lm.studies.base import Study
 from zh_lstm_lm.studies.config import StudyConfig
-from zh_lstm_lm.studies.epochs import EpochsStudy
+from zh_lstm_lm.studies.kinds import KINDS
 from zh_lstm_lm.studies.result import STUDY_FILE, StudyResult
-from zh_lstm_lm.studies.seq_len import SeqLenStudy
-from zh_lstm_lm.studies.tables import line_of
-from zh_lstm_lm.studies.vocabularies import VocabularyStudy
 from zh_lstm_lm.training.callbacks import ProgressCallback
 from zh_lstm_lm.training.config import TrainerConfig
+from zh_lstm_lm.training.run_folder import remove_run
 from zh_lstm_lm.training.state import TrainerState
 
-__all__ = ["RunProgress", "show_line", "study"]
+__all__ = ["study"]
 
 logger = get_logger(__name__)
 
 _IDENTITY = ("kind", "corpus", "equality", "seeds", "options")
-_KINDS: Mapping[str, type[Study]] = {"seq-len": SeqLenStudy, "epochs": EpochsStudy, "vocabulary": VocabularyStudy}
 
 
 def study(
@@ -52,37 +49,37 @@ def study(
     output: str | PathLike[str] | None = None,
     progress: bool = True,
 ) -> StudyResult:
-    """Trains one model after another, a setting changed between them, and measures each.
+    """Trains and measures one model for each setting and seed, with one option varied between settings.
 
-    The corpus is split by the tail of every document: 5 % for validation, 5 % for the test.
+    The corpus is split at the tail of every document: 5 % for validation, 5 % for the test.
 
     Args:
-        kind: ``"seq-len"``: the length of the training windows; ``"epochs"``: training on, and more text;
-            ``"vocabulary"``: its size, spelling, words and characters, segmenters.
-        corpus: The text.
-        config: What is varied; None takes the defaults.
-        model_config: Sizes of the models; None takes small ones (embedding 64, hidden size 128, dropout 0.3).
-        trainer_config: How to train; None takes the defaults, in 16 lanes. Budgets, seed and `run_dir` are the
-            study's.
-        output: Folder for ``study.json``, which is written anew after each run; the same call goes on with what is
-            in it, also inside a run. None writes nothing.
-        progress: Whether to show progress and print a line for every run.
+        kind: ``"seq-len"`` varies the length of BPTT segments, ``"epochs"`` the amount of training text, and
+            ``"vocabulary"`` the size of the vocabulary, character fallback and tokenizer.
+        corpus: The corpus.
+        config: The settings; None takes the defaults.
+        model_config: The sizes of the models; None takes small ones (embedding 64, hidden size 128, dropout 0.3).
+        trainer_config: The options of training; None takes the defaults with 16 batch rows. Budgets, seed and
+            `run_dir` come from the study.
+        output: Folder for ``study.json``, which is written after every run; the same call resumes an unfinished study
+            in it, even inside a run. None writes nothing.
+        progress: Whether to show a progress bar and print a line for every run.
 
     Returns:
-        The result; with `complete` unset if Ctrl-C ended it early.
+        The result; its `complete` is False if Ctrl-C interrupted the study.
 
     Raises:
         ConfigError: An option is out of range or does not fit the corpus, or `output` holds something else.
         DataError: There is too little text.
         CheckpointError: `output` cannot be written.
     """
-    check_choice("kind", kind, _KINDS)
+    check_choice("kind", kind, KINDS)
     check_type("corpus", corpus, TokenStream)
     check_type("config", config, StudyConfig, type(None))
     check_type("model_config", model_config, ModelConfig, type(None))
     check_type("trainer_config", trainer_config, TrainerConfig, type(None))
     check_type("output", output, str, PathLike, type(None))
-    plan = _KINDS[kind](
+    plan = KINDS[kind](
         corpus,
         config or StudyConfig(),
         model_config or ModelConfig(embedding_dim=64, hidden_size=128, dropout=0.3),
@@ -98,30 +95,39 @@ def study(
 
 
 def _run(plan: Study, result: StudyResult, folder: Path | None, progress: bool) -> StudyResult:
-    """Runs what is missing of a study, setting after setting, seed after seed."""
+    """Runs the missing settings and seeds of a study."""
     cells = [(setting, seed) for seed in plan.config.seeds for setting in plan.settings]
     for number, (setting, seed) in enumerate(cells, start=1):
         key = {**setting, "seed": seed}
         if any(key.items() <= row.items() for row in result.rows):
             continue
-        run_dir = folder / "runs" / "-".join(map(str, key.values())) if folder is not None else None
-        row = plan.run(setting, seed, run_dir, [RunProgress()] if progress else [])
-        if row is None:
+        run_dir = _run_dir(folder, key) if folder is not None else None
+        measured = plan.run(setting, seed, run_dir, [RunProgress()] if progress else [])
+        if measured is None:
             return result
-        rows = [*result.rows, {**key, **row}]
+        row = {**key, **measured}
+        rows = [*result.rows, row]
         complete = len(rows) == len(cells)
         result = replace(result, rows=rows, complete=complete, claims=plan.claims(rows) if complete else [])
         if folder is not None:
             result.save(folder)
-            with contextlib.suppress(CheckpointError):  # which is tried again after the next one
-                remove_directory(folder / "runs")  # with anything that a crash may have left of the run before
+            for done in rows:  # again those that a crash may have left
+                remove_run(_run_dir(folder, {name: done[name] for name in key}))
+            with contextlib.suppress(OSError):
+                (folder / "runs").rmdir()
         if progress:
-            show_line(f"{number}/{len(cells)}  {line_of(result.kind, rows[-1])}")
+            told = [f"{name} {value}" for name, value in key.items()]
+            shown = [f"{c.heading['en']} {row[c.field]:{c.form}}" for c in plan.columns if row[c.field] is not None]
+            print(escape_controls(f"{number}/{len(cells)}  {', '.join(told)}:  {',  '.join(shown)}"), flush=True)
     return result
 
 
+def _run_dir(folder: Path, key: Mapping[str, Any]) -> Path:
+    return folder / "runs" / "-".join(map(str, key.values()))
+
+
 def _describe(kind: str, plan: Study, corpus: TokenStream) -> StudyResult:
-    """The study with nothing done yet."""
+    """Describes a study without any run."""
     sha256 = hashlib.sha256()
     for text in corpus.texts():
         sha256.update(text.encode("utf-8"))
@@ -131,7 +137,7 @@ def _describe(kind: str, plan: Study, corpus: TokenStream) -> StudyResult:
     options = {name: value for name, value in plan.config.to_dict().items() if name not in ("seeds", "equality")}
     return StudyResult(
         kind=kind,
-        title=plan.title,
+        title=plan.title["en"],
         equality=plan.config.equality,
         corpus={
             "documents": corpus.num_documents,
@@ -151,6 +157,7 @@ def _describe(kind: str, plan: Study, corpus: TokenStream) -> StudyResult:
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
             "device": str(choose_device(plan.trainer_config.device)),
+            "date": date.today().isoformat(),
         },
         options={**options, "model": sizes, "training": training},
         seeds=list(plan.config.seeds),
@@ -158,14 +165,14 @@ def _describe(kind: str, plan: Study, corpus: TokenStream) -> StudyResult:
 
 
 def _begin(folder: Path, fresh: StudyResult) -> None:
-    """Makes the folder of a study, or makes sure that it holds the same one.
+    """Creates the folder of a study, or checks that it holds the same one.
 
     Raises:
         ConfigError: It holds something else.
     """
     if not (folder / STUDY_FILE).exists():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ConfigError(f"{folder}: holds something that is no study; give the study a folder of its own")
+            raise ConfigError(f"{folder}: is not empty and holds no study; give the study a folder of its own")
         check_place(folder)
         folder.mkdir(exist_ok=True)
         fresh.save(folder)
@@ -177,12 +184,12 @@ def _begin(folder: Path, fresh: StudyResult) -> None:
                 f"{folder}: holds a study with {name}={before.get(name)!r}, got {value!r}; give the same again, or "
                 "another output"
             )
-    if begun.environment != fresh.environment:
-        logger.warning("%s: begun in another environment; its times are not comparable", folder)
+    if {**begun.environment, "date": None} != {**fresh.environment, "date": None}:
+        logger.warning("%s: begun in another environment; times are not comparable", folder)
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested values under their innermost names."""
+    """Returns nested values by their innermost names."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         flat |= _flat(value) if isinstance(value, Mapping) else {name: value}
@@ -190,12 +197,7 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class RunProgress(ProgressCallback):
-    """The trainer's bar without its line for every epoch."""
+    """The trainer's progress bar without a line for every evaluation."""
 
     def on_epoch_end(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
-        """Shows nothing."""
-
-
-def show_line(line: str) -> None:
-    """Prints a line at once."""
-    print(escape_controls(line), file=sys.stdout, flush=True)
+        """Prints nothing."""

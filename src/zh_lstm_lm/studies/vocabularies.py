@@ -1,4 +1,4 @@
-"""What the vocabulary does: its size, the spelling of what is outside, words or characters, the segmenter."""
+"""The study of vocabularies: size, character fallback, words or characters, tokenizers."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,25 +13,70 @@ from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import MissingDependencyError
 from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.studies.base import Study
-from zh_lstm_lm.studies.cells import Parts, train_cell
+from zh_lstm_lm.studies.cells import Parts, Row, train_cell
 from zh_lstm_lm.studies.config import StudyConfig
-from zh_lstm_lm.studies.result import Claim, Text
+from zh_lstm_lm.studies.presentation import QUALITY_COLUMNS, QUALITY_PLOTS, Column, MetricPlot
 from zh_lstm_lm.studies.spread import STANDARD_ERRORS, Difference, Spread, by_setting, compare, spread_of
-from zh_lstm_lm.studies.verdicts import Rows, judge_sign
+from zh_lstm_lm.studies.verdicts import Claim, Rows, Text, judge_sign
 from zh_lstm_lm.training.callbacks import Callback
 from zh_lstm_lm.training.config import TrainerConfig
 
-__all__ = ["VocabularyStudy", "judge_vocabulary"]
+__all__ = ["VocabularyRow", "VocabularyStudy"]
 
 _COMPARED = ("jieba", "rjieba", "characters")
+# Two models whose bits per character differ by less are equally good.
+_EQUAL = 0.05
 
-_EQUAL = 0.05  # bits per character, under which two models are as good as each other
+
+class VocabularyRow(Row, total=False):
+    """A row of a study of vocabularies.
+
+    Attributes:
+        tokenizer: Name of the tokenizer.
+        unknown: ``"characters"`` for character fallback, ``"unk"`` for a closed vocabulary with ``<unk>``.
+        max_size: Maximum size of the vocabulary; None for no limit.
+        vocabulary_size: Its size.
+        characters_per_token: Characters of the test set per token, pieces of words outside the vocabulary included.
+        unknown_rate: Proportion of the test set's tokens that are ``<unk>``; 0 with character fallback.
+        microseconds_per_character: Training time per character. It depends on the machine and its load.
+    """
+
+    tokenizer: str
+    unknown: str
+    max_size: int | None
+    vocabulary_size: int
+    characters_per_token: float
+    unknown_rate: float
+    microseconds_per_character: float
 
 
 class VocabularyStudy(Study):
-    """Trains with vocabularies of several sizes, with ``<unk>`` in place of spelling, and over other tokens."""
+    """A study that trains with vocabularies of several sizes, with ``<unk>``, and with other tokenizers."""
 
-    title = "The vocabulary: size, spelling, words and characters"
+    kind = "vocabulary"
+    title = Text(en="Vocabulary and segmentation", zh="词表与分词")
+    setting_fields = ("tokenizer", "unknown", "max_size")
+    columns = (
+        Column(Text(en="entries", zh="词表大小"), "vocabulary_size", ",.0f"),
+        Column(Text(en="characters/token", zh="字/词"), "characters_per_token", ".2f"),
+        Column(Text(en="unknown", zh="未知词"), "unknown_rate", ".1%"),
+        Column(Text(en="µs/character", zh="微秒/字"), "microseconds_per_character", ",.0f"),
+        *QUALITY_COLUMNS[1:],
+    )
+    varied = ("vocabulary_size", Text(en="vocabulary size (log)", zh="词表大小（对数）"))
+    plots = (
+        *QUALITY_PLOTS,
+        MetricPlot(
+            Text(en="Training time per character", zh="训练一个字的时间"),
+            Text(en="µs per character", zh="微秒/字"),
+            ("microseconds_per_character",),
+        ),
+        MetricPlot(
+            Text(en="Characters per token", zh="每词几个字"),
+            Text(en="characters per token", zh="字/词"),
+            ("characters_per_token",),
+        ),
+    )
 
     def __init__(
         self, corpus: TokenStream, config: StudyConfig, model_config: ModelConfig, trainer_config: TrainerConfig
@@ -91,29 +136,44 @@ class VocabularyStudy(Study):
             "microseconds_per_character": trained.row["microseconds_per_token"] * tokens_per_character,
         }
 
+    @staticmethod
     @override
-    def claims(self, rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
-        return judge_vocabulary(rows)
+    def name_line(setting: Mapping[str, Any]) -> str:
+        fallback = "" if setting["unknown"] == "characters" else f" ({setting['unknown']})"
+        return f"{setting['tokenizer']}{fallback}"
+
+    @staticmethod
+    @override
+    def name_setting(setting: Mapping[str, Any]) -> Text:
+        line, size = VocabularyStudy.name_line(setting), setting["max_size"]
+        if isinstance(size, int):
+            return Text(en=f"{line}, {size:,}", zh=f"{line}，{size:,}")
+        return Text(en=f"{line}, all", zh=f"{line}，全部")
+
+    @staticmethod
+    @override
+    def claims(rows: Rows) -> list[Claim]:
+        return _judge(rows)
 
 
-def judge_vocabulary(rows: Rows) -> list[Claim]:
-    """Judges what is claimed of vocabularies; only what the rows hold is judged."""
+def _judge(rows: Rows) -> list[Claim]:
+    """Judges the claims about vocabularies that the rows have settings for."""
     own = rows[0]["tokenizer"]
-    spelled = by_setting((row for row in rows if row["unknown"] == "characters"), "tokenizer")
-    sizes = sorted(by_setting(spelled[own,], "vocabulary_size").items())
+    by_tokenizer = by_setting((row for row in rows if row["unknown"] == "characters"), "tokenizer")
+    sizes = sorted(by_setting(by_tokenizer[own,], "vocabulary_size").items())
     (small,), small_rows = sizes[0]
     (large,), large_rows = sizes[-1]
     quality = compare(small_rows, large_rows, "test_bits_per_character")
     speed = compare(small_rows, large_rows, "microseconds_per_character")
 
     def between(difference: Difference, form: str, unit: Text, first: str, second: str) -> Text:
-        figures = format(difference.first, form), format(difference.second, form)
+        means = format(difference.first, form), format(difference.second, form)
         return Text(
-            en=f"{unit['en']}: {figures[0]} ({first}), {figures[1]} ({second})",
-            zh=f"{unit['zh']}：{figures[0]}（{first}），{figures[1]}（{second}）",
+            en=f"{unit['en']}: {means[0]} ({first}), {means[1]} ({second})",
+            zh=f"{unit['zh']}：{means[0]}（{first}），{means[1]}（{second}）",
         )
 
-    bits = Text(en="bits per character of the test part", zh="测试集每字比特数")
+    bits = Text(en="bits per character on the test set", zh="测试集每字比特数")
     ends = f"{small:,}", f"{large:,}"
     claims = [
         judge_sign(
@@ -130,15 +190,15 @@ def judge_vocabulary(rows: Rows) -> list[Claim]:
             "speed",
             Text(en="A larger vocabulary trains more slowly.", zh="词表越大，训练越慢。"),
             speed.sign,
-            between(speed, ",.0f", Text(en="microseconds a character", zh="每字微秒数"), *ends),
+            between(speed, ",.0f", Text(en="microseconds per character", zh="每字微秒数"), *ends),
             Text(
-                en="time a character, the largest vocabulary against the smallest",
+                en="time per character, the largest vocabulary against the smallest",
                 zh="每字用时，最大词表与最小词表相比",
             ),
         ),
     ]
-    if ("characters",) in spelled and own != "characters":
-        words = compare(spelled["characters",], large_rows, "test_bits_per_character")
+    if ("characters",) in by_tokenizer and own != "characters":
+        words = compare(by_tokenizer["characters",], large_rows, "test_bits_per_character")
         claims.append(
             judge_sign(
                 "words",
@@ -148,8 +208,10 @@ def judge_vocabulary(rows: Rows) -> list[Claim]:
                 Text(en="bits per character, words against characters", zh="每字比特数，词与字相比"),
             )
         )
-    if ("jieba",) in spelled and ("rjieba",) in spelled:
-        first, second = (max(by_setting(spelled[name,], "vocabulary_size").items())[1] for name in ("jieba", "rjieba"))
+    if ("jieba",) in by_tokenizer and ("rjieba",) in by_tokenizer:
+        first, second = (
+            max(by_setting(by_tokenizer[name,], "vocabulary_size").items())[1] for name in ("jieba", "rjieba")
+        )
         segmenters = compare(first, second, "test_bits_per_character")
         of_seed = {row["seed"]: row["test_bits_per_character"] for row in first}
         pairs = [row["test_bits_per_character"] - of_seed[row["seed"]] for row in second if row["seed"] in of_seed]
@@ -165,19 +227,19 @@ def judge_vocabulary(rows: Rows) -> list[Claim]:
                 Text(en="A vocabulary with <unk> shows a lower perplexity.", zh="用 <unk> 的词表显示出更低的困惑度。"),
                 -perplexity.sign,
                 Text(
-                    en=f"{told['en']}; {unknown:.1%} of the tokens are <unk>, whose text is not predicted at all",
+                    en=f"{told['en']}; {unknown:.1%} of the tokens are <unk>, whose characters are not predicted",
                     zh=f"{told['zh']}；{unknown:.1%} 的词成了 <unk>，其文字根本没有被预测",
                 ),
-                Text(en="perplexity per token, <unk> against spelling", zh="每词困惑度，<unk> 与拼写相比"),
+                Text(en="perplexity per token, <unk> against character fallback", zh="每词困惑度，<unk> 与拼写相比"),
             )
         )
     return claims
 
 
 def _judge_equality(difference: Spread, figure: Text) -> Claim:
-    """Holds where even three standard errors stay within the bound, does not where they stay beyond it.
+    """Judges whether the difference is within the bound, with a margin of three standard errors.
 
-    The difference is that of runs of the same seed, so what a seed does to both has no part in it.
+    The difference is taken between runs of the same seed, so that effects of the seed cancel.
     """
     error = STANDARD_ERRORS * difference.deviation / math.sqrt(difference.count)
     largest, smallest = (abs(difference.mean) + side * error for side in (1, -1))

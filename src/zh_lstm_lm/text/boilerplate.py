@@ -1,81 +1,60 @@
-"""Adverts, watermarks and the headers of e-books: what download sites put into novels.
-
-A removed sentence of a novel is worse than a kept advert, so every rule asks for more than one sign.
-"""
+"""Boilerplate around and inside novels: lines of download sites, the headers of e-books, the frames of publishers."""
 
 import re
-import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from zh_lstm_lm.text.headings import is_heading
 from zh_lstm_lm.text.lines import Context, Line
-from zh_lstm_lm.text.patterns import lazy_pattern
+from zh_lstm_lm.text.site_lines import has_address, is_site_line
 
-__all__ = ["edge_lines", "find_repeated_lines", "remove_adverts"]
+__all__ = ["remove_adverts"]
 
-_MAX_LENGTH = 200  # characters of the longest advert that is a line of its own
-_EDGE = 5  # lines at a file's head and at its tail
-_MIN_FILES = 3
-_HEADER = 40  # lines from the start within which an e-book's header ends
+# Lines with text within which an e-book's header ends, and within which a publisher's frame begins.
+_HEADER, _FRAME = 40, 700
 
-_IN_TEXT = lazy_pattern(
-    r"[-—－─_\s]*(?:〖[^〖〗]{0,60}(?:www|http|电子文库)[^〖〗]{0,60}〗|【[^【】]{0,60}(?:www\.|https?://)[^【】]{0,60}】)",
+_IN_TEXT = re.compile(
+    r"[-—－─_\s]*(?:〖[^〖〗]{0,60}(?:www|http|电子文库)[^〖〗]{0,60}〗|【[^【】]{0,60}(?:www\.|https?://)[^【】]{0,60}】"
+    "|[（(【〖][^（(【〖）)】〗]{0,20}(?:本章未完|一秒[记記]住|手机用户|[无無][弹彈]窗|最新章[节節]|[点點][击擊]下一[页頁])"
+    "[^（(【〖）)】〗]{0,60}[）)】〗])",
     re.IGNORECASE,
 )
-_HINT = lazy_pattern(  # whatever an advert has one of; quick, because every line is searched for it
-    "[wWｗＷ][^0-9A-Za-z\u4e00-\u9fff]{0,3}[wWｗＷ]|[hH][tT][tT][pP]|[.．][cCnNoO][a-zA-Z]"
-    "|章[节節字]|更新[时時]|[仅僅]供|校[对對排]|[扫掃][描瞄校]|[录錄]入|[输輸]入|OCR|整理|[制製]作"
-)
-_WATERMARK = lazy_pattern("w{3}[a-z0-9]{3,30}(?:com|net|org|cn|cc)[a-z]{0,16}(?:[\u4e00-\u9fff]{1,8}[a-z]{0,16}){0,3}")
-_ADDRESS = lazy_pattern(
-    r"(?:https?://|www\.)[\w./~%?=&:#-]+|[a-z0-9-]{2,}\.(?:com|net|org|cn|cc)(?![a-z])", re.I | re.A
-)
-_OFFER = lazy_pattern(
-    "电子[书書]|電子書|免[费費]|[小文][说說学學][网網]|文[学學][网網]|下[载載][站网網专專]|[请請][关關]注|更多|最新|最有|"
-    "[专專][题題][网網]址|首[发發]|[转轉][载載]|本[书書][来來]自|[书書][库庫城]|txt|[欢歡]迎|尽在|盡在|提供",
-    re.IGNORECASE,
-)
-_NARRATIVE = lazy_pattern("[“”「」『』他她它你]|我(?!们提供)")
-_NOTICES = lazy_pattern(
-    r"""
-    [-—=*_\s]*章[节節]内容(?:[开開]始|[结結]束)[-—=*_\s]*
-  | (?:更新[时時][间間]\s*[:：]\s*[\d:/.\s年月日-]+)?(?:本章字[数數]\s*[:：]\s*\d+)?
-  | (?:本?作品|本[电電]?子?[书書]|本[书書站]).{0,40}[仅僅]供.{0,10}(?:[预預][览覽]|[试試][读讀阅閱看]|[学學][习習]|交流).{0,20}(?:[删刪]除|商[业業]).{0,80}
-  | [^，,。！？：:\s]{1,8}[\s,，:：]*(?:[扫掃][描瞄校]|OCR)[\s、,，及/]*(?:[^，,。！？\s]{1,8}?)?校[对對排]
-  | (?:(?:[扫掃][描瞄校]|OCR|[录錄]入|[输輸]入|校[对對排]|[制製]作)\s*[:：]\s*[^，,。！？：:\s]{1,12}[\s,，]*){1,4}
-  | (?:[^，,。！？：:\s]{1,8}\s+){1,2}(?:[扫掃][描瞄校]|[录錄]入|[输輸]入|整理|[制製]作|校[对對])
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
-_HEADER_TITLE = lazy_pattern(r"\[[^\[\]]{1,30} / [^\[\]]{1,30}著\s*\]")
-_HEADER_END = lazy_pattern(r"[-—=*_\s]*章[节節]内容[开開]始[-—=*_\s]*")
-_HEADER_FIELD = lazy_pattern(
+_IN_TEXT_MARKS = ("〖", "【", "（", "(")
+_RULE = re.compile(r"[-—=*_~～─-╿☆★●○◆◇■□·.\s]{4,}|[─-╿].*[─-╿]")
+_HEADER_TITLE = re.compile(r"\[[^\[\]]{1,30} / [^\[\]]{1,30}著\s*\]")
+_TITLE_AND_AUTHOR = re.compile(r"《[^《》]{1,40}》\s*(?:[（(【][^）)】]{0,20}[）)】])?\s*(?:作者\s*[:：]?)?.{0,20}")
+_HEADER_END = re.compile(r"[-—=*_\s]*章[节節]内容[开開]始[-—=*_\s]*")
+_HEADER_FIELD = re.compile(
     "(?:[书書]名|作者|作\\s+者|男女主角|男主角|女主角|主角|系列名?|[简簡]介|[内內]容[简簡]介|文案|[类類]型|[类類][别別]|"
     "[状狀][态態]|字[数數]|[来來]源|出版社|出版日期|出版[时時][间間]|ISBN|[标標][签簽]|[关關][键鍵]字|[链鏈鍊]接)\\s*[:：]",
     re.IGNORECASE,
 )
-_ORDINARY_EDGE = lazy_pattern("[“”「」『』]|下回分解|[全本][书書文]?[完终終]|[且却卻再话話][说說]")
-_EDGE_HINT = lazy_pattern(
-    "[a-z]{2,}|[电電]子|[下转轉][载載]|[扫掃][描瞄校]|校[对對]|[录錄]入|整理|[制製]作|[论論][坛壇]|[书書][库庫城屋吧香]|"
-    "[小文][说說学學].?[网網]|[网網][站址友]|版[权權]|[仅僅]供|免[费費]|更新|[连連][载載]|首[发發]|收集|上[传傳]",
+_HEADER_SUMMARY = re.compile("(?:[内內]容)?[简簡]介\\s*[:：]|文案\\s*[:：]")
+_FRAME_START = re.compile(
+    r"\*{2,}\s*START\s+OF\s+(?:THE|THIS)\s+PROJECT\s+GUTENBERG.*|\*END\*?\s*THE\s+SMALL\s+PRINT.*|《?好[讀读][書书][櫃柜]》?.{0,12}",
+    re.IGNORECASE,
+)
+_FRAME_CREDIT = re.compile(r"(?:produced|prepared|transcribed|e-?text|this e-?book)\b.*", re.IGNORECASE | re.ASCII)
+_FRAME_END = re.compile(
+    r"\*{2,}\s*END\s+OF\s+(?:THE|THIS)\s+PROJECT\s+GUTENBERG.*|End\s+of\s+(?:the\s+|this\s+)?Project\s+Gutenberg.*",
     re.IGNORECASE,
 )
 
 
 def remove_adverts(lines: list[Line], context: Context) -> list[Line]:
-    """Removes lines that are adverts, watermarks, site notices or an e-book's header, and adverts inside lines.
+    """Removes lines of download sites, an e-book's header, a publisher's frame, and adverts inside lines.
 
     Headings stay whatever is in them.
     """
-    header = _header(lines)
     kept = []
+    removed = _frame(lines)
+    removed |= {line.number for line in lines if line.text and is_site_line(line.text, context.repeated)}
+    removed |= _header(lines, removed)
+    removed |= _rules(lines, removed)
     for line in lines:
         text = line.text
-        if text and (line.number in header or (len(text) <= _MAX_LENGTH and _is_advert(text, context.repeated))):
+        if line.number in removed:
             context.report("advert", line, "")
-            continue
-        if ("〖" in text or "【" in text) and len(shorter := _IN_TEXT.sub("", text)) < len(text):
+        elif any(mark in text for mark in _IN_TEXT_MARKS) and len(shorter := _IN_TEXT.sub("", text)) < len(text):
             context.report("advert", line, shorter)
             kept.append(Line(line.number, shorter, line.indent))
         else:
@@ -83,67 +62,63 @@ def remove_adverts(lines: list[Line], context: Context) -> list[Line]:
     return kept
 
 
-def _is_advert(text: str, repeated: frozenset[str]) -> bool:
-    if text not in repeated and _HINT.search(text) is None:
-        return False
-    if is_heading(text):
-        return False
-    return text in repeated or _NOTICES.fullmatch(text) is not None or _is_watermark(text) or _is_offer(text)
+def _frame(lines: Sequence[Line]) -> set[int]:
+    """Returns the numbers of the lines before and after the text that a publisher has set between two marks."""
+    found: set[int] = set()
+    start = next((index for index, line in enumerate(lines[:_FRAME]) if _FRAME_START.fullmatch(line.text)), None)
+    if start is not None:
+        after = start + 1
+        while after < len(lines) and (not lines[after].text or _FRAME_CREDIT.match(lines[after].text)):
+            # The lines of a credit follow one another without an empty line.
+            while after < len(lines) and lines[after].text.isascii() and lines[after].text:
+                after += 1
+            after += after < len(lines) and not lines[after].text
+        found.update(line.number for line in lines[:after] if line.text)
+    tail = range(max(0, len(lines) - _FRAME), len(lines))
+    end = next((index for index in tail if _FRAME_END.match(lines[index].text)), len(lines))
+    return found | {line.number for line in lines[end:] if line.text}
 
 
-def _is_watermark(text: str) -> bool:
-    """Whether nothing stands in the line but a site's address, however disguised, and its name."""
-    plain = unicodedata.normalize("NFKC", text).lower()
-    return _WATERMARK.fullmatch("".join(filter(str.isalnum, plain))) is not None
+def _rules(lines: Sequence[Line], removed: set[int]) -> set[int]:
+    """Returns the numbers of the lines of dashes and the like that stand beside a removed line."""
+    with_text = [line for line in lines if line.text]
+    found: set[int] = set()
+    for neighbours in (with_text, with_text[::-1]):
+        follows = False
+        for line in neighbours:
+            follows = line.number in removed or (follows and _RULE.fullmatch(line.text) is not None)
+            if follows and line.number not in removed:
+                found.add(line.number)
+    return found
 
 
-def _is_offer(text: str) -> bool:
-    """Whether a line with an address in it invites to a site. A sentence of a story can name a site, too."""
-    plain = unicodedata.normalize("NFKC", text)
-    rest, addresses = _ADDRESS.subn("", plain)
-    offers = {found.lower() for found in _OFFER.findall(rest)}
-    sentence = rest.rstrip().endswith(("。", "!", "?", "…"))
-    return bool(addresses) and not _NARRATIVE.search(rest) and len(offers) >= (2 if sentence else 1)
-
-
-def _header(lines: Sequence[Line]) -> set[int]:
-    """The numbers of the lines of an e-book's header at the very start, if it has one."""
-    head = [line for line in lines[: 4 * _HEADER] if line.text][:_HEADER]
-    if not head:
-        return set()
-    end = 0
-    if _HEADER_TITLE.fullmatch(head[0].text):
-        end = 1 + max((index for index, line in enumerate(head) if _HEADER_END.fullmatch(line.text)), default=0)
-    elif head[0].text.startswith("***"):  # a box of asterisks around an address
-        box = next((index for index, line in enumerate(head) if not line.text.startswith("*")), len(head))
-        end = box if any(_ADDRESS.search(line.text) for line in head[:box]) else 0
-    else:
-        fields = next((index for index, line in enumerate(head) if not _HEADER_FIELD.match(line.text)), len(head))
-        end = fields if fields > 1 else 0
-    return {line.number for line in head[:end] if not is_heading(line.text)}
-
-
-def edge_lines(text: str) -> list[str]:
-    """The first and last few lines of a text that are not empty, as `find_repeated_lines` wants them."""
-    lines = [stripped for line in text.split("\n") if (stripped := line.strip().strip("\ufeff\u200b\x00\x1a").strip())]
-    return lines[:_EDGE] + lines[max(_EDGE, len(lines) - _EDGE) :]
-
-
-def find_repeated_lines(edges: Iterable[Sequence[str]]) -> frozenset[str]:
-    """Finds boilerplate by its recurrence: lines with which several files begin or end.
-
-    Only lines that look like a site's are taken. Headings, dialogue and the story-teller's phrases recur as well.
+def _header(lines: Sequence[Line], removed: set[int]) -> set[int]:
+    """Returns the numbers of the lines of an e-book's header at the very start, if it has one.
 
     Args:
-        edges: The `edge_lines` of each file.
+        lines: The lines of the text.
+        removed: The numbers of those that are a site's or a publisher's.
     """
-    counts = Counter(line for lines in edges for line in set(lines))
-    return frozenset(
-        line
-        for line, files in counts.items()
-        if files >= _MIN_FILES
-        and 6 <= len(line) <= _MAX_LENGTH
-        and _EDGE_HINT.search(unicodedata.normalize("NFKC", line))
-        and not _ORDINARY_EDGE.search(line)
-        and not is_heading(line)
-    )
+    head = [line for line in lines[: 4 * _HEADER] if line.text][:_HEADER]
+    own = [line for line in head if line.number not in removed and not _RULE.fullmatch(line.text)]
+    if not own:
+        return set()
+    end = 0
+    if _HEADER_TITLE.fullmatch(own[0].text):
+        end = 1 + max((index for index, line in enumerate(head) if _HEADER_END.fullmatch(line.text)), default=0)
+    elif own[0] is not head[0] and _TITLE_AND_AUTHOR.fullmatch(own[0].text):
+        # Below a line of a site, the title is the site's as well.
+        end = 1 + head.index(own[0])
+    elif head[0].text.startswith("***"):
+        # A box of asterisks around an address.
+        box = next((index for index, line in enumerate(head) if not line.text.startswith("*")), len(head))
+        end = box if any(has_address(line.text) for line in head[:box]) else 0
+    is_field = [bool(_HEADER_FIELD.match(line.text)) or (line not in own) for line in head]
+    fields = is_field.index(False, end) if False in is_field[end:] else len(head)
+    if end or sum(line in own for line in head[:fields]) > 1:
+        end = max(end, fields)
+        heading = next((index for index, line in enumerate(head[end:], end) if is_heading(line.text)), None)
+        if heading and _HEADER_SUMMARY.fullmatch(head[end - 1].text.strip()):
+            # A summary that begins in the next line goes to the first heading.
+            end = heading
+    return {line.number for line in head[:end] if not is_heading(line.text)}

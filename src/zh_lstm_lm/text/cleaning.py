@@ -4,12 +4,14 @@ A cleaning is a list of named steps, each a function from numbered lines to numb
 changes any more, so that cleaning a cleaned text changes nothing.
 """
 
+import re
+
 from zh_lstm_lm._config import nearest_name
 from zh_lstm_lm.errors import ConfigError
-from zh_lstm_lm.text.boilerplate import edge_lines, find_repeated_lines, remove_adverts
+from zh_lstm_lm.text.boilerplate import remove_adverts
 from zh_lstm_lm.text.line_joining import join_wrapped_lines
 from zh_lstm_lm.text.lines import Change, Context, Line, Step, display_width
-from zh_lstm_lm.text.patterns import lazy_pattern
+from zh_lstm_lm.text.site_lines import count_site_lines, find_repeated_lines
 
 __all__ = [
     "CLEANINGS",
@@ -18,34 +20,40 @@ __all__ = [
     "Change",
     "check_cleaning",
     "clean_text",
-    "edge_lines",
     "explain",
-    "find_repeated_lines",
 ]
 
-CLEANING_VERSION = 3
+CLEANING_VERSION = 4
 """Goes up whenever a preset starts to give another text, so that no cache outlives the change."""
 
 _SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))
 # Controls but tab and newline, zero-width space, word joiner, byte order mark; the marks of HZ, an encoding of the
-# 1990s, whose remnants stand in some novels (the letters between them say nothing any more and stay).
-_CONTROLS = lazy_pattern("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2060\ufeff]|~[{}]")
-_CONTROL_HINT = lazy_pattern("[\x00-\x08\x0b-\x1f~\x7f-\x9f\u200b\u2060\ufeff]")  # one set is found far quicker
+# 1990s, whose remnants stand in some novels. The letters between them say nothing any more and stay.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2060\ufeff]|~[{}]")
+# One set of characters is found far quicker.
+_CONTROL_HINT = re.compile("[\x00-\x08\x0b-\x1f~\x7f-\x9f\u200b\u2060\ufeff]")
+_HZ_MARK = re.compile("~[{}]|[!-}]{6,}~$")
 
 
 def strip_controls(lines: list[Line], context: Context) -> list[Line]:
-    """Removes control characters and what has no width; a tab is a space."""
-    stripped = []
+    """Removes control characters and what has no width; in a text with marks of HZ, a ``~`` at a line's end joins lines."""
+    in_hz = any("~" in line.text and _HZ_MARK.search(line.text) for line in lines)
+    stripped: list[Line] = []
+    goes_on = False
     for line in lines:
-        if _CONTROL_HINT.search(line.text) is None:
-            stripped.append(line)
-            continue
-        text = _CONTROLS.sub("", line.text)
-        if text == line.text:
-            stripped.append(line)
-            continue
-        context.report("control", line, text)
-        stripped.append(Line(line.number, text, line.indent))
+        text = line.text
+        if _CONTROL_HINT.search(text) is not None:
+            text = _CONTROLS.sub("", text)
+            if text != line.text:
+                context.report("control", line, text)
+        if goes_on:
+            before = stripped.pop()
+            whole = before.text[:-1] + text.lstrip(_SPACES)
+            context.report("joined", before, whole, before=f"{before.text}\n{text}")
+            stripped.append(Line(before.number, whole, before.indent))
+        else:
+            stripped.append(line if text == line.text else Line(line.number, text, line.indent))
+        goes_on = in_hz and stripped[-1].text.endswith("~")
     return stripped
 
 
@@ -104,27 +112,28 @@ def check_cleaning(clean: str) -> list[Step]:
     return [CLEANING_STEPS[name] for name in names]
 
 
-def clean_text(text: str, clean: str, *, repeated: frozenset[str] = frozenset()) -> str:
+def clean_text(text: str, clean: str, *, repeated: frozenset[str] | None = None) -> str:
     r"""Applies a preset; to apply it once more changes nothing.
 
     Args:
         text: Text whose lines end in ``\n``.
         clean: ``"novel"``, ``"none"`` for the text as it is, or steps by name; see `check_cleaning`.
-        repeated: Lines that are boilerplate because several files of the corpus have them (`find_repeated_lines`).
+        repeated: Lines that are boilerplate because they recur in the corpus (`find_repeated_lines`); None looks for
+            those that recur in this text.
 
     Raises:
         ConfigError: There is no such preset or step.
     """
-    return _clean(text, clean, Context(repeated))
+    return _clean(text, clean, repeated, None)
 
 
-def explain(text: str, clean: str, *, repeated: frozenset[str] = frozenset()) -> list[Change]:
+def explain(text: str, clean: str, *, repeated: frozenset[str] | None = None) -> list[Change]:
     """Tells what `clean_text` does to a text, and changes nothing.
 
     Args:
         text: As for `clean_text`, as the others.
         clean: The preset or steps.
-        repeated: Lines that are boilerplate.
+        repeated: Lines that are boilerplate, as for `clean_text`.
 
     Returns:
         The changes in the order of their lines; those of one line in the order in which they are made.
@@ -133,14 +142,19 @@ def explain(text: str, clean: str, *, repeated: frozenset[str] = frozenset()) ->
         ConfigError: There is no such preset or step.
     """
     changes: list[Change] = []
-    _clean(text, clean, Context(repeated, changes))
+    _clean(text, clean, repeated, changes)
     return sorted(changes, key=lambda change: change.line)
 
 
-def _clean(text: str, clean: str, context: Context) -> str:
+def _clean(text: str, clean: str, repeated: frozenset[str] | None, changes: list[Change] | None) -> str:
     steps = check_cleaning(clean)
     lines = [Line(number, line) for number, line in enumerate(text.split("\n"), 1)] if text else []
-    while True:  # ends, as every pass that changes anything leaves fewer lines or fewer characters
+    # This ends, as every pass that changes anything leaves fewer lines or fewer characters.
+    while True:
+        recurring = repeated
+        if recurring is None:
+            recurring = find_repeated_lines([], count_site_lines(text)) if remove_adverts in steps else frozenset()
+        context = Context(recurring, changes)
         for step in steps:
             lines = step(lines, context)
         cleaned = "\n".join(line.text for line in lines)

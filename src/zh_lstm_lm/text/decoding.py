@@ -5,12 +5,12 @@ GBK and GB2312) and Big5 with its supplements. A byte order mark decides; `detec
 """
 
 import codecs
+import re
 from dataclasses import dataclass
 
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.text.detection import big5_supplement, detect
-from zh_lstm_lm.text.language import check_language
-from zh_lstm_lm.text.patterns import lazy_pattern
+from zh_lstm_lm.text.language import COMMON_CHARACTERS, check_language, how_to_read_anyhow
 
 __all__ = ["MAX_FAULT_RATE", "DecodedText", "DecodingFault", "check_encoding", "decode", "normalize_line_ends"]
 
@@ -28,7 +28,24 @@ _BYTE_ORDER_MARKS = (
 _FAULTS_ALLOWED = 16  # bytes, in however short a file
 _STEP_BYTES, _MAX_CHARACTER_BYTES = 1 << 12, 4
 _STATEFUL = ("hz", "iso2022", "utf-7")  # what a byte means depends on all before, so that these cannot be read in steps
-_LINE_END = lazy_pattern(r"\r\r?\n|\r|\n")
+# Of a text, this much is looked at for escapes, and of what is not ASCII this much for mojibake.
+_GARBLED_CHARACTERS, _MOJIBAKE_CHARACTERS, _MIN_MOJIBAKE = 20_000, 400, 8
+# Proportions: of escapes among all characters, and of common characters among those beyond ASCII in Chinese text.
+_MIN_ESCAPED, _CHINESE = 0.3, 0.4
+_SEVEN_BIT = {"hz": "HZ, a 7-bit form of GB2312", "utf-7": "UTF-7"}
+_ESCAPES = (
+    ("character references (&#23637;)", re.compile(r"&#x?[0-9a-fA-F]{2,6};"), "html.unescape"),
+    (r"escapes (\u5c55)", re.compile(r"\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}"), "the JSON reader"),
+    ("percent-encoding (%E5%B1%95)", re.compile(r"%[0-9A-Fa-f]{2}"), "urllib.parse.unquote"),
+    ("quoted-printable (=E5=B1=95)", re.compile(r"=[0-9A-F]{2}"), "quopri.decodestring"),
+)
+_MOJIBAKE_RUN = re.compile(r"[^\x00-\x7f\u3000-\u3002\uff01-\uff1f]+")
+_MOJIBAKE = (
+    ("gb18030", "utf-8"), ("cp1252", "utf-8"), ("cp1252", "gb18030"), ("cp1252", "big5"), ("big5", "utf-8"),
+    ("big5", "gb18030"), ("gb18030", "big5"), ("cp932", "gb18030"), ("cp932", "utf-8"), ("cp949", "gb18030"),
+    ("cp437", "utf-8"), ("cp437", "gb18030"), ("cp437", "big5"),
+)  # fmt: skip
+_LINE_END = re.compile(r"\r\r?\n|\r|\n")
 
 
 @dataclass(frozen=True)
@@ -104,7 +121,70 @@ def decode(
         codec = big5_supplement(data) if codec == "big5hkscs" else codec
         decoded = _decode_as(data, codec, confidence, name, (offset, line))
     check_language(decoded.text, name, decoded.encoding)
+    _refuse_garbled(decoded.text, name, decoded.encoding)
     return decoded
+
+
+def _refuse_garbled(text: str, name: str, encoding: str) -> None:
+    """Refuses text that stands in another encoding inside the one that was found, or was decoded wrongly before.
+
+    Raises:
+        DataError: The text is of this kind, which is named.
+    """
+    if kind := _find_escapes(text) or _find_mojibake(text):
+        raise DataError(f"{name}: {kind}; {how_to_read_anyhow(encoding)}")
+
+
+def _find_escapes(text: str) -> str | None:
+    """Returns the name of the escapes that most characters of a text stand in, with the next step."""
+    sample = text[:_GARBLED_CHARACTERS]
+    if sample.isascii():
+        for codec, shown in _SEVEN_BIT.items():
+            try:
+                decoded = sample[: max(sample.rfind("\n"), 0) or None].encode().decode(codec)
+            except UnicodeDecodeError:
+                continue
+            if _common_proportion(decoded) > _CHINESE:
+                return f"seems to be {shown}; read it with encoding={codec!r}"
+    if sample.lstrip()[:1] in ("{", "["):
+        # JSON has escapes of its own.
+        return None
+    for shown, pattern, remedy in _ESCAPES:
+        covered = sum(len(found) for found in pattern.findall(sample))
+        if covered > _MIN_ESCAPED * len(sample):
+            return f"its characters stand as {shown}; convert it first, as with {remedy}"
+    return None
+
+
+def _find_mojibake(text: str) -> str | None:
+    """Returns what a text was decoded as instead of its encoding, with the next step."""
+    sample = "".join(_MOJIBAKE_RUN.findall(text, 0, _GARBLED_CHARACTERS))[:_MOJIBAKE_CHARACTERS]
+    if len(sample) < _MIN_MOJIBAKE or _common_proportion(sample) > _CHINESE:
+        return None
+    for mark in ("锟斤拷", "\ufffd"):
+        if sample.count(mark) * len(mark) > _MIN_ESCAPED * len(sample):
+            return f"its characters are lost: {mark} stands in their place; look for a better copy"
+    for wrong, right in _MOJIBAKE:
+        data = sample.encode(wrong, "ignore") if wrong != "cp1252" else _in_one_byte(sample)
+        repaired = data.decode(right, "ignore")
+        is_varied = len(COMMON_CHARACTERS.intersection(repaired)) >= _MIN_MOJIBAKE
+        if is_varied and _common_proportion(repaired) > _CHINESE and 4 * len(repaired) > len(data) > len(sample) / 2:
+            return (
+                f"seems to be mojibake: {right} that was read as {wrong} and saved again "
+                f"({sample[:6]} for {repaired[:3]}); repair it with text.encode({wrong!r}).decode({right!r})"
+            )
+    return None
+
+
+def _in_one_byte(text: str) -> bytes:
+    """Encodes text as CP1252, and as Latin-1 what CP1252 does not have."""
+    return b"".join(character.encode("cp1252", "ignore") or character.encode("latin-1", "ignore") for character in text)
+
+
+def _common_proportion(text: str) -> float:
+    """Computes the proportion of common Chinese characters among those beyond ASCII."""
+    beyond = [character for character in text if not character.isascii()]
+    return sum(character in COMMON_CHARACTERS for character in beyond) / max(_MIN_MOJIBAKE, len(beyond))
 
 
 def check_encoding(encoding: str) -> str:

@@ -97,7 +97,7 @@ def detect(data: bytes, name: str) -> tuple[str, float]:
     sound = _NUL_BLOCKS.sub(b"", data) if b"\0\0\0\0" in data else data
     if not sound[:_HEAD_BYTES].strip(b"\0") and not sound.strip(b"\0"):
         return "utf-8", 1.0  # nothing to judge by, and the same in all
-    if len(sound) >= _SURELY_ASCII_BYTES and sound.isascii() and not sound[:_HEAD_BYTES].translate(None, _PRINTABLE):
+    if _is_plainly_ascii(sound):
         return "utf-8", 1.0
     for sizes in _GLANCES:
         plain = _glance(sound, *sizes)
@@ -105,7 +105,9 @@ def detect(data: bytes, name: str) -> tuple[str, float]:
             return plain, 1.0
     # Bytes of another encoding pass as UTF-8 by accident only if they are few, or UTF-16 of characters like "N-"
     by_accident = len(sound) <= _HEAD_BYTES or not _is_utf_8(data)
-    beliefs = _beliefs(sound, (*_READ, *_FOREIGN) if by_accident else _UNICODE)
+    windows = list(_windows(sound, _HEAD_BYTES, _WINDOW_BYTES))
+    distinct, size = _evidence(b"".join(sound[start:stop] for start, stop in windows))
+    beliefs = _beliefs(sound, windows, (*_READ, *_FOREIGN) if by_accident else _UNICODE, weight=distinct / size)
     best, confidence = max(beliefs.items(), key=lambda item: item[1])
     if best in _BIG5:
         best, confidence = _BIG5[0], sum(beliefs.get(codec, 0.0) for codec in _BIG5)
@@ -115,8 +117,11 @@ def detect(data: bytes, name: str) -> tuple[str, float]:
     ranked = sorted(beliefs.items(), key=lambda item: -item[1])[:4]
     told = ", ".join(f"{codec} {belief:.2f}" for codec, belief in ranked)
     if confidence < MIN_CONFIDENCE:
+        repeated = (
+            f" (it repeats itself: of {size} bytes looked at, {distinct} are different)" if 2 * distinct < size else ""
+        )
         raise DataError(
-            f"{name}: cannot tell its encoding; the candidates with their scores, of 1 in all: {told}. "
+            f"{name}: cannot tell its encoding{repeated}; the candidates with their scores, of 1 in all: {told}. "
             f"If it is text, {how_to_read_anyhow('gb18030')}"
         )
     seems = _FOREIGN.get(best, "no text in any encoding tried, but binary data")
@@ -149,16 +154,45 @@ def _is_utf_8(data: bytes) -> bool:
     return True
 
 
-def _beliefs(data: bytes, encodings: Iterable[str]) -> dict[str, float]:
-    """The share of belief that each of the encodings has, or that the bytes are no text."""
-    windows = list(_windows(data, _HEAD_BYTES, _WINDOW_BYTES))
-    likelihoods = {"no text": _LOG_PRIOR_NO_TEXT - log(256) * sum(end - start for start, end in windows)}
+def _is_plainly_ascii(data: bytes) -> bool:
+    """Decides whether bytes are ASCII text, and not UTF-16 of a few characters whose bytes are printable ASCII."""
+    if len(data) < _SURELY_ASCII_BYTES or not data.isascii() or data[:_HEAD_BYTES].translate(None, _PRINTABLE):
+        return False
+    if _evidence(data[:_HEAD_BYTES])[0] >= _SURELY_ASCII_BYTES:
+        return True
+    readings = "".join(data[:_HEAD_BYTES].decode(codec, "ignore") for codec in ("utf-16-le", "utf-16-be"))
+    return COMMON_CHARACTERS.isdisjoint(readings)
+
+
+def _evidence(data: bytes) -> tuple[int, int]:
+    """Returns the number of different runs of four bytes, and of all: what repeats itself is no further evidence.
+
+    Runs of ASCII are left out where there are others, because they do not tell most encodings apart.
+    """
+    runs = [data[start : start + 4] for start in range(max(1, len(data) - 3))]
+    runs = [run for run in runs if not run.isascii()] or runs
+    return len(set(runs)), len(runs)
+
+
+def _beliefs(
+    data: bytes, windows: Sequence[tuple[int, int]], encodings: Iterable[str], *, weight: float
+) -> dict[str, float]:
+    """Computes the probability of each encoding, and that the bytes are no text.
+
+    Args:
+        data: The whole file.
+        windows: The stretches to judge by.
+        encodings: The encodings.
+        weight: Proportion of the stretches that is evidence.
+    """
+    num_bytes = weight * sum(end - start for start, end in windows)
+    likelihoods = {"no text": _LOG_PRIOR_NO_TEXT - log(256) * num_bytes}
     readings: set[str] = set()
     for codec in encodings:
         text = _read(data, windows, codec)
         if text not in readings:  # encodings that agree do not compete
             readings.add(text)
-            likelihoods[codec] = max(log_likelihoods(text))
+            likelihoods[codec] = max(log_likelihoods(text, weight=weight))
     most = max(likelihoods.values())
     shares = {codec: exp(likelihood - most) for codec, likelihood in likelihoods.items()}
     total = sum(shares.values())

@@ -1,59 +1,49 @@
-"""From text files to documents: each file is read once to know all that is wrong, then block by block for its text."""
+"""Documents: the texts of surveyed files, cleaned and normalised block by block."""
 
-import codecs
-import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.runtime.control_characters import get_logger
-from zh_lstm_lm.runtime.interruption import check_interruption
-from zh_lstm_lm.text.cleaning import CLEANING_VERSION, clean_text, edge_lines, find_repeated_lines
-from zh_lstm_lm.text.decoding import DecodedText, DecodingFault, check_encoding, decode, normalize_line_ends
-from zh_lstm_lm.text.files import TextFile, tell_broken
+from zh_lstm_lm.text.cleaning import CLEANING_VERSION, clean_text
+from zh_lstm_lm.text.content import RECORD_ENDINGS, read_records
 from zh_lstm_lm.text.normalization import normalization_fingerprint, normalize_text
-from zh_lstm_lm.text.patterns import lazy_pattern
+from zh_lstm_lm.text.site_lines import find_repeated_lines
+from zh_lstm_lm.text.survey import FileSurvey, decoded_blocks, find_duplicates
 
-__all__ = [
-    "Document",
-    "FileSurvey",
-    "ReadingOptions",
-    "decoded_blocks",
-    "read_documents",
-    "survey_file",
-    "survey_files",
-]
+__all__ = ["Document", "ReadingOptions", "read_documents", "report_findings"]
 
 logger = get_logger(__name__)
 
-_BLOCK_BYTES = 1 << 24
-_NOT_NOVELS = lazy_pattern(r"(readme|license|licence|copying|changelog|inf|index)(\.\w+)*", re.IGNORECASE)
-_SENTENCE_END = lazy_pattern("[。！？!?…”」』]")
-_LIST_SEPARATOR = lazy_pattern("[,，、;；\t]")
-_LONGEST_LIST = 2_000  # characters of a list of names beside novels; a text without full stops is longer
-_NOTHING = (  # every space that Unicode knows, a byte order mark, NUL, and the end of a file in MS-DOS
-    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
-    "\u2028\u2029\u202f\u205f\u3000\ufeff\0\x1a"
-)
+_WARNED_DUPLICATE_PROPORTION = 0.5
 
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How files become text.
+    """Options of reading.
 
     Attributes:
         encoding: ``"auto"``, or the encoding of all files.
         clean: The cleaning preset.
         normalize: The normalisation, as in ``"nfc+width"``.
+        text_field: The field of records that is read; None for running text.
     """
 
     encoding: str = "auto"
     clean: str = "novel"
     normalize: str = "none"
+    text_field: str | None = None
 
-    def fingerprint(self) -> list[str | int]:
-        """Everything here that can change a character."""
-        return [self.encoding, self.clean, CLEANING_VERSION, normalization_fingerprint(self.normalize)]
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """The endings of the files that are read in a folder."""
+        return (".txt",) if self.text_field is None else RECORD_ENDINGS
+
+    def fingerprint(self) -> list[str | int | None]:
+        """Returns everything here that can change a character."""
+        normalization = normalization_fingerprint(self.normalize)
+        return [self.encoding, self.clean, CLEANING_VERSION, normalization, self.text_field]
 
 
 @dataclass(frozen=True)
@@ -61,164 +51,30 @@ class Document:
     """One text, such as a novel.
 
     Attributes:
-        name: What to call it.
-        blocks: Its text in pieces of whole lines; only the files of many megabytes come in more than one.
+        name: Its name.
+        blocks: Its text in pieces of whole lines; only files of many megabytes come in more than one.
     """
 
     name: str
     blocks: Iterable[str]
 
     def paragraphs(self) -> Iterator[str]:
-        """The lines, without their ends; a newline at the very end of a block ends its last line."""
+        """Yields the lines without their ends; a newline at the very end of a block ends its last line."""
         for block in self.blocks:
             lines = block.split("\n")
             yield from lines[:-1] if not lines[-1] else lines
 
 
-@dataclass(frozen=True)
-class FileSurvey:
-    """What is known of a file before its text is used.
-
-    Attributes:
-        file: The file.
-        encoding: Its encoding, by Python's name.
-        confidence: How sure that is, from 0 to 1.
-        num_characters: Characters before cleaning, line ends counted as one.
-        faults: What could not be decoded.
-        edges: Its first and last lines, by which boilerplate is told that recurs across files.
-        skipped: Why it is not read; None if it is.
-    """
-
-    file: TextFile
-    encoding: str
-    confidence: float
-    num_characters: int
-    faults: tuple[DecodingFault, ...]
-    edges: tuple[str, ...]
-    skipped: str | None
-
-
-def decoded_blocks(file: TextFile, encoding: str) -> Iterator[DecodedText]:
-    r"""Decodes a file, line ends as ``\n``, in blocks of whole lines of about 16 MB.
+def report_findings(surveys: Sequence[FileSurvey], options: ReadingOptions) -> None:
+    """Warns of faults, of files that are skipped or read as they are, and of duplicates.
 
     Args:
-        file: The file.
-        encoding: ``"auto"``, or the name of an encoding.
+        surveys: The files, surveyed with the same options.
+        options: The options of reading.
 
     Raises:
-        DataError: It cannot be read or decoded.
+        DataError: There is no text in any file.
     """
-    offset, line, rest = 0, 1, b""
-    with file.open() as stream:
-        while True:
-            try:
-                read = stream.read(_BLOCK_BYTES)
-            except OSError as error:
-                raise file.unreadable(error) from error
-            data = rest + read
-            end = _last_line_end(data, encoding, str(file)) if read else len(data)
-            if end or not read:
-                decoded = decode(data[:end], encoding=encoding, name=str(file), offset=offset, line=line)
-                encoding, text = decoded.encoding, normalize_line_ends(decoded.text)
-                yield replace(decoded, text=text)
-                offset, line = offset + end, line + text.count("\n")
-            rest = data[end:]
-            if not read:
-                return
-
-
-def _last_line_end(data: bytes, encoding: str, name: str) -> int:
-    """One behind the last newline of a block; 0 to read on, which a file of one block always does."""
-    if len(data) < _BLOCK_BYTES:
-        return 0
-    if encoding == "auto":
-        encoding = decode(data[: _BLOCK_BYTES // 16 * 16], name=name).encoding
-    newline = "\n".encode(encoding if codecs.lookup(encoding).name not in ("utf-16", "utf-32") else f"{encoding}-le")
-    end = len(data)
-    while (end := data.rfind(newline, 0, end)) >= 0:
-        if end % len(newline) == 0:
-            return end + len(newline)
-        end += len(newline) - 1
-    return 0
-
-
-def survey_file(file: TextFile, *, encoding: str) -> FileSurvey:
-    """Reads a file through and tells what it is.
-
-    Args:
-        file: The file.
-        encoding: ``"auto"``, or the name of an encoding.
-
-    Raises:
-        DataError: It cannot be read or decoded.
-    """
-    characters, blocks, text = 0, 0, ""
-    faults: list[DecodingFault] = []
-    edges: list[str] = []
-    for decoded in decoded_blocks(file, encoding):
-        blocks += 1
-        text = decoded.text
-        characters += len(text)
-        faults += decoded.faults
-        edges += edge_lines(text)
-    skipped = None
-    if blocks == 1 and not text.strip(_NOTHING):
-        skipped = "no text in it"
-    elif blocks == 1 and not file.chosen and _is_stray(file.path.name, text.strip(_NOTHING)):
-        skipped = "not a novel but a note beside them; name it itself to read it"
-    return FileSurvey(file, decoded.encoding, decoded.confidence, characters, tuple(faults), tuple(edges), skipped)
-
-
-def _is_stray(name: str, line: str) -> bool:
-    """Whether a file is one like the ``inf.txt`` beside a set of novels: one line of names, or a README."""
-    if _NOT_NOVELS.fullmatch(name):
-        return True
-    names = _LIST_SEPARATOR.split(line)
-    return (
-        "\n" not in line
-        and len(line) <= _LONGEST_LIST
-        and not _SENTENCE_END.search(line)
-        and len(names) > 2
-        and all(len(name) <= 20 for name in names)
-    )
-
-
-def survey_files(files: Sequence[TextFile], *, encoding: str) -> list[FileSurvey]:
-    """Surveys every file, so that all broken ones are told of together before any long work starts.
-
-    Args:
-        files: The files.
-        encoding: ``"auto"``, or the name of an encoding.
-
-    Raises:
-        DataError: Files that cannot be read or decoded, all of them named.
-    """
-    check_encoding(encoding)
-    surveys, broken = [], []
-    for file in files:
-        check_interruption()
-        try:
-            surveys.append(survey_file(file, encoding=encoding))
-        except DataError as error:
-            broken.append(str(error))
-    tell_broken(broken)
-    return surveys
-
-
-def read_documents(files: Sequence[TextFile], options: ReadingOptions) -> Iterator[Document]:
-    """Surveys every file, then yields the documents in order; no more than a block of one is held at a time.
-
-    Files without text, and those that only lie among the novels (a list of their names, a README) without having been
-    named themselves, are left out with a warning.
-
-    Args:
-        files: The files.
-        options: How to read them.
-
-    Raises:
-        DataError: Files that cannot be read or decoded, all of them named; or there is no text in any.
-    """
-    surveys = survey_files(files, encoding=options.encoding)
     for survey in surveys:
         if survey.faults:
             first = survey.faults[0]
@@ -228,14 +84,45 @@ def read_documents(files: Sequence[TextFile], options: ReadingOptions) -> Iterat
             )  # fmt: skip
         if survey.skipped:
             logger.warning("%s: skipped (%s)", survey.file, survey.skipped)
+        elif survey.content and options.text_field is None:
+            logger.warning("%s: holds %s, and is read as it is", survey.file, survey.content)
     readable = [survey for survey in surveys if not survey.skipped]
     if not readable:
-        raise DataError(f"there is no text to learn from in {', '.join(str(file) for file in files[:3])}")
-    repeated = find_repeated_lines([survey.edges for survey in surveys])
-    return (Document(survey.file.name, _clean_blocks(survey, options, repeated)) for survey in readable)
+        reasons = "; ".join(f"{survey.file} ({survey.skipped})" for survey in surveys[:3])
+        raise DataError(f"there is no text to learn from in {reasons}")
+    for survey, duplicates in zip(readable, find_duplicates(readable), strict=True):
+        for other, proportion in sorted(duplicates, key=lambda found: -found[1])[:1]:
+            if proportion >= _WARNED_DUPLICATE_PROPORTION:
+                logger.warning(
+                    "%s: %.0f %% of its long paragraphs also stand in %s; they count twice, and held-out parts are not "
+                    "independent of the training part; leave one of the two out",
+                    survey.file, 100 * proportion, other.file,
+                )  # fmt: skip
 
 
-def _clean_blocks(survey: FileSurvey, options: ReadingOptions, repeated: frozenset[str]) -> Iterator[str]:
-    for decoded in decoded_blocks(survey.file, survey.encoding):
-        text = clean_text(decoded.text, options.clean, repeated=repeated)
-        yield normalize_text(text, options.normalize)
+def read_documents(surveys: Sequence[FileSurvey], options: ReadingOptions) -> Iterator[Document]:
+    """Yields the documents of files in order; no more than a block of one is held at a time.
+
+    Args:
+        surveys: The files, surveyed with the same options.
+        options: The options of reading.
+    """
+    site_lines: Counter[str] = Counter()
+    for survey in surveys:
+        site_lines.update(survey.site_lines)
+    repeated = find_repeated_lines([survey.edges for survey in surveys], site_lines)
+
+    def finish(text: str) -> str:
+        return normalize_text(clean_text(text, options.clean, repeated=repeated), options.normalize)
+
+    for survey in surveys:
+        if survey.skipped:
+            continue
+        blocks = (decoded.text for decoded in decoded_blocks(survey.file, survey.encoding))
+        if options.text_field is None:
+            yield Document(survey.file.name, map(finish, blocks))
+            continue
+        records = read_records(blocks, options.text_field, str(survey.file))
+        for number, text in enumerate(records, 1):
+            if finished := finish(text):
+                yield Document(f"{survey.file.name}#{number}", (finished,))

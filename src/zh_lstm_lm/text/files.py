@@ -1,7 +1,6 @@
 """From what the user names (a folder, a file, a glob, a list of them) to the text files that are meant."""
 
 import glob
-import hashlib
 import os
 import stat
 from collections.abc import Iterable, Sequence
@@ -11,11 +10,12 @@ from typing import IO, TypeAlias
 
 from zh_lstm_lm.errors import DataError, escape_controls
 
-__all__ = ["Paths", "TextFile", "find_files", "hash_files", "tell_broken"]
+__all__ = ["Paths", "TextFile", "find_files", "raise_broken"]
 
 Paths: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]"
 
 _MOST_NAMED = 20
+_CACHE_MARK = "tokens.bin"
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,12 @@ class TextFile:
         return _printable(self.path)
 
 
-def find_files(paths: Paths) -> list[TextFile]:
+def find_files(paths: Paths, *, endings: tuple[str, ...] = (".txt",)) -> list[TextFile]:
     """Lists the text files that the user named, each once, in an order that does not depend on the file system.
 
     Args:
-        paths: A folder (its ``*.txt`` files, at any depth), a file, a glob pattern, or a list of these.
+        paths: A folder (its files with the `endings`, at any depth), a file, a glob pattern, or a list of these.
+        endings: The endings of the files that are meant by a folder.
 
     Raises:
         DataError: Something named does not exist, or there is no text file in it.
@@ -73,7 +74,7 @@ def find_files(paths: Paths) -> list[TextFile]:
             raise DataError(
                 f"paths must be a folder, a file, a glob pattern or a list of these, got {item!r} in a list"
             )
-        for file in _expand(item):
+        for file in _expand(item, endings):
             key = os.path.realpath(file.path)
             known = found.get(key, file)
             found[key] = replace(known, chosen=known.chosen or file.chosen)
@@ -82,36 +83,14 @@ def find_files(paths: Paths) -> list[TextFile]:
     return list(found.values())
 
 
-def hash_files(files: Sequence[TextFile]) -> list[str]:
-    """The SHA-256 sums of files.
-
-    Raises:
-        DataError: Files that cannot be read, all of them named.
-    """
-    sums, broken = [], []
-    for file in files:
-        digest = hashlib.sha256()
-        try:
-            with file.open() as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
-        except OSError as error:
-            broken.append(str(file.unreadable(error)))
-        except DataError as error:
-            broken.append(str(error))
-        sums.append(digest.hexdigest())
-    tell_broken(broken)
-    return sums
-
-
-def tell_broken(broken: Sequence[str]) -> None:
+def raise_broken(broken: Sequence[str]) -> None:
     """Raises one `DataError` that tells of every broken file, if there is any."""
     if broken:
         more = [f"… and {len(broken) - _MOST_NAMED} more"] if len(broken) > _MOST_NAMED else []
         raise DataError(*broken[:_MOST_NAMED], *more)
 
 
-def _expand(item: str | os.PathLike[str]) -> list[TextFile]:
+def _expand(item: str | os.PathLike[str], endings: tuple[str, ...]) -> list[TextFile]:
     path = Path(item)
     try:
         is_file, is_folder = path.is_file(), path.is_dir() and bool(os.fspath(item))
@@ -125,9 +104,13 @@ def _expand(item: str | os.PathLike[str]) -> list[TextFile]:
     if is_file:
         return [TextFile(path, _printable(path.name), chosen=True)]
     if is_folder:
-        files = [TextFile(file, _printable(file.relative_to(path)), chosen=False) for file in _text_files(path)]
+        files = [
+            TextFile(file, _printable(file.relative_to(path)), chosen=False) for file in _text_files(path, endings)
+        ]
         if not files:
-            raise DataError(f"{path}: no .txt file in this folder; name the files themselves if they end otherwise")
+            raise DataError(
+                f"{path}: no {' or '.join(endings)} file in this folder; name the files themselves if they end otherwise"
+            )
         return files
     if glob.has_magic(str(path)):
         matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
@@ -138,7 +121,7 @@ def _expand(item: str | os.PathLike[str]) -> list[TextFile]:
     raise DataError(f"{os.fspath(item) or repr('')}: no such file or folder")
 
 
-def _text_files(folder: Path) -> list[Path]:
+def _text_files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
     """The ``*.txt`` files below a folder, hidden ones left out, sorted; folders behind links are entered once."""
     found: list[Path] = []
     seen = {os.path.realpath(folder)}
@@ -155,8 +138,11 @@ def _text_files(folder: Path) -> list[Path]:
                 seen.add(real)
                 entered.append(name)
         folders[:] = entered
-        found += (Path(parent, name) for name in names if name.lower().endswith(".txt") and not name.startswith("."))
-    tell_broken(broken)
+        if _CACHE_MARK in names:
+            # A folder of the cache can lie among the files, and holds JSON of its own.
+            continue
+        found += (Path(parent, name) for name in names if name.lower().endswith(endings) and not name.startswith("."))
+    raise_broken(broken)
     return sorted(filter(_is_file, found))
 
 

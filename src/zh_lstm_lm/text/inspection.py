@@ -1,32 +1,30 @@
-"""A dry run of reading: what each file is, what would be taken out of it or joined, and what stands twice."""
+"""A dry run of reading: the encoding and content of each file, the changes of cleaning, and duplicates."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.text.cleaning import Change, check_cleaning, clean_text, explain, find_repeated_lines
+from zh_lstm_lm.text.cleaning import Change, check_cleaning, clean_text, explain
 from zh_lstm_lm.text.decoding import check_encoding
-from zh_lstm_lm.text.documents import FileSurvey, decoded_blocks, survey_file
 from zh_lstm_lm.text.files import Paths, TextFile, find_files
+from zh_lstm_lm.text.site_lines import find_repeated_lines
+from zh_lstm_lm.text.survey import FileSurvey, decoded_blocks, find_duplicates, not_running_text, survey_file
 
 __all__ = ["FileInspection", "inspect_files"]
-
-_LONG_PARAGRAPH = 20  # characters; shorter ones stand in many books by chance
-_DUPLICATE_SHARE = 0.2
 
 
 @dataclass(frozen=True)
 class FileInspection:
-    """What reading a file would do.
+    """The outcome of reading a file.
 
     Attributes:
         file: The file.
-        survey: Its encoding, size and faults; None if it cannot be read.
-        error: Why it cannot be read; None if it can.
-        changes: What cleaning would change, in the order of the lines.
+        survey: Its encoding, content, size and faults; None if it cannot be read.
+        error: The reason why it cannot be read; None if it can.
+        changes: The changes that cleaning would make, in the order of the lines.
         num_characters: Characters after cleaning.
-        duplicates: Other files, and the share of this one's long paragraphs that stand in them too.
+        duplicates: Other files that hold long paragraphs of this one, with the proportion of them.
     """
 
     file: TextFile
@@ -48,7 +46,7 @@ class FileInspection:
         survey = self.survey
         yield (
             f"{self.file}: {survey.encoding} (confidence {survey.confidence:.2f}), {survey.num_characters:,} characters, "
-            f"{self.num_characters:,} after cleaning"
+            f"{self.num_characters:,} after cleaning, {survey.han_proportion:.0%} of its letters Han"
             + (f"; would be skipped: {survey.skipped}" if survey.skipped else "")
         )
         if survey.faults:
@@ -66,7 +64,7 @@ class FileInspection:
 
 
 def inspect_files(paths: Paths, *, encoding: str = "auto", clean: str = "novel") -> list[FileInspection]:
-    """Reads files as `TokenStream.from_files` would, changes nothing, and tells what it finds.
+    """Reads files as `TokenStream.from_files` would, changes nothing, and reports the findings.
 
     Args:
         paths: A folder, a file, a glob pattern, or a list of these.
@@ -74,7 +72,7 @@ def inspect_files(paths: Paths, *, encoding: str = "auto", clean: str = "novel")
         clean: The cleaning preset.
 
     Raises:
-        DataError: Nothing to read. A file that cannot be read is told of in its inspection.
+        DataError: Nothing to read. A file that cannot be read is reported in its inspection.
         ConfigError: There is no such preset.
     """
     check_cleaning(clean)
@@ -83,44 +81,35 @@ def inspect_files(paths: Paths, *, encoding: str = "auto", clean: str = "novel")
     surveys: list[FileSurvey | str] = []
     for file in files:
         try:
-            surveys.append(survey_file(file, encoding=encoding))
+            survey = survey_file(file, encoding=encoding)
         except DataError as error:
             surveys.append(str(error))
-    repeated = find_repeated_lines([survey.edges for survey in surveys if isinstance(survey, FileSurvey)])
+            continue
+        if survey.content and not survey.skipped and clean != "none":
+            survey = replace(survey, skipped=not_running_text(survey.content))
+        surveys.append(survey)
+    sound = [survey for survey in surveys if isinstance(survey, FileSurvey)]
+    site_lines: Counter[str] = Counter()
+    for survey in sound:
+        site_lines.update(survey.site_lines)
+    repeated = find_repeated_lines([survey.edges for survey in sound], site_lines)
+    duplicates = iter(find_duplicates(sound))
     inspections: list[FileInspection] = []
-    paragraphs: list[set[int]] = []
-    for file, survey in zip(files, surveys, strict=True):
-        if isinstance(survey, str):
-            inspections.append(FileInspection(file, error=survey))
-            paragraphs.append(set())
+    for file, found in zip(files, surveys, strict=True):
+        if isinstance(found, str):
+            inspections.append(FileInspection(file, error=found))
             continue
         changes: list[Change] = []
-        characters, lines, before = 0, set(), 0
-        for decoded in decoded_blocks(file, survey.encoding):
-            found = explain(decoded.text.removesuffix("\n"), clean, repeated=repeated)  # a block ends with a line
-            changes += (replace(change, line=before + change.line) for change in found)
+        characters = before = 0
+        for decoded in decoded_blocks(file, found.encoding):
+            # A block ends with a line.
+            explained = explain(decoded.text.removesuffix("\n"), clean, repeated=repeated)
+            changes += (replace(change, line=before + change.line) for change in explained)
             before += decoded.text.count("\n")
-            text = clean_text(decoded.text, clean, repeated=repeated)
-            characters += len(text)
-            lines |= {hash(line) for line in text.split("\n") if len(line) >= _LONG_PARAGRAPH}
-        paragraphs.append(lines)
-        inspections.append(FileInspection(file, survey, None, tuple(changes), characters))
-    return _with_duplicates(inspections, paragraphs)
-
-
-def _with_duplicates(inspections: Sequence[FileInspection], paragraphs: Sequence[set[int]]) -> list[FileInspection]:
-    owners: dict[int, list[int]] = {}
-    for number, lines in enumerate(paragraphs):
-        for line in lines:
-            owners.setdefault(line, []).append(number)
-    shared: Counter[tuple[int, int]] = Counter()
-    for numbers in owners.values():
-        shared.update((one, other) for one in numbers for other in numbers if one != other)
-    duplicates: list[list[tuple[str, float]]] = [[] for _ in inspections]
-    for (one, other), count in sorted(shared.items()):
-        if count >= _DUPLICATE_SHARE * len(paragraphs[one]):
-            duplicates[one].append((str(inspections[other].file), count / len(paragraphs[one])))
-    return [replace(one, duplicates=tuple(found)) for one, found in zip(inspections, duplicates, strict=True)]
+            characters += len(clean_text(decoded.text, clean, repeated=repeated))
+        others = tuple((str(other.file), proportion) for other, proportion in next(duplicates))
+        inspections.append(FileInspection(file, found, None, tuple(changes), characters, others))
+    return inspections
 
 
 def _short(line: str) -> str:

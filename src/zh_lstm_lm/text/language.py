@@ -4,6 +4,7 @@ Of the probability of a character we know only its kind's, spread evenly over th
 Chinese text are among the thousand of `COMMON_CHARACTERS`; next to none is for private use.
 """
 
+import re
 import unicodedata
 from bisect import bisect_right
 from collections import Counter
@@ -11,14 +12,15 @@ from functools import cache
 from math import inf, log
 
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.text.patterns import lazy_pattern
 
 __all__ = [
     "COMMON_CHARACTERS",
     "COMMON_HANGUL",
     "MAX_FOREIGN_SHARE",
     "check_language",
+    "count_letters",
     "how_to_read_anyhow",
+    "is_han",
     "log_likelihoods",
 ]
 
@@ -138,16 +140,22 @@ _LOG_PROBABILITIES = {kind: [log(share / size) for share in shares] for kind, (s
 _LOG_PRIORS = {"Chinese": 0.0, "Japanese": -5.0, "Korean": -5.0, "Western": -5.0, "other": -8.0}
 _MAX_NUL_SHARE = 0.3  # outside of blocks; arrays of small numbers have more
 _LETTERS_SAMPLED = 2_000
-_FOREIGN_LETTER = lazy_pattern("[\u3040-\u30ff\uac00-\ud7a3]")
+_LETTERS_COUNTED = 4_000
+_FOREIGN_LETTER = re.compile("[\u3040-\u30ff\uac00-\ud7a3]")
 
 
-def log_likelihoods(text: str) -> list[float]:
-    """The logarithms of the text's probability in each language."""
+def log_likelihoods(text: str, *, weight: float = 1.0) -> list[float]:
+    """Computes the logarithms of the text's probability in each language.
+
+    Args:
+        text: The text.
+        weight: Proportion of it that is evidence, where it repeats itself.
+    """
     if text.count("\0") > _MAX_NUL_SHARE * len(text):
         return [-inf]
     kinds = Counter(map(_kind, text)).items()
     return [
-        prior + sum(number * _LOG_PROBABILITIES[kind][language] for kind, number in kinds)
+        prior + weight * sum(number * _LOG_PROBABILITIES[kind][language] for kind, number in kinds)
         for language, prior in enumerate(_LOG_PRIORS.values())
     ]
 
@@ -189,6 +197,18 @@ def check_language(text: str, name: str, encoding: str) -> None:
                 f"{name}: seems to be {language}, not Chinese ({share:.0%} of its letters, in {encoding}); "
                 f"{how_to_read_anyhow(encoding)}"
             )
+
+
+def count_letters(text: str) -> Counter[str]:
+    """Counts the letters that are ``"Han"`` characters and the ``"other"`` ones, in a sample of a long text."""
+    stride = 1 + len(text) // _LETTERS_COUNTED
+    letters = Counter("Han" if is_han(letter) else "other" for letter in filter(str.isalpha, text[::stride]))
+    return Counter({kind: stride * letters[kind] for kind in ("Han", "other")})
+
+
+def is_han(character: str) -> bool:
+    """Decides whether a character is a Han character."""
+    return _kind(character).endswith("Han")
 
 
 def how_to_read_anyhow(codec: str) -> str:

@@ -18,6 +18,7 @@ last lines of paragraphs, which are of any width, would end there by chance. A l
 broken by it.
 """
 
+import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
@@ -27,7 +28,6 @@ from typing import NamedTuple
 
 from zh_lstm_lm.text.headings import is_heading
 from zh_lstm_lm.text.lines import Context, Line, display_width
-from zh_lstm_lm.text.patterns import lazy_pattern
 
 __all__ = ["join_wrapped_lines"]
 
@@ -35,6 +35,8 @@ _MIN_WIDTH = 40  # columns; below this are headings, verses, lists and signature
 _MIN_OPEN_LINES = 8
 _MIN_OPEN_SHARE = 0.02  # of lines of prose; files wrapped in part have 3 % to 60 %, others at most 0.6 %
 _MIN_UNIFORM_SHARE = 0.2  # of lines of prose that are open, for the width alone to settle it
+_MIN_SENTENCE_ENDS = 0.05  # of lines of prose with the end of a sentence inside: subtitles and verse have none
+_MAX_REVERSED = 20  # lines that begin with a closing quotation mark, where none begins with an opening one
 _SLACK = 6  # columns by which a full line may be narrower than the widest: punctuation is not put first in a line
 _HANGING = 4  # columns by which it may be wider than most: punctuation that is not put first hangs over
 _MIN_INDENTED = 0.005  # of lines: a file with fewer has no indents
@@ -43,16 +45,21 @@ _MIN_FINISHED = 150  # finished lines, for that chance to be known
 _SAMPLE = 300  # breaks looked at
 _MIN_LEAD = 0.15  # of the share of known pairs around open ends over that around finished ones
 
-_CLAUSE_MARK = lazy_pattern("[，。！？；：、．,.!?;:”」』]")
-_FINISHED = lazy_pattern(r"(\w)[。！？．.!?…”」』）)]+$")
-_CLAUSES = lazy_pattern(r"[，。！？；、．,.!?;\s　]+")
-_NEW_PARAGRAPH = lazy_pattern("[且却卻再话話]说|[且却卻再话話]說|[诗詩词詞歌赞讚][曰云]|正是[：:]|[-—=*＊─━●○◆■]{2}")
+_HAN = re.compile("[\u3400-\u9fff]")
+_NEVER_FIRST = tuple("，。、；：！？）》〉】")
+_OPENED_BY = {"”": "“", "」": "「", "』": "『", "）": "（", "》": "《", "〉": "〈", "】": "【"}
+_ONLY_MARKS = re.compile(r"([！？。])\1+|[！？]+")
+_SENTENCE_END = re.compile("[。！？.!?]")
+_CLAUSE_MARK = re.compile("[，。！？；：、．,.!?;:”」』]")
+_FINISHED = re.compile(r"(\w)[。！？．.!?…”」』）)]+$")
+_CLAUSES = re.compile(r"[，。！？；、．,.!?;\s　]+")
+_NEW_PARAGRAPH = re.compile("[且却卻再话話]说|[且却卻再话話]說|[诗詩词詞歌赞讚][曰云]|正是[：:]|[-—=*＊─━●○◆■]{2}")
 _COLONS = ("：", ":")
 _OPENING_MARKS = tuple("“「『")
 _GOES_ON = tuple("，、；,")
-_QUOTED_WORD = lazy_pattern(r"\w[」』”》]")  # a speech has its full stop before the mark
-_SPEECH_OPEN = lazy_pattern("[：:][「」“”][^「」“”]+[。！？；!?]$")  # many files have marks the wrong way round
-_SPEECH_ENDS = lazy_pattern("[^「」“”]+[。！？!?…][「」“”]")
+_QUOTED_WORD = re.compile(r"\w[」』”》]")  # a speech has its full stop before the mark
+_SPEECH_OPEN = re.compile("[：:][「」“”][^「」“”]+[。！？；!?]$")  # many files have marks the wrong way round
+_SPEECH_ENDS = re.compile("[^「」“”]+[。！？!?…][「」“”]")
 
 
 class _Paragraphs(NamedTuple):
@@ -85,12 +92,16 @@ def join_wrapped_lines(lines: list[Line], context: Context) -> list[Line]:
     """
     paragraphs = _with_text(lines)
     wrapping = _find_wrapping(paragraphs)
-    if wrapping is None:
+    closes = _closing_marks(paragraphs.lines)
+    if wrapping is None and not any(line.text.startswith(closes) for line in paragraphs.lines[1:]):
         return lines
-    pieces: dict[int, list[Line]] = {}  # what a line is the beginning of
+    # The lines that a line is joined of, by the number of the first.
+    pieces: dict[int, list[Line]] = {}
     head = paragraphs.lines[0].number
     for index, (line, following) in enumerate(pairwise(paragraphs.lines)):
-        if _goes_on(line, following, opens=paragraphs.opens[index + 1], wrapping=wrapping):
+        if _begins_with_an_end(line, following, closes) or (
+            wrapping and _goes_on(line, following, opens=paragraphs.opens[index + 1], wrapping=wrapping)
+        ):
             pieces.setdefault(head, [line]).append(following)
         else:
             head = following.number
@@ -122,16 +133,17 @@ def _with_text(lines: Sequence[Line]) -> _Paragraphs:
 
 def _find_wrapping(paragraphs: _Paragraphs) -> _Wrapping | None:
     widths: list[int] = []
-    opened = prose = 0
+    opened = prose = with_sentence_end = 0
     cuts: list[str] = []
     ends: list[str] = []
     finished_widths: list[int] = []
     if sum(_is_open(line.text) and 2 * len(line.text) >= _MIN_WIDTH for line in paragraphs.lines) < _MIN_OPEN_LINES:
         return None  # most files, without a closer look
     for (line, following), opens in zip(pairwise(paragraphs.lines), paragraphs.opens[1:], strict=True):
-        if not _is_prose(line.text) or is_heading(following.text):
+        if not _is_prose(line.text) or is_heading(following.text) or not _same_script(line.text, following.text):
             continue
         prose += 1
+        with_sentence_end += _SENTENCE_END.search(line.text, 0, len(line.text) - 1) is not None
         if _is_open(line.text):
             widths.append(line.indent + display_width(line.text))
             opened += opens
@@ -139,7 +151,7 @@ def _find_wrapping(paragraphs: _Paragraphs) -> _Wrapping | None:
         elif finished := _FINISHED.search(line.text[-4:]):
             ends.append(finished[1] + following.text.lstrip("“「『")[:1])
             finished_widths.append(line.indent + display_width(line.text))
-    if len(widths) < max(_MIN_OPEN_LINES, _MIN_OPEN_SHARE * prose):
+    if len(widths) < max(_MIN_OPEN_LINES, _MIN_OPEN_SHARE * prose) or with_sentence_end < _MIN_SENTENCE_ENDS * prose:
         return None
     widths.sort()
     full = widths[int(0.98 * (len(widths) - 1))] - _SLACK
@@ -190,7 +202,7 @@ def _are_cut_anywhere(cuts: Sequence[str], ends: Sequence[str], lines: Sequence[
 
 def _goes_on(line: Line, following: Line, *, opens: bool, wrapping: _Wrapping) -> bool:
     text = line.text
-    if is_heading(text) or is_heading(following.text):
+    if is_heading(text) or is_heading(following.text) or not _same_script(text, following.text):
         return False
     width = line.indent + display_width(text)
     if wrapping.indents_tell:  # a part of the file can be wrapped at a smaller width
@@ -204,6 +216,32 @@ def _goes_on(line: Line, following: Line, *, opens: bool, wrapping: _Wrapping) -
         return not _is_verse(following.text)
     at_the_wrap = wrapping.exact_width <= width <= wrapping.max_width
     return at_the_wrap and (text.endswith(_COLONS) or not following.text.startswith(_OPENING_MARKS))
+
+
+def _same_script(text: str, following: str) -> bool:
+    """Decides whether lines can be of one paragraph: where one has only foreign letters, the other has no Han character."""
+    has_han = [_HAN.search(line) is not None for line in (text, following)]
+    return all(has_han) or not any(has_han) or not any(map(str.isalpha, text if has_han[1] else following))
+
+
+def _closing_marks(lines: Sequence[Line]) -> tuple[str, ...]:
+    """Returns the marks that no paragraph of a file begins with; in some files quotation marks are the wrong way round."""
+    begins = Counter(line.text[0] for line in lines)
+    quotes = (
+        close for opening, close in ("“”", "「」", "『』") if begins[close] <= max(_MAX_REVERSED, begins[opening])
+    )
+    return (*_NEVER_FIRST, *quotes)
+
+
+def _begins_with_an_end(line: Line, following: Line, closes: tuple[str, ...]) -> bool:
+    """Decides whether a line begins with a mark that closes what stands in the line before."""
+    mark, last = following.text[0], line.text[-1]
+    if not following.text.startswith(closes) or is_heading(line.text) or _ONLY_MARKS.fullmatch(following.text):
+        return False
+    opening = _OPENED_BY.get(mark)
+    if opening is None:
+        return last not in _NEVER_FIRST
+    return last != mark and line.text.count(opening) > line.text.count(mark)
 
 
 def _is_in_speech(text: str, following: str) -> bool:

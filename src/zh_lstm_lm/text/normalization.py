@@ -3,39 +3,52 @@
 It is a part of the model: prompts and scored texts go through the same steps as the files that it learned from.
 """
 
+import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
-from zh_lstm_lm._config import nearest_name
-from zh_lstm_lm.errors import ConfigError, DataError
+from zh_lstm_lm._config import check_text, nearest_name, shown
+from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.runtime.optional import require
 
-__all__ = ["NORMALIZATION_STEPS", "check_normalization", "normalization_fingerprint", "normalize_text"]
+__all__ = [
+    "NORMALIZATION_STEPS",
+    "AlignedText",
+    "align_text",
+    "check_normalization",
+    "normalization_fingerprint",
+    "normalize_text",
+]
+
+_Span = tuple[int, int]
 
 _FULL_WIDTH = [*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B)]  # ０-９, Ａ-Ｚ, ａ-ｚ
 _FOLDED = {code: code - 0xFEE0 for code in _FULL_WIDTH}
+# To search for the few characters is quicker than to translate all.
+_FULL_WIDTH_RUN = re.compile("[０-９Ａ-Ｚａ-ｚ]+")
 
 
 def fold_width(text: str) -> str:
-    """Full-width letters and digits to ASCII; punctuation, which is full-width in Chinese, stays."""
-    return text.translate(_FOLDED)
+    """Folds full-width letters and digits to ASCII; punctuation, which is full-width in Chinese, stays."""
+    return _FULL_WIDTH_RUN.sub(lambda run: run[0].translate(_FOLDED), text)
 
 
 def to_nfc(text: str) -> str:
-    """Unicode's canonical composition: what looks the same is the same."""
+    """Composes characters canonically, so that what looks the same is the same."""
     return unicodedata.normalize("NFC", text)
 
 
 def to_nfkc(text: str) -> str:
-    """Unicode's compatibility composition. It makes Chinese punctuation half-width, too."""
+    """Composes characters with compatibility, which makes Chinese punctuation half-width, too."""
     return unicodedata.normalize("NFKC", text)
 
 
 def to_simplified(text: str) -> str:
-    """Traditional characters to simplified ones (OpenCC, the extra ``opencc``)."""
+    """Converts traditional characters to simplified ones (OpenCC, the extra ``opencc``)."""
     converted: str = _converter().convert(text)
     return converted
 
@@ -64,16 +77,16 @@ def check_normalization(normalize: str) -> list[str]:
         MissingDependencyError: A step's library is not installed.
     """
     if not isinstance(normalize, str):
-        raise ConfigError(f"normalize must be a string such as 'nfc+width', got {normalize!r}")
-    steps = [] if normalize == "none" else normalize.split("+")
+        raise ConfigError(f"normalize must be a string such as 'nfc+width', got {shown(normalize)}")
+    steps = [] if normalize == "none" else normalize.split("+", maxsplit=len(NORMALIZATION_STEPS))
     for step in steps:
         if step not in NORMALIZATION_STEPS:
             raise ConfigError(
-                f"there is no normalisation {step!r}; normalize must be 'none', or some of "
+                f"there is no normalisation {shown(step)}; normalize must be 'none', or some of "
                 f"{', '.join(NORMALIZATION_STEPS)} joined by '+'{nearest_name(step, NORMALIZATION_STEPS)}"
             )
     if len(set(steps)) < len(steps):
-        raise ConfigError(f"a normalisation names each step once, got {normalize!r}")
+        raise ConfigError(f"a normalisation names each step once, got {shown(normalize)}")
     if "simplified" in steps:
         _converter()
     return steps
@@ -85,8 +98,7 @@ def normalize_text(text: str, normalize: str) -> str:
     Raises:
         DataError: The text is not a string.
     """
-    if not isinstance(text, str):
-        raise DataError(f"text must be a string, got {text!r}")
+    check_text("text", text)
     for step in check_normalization(normalize):
         text = NORMALIZATION_STEPS[step](text)
     return text
@@ -97,3 +109,83 @@ def normalization_fingerprint(normalize: str) -> str:
     steps = check_normalization(normalize)
     tables = [f"unicode {unicodedata.unidata_version}"] if {"nfc", "nfkc"} & set(steps) else []
     return " ".join([normalize, *tables, *([f"opencc {version('opencc')}"] if "simplified" in steps else [])])
+
+
+@dataclass(frozen=True)
+class AlignedText:
+    """A normalised text and where it comes from.
+
+    Attributes:
+        text: The normalised text.
+        spans: For each of its characters the start and stop of what it comes from in the text that was given; None
+            where every character comes from the one in its place.
+    """
+
+    text: str
+    spans: tuple[_Span, ...] | None = None
+
+    def span(self, start: int, stop: int) -> _Span:
+        """The part of the given text that a part of the normalised text (not an empty one) comes from.
+
+        A character that is one of several that one given character became has the span of that one.
+        """
+        if self.spans is None:
+            return start, stop
+        return self.spans[start][0], self.spans[stop - 1][1]
+
+
+def align_text(text: str, normalize: str) -> AlignedText:
+    """Normalises a text as `normalize_text` does, and keeps where each character comes from.
+
+    Args:
+        text: The text.
+        normalize: Names of steps joined by ``+``, as in ``"nfc+width"``; ``"none"`` for no step.
+
+    Raises:
+        DataError: The text is not a string.
+    """
+    aligned = AlignedText(normalize_text(text, "none"))
+    for step in check_normalization(normalize):
+        apply = NORMALIZATION_STEPS[step]
+        changed = apply(aligned.text)
+        if changed != aligned.text:
+            aligned = AlignedText(changed, tuple(aligned.span(*span) for span in _step_spans(aligned.text, apply)))
+    return aligned
+
+
+def _step_spans(text: str, apply: Callable[[str], str]) -> Iterator[_Span]:
+    """For each character of the normalised text the span that it comes from; no step reaches across a newline."""
+    position = 0
+    for number, line in enumerate(text.split("\n")):
+        if number:
+            yield position, position + 1
+            position += 1
+        changed = apply(line)
+        pieces = [line] if changed == line else list(_pieces(line, apply))
+        if "".join(map(apply, pieces)) != changed:  # a phrase of more characters than the pieces know of
+            pieces = [line]
+        for piece in pieces:
+            done = apply(piece)
+            size = len(done)
+            if done == piece or (
+                size == len(piece) and not any(map(unicodedata.combining, piece))
+            ):  # none changed places
+                yield from ((place, place + 1) for place in range(position, position + size))
+            else:
+                yield from [(position, position + len(piece))] * size
+            position += len(piece)
+
+
+def _pieces(line: str, apply: Callable[[str], str]) -> Iterator[str]:
+    """Cuts a line where the two sides are normalised independently: never before a mark, nor within what composes."""
+    piece = done = ""
+    for character in line:
+        alone, together = apply(character), apply(piece + character)
+        is_mark = unicodedata.combining(unicodedata.normalize("NFKD", character)[0]) > 0
+        if piece and not is_mark and together == done + alone:
+            yield piece
+            piece, done = character, alone
+        else:
+            piece, done = piece + character, together
+    if piece:
+        yield piece

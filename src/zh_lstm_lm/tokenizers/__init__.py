@@ -1,1 +1,1 @@
-"""Text to tokens: a protocol of two methods, adapters for segmenters, and a registry of names."""
+"""Text to tokens: a protocol, adapters for segmenters, and a registry of names."""

@@ -1,34 +1,35 @@
-"""What jieba and rjieba share: the hidden Markov model, the user's words, and the joining of dashes and numbers."""
+"""Common base of jieba and rjieba: the hidden Markov model option, the user's words, and the joining of tokens."""
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from zh_lstm_lm._config import check_type
-from zh_lstm_lm.tokenizers.token_merging import MERGING_VERSION, join_spans, merge_tokens, pattern_of_words
+from zh_lstm_lm.tokenizers.token_merging import MERGING_VERSION, WordFinder, join_spans, merge_tokens
 from zh_lstm_lm.tokenizers.user_dictionary import UserDictionary, check_user_dictionary, read_user_dictionary
 
 __all__ = ["DictionaryTokenizer"]
 
-_JOINABLE = re.compile(r"[\u4e00-\u9fd5a-zA-Z0-9+#&._%-]+")  # jieba finds no word with any other character in it
+# jieba finds no word that contains any other character.
+_JOINABLE = re.compile(r"[\u4e00-\u9fd5a-zA-Z0-9+#&._%-]+")
 
 
 class DictionaryTokenizer:
     """Base of the tokenizers with jieba's algorithm.
 
     Args:
-        hmm: Whether a hidden Markov model finds words outside the dictionary.
-        user_dictionary: Words of the user's with their frequencies; None in place of a frequency takes one by which
-            the word is cut whole. They belong to this tokenizer alone.
+        hmm: Enables the hidden Markov model, which finds words outside the dictionary.
+        user_dictionary: The user's words with their frequencies, for this tokenizer only. With None as its frequency, a
+            word gets the frequency by which it is not cut.
 
     Attributes:
         fingerprint: Changes with everything that can change a token.
 
     Raises:
-        ConfigError: An option has a wrong type, or the dictionary an entry that is no word.
+        ConfigError: An option has a wrong type, or an entry of the dictionary is not a word with a frequency.
     """
 
     def __init__(self, *, hmm: bool = True, user_dictionary: "Mapping[str, int | None] | None" = None) -> None:
@@ -37,15 +38,14 @@ class DictionaryTokenizer:
         words: UserDictionary = {} if user_dictionary is None else check_user_dictionary(user_dictionary)
         self.user_dictionary = words
         self._segmenter_words = {word: frequency for word, frequency in words.items() if _JOINABLE.fullmatch(word)}
-        self._other_words = pattern_of_words(
-            word for word in words if word not in self._segmenter_words and words[word] != 0
-        )
+        others = [word for word in words if word not in self._segmenter_words and words[word] != 0]
+        self._other_words = WordFinder(others) if others else None
         own = f" user_dictionary={_short_digest(words)}" if words else ""
         self.fingerprint = f"{self._describe()} hmm={hmm} merging={MERGING_VERSION}{own}"
 
     @staticmethod
     def read_options(**options: Any) -> dict[str, Any]:
-        """The options as plain values: the words of a user dictionary in place of its file."""
+        """Returns the options as plain values, with the words of a user dictionary instead of its file."""
         if options.get("user_dictionary") is not None:
             options["user_dictionary"] = read_user_dictionary(options["user_dictionary"])
         return options
@@ -56,18 +56,14 @@ class DictionaryTokenizer:
     def tokenize(self, text: str) -> list[str]:
         """Cuts a paragraph into words."""
         tokens = merge_tokens(text, self._cut(text))
-        return tokens if self._other_words is None else join_spans(text, tokens, self._other_words)
-
-    def detokenize(self, tokens: Sequence[str]) -> str:
-        """Concatenates the tokens."""
-        return "".join(tokens)
+        return tokens if self._other_words is None else join_spans(text, tokens, self._other_words.spans(text))
 
     def _describe(self) -> str:
-        """The library, its version, and its dictionary."""
+        """Returns the library, its version, and the checksum of its dictionary."""
         raise NotImplementedError
 
     def _cut(self, text: str) -> list[str]:
-        """The library's own tokens, which concatenate to the text."""
+        """Returns the library's own tokens, which concatenate to the text."""
         raise NotImplementedError
 
 

@@ -1,7 +1,6 @@
-"""Tokenizers of the Hugging Face library ``tokenizers``: BPE, WordPiece, Unigram, from a ``tokenizer.json``."""
+"""Tokenizers of Hugging Face's library ``tokenizers`` (BPE, WordPiece, Unigram), from a ``tokenizer.json``."""
 
 import hashlib
-from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from os import PathLike
@@ -17,17 +16,17 @@ __all__ = ["HuggingFaceTokenizer"]
 
 
 class HuggingFaceTokenizer:
-    """Cuts text where a trained tokenizer of Hugging Face does (the extra ``hf``).
+    """Trained tokenizer of Hugging Face (extra ``hf``).
 
-    Its tokens are pieces of the text itself, so nothing is lost to its normaliser or its unknown token; special
-    tokens are not added.
+    Its tokens are pieces of the text itself, so its normaliser and its unknown token lose nothing. Special tokens are
+    not added.
 
     Args:
-        definition: The content of a ``tokenizer.json``. `get_tokenizer` takes ``path=`` in its place, and a saved
-            model holds the content, so that it needs no file.
+        definition: The content of a ``tokenizer.json``. `get_tokenizer` takes ``path=`` instead; a saved model contains
+            the content and needs no file.
 
     Raises:
-        ConfigError: It is not the content of a ``tokenizer.json``.
+        ConfigError: `definition` is not the content of a ``tokenizer.json``.
         MissingDependencyError: tokenizers is not installed.
     """
 
@@ -36,7 +35,8 @@ class HuggingFaceTokenizer:
         check_type("definition", definition, str)
         try:
             self._tokenizer = tokenizers.Tokenizer.from_str(definition)
-        except Exception as error:  # the library raises a bare Exception
+        # The library raises a bare Exception.
+        except Exception as error:
             raise ConfigError(f"not the content of a tokenizer.json ({error}); give the path of such a file") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -46,7 +46,7 @@ class HuggingFaceTokenizer:
 
     @staticmethod
     def read_options(*, path: str | PathLike[str] | None = None, **options: Any) -> dict[str, Any]:
-        """The options as plain values: the content of the file in place of its path.
+        """Returns the options as plain values, with the content of the file instead of its path.
 
         Raises:
             ConfigError: The file cannot be read.
@@ -56,7 +56,7 @@ class HuggingFaceTokenizer:
         try:
             return {"definition": Path(path).read_bytes().decode("utf-8"), **options}
         except (OSError, ValueError, TypeError) as error:
-            raise ConfigError(f"path: {path!r} cannot be read ({error}); give that of a tokenizer.json") from error
+            raise ConfigError(f"path: {path!r} cannot be read ({error}); give the path of a tokenizer.json") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), definition=self._definition), ()
@@ -64,7 +64,3 @@ class HuggingFaceTokenizer:
     def tokenize(self, text: str) -> list[str]:
         """Cuts a paragraph into pieces."""
         return cut_at_offsets(text, self._tokenizer.encode(text, add_special_tokens=False).offsets)
-
-    def detokenize(self, tokens: Sequence[str]) -> str:
-        """Concatenates the tokens."""
-        return "".join(tokens)

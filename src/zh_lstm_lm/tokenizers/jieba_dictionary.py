@@ -1,9 +1,9 @@
-"""jieba's main dictionary, of which only the words that a text can need are read.
+"""jieba's main dictionary, loaded lazily by first character.
 
-jieba looks up fragments of a text, and a fragment begins with a character of that text. So the 350,000 words are
-read by first character, when the character first occurs: an index tells where in the file its words stand. The index
-takes a pass over the file, and is kept in the cache; whoever has it segments the first word in a few hundredths of a
-second, where jieba's own start-up takes most of one.
+jieba looks up fragments of a text, and a fragment starts with a character of that text. So the 350,000 words are loaded by
+first character, when the character first occurs: an index gives the offsets of its words in the file. Making the index
+takes a pass over the file, so it is kept in the cache. With it the first word is segmented after a few hundredths of a
+second; jieba's own start takes most of a second.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from zh_lstm_lm.errors import CheckpointError
-from zh_lstm_lm.storage.atomic import atomic_directory, remove_directory
-from zh_lstm_lm.storage.cache import user_cache_dir
+from zh_lstm_lm.storage.atomic import atomic_directory
+from zh_lstm_lm.storage.cache import cache_part, user_cache_dir
 from zh_lstm_lm.storage.safe_reading import read_versioned, verify_manifest, versioned
 from zh_lstm_lm.storage.strict_json import to_json
 
@@ -27,14 +27,14 @@ _INDEX = "index.json"
 
 
 class JiebaDictionary:
-    """The words and prefixes of a dictionary file, as far as they were asked for.
+    """The words and prefixes of a dictionary file that were loaded so far.
 
     Args:
-        path: A dictionary in jieba's format: ``word frequency tag``, one word a line.
+        path: A dictionary in jieba's format: one ``word frequency tag`` per line.
 
     Attributes:
-        frequencies: Word to frequency, as in jieba's own prefix dictionary; a prefix that is no word has 0.
-        total: The sum of the frequencies of all words of the file, read or not.
+        frequencies: Word to frequency, as in jieba's own prefix dictionary; a prefix that is not a word has 0.
+        total: The sum of the frequencies of all words of the file, loaded or not.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,12 +50,13 @@ class JiebaDictionary:
         self.total: int = index["total"]
 
     def load(self, text: str) -> None:
-        """Reads all words that begin with a character of the text."""
+        """Loads all words that start with a character of the text."""
         if not self._ready.issuperset(text):
             with self._lock:
                 for character in set(text) - self._ready:
                     self._load_words(self._runs.get(character, ()))
-                    self._ready.add(character)  # last, for threads that look without the lock
+                    # This comes last because other threads read the set without the lock.
+                    self._ready.add(character)
 
     def _load_words(self, runs: Iterable[tuple[int, int]]) -> None:
         for start, stop in runs:
@@ -69,10 +70,10 @@ class JiebaDictionary:
 
 
 def _index_of(data: bytes) -> dict[str, Any]:
-    """The dictionary's index, from the cache if it is there and whole; a cache that cannot be used is done without."""
+    """Returns the dictionary's index, from the cache if possible."""
     try:
         name = f"jieba-{_FORMAT}-{hashlib.sha256(data).hexdigest()[:32]}"
-        folder = user_cache_dir() / "dictionaries" / name
+        folder = cache_part(user_cache_dir(), "dictionaries") / name
         if folder.is_dir():
             try:
                 verify_manifest(folder)
@@ -81,21 +82,20 @@ def _index_of(data: bytes) -> dict[str, Any]:
                     return index
             except (CheckpointError, TypeError):
                 pass
-            with contextlib.suppress(CheckpointError):
-                remove_directory(folder)
-    except (OSError, CheckpointError):  # no access, no home folder
+    except (OSError, CheckpointError):
+        # The cache cannot be accessed, or there is no home folder.
         return _make_index(data)
     index = _make_index(data)
     with (
         contextlib.suppress(CheckpointError),
-        atomic_directory(folder, owned=frozenset({_INDEX}), replace=False) as staged,
+        atomic_directory(folder, owned=frozenset({_INDEX}), replace=folder.is_dir()) as staged,
     ):
         (staged / _INDEX).write_bytes(to_json(versioned(_FORMAT, index)))
     return index
 
 
 def _fits(index: dict[str, Any], data: bytes) -> bool:
-    """Whether every run of an index begins where a line of the dictionary with its character does."""
+    """Returns True if every run of an index starts at a line of the dictionary that starts with its character."""
     starts, characters = index["starts"], index["characters"]
     if type(index["total"]) is not int or index["total"] <= 0 or not isinstance(characters, str):
         return False
@@ -110,7 +110,7 @@ def _fits(index: dict[str, Any], data: bytes) -> bool:
 
 
 def _make_index(data: bytes) -> dict[str, Any]:
-    """Where the runs of lines with the same first character begin, and the sum of all frequencies."""
+    """Returns the offsets of the runs of lines with the same first character, and the sum of all frequencies."""
     characters: list[str] = []
     starts: list[int] = []
     position = total = 0

@@ -1,4 +1,4 @@
-"""jieba, the reference segmenter, with a dictionary of its own and none of its side effects."""
+"""jieba, the reference segmenter, with a private dictionary and without side effects."""
 
 import re
 import sys
@@ -18,20 +18,22 @@ from zh_lstm_lm.tokenizers.jieba_dictionary import JiebaDictionary
 __all__ = ["JiebaTokenizer"]
 
 _PRIVATE_NAME = "zh_lstm_lm.tokenizers._jieba"
-_IMPORTING = threading.Lock()  # the module is one for all tokenizers
-_HAN = re.compile("[\u4e00-\u9fd5]+")  # what jieba's hidden Markov model cuts
+# All tokenizers share one module.
+_IMPORTING = threading.Lock()
+# The characters that jieba's hidden Markov model cuts.
+_HAN = re.compile("[\u4e00-\u9fd5]+")
 
 
 class JiebaTokenizer(DictionaryTokenizer):
-    """Cuts text into words with jieba's default dictionary and the user's words.
+    """Word segmentation with jieba's default dictionary and the user's words.
 
-    It uses a ``jieba.Tokenizer`` of its own, so that words added to jieba elsewhere do not reach it, and fills its
-    dictionary itself: jieba's own cache in the shared temporary folder is neither read nor written.
+    It has a private ``jieba.Tokenizer``, so words added to jieba elsewhere do not affect it, and fills the dictionary
+    itself: jieba's cache in the shared temporary folder is neither read nor written.
     """
 
     def __init__(self, *, hmm: bool = True, user_dictionary: "Mapping[str, int | None] | None" = None) -> None:
         super().__init__(hmm=hmm, user_dictionary=user_dictionary)
-        # jieba keeps the words that may never be cut whole in a set of its module; here they are this tokenizer's own.
+        # jieba keeps the words that are always cut in a set of its module; here they belong to this tokenizer.
         self._never = {word for word, freq in self._segmenter_words.items() if freq == 0 and _HAN.fullmatch(word)}
         self._lock = threading.Lock()
         self._segmenter: Any = None
@@ -52,13 +54,14 @@ class JiebaTokenizer(DictionaryTokenizer):
         return tokens
 
     def _build_segmenter(self) -> Any:
-        """A ready ``jieba.Tokenizer`` on our dictionary, with the user's words added in their order."""
+        """Returns a ``jieba.Tokenizer`` with our dictionary and the user's words, added in their order."""
         self._dictionary = JiebaDictionary(_dictionary_path())
         segmenter = _import_jieba().Tokenizer()
         segmenter.FREQ, segmenter.total = self._dictionary.frequencies, self._dictionary.total
         segmenter.initialized = True
         for word, frequency in self._segmenter_words.items():
-            self._dictionary.load(word)  # first, or what is read later would take the place of the user's frequency
+            # A word that is loaded later would replace the user's frequency.
+            self._dictionary.load(word)
             if frequency == 0:
                 segmenter.FREQ[word] = 0
             else:
@@ -66,8 +69,8 @@ class JiebaTokenizer(DictionaryTokenizer):
         return segmenter
 
 
-def _place() -> Path:
-    """The place of jieba's ``__init__.py``."""
+def _jieba_path() -> Path:
+    """Returns the path of jieba's ``__init__.py``."""
     found = find_spec("jieba")
     assert found is not None
     assert found.origin is not None
@@ -75,28 +78,30 @@ def _place() -> Path:
 
 
 def _dictionary_path() -> Path:
-    """The place of jieba's ``dict.txt``."""
-    return _place().with_name("dict.txt")
+    """Returns the path of jieba's ``dict.txt``."""
+    return _jieba_path().with_name("dict.txt")
 
 
 def _import_jieba() -> ModuleType:
-    """Loads a copy of jieba under a name of its own.
+    """Imports a copy of jieba under a private name.
 
-    jieba keeps words that must be split in a set of the module, and puts a handler on its logger when it is imported.
-    With a copy, neither reaches us from the user's jieba, nor the user's from us.
+    jieba keeps words that are always cut in a set of the module, and adds a handler to its logger on import. With a copy,
+    the user's jieba and ours do not affect each other.
     """
     with _IMPORTING:
         if _PRIVATE_NAME not in sys.modules:
-            place = _place()
-            spec = spec_from_file_location(_PRIVATE_NAME, place, submodule_search_locations=[str(place.parent)])
+            path = _jieba_path()
+            spec = spec_from_file_location(_PRIVATE_NAME, path, submodule_search_locations=[str(path.parent)])
             assert spec is not None
             assert spec.loader is not None
             module = sys.modules[_PRIVATE_NAME] = module_from_spec(spec)
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # of its age: invalid escapes, pkg_resources
+                    # jieba is old: it has invalid escapes and uses pkg_resources.
+                    warnings.simplefilter("ignore")
                     spec.loader.exec_module(module)
-            except BaseException:  # half a module would be taken for a whole one
+            except BaseException:
+                # A partly executed module must not stay importable.
                 del sys.modules[_PRIVATE_NAME]
                 raise
         return sys.modules[_PRIVATE_NAME]

@@ -1,6 +1,5 @@
-"""pkuseg, a conditional random field trained on newspapers, the web, or other domains (as the package spacy-pkuseg)."""
+"""pkuseg, a conditional random field for newspapers, the web and other domains (package spacy-pkuseg)."""
 
-from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import Any, cast
@@ -15,14 +14,14 @@ _MODELS = ("spacy_ontonotes", "news", "web", "medicine", "tourism", "mixed")
 
 
 class PkusegTokenizer:
-    """Cuts text into words with pkuseg (the extra ``pkuseg``).
+    """Word segmentation with pkuseg (extra ``pkuseg``).
 
-    pkuseg keeps its models in ``$PKUSEG_HOME`` (``~/.pkuseg``), and downloads one that is not there and checks its
-    SHA-256 sum. It leaves spaces out, which the library puts back.
+    pkuseg keeps its models in ``$PKUSEG_HOME`` (``~/.pkuseg``). It downloads a missing one and checks its SHA-256
+    checksum. It drops spaces, which `LosslessTokenizer` restores.
 
     Args:
-        model: ``"spacy_ontonotes"``, ``"news"``, ``"web"``, ``"medicine"``, ``"tourism"`` or ``"mixed"``. A folder is
-            not taken: a saved model could not bring it along.
+        model: ``"spacy_ontonotes"``, ``"news"``, ``"web"``, ``"medicine"``, ``"tourism"`` or ``"mixed"``. Folders are
+            not accepted, since a saved model could not contain them.
 
     Raises:
         ConfigError: There is no such model.
@@ -40,10 +39,10 @@ class PkusegTokenizer:
         return partial(type(self), model=self._model), ()
 
     def tokenize(self, text: str) -> list[str]:
-        """Cuts a paragraph into words; spaces are left out.
+        """Cuts a paragraph into words without the spaces.
 
         Raises:
-            DataError: The model is not there and cannot be downloaded.
+            DataError: The model is missing and cannot be downloaded.
         """
         if self._segmenter is None:
             try:
@@ -54,7 +53,3 @@ class PkusegTokenizer:
                     "$PKUSEG_HOME, or use another tokenizer"
                 ) from error
         return cast(list[str], self._segmenter.cut(text))
-
-    def detokenize(self, tokens: Sequence[str]) -> str:
-        """Concatenates the tokens."""
-        return "".join(tokens)

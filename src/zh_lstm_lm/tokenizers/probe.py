@@ -1,7 +1,7 @@
-"""Does a tokenizer cut text as it did when a model was saved? A probe text, and how far two cuts of it differ.
+"""Comparison of a tokenizer with the one that a model was saved with, by their tokens of a probe text.
 
-A fingerprint tells *that* a tokenizer is another one; its tokens of a small text that is always the same tell how much
-that matters. A vocabulary is saved with them, word by word, so that any later version can compare.
+A fingerprint shows *that* a tokenizer differs; its tokens of a small fixed text show how much. A vocabulary is saved with
+these tokens, so that any later version can compare them.
 """
 
 import warnings
@@ -13,7 +13,8 @@ from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 
 __all__ = ["TokenizerMismatchWarning", "cut_probe", "share_cut_differently", "warn_of_mismatch"]
 
-PROBE = (  # no spaces, which part the words of a saved probe
+# There are no spaces in it, since spaces separate the words of a saved probe.
+PROBE = (
     "话说展昭听了此言，心中大喜，忙与白玉堂推门进了酒店。",
     "只见那人身高八尺，面如冠玉，目若朗星，腰间悬着一口宝剑。",
     "二人你来我往，斗了三十余合，不分胜负。",
@@ -48,30 +49,31 @@ PROBE = (  # no spaces, which part the words of a saved probe
 
 
 class TokenizerMismatchWarning(UserWarning):
-    """A vocabulary is used with another tokenizer than the one that it was made with."""
+    """Warning that a vocabulary is used with another tokenizer than the one that it was made with."""
 
 
 def cut_probe(tokenizer: LosslessTokenizer) -> list[str] | None:
-    """The probe text as the tokenizer cuts it, a sentence an entry, spaces between the words.
+    """Segments the probe text.
 
     Returns:
-        The sentences; None if the tokenizer cannot cut them (a user's own object may be made for other text).
+        The sentences with spaces between the words; None if the tokenizer fails, as a user's object for other text may.
     """
     try:
         return [" ".join(tokenizer.tokenize(sentence)) for sentence in PROBE]
-    except Exception:  # whatever it is, a model that is about to be saved must not be lost to it
+    except Exception:
+        # No error of a user's object may prevent a model from being saved.
         return None
 
 
 def share_cut_differently(cut: Sequence[str], tokenizer: LosslessTokenizer) -> float:
-    """The share of the words of a cut probe that the tokenizer does not cut as they are.
+    """Returns the proportion of the words of a segmented probe that the tokenizer segments differently.
 
     Args:
-        cut: What `cut_probe` returned once.
-        tokenizer: The tokenizer now.
+        cut: The earlier output of `cut_probe`.
+        tokenizer: The tokenizer to compare.
 
     Returns:
-        A share from 0 to 1.
+        A proportion from 0 to 1.
 
     Raises:
         DataError: The tokenizer changes characters of the text.
@@ -85,40 +87,36 @@ def share_cut_differently(cut: Sequence[str], tokenizer: LosslessTokenizer) -> f
 
 
 def warn_of_mismatch(saved: dict[str, Any], tokenizer: LosslessTokenizer) -> None:
-    """Warns if the tokenizer is not the one that a vocabulary was made with.
+    """Warns if the tokenizer differs from the one that a vocabulary was made with.
 
     Args:
-        saved: What is saved of that tokenizer: its ``fingerprint`` and its ``probe``, or None for either.
-        tokenizer: The tokenizer now.
+        saved: The checked ``fingerprint`` and ``probe`` of that tokenizer, or None for either.
+        tokenizer: The tokenizer to compare.
 
     Raises:
-        TypeError: The saved values are of a wrong type.
         DataError: The tokenizer changes characters of the text.
     """
     fingerprint, probe = saved.get("fingerprint"), saved.get("probe")
-    if not isinstance(fingerprint, (str, type(None))) or not isinstance(probe, (list, type(None))):
-        raise TypeError("tokenizer: fingerprint or probe")
-    if not all(isinstance(sentence, str) for sentence in probe or ()):
-        raise TypeError("tokenizer: probe")
     if fingerprint is not None and fingerprint == tokenizer.fingerprint:
         return
     share = None if probe is None else share_cut_differently(probe, tokenizer)
     if fingerprint is None and not share:
-        return  # an object of a user's, which is known by what it does and nothing else
-    extent = "how much that changes is not known"
+        # A user's object without a fingerprint is compared by its tokens alone.
+        return
+    extent = "the number of affected words is unknown"
     if share is not None:
-        extent = f"{share:.1%} of the words of a probe text are cut differently"
+        extent = f"{share:.1%} of the words of a probe text are segmented differently"
     warnings.warn(
-        f"this vocabulary was made with the tokenizer {_named(fingerprint)}, and is used with "
-        f"{_named(tokenizer.fingerprint)}: {extent}; words that are cut differently are rarer to the model than they "
-        "were, so expect worse figures, or use the tokenizer that it was made with",
+        f"this vocabulary was made with the tokenizer {_named(fingerprint)} and is used with "
+        f"{_named(tokenizer.fingerprint)}: {extent}; the model knows these words less well, so expect worse metrics, or "
+        "use the tokenizer that it was made with",
         TokenizerMismatchWarning,
         stacklevel=3,
     )
 
 
 def _named(fingerprint: str | None) -> str:
-    return "object of its user" if fingerprint is None else repr(fingerprint)
+    return "object of a user" if fingerprint is None else repr(fingerprint)
 
 
 def _spans(tokens: Sequence[str]) -> set[tuple[int, int]]:

@@ -1,9 +1,9 @@
-"""The tokenizers that have a name, so that a saved model can say which one it was trained with."""
+"""Registered tokenizers, which saved models refer to by name."""
 
 import importlib
 from typing import Any
 
-from zh_lstm_lm._config import nearest_name
+from zh_lstm_lm._config import nearest_name, shown
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
 
@@ -12,29 +12,31 @@ __all__ = ["TOKENIZERS", "get_tokenizer", "restore_tokenizer"]
 TOKENIZERS = {
     "jieba": ("zh_lstm_lm.tokenizers.jieba_tokenizer", "JiebaTokenizer"),
     "rjieba": ("zh_lstm_lm.tokenizers.rjieba_tokenizer", "RjiebaTokenizer"),
-    "characters": ("zh_lstm_lm.tokenizers.character_tokenizer", "CharacterTokenizer"),
+    "characters": ("zh_lstm_lm.tokenizers.plain_tokenizers", "CharacterTokenizer"),
     "hf": ("zh_lstm_lm.tokenizers.hf_tokenizer", "HuggingFaceTokenizer"),
     "sentencepiece": ("zh_lstm_lm.tokenizers.sentencepiece_tokenizer", "SentencePieceTokenizer"),
     "pkuseg": ("zh_lstm_lm.tokenizers.pkuseg_tokenizer", "PkusegTokenizer"),
+    "whitespace": ("zh_lstm_lm.tokenizers.plain_tokenizers", "WhitespaceTokenizer"),
 }
-"""Name to module and class. It is closed on purpose: what a saved model names can only select from it."""
+"""Name to module and class. It is closed on purpose: a saved model can only select from it."""
 
 
 def get_tokenizer(tokenizer: str | Tokenizer, **options: Any) -> LosslessTokenizer:
-    """Returns the tokenizer of a registered name, or the user's own object, held to its promise.
+    """Returns a registered tokenizer, or adapts a user's object.
 
     Args:
-        tokenizer: A name, or an object with the methods of `Tokenizer`. The names are ``"jieba"``, ``"rjieba"``,
-            ``"characters"``, ``"hf"``, ``"sentencepiece"`` and ``"pkuseg"``.
+        tokenizer: A name, or an object with the method of `Tokenizer`. The names are ``"jieba"``, ``"rjieba"``,
+            ``"characters"``, ``"hf"``, ``"sentencepiece"``, ``"pkuseg"`` and ``"whitespace"``.
         **options: Options of the named tokenizer. jieba and rjieba: ``hmm`` (True) and ``user_dictionary``, the path
-            of a file with ``word [frequency] [tag]`` a line, a list of such lines, or a mapping from word to
-            frequency. hf and sentencepiece: ``path``, of a ``tokenizer.json`` or a ``.model``. pkuseg: ``model``.
+            of a file with one ``word [frequency] [tag]`` per line, a list of such lines, or a mapping from word to
+            frequency. hf and sentencepiece: ``path`` of a ``tokenizer.json`` or a ``.model``. pkuseg: ``model``.
+            whitespace: ``separator`` (one space).
 
     Returns:
-        The tokenizer; its ``options`` hold the content of every file that was given, so that a saved model needs none.
+        The tokenizer. Its ``options`` contain the content of every given file, so a saved model needs no file.
 
     Raises:
-        ConfigError: There is no such name or option, a file cannot be read, or the object lacks the methods.
+        ConfigError: There is no such name or option, a file cannot be read, or the object lacks the method.
         MissingDependencyError: The tokenizer's library is not installed.
 
     Example:
@@ -43,13 +45,13 @@ def get_tokenizer(tokenizer: str | Tokenizer, **options: Any) -> LosslessTokeniz
     """
     if not isinstance(tokenizer, str):
         if options:
-            raise ConfigError(f"options are for a tokenizer's name, got {options!r:.200} with {tokenizer!r:.80}")
+            raise ConfigError(f"options are for a tokenizer's name, got {shown(options)} with {tokenizer!r:.80}")
         return tokenizer if isinstance(tokenizer, LosslessTokenizer) else LosslessTokenizer(tokenizer)
     return _make(tokenizer, options, read=True)
 
 
 def restore_tokenizer(name: str, options: dict[str, Any]) -> LosslessTokenizer:
-    """Makes a tokenizer from a `LosslessTokenizer`'s name and options; no file is read, whatever they hold.
+    """Makes a tokenizer from the name and options of a `LosslessTokenizer`; no file is read, whatever they contain.
 
     Raises:
         ConfigError: There is no such name, or the options are not its own.
@@ -61,8 +63,8 @@ def restore_tokenizer(name: str, options: dict[str, Any]) -> LosslessTokenizer:
 def _make(name: str, options: dict[str, Any], *, read: bool) -> LosslessTokenizer:
     if name not in TOKENIZERS:
         raise ConfigError(
-            f"there is no tokenizer {name!r}{nearest_name(name, TOKENIZERS)}; "
-            f"the registered ones are {', '.join(TOKENIZERS)}; any object with tokenize and detokenize works too"
+            f"there is no tokenizer {shown(name)}{nearest_name(name, TOKENIZERS)}; "
+            f"the registered ones are {', '.join(TOKENIZERS)}; any object with the method tokenize(text) works too"
         )
     module, class_name = TOKENIZERS[name]
     adapter = getattr(importlib.import_module(module), class_name)
@@ -72,7 +74,7 @@ def _make(name: str, options: dict[str, Any], *, read: bool) -> LosslessTokenize
         inner = adapter(**options)
     except TypeError as error:
         raise ConfigError(
-            f"the tokenizer {name!r} does not take the options {options!r:.200} ({error}); "
-            "get_tokenizer tells which each one takes"
+            f"the tokenizer {name!r} does not take the options {shown(options)} ({shown(str(error))}); "
+            "see get_tokenizer for the options of each tokenizer"
         ) from error
-    return LosslessTokenizer(inner, name=name, options=options)
+    return LosslessTokenizer(inner, name=name, options=options, separator=getattr(inner, "separator", ""))

@@ -1,4 +1,4 @@
-"""What is saved of a tokenizer with a model, and the tokenizer that comes of it."""
+"""Saving and restoring the tokenizer of a vocabulary."""
 
 from typing import Any
 
@@ -7,11 +7,15 @@ from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
 from zh_lstm_lm.tokenizers.probe import cut_probe
 from zh_lstm_lm.tokenizers.registry import get_tokenizer, restore_tokenizer
 
-__all__ = ["describe_tokenizer", "is_users_own", "tokenizer_of"]
+__all__ = ["check_saved", "describe_tokenizer", "is_users_own", "tokenizer_of"]
+
+_MAX_NAME_CHARACTERS = 1000
+# The probe text has a tenth of these characters.
+_MAX_PROBE_CHARACTERS = 10_000
 
 
 def describe_tokenizer(tokenizer: LosslessTokenizer) -> dict[str, Any]:
-    """A tokenizer as plain JSON values: what it is, and what it makes of a probe text."""
+    """Returns a tokenizer as plain JSON values: its name, options and fingerprint, and its tokens of a probe text."""
     return {
         "name": tokenizer.name,
         "options": tokenizer.options,
@@ -20,8 +24,28 @@ def describe_tokenizer(tokenizer: LosslessTokenizer) -> dict[str, Any]:
     }
 
 
+def check_saved(saved: dict[str, Any]) -> None:
+    """Checks the types and sizes of a saved tokenizer.
+
+    Raises:
+        KeyError, TypeError: A value is missing, has a wrong type, or is too large.
+    """
+    name, options, probe = saved["name"], saved["options"], saved.get("probe")
+    fingerprint = saved.get("fingerprint")
+    if not isinstance(options, dict) or not all(_is_short(text) for text in (name, fingerprint)):
+        raise TypeError("tokenizer: name, options or fingerprint")
+    texts = probe if isinstance(probe, list) else []
+    fits = isinstance(probe, (list, type(None))) and all(isinstance(text, str) for text in texts)
+    if not fits or sum(map(len, texts)) > _MAX_PROBE_CHARACTERS:
+        raise TypeError("tokenizer: probe")
+
+
+def _is_short(text: object) -> bool:
+    return text is None or (isinstance(text, str) and len(text) <= _MAX_NAME_CHARACTERS)
+
+
 def is_users_own(saved: object) -> bool:
-    """Whether what was saved is of a tokenizer object of its user's, which cannot be made again."""
+    """Returns True if the saved tokenizer was a user's object, which cannot be restored."""
     return isinstance(saved, dict) and "name" in saved and saved["name"] is None
 
 
@@ -29,18 +53,18 @@ def tokenizer_of(saved: dict[str, Any], given: str | Tokenizer | None) -> Lossle
     """Makes the tokenizer of a saved vocabulary.
 
     Args:
-        saved: What `describe_tokenizer` returned.
-        given: What the user gives in its place; a name gets the saved options.
+        saved: The output of `describe_tokenizer`.
+        given: The user's replacement; a name gets the saved options.
 
     Raises:
-        VocabularyError: It was an object of the user's, and none is given.
-        ConfigError: The name or options are not known.
-        MissingDependencyError: Its library is not installed.
-        KeyError, TypeError: What was saved is no tokenizer.
+        VocabularyError: The tokenizer was a user's object, and no replacement is given.
+        ConfigError: The name or the options are unknown.
+        MissingDependencyError: The tokenizer's library is not installed.
+        KeyError, TypeError: `saved` does not describe a tokenizer.
     """
     if given is None and is_users_own(saved):
         raise VocabularyError(
-            "this vocabulary was made with a tokenizer object of its user's; give the same one, as in "
+            "this vocabulary was made with a user's tokenizer object, which is not saved; pass the same object, as in "
             "from_pretrained(path, tokenizer=…)"
         )
     if given is None or isinstance(given, str):

@@ -1,8 +1,7 @@
-"""SentencePiece models: unigram and BPE, from a ``.model`` file."""
+"""SentencePiece models (unigram and BPE), from a ``.model`` file."""
 
 import base64
 import hashlib
-from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from os import PathLike
@@ -18,17 +17,17 @@ __all__ = ["SentencePieceTokenizer"]
 
 
 class SentencePieceTokenizer:
-    """Cuts text where a SentencePiece model does (the extra ``sentencepiece``).
+    """SentencePiece model (extra ``sentencepiece``).
 
-    Its tokens are pieces of the text itself: what the model's normaliser (NFKC, unless it was trained with
-    ``identity``) makes of a character decides where the text is cut, and changes no character.
+    Its tokens are pieces of the text itself: the model's normaliser (NFKC, unless it was trained with ``identity``)
+    affects the positions of the cuts, and changes no character.
 
     Args:
-        model: The content of a ``.model`` file, in base64. `get_tokenizer` takes ``path=`` in its place, and a saved
-            model holds the content, so that it needs no file.
+        model: The content of a ``.model`` file in base64. `get_tokenizer` takes ``path=`` instead; a saved model
+            contains the content and needs no file.
 
     Raises:
-        ConfigError: It is not the content of a SentencePiece model.
+        ConfigError: `model` is not the content of a SentencePiece model.
         MissingDependencyError: sentencepiece is not installed.
     """
 
@@ -38,15 +37,18 @@ class SentencePieceTokenizer:
         try:
             content = base64.b64decode(model, validate=True)
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=content)
-            self._processor.encode("", return_type="offset_mapping")  # an empty model is refused here
+            # An empty model raises here.
+            self._processor.encode("", return_type="offset_mapping")
         except (RuntimeError, ValueError) as error:
-            raise ConfigError(f"not the content of a SentencePiece model ({error}); give the path of one") from error
+            raise ConfigError(
+                f"not the content of a SentencePiece model ({error}); give the path of a .model file"
+            ) from error
         self._model = model
         self.fingerprint = f"sentencepiece {version('sentencepiece')} model={hashlib.sha256(content).hexdigest()[:12]}"
 
     @staticmethod
     def read_options(*, path: str | PathLike[str] | None = None, **options: Any) -> dict[str, Any]:
-        """The options as plain values: the content of the file in place of its path.
+        """Returns the options as plain values, with the content of the file instead of its path.
 
         Raises:
             ConfigError: The file cannot be read.
@@ -56,7 +58,7 @@ class SentencePieceTokenizer:
         try:
             return {"model": base64.b64encode(Path(path).read_bytes()).decode("ascii"), **options}
         except (OSError, ValueError, TypeError) as error:
-            raise ConfigError(f"path: {path!r} cannot be read ({error}); give that of a .model file") from error
+            raise ConfigError(f"path: {path!r} cannot be read ({error}); give the path of a .model file") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), model=self._model), ()
@@ -64,7 +66,3 @@ class SentencePieceTokenizer:
     def tokenize(self, text: str) -> list[str]:
         """Cuts a paragraph into pieces."""
         return cut_at_offsets(text, self._processor.encode(text, return_type="offset_mapping")["offsets"])
-
-    def detokenize(self, tokens: Sequence[str]) -> str:
-        """Concatenates the tokens."""
-        return "".join(tokens)

@@ -1,39 +1,45 @@
-"""A user's own words: names, sects, martial arts, each with a frequency or none."""
+"""User dictionaries: names, sects, martial arts and other words of the user, each with an optional frequency."""
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TypeAlias
 
-from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm._config import check_text
+from zh_lstm_lm.errors import ConfigError, DataError
 
 __all__ = ["UserDictionary", "check_user_dictionary", "read_user_dictionary"]
 
 UserDictionary: TypeAlias = "dict[str, int | None]"
-"""Word to frequency; None lets the segmenter choose one by which the word is cut whole."""
+"""Word to frequency; with None the segmenter chooses the frequency by which the word is not cut."""
 
-_MAX_CHARACTERS = 100  # every prefix of a word has an entry of its own: a file that is no word list would fill memory
+# Every prefix of a word has an entry of its own: a file that is not a word list would fill the memory.
+_MAX_CHARACTERS = 100
+_MAX_ALL_CHARACTERS = 1 << 21
 _MAX_FREQUENCY = 10**12
-_MAX_DIGITS = 100  # Python itself refuses to read a number of thousands
+# Python itself refuses to read numbers of thousands of digits.
+_MAX_DIGITS = 100
+_COLUMN_SEPARATOR = re.compile("[,，;；|]")
 _EXPECTED = "expected 'word [frequency] [tag]', such as '乾坤大挪移 20 n', without whitespace in the word"
 
 
 def read_user_dictionary(
     source: "str | PathLike[str] | Iterable[str] | Mapping[str, int | None]", *, name: str = "user_dictionary"
 ) -> UserDictionary:
-    """Reads a user's words, in jieba's format where they are lines.
+    """Reads a user's words; lines have jieba's format.
 
-    A line is ``word [frequency] [tag]``; empty lines and tags are skipped, and of a word that stands twice the last
-    line counts, all as in jieba. A frequency of 0 takes a word out of the dictionary.
+    A line is ``word [frequency] [tag]``. Empty lines and tags are skipped, and of a word that occurs twice the last line
+    counts, all as in jieba. A frequency of 0 removes a word from the dictionary.
 
     Args:
-        source: The path of a UTF-8 file with one word a line, a list of such lines, or a mapping from word to
-            frequency (None for none).
-        name: What to call the option in an error.
+        source: The path of a UTF-8 file with one word per line, a list of such lines, or a mapping from word to
+            frequency (or None).
+        name: The name of the option in an error message.
 
     Raises:
-        ConfigError: There is no word, or an entry is not of that form; the message names the line.
+        ConfigError: There is no word, or an entry does not have that form; the message names the line.
     """
     if isinstance(source, (str, PathLike)):
         return _parse(_lines_of_file(Path(source)), str(source))
@@ -48,12 +54,13 @@ def check_user_dictionary(words: "Mapping[str, int | None]", *, name: str = "use
     """Copies a mapping from word to frequency.
 
     Raises:
-        ConfigError: It is no mapping, holds no word, or an entry is not a word with a frequency or None.
+        ConfigError: It is not a mapping, contains no word, or an entry is not a word with a frequency or None.
     """
     if not isinstance(words, Mapping):
         raise ConfigError(f"{name} must be a mapping from word to frequency, got {words!r:.60}")
     if not words:
         raise ConfigError(f"{name}: there is no word in it; {_EXPECTED}")
+    _check_extent((word for word in words if isinstance(word, str)), name)
     for word, frequency in words.items():
         _check_entry(word, frequency, f"{name}[{word!r:.60}]", repr(frequency))
     return dict(words)
@@ -68,7 +75,7 @@ def _lines_of_file(path: Path) -> list[str]:
             raise ConfigError(f"{problem}; a user dictionary must be UTF-8: save it as such") from None
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"user_dictionary: {os.fspath(path)!r} cannot be read ({reason}); give the path of a file with one word a "
+            f"user_dictionary: {os.fspath(path)!r} cannot be read ({reason}); give the path of a file with one word per "
             "line, or a list of words"
         ) from error
 
@@ -76,38 +83,57 @@ def _lines_of_file(path: Path) -> list[str]:
 def _parse(lines: Iterable[str], name: str) -> UserDictionary:
     words: UserDictionary = {}
     for number, line in enumerate(lines, 1):
-        place = f"{name}, line {number}"
+        location = f"{name}, line {number}"
         if not isinstance(line, str):
-            raise ConfigError(f"{place}: {line!r:.60} is no string; {_EXPECTED}")
+            raise ConfigError(f"{location}: {line!r:.60} is not a string; {_EXPECTED}")
         fields = line.strip().lstrip("\ufeff").split()
         if not fields:
             continue
+        if found := _COLUMN_SEPARATOR.search(line):
+            raise ConfigError(
+                f"{location}: {line.strip()!r:.60} has a {found[0]!r}; {_EXPECTED}; separate the columns by spaces, and "
+                f"give words that contain {found[0]!r} as a mapping from word to frequency"
+            )
         word, *rest = fields
+        # The last field may be a part of speech, which is not used here.
         if rest and rest[-1].isascii() and rest[-1].isalpha():
-            rest.pop()  # a part of speech; nothing here asks for it
+            rest.pop()
         is_number = len(rest) == 1 and rest[0].isascii() and rest[0].isdigit() and len(rest[0]) <= _MAX_DIGITS
         frequency = int(rest[0]) if is_number else None
         if len(rest) > 1 or (rest and frequency is None):
             raise ConfigError(
-                f"{place}: {line.strip()!r:.60} is no entry; {_EXPECTED}; a frequency is a whole number from 0 to {_MAX_FREQUENCY:,}"
+                f"{location}: {line.strip()!r:.60} is not an entry; {_EXPECTED}; a frequency is a whole number from 0 to "
+                f"{_MAX_FREQUENCY:,}"
             )
-        words.pop(word, None)  # so that the order is that of the last lines
+        # The order of the words is that of their last lines.
+        words.pop(word, None)
         words[word] = frequency
-        _check_entry(word, frequency, place, repr(line.strip()))
+        _check_entry(word, frequency, location, repr(line.strip()))
     if not words:
-        raise ConfigError(f"{name}: there is no word in it; {_EXPECTED}, one a line")
+        raise ConfigError(f"{name}: there is no word in it; {_EXPECTED}, one per line")
+    _check_extent(words, name)
     return words
 
 
-def _check_entry(word: object, frequency: object, place: str, shown: str) -> None:
+def _check_extent(words: Iterable[str], name: str) -> None:
+    if (characters := sum(map(len, words))) > _MAX_ALL_CHARACTERS:
+        raise ConfigError(
+            f"{name}: words of {characters:,} characters in all, expected at most {_MAX_ALL_CHARACTERS:,}; omit the words "
+            "that your texts do not contain"
+        )
+
+
+def _check_entry(word: object, frequency: object, location: str, shown: str) -> None:
     if not isinstance(word, str) or not word or word.split() != [word]:
-        raise ConfigError(f"{place}: a word must be a string without whitespace, got {word!r:.60}; {_EXPECTED}")
-    if any("\ud800" <= character <= "\udfff" for character in word):
-        raise ConfigError(f"{place}: the word {word!a} holds a lone surrogate, which is no text")
+        raise ConfigError(f"{location}: a word must be a string without whitespace, got {word!r:.60}; {_EXPECTED}")
+    try:
+        check_text(f"{location}: the word", word)
+    except DataError as error:
+        raise ConfigError(str(error)) from None
     if len(word) > _MAX_CHARACTERS:
-        raise ConfigError(f"{place}: a word of {len(word):,} characters, expected at most {_MAX_CHARACTERS}")
+        raise ConfigError(f"{location}: a word of {len(word):,} characters, expected at most {_MAX_CHARACTERS}")
     whole = isinstance(frequency, int) and not isinstance(frequency, bool)
     if frequency is not None and not (whole and 0 <= frequency <= _MAX_FREQUENCY):  # type: ignore[operator]
         raise ConfigError(
-            f"{place}: the frequency of {word!r} must be a whole number from 0 to {_MAX_FREQUENCY:,}, got {shown:.60}"
+            f"{location}: the frequency of {word!r} must be a whole number from 0 to {_MAX_FREQUENCY:,}, got {shown:.60}"
         )

@@ -1,14 +1,17 @@
-"""Segmentation in several processes, with the same tokens in the same order as in one.
+"""Segmentation in several processes, with the same tokens in the same order as in one process.
 
-The workers are plain child processes fed by pipes: nothing is pickled, the caller's script is not imported again (it
-needs no ``__main__`` guard), and every system starts them alike. A chunk goes out as UTF-8. Each worker numbers its
-tokens as it meets them; what comes back are the tokens that are new to it, and the number of each token in the chunk.
-So all that is left to the parent is to look the new ones up in the lexicon of the whole.
+The workers are child processes fed by pipes: nothing is pickled, the caller's script is not imported again (it needs no
+``__main__`` guard), and every system starts them alike. A worker is a Python interpreter; where this process was started
+by another program (a frozen application, a program with Python embedded), that program would be started a second time, so
+the work is done in this process. A chunk is sent as UTF-8. Each worker numbers its tokens in the order of appearance, and
+returns the tokens that are new to it and the number of each token in the chunk. The parent only looks up the new tokens in
+the common lexicon.
 """
 
 import contextlib
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -22,17 +25,20 @@ from pathlib import Path
 from typing import IO
 
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.runtime.control_characters import safe_terminal
+from zh_lstm_lm.runtime.control_characters import get_logger, safe_terminal
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 from zh_lstm_lm.tokenizers.registry import restore_tokenizer
 
 __all__ = ["available_cores", "number_chunks", "tokenize_paragraphs"]
 
+logger = get_logger(__name__)
+
 _HEADER = struct.Struct("<Q")
+_INTERPRETER = re.compile(r"(python|pypy|graalpy)[0-9.]*[a-z]?(_d)?(\.exe)?", re.IGNORECASE)
 
 
 def available_cores() -> int:
-    """The number of processor cores that this process may use."""
+    """Returns the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -54,21 +60,20 @@ def number_chunks(
     """Yields the numbers of the tokens of each chunk, in order.
 
     Args:
-        tokenizer: The tokenizer; more than one process needs one that was made by name.
+        tokenizer: The tokenizer; a user's object, which has no name, is used in this process only.
         chunks: Texts, each of whole paragraphs.
         lexicon: Token to number; a new token gets the next number, in the order of first appearance.
         workers: Number of processes; 1 does the work in this one.
 
     Raises:
-        DataError: A worker process ended before its work was done.
+        DataError: A worker process ended early.
     """
-    if workers <= 1 or tokenizer.name is None or not sys.executable:
+    pool = _start_workers(tokenizer, workers) if workers > 1 and tokenizer.name is not None else []
+    if not pool:
         for chunk in chunks:
             yield _number(tokenizer, chunk, lexicon)
         return
-    greeting = json.dumps([tokenizer.name, tokenizer.options]).encode("utf-8")
     waiting: deque[tuple[_Worker, Future[tuple[list[str], array[int]]]]] = deque()
-    pool: list[_Worker] = []
 
     def next_numbers() -> "array[int]":
         worker, answer = waiting.popleft()
@@ -77,19 +82,15 @@ def number_chunks(
         return array("i", map(worker.known.__getitem__, numbers))
 
     try:
-        pool.extend(_Worker(greeting) for _ in range(workers))
-        for order, chunk in enumerate(chunks):
-            worker = pool[order % workers]
+        for index, chunk in enumerate(chunks):
+            worker = pool[index % workers]
             waiting.append((worker, worker.submit(chunk)))
             if len(waiting) > 2 * workers:
                 yield next_numbers()
         while waiting:
             yield next_numbers()
     finally:
-        for worker in pool:
-            worker.kill()
-        for worker in pool:
-            worker.wait()
+        _end_workers(pool)
 
 
 def _number(tokenizer: LosslessTokenizer, text: str, lexicon: dict[str, int]) -> "array[int]":
@@ -97,20 +98,20 @@ def _number(tokenizer: LosslessTokenizer, text: str, lexicon: dict[str, int]) ->
 
 
 class _Worker:
-    """A child process, and the thread that feeds it one chunk after the other.
+    """A child process, and the thread that feeds it one chunk after another.
 
     Attributes:
-        known: Of each token by the child's number, the number in the lexicon of the whole.
+        known: The number in the common lexicon of each token, by the child's number.
     """
 
     def __init__(self, greeting: bytes) -> None:
         self.known = array("i")
-        self._process = _start_worker()
+        self._process = _start_process()
         self._thread = ThreadPoolExecutor(1)
         self._thread.submit(self._greet, greeting)
 
     def submit(self, chunk: str) -> "Future[tuple[list[str], array[int]]]":
-        """Sends a chunk when those before are done; gives the tokens that are new, and all by the child's number."""
+        """Sends a chunk after those before it; the result is the new tokens, and all tokens by the child's number."""
         return self._thread.submit(self._ask, chunk)
 
     def kill(self) -> None:
@@ -124,7 +125,8 @@ class _Worker:
 
     def _greet(self, greeting: bytes) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(OSError):  # it ended: its first chunk will tell
+        # If the child has ended, the first chunk raises the error.
+        with contextlib.suppress(OSError):
             _send(self._process.stdin, greeting)
 
     def _ask(self, chunk: str) -> "tuple[list[str], array[int]]":
@@ -140,23 +142,59 @@ class _Worker:
             ) from error
 
 
-def _start_worker() -> "subprocess.Popen[bytes]":
-    # The child finds this very package, however the parent came by it, and nothing in its working directory.
+def _start_workers(tokenizer: LosslessTokenizer, workers: int) -> list[_Worker]:
+    """Starts workers; returns an empty list and logs the reason if this process cannot start any."""
+    reason = _not_an_interpreter()
+    greeting = json.dumps([tokenizer.name, tokenizer.options]).encode("utf-8")
+    pool: list[_Worker] = []
+    try:
+        if reason is None:
+            pool.extend(_Worker(greeting) for _ in range(workers))
+            return pool
+    except BaseException as error:
+        _end_workers(pool)
+        if not isinstance(error, OSError):
+            raise
+        reason = f"{sys.executable} cannot be started ({error.strerror or error})"
+    logger.warning("text is segmented in one process, not in %d: %s", workers, reason)
+    return []
+
+
+def _not_an_interpreter() -> str | None:
+    """Returns the reason why ``sys.executable`` is not a Python interpreter; None if it is one."""
+    if getattr(sys, "frozen", False):
+        return "this is a frozen application, which would be started again"
+    name = os.path.basename((sys.executable or "").replace("\\", "/"))
+    if _INTERPRETER.fullmatch(name) is None:
+        return f"sys.executable is {sys.executable!r}, which is not a Python interpreter"
+    return None
+
+
+def _end_workers(pool: Iterable[_Worker]) -> None:
+    for worker in pool:
+        worker.kill()
+    for worker in pool:
+        worker.wait()
+
+
+def _start_process() -> "subprocess.Popen[bytes]":
+    # The child finds the parent's copy of this package, and imports nothing from its working directory.
     code = (
         "import sys; sys.path[:] = filter(None, sys.path); sys.path.insert(0, sys.argv[1]); import zh_lstm_lm; "
         f"sys.path.append(sys.path.pop(0)); from {__name__} import serve; serve()"
     )
     command = [sys.executable, "-c", code, str(Path(__file__).parents[2])]
-    # In a session of its own, a child does not see the terminal's Ctrl-C; it is the parent's to handle.
+    # In a session of its own, a child does not receive the terminal's Ctrl-C, which the parent handles.
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
 
 
 def serve() -> None:
-    """The worker's side: makes the tokenizer that the first message describes, then answers chunks.
+    """Runs a worker: makes the tokenizer that the first message describes, then answers chunks.
 
-    It ends when its input does, or nobody reads its answers: no worker outlives its parent.
+    It ends with its input, or when nobody reads its answers: no worker outlives its parent.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for systems without sessions
+    # Systems without sessions send Ctrl-C to the workers as well.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.stderr = safe_terminal(sys.stderr)
     try:
         tokenizer = restore_tokenizer(*json.loads(_receive(sys.stdin.buffer)))
@@ -170,7 +208,8 @@ def serve() -> None:
     except EOFError:
         return
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing to complain of when Python flushes
+        # Python flushes the standard output at exit, which must not raise.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _send(pipe: IO[bytes], data: bytes) -> None:

@@ -1,5 +1,6 @@
-"""What happens beside training: progress on the terminal, early stopping, and whatever a user adds."""
+"""Callbacks of a training run: the base class, early stopping, and progress."""
 
+import contextlib
 import math
 import sys
 import time
@@ -16,42 +17,46 @@ from zh_lstm_lm.training.state import TrainerState
 __all__ = ["Callback", "EarlyStopping", "ProgressCallback", "notify"]
 
 
-class Callback:
-    """Base of callbacks; override what you need. All are called between updates, in the order they were given.
+# A closed stream raises a ValueError.
+_UNWRITABLE = (OSError, ValueError)
 
-    In a run of several processes, each calls its own. The state is the same in all of them; what one of them asks for
-    is done by all after the next update.
+
+class Callback:
+    """Base class of callbacks; override the methods you need. All are called between updates, in the order given.
+
+    In a run of several processes, each calls its own. The state is the same in all of them; when the callback of one
+    process asks to stop, all stop.
 
     Attributes:
-        first_rank_only: Whether only the first process calls it, as is right for what prints or writes files.
+        first_rank_only: Whether only the first process calls it, as is right for a callback that prints or writes files.
     """
 
     first_rank_only = False
 
     def on_train_begin(self, state: TrainerState, model: LSTMLanguageModel) -> None:
-        """Before the first update of this call of `fit`."""
+        """Called before the first update of this call of `fit`."""
 
     def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
-        """After every update."""
+        """Called after every update."""
 
     def on_epoch_end(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
-        """After every evaluation (each epoch's, and the last one's of a run that ends inside an epoch)."""
+        """Called after every evaluation: inside epochs, at their ends, and at the end of the run."""
 
     def on_train_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
-        """After the last update; the model holds its best weights."""
+        """Called after the last update; the model holds its best weights."""
 
     def on_exception(self, state: TrainerState, model: LSTMLanguageModel, error: BaseException) -> None:
-        """When an error ends the run; it goes on to the caller afterwards."""
+        """Called when an error ends the run, before it is raised to the caller."""
 
 
 class EarlyStopping(Callback):
-    """Stops when the held-out loss has not fallen for some evaluations.
+    """Stops the run when the validation loss has not fallen for some evaluations.
 
-    It looks only at the history, so it behaves the same in a run that was interrupted and resumed.
+    It depends on the history alone, so it behaves the same in a run that was interrupted and resumed.
 
     Args:
         patience: Evaluations to wait for a lower loss.
-        min_delta: By how much it has to be lower, in nats a token; 0 for any.
+        min_delta: Difference that counts as lower, in nats per token; 0 for any.
     """
 
     def __init__(self, patience: int = 3, *, min_delta: float = 0.0) -> None:
@@ -61,7 +66,7 @@ class EarlyStopping(Callback):
         self.min_delta = min_delta
 
     def on_epoch_end(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
-        """Counts the evaluations since the best one."""
+        """Stops the run if the best evaluation is too long ago."""
         best, waited = math.inf, 0
         for past in state.history:
             loss = past.get("valid_loss")
@@ -72,11 +77,14 @@ class EarlyStopping(Callback):
             else:
                 waited += 1
         if waited >= self.patience:
-            state.request_stop(f"no lower held-out loss for {waited} evaluations")
+            state.request_stop(f"no lower validation loss for {waited} evaluations")
 
 
 class ProgressCallback(Callback):
-    """Prints perplexities after every epoch, and shows progress in between: a tqdm bar, or one plain line."""
+    """Prints metrics after every evaluation, and shows progress in between: a tqdm bar, or one plain line.
+
+    Output that cannot be written, because a terminal or a reader has gone, never ends the run.
+    """
 
     first_rank_only = True
 
@@ -86,39 +94,42 @@ class ProgressCallback(Callback):
 
     def on_train_begin(self, state: TrainerState, model: LSTMLanguageModel) -> None:
         """Opens the bar."""
-        try:
-            tqdm = require("tqdm", extra="progress")
-        except MissingDependencyError:
+        if sys.stderr is None:
             return
-        self._bar = tqdm.tqdm(
-            total=state.planned_steps,
-            initial=state.step,
-            unit="step",
-            dynamic_ncols=True,
-            leave=False,
-            disable=None,
-            file=unescaped(sys.stderr),
-        )
+        with contextlib.suppress(MissingDependencyError, *_UNWRITABLE):
+            require("tqdm", extra="progress")
+            bar = require("tqdm.auto", extra="progress").tqdm
+            in_notebook = any(base.__module__ == "tqdm.notebook" for base in bar.__mro__)
+            self._bar = bar(
+                total=state.planned_steps,
+                initial=state.step,
+                unit="step",
+                dynamic_ncols=True,
+                leave=False,
+                disable=False if in_notebook else None,
+                file=None if in_notebook else unescaped(sys.stderr),
+            )
 
     def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
-        """Moves on, a few times a second at most."""
+        """Updates the bar or the line, at most twice a second."""
         now = time.monotonic()
-        if now - self._shown < 0.5:
+        if abs(now - self._shown) < 0.5:
             return
         self._shown = now
         loss = state.loss_sum / max(state.num_targets, 1)
         perplexity = f"{math.exp(min(loss, 700)):,.1f}"
         if self._bar is not None:
-            self._bar.total = state.planned_steps
-            self._bar.set_postfix_str(f"epoch {state.epoch:.2f}, train perplexity {perplexity}", refresh=False)
-            self._bar.update(state.step - self._bar.n)
-        elif sys.stderr.isatty():
+            with contextlib.suppress(*_UNWRITABLE):
+                self._bar.total = state.planned_steps
+                self._bar.set_postfix_str(f"epoch {state.epoch:.2f}, train perplexity {perplexity}", refresh=False)
+                self._bar.update(state.step - self._bar.n)
+        else:
             planned = f"/{state.planned_steps:,}" if state.planned_steps else ""
             line = f"step {state.step:,}{planned}  epoch {state.epoch:.2f}  train perplexity {perplexity}"
-            print(f"\r{line:<78}", end="", file=unescaped(sys.stderr), flush=True)
+            _show_line(f"\r{line:<78}")
 
     def on_epoch_end(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
-        """Prints the record's figures on a line of their own."""
+        """Prints the metrics of the record on a line of their own."""
         self._clear()
         parts = [f"epoch {record['epoch']:g}".ljust(11)]
         for part in ("train", "valid"):
@@ -129,13 +140,15 @@ class ProgressCallback(Callback):
             perplexity = record[f"{part}_perplexity"]
             parts.append(f"{part} perplexity {math.inf if perplexity is None else perplexity:,.2f}{unit}")
         parts.append(f"{record['tokens_per_second']:,.0f} tokens/s  {record['seconds']:,.0f} s")
-        print("  ".join(parts), flush=True)
+        with contextlib.suppress(*_UNWRITABLE):
+            print("  ".join(parts), flush=True)
 
     def on_train_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
         """Closes the bar."""
         self._clear()
         if self._bar is not None:
-            self._bar.close()
+            with contextlib.suppress(*_UNWRITABLE):
+                self._bar.close()
             self._bar = None
 
     def on_exception(self, state: TrainerState, model: LSTMLanguageModel, error: BaseException) -> None:
@@ -144,9 +157,17 @@ class ProgressCallback(Callback):
 
     def _clear(self) -> None:
         if self._bar is not None:
-            self._bar.clear()
-        elif sys.stderr.isatty():
-            print(f"\r{'':<78}\r", end="", file=unescaped(sys.stderr), flush=True)
+            with contextlib.suppress(*_UNWRITABLE):
+                self._bar.clear()
+        else:
+            _show_line(f"\r{'':<78}\r")
+
+
+def _show_line(text: str) -> None:
+    """Writes a line that is overwritten later, if there is a terminal."""
+    with contextlib.suppress(*_UNWRITABLE):
+        if sys.stderr is not None and sys.stderr.isatty():
+            print(text, end="", file=unescaped(sys.stderr), flush=True)
 
 
 def notify(callbacks: Iterable[Callback], event: str, *details: Any) -> None:

@@ -1,7 +1,6 @@
-"""A run's folder as all processes of the run see it: the first one reads and writes, the others are told."""
+"""The checkpoints of a run: when they are written and what is resumed from; the first process writes, all read."""
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,19 +16,19 @@ from zh_lstm_lm.training.memory import optimizer_bytes
 from zh_lstm_lm.training.run_folder import Checkpoint, RunFolder
 from zh_lstm_lm.training.state import TrainerState
 
-__all__ = ["SavedRun"]
+__all__ = ["Checkpointer", "check_run_dir"]
 
 logger = get_logger(__name__)
 
 
-class SavedRun:
-    """What is kept of a run, and when; without `run_dir` there is nothing to find, and nothing is written.
+class Checkpointer:
+    """Writes and reads the checkpoints of a run; without `run_dir` it does nothing.
 
     Args:
         config: Options of training.
-        ranks: The processes of the run.
+        ranks: The processes of the run; all of them see the run folder.
         model: The model that is trained.
-        summary: Tells how it was trained so far, for the best model's folder.
+        summary: Returns the summary of the training so far, for the best model's folder.
     """
 
     def __init__(
@@ -40,92 +39,87 @@ class SavedRun:
         summary: Callable[[TrainerState], Mapping[str, Any]],
     ) -> None:
         self._config, self._ranks, self._model, self._summary = config, ranks, model, summary
-        self._folder: RunFolder | None = None  # of the first rank alone
-        if config.run_dir is not None and ranks.rank == 0:
+        self._folder: RunFolder | None = None
+        if config.run_dir is not None:
             self._folder = RunFolder(Path(config.run_dir), keep_last=config.keep_last)
-        self._seconds = 0.0  # when the newest checkpoint was written
-        self._saved: tuple[int, int, bool] | None = (0, 0, False)  # what it holds; a run's beginning needs none
+        # When the newest checkpoint was written, and what it holds; the start of a run needs none.
+        self._seconds = 0.0
+        self._saved: tuple[int, int, bool] | None = (0, 0, False)
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """Keeps other trainers out of the folder; see `RunFolder.locked`."""
-        return self._folder.locked() if self._folder is not None else contextlib.nullcontext()
+        if self._folder is None or self._ranks.rank != 0:
+            return contextlib.nullcontext()
+        return self._folder.locked()
 
     def find(self, description: dict[str, Any], *, resume: bool) -> bool | None:
-        """Looks for a run to go on with, and begins one where there is none.
+        """Looks for a run to resume, and begins one if there is none.
 
         Returns:
-            Whether the run in the folder has the same budgets as now; None where there is none.
+            True if the run in the folder has the same budgets as now, False if not; None if there is no run.
 
         Raises:
-            ConfigError: There is one, and `resume` is not set.
-            CheckpointError: It is another one.
+            ConfigError: There is a run, and `resume` is not set.
+            CheckpointError: It is another run.
         """
+        folder = self._folder
+        if folder is None:
+            return None
 
         def find() -> bool | None:
-            folder = self._folder
-            if folder is None:
-                return None
             if not folder.holds_run():
                 folder.begin(description)
                 return None
             if not resume:
-                raise ConfigError(
-                    f"{folder.path}: holds a run already; go on with fit(resume=True), or give another run_dir"
-                )
+                check_run_dir(folder.path)
             return folder.check_same(description)
 
         same_budget = self._ranks.by_first(find)
         if same_budget is None and self._config.max_rollbacks:
-            self._saved = None  # there has to be a checkpoint to go back to
+            # There has to be a checkpoint to roll back to.
+            self._saved = None
         return same_budget
 
     def check_space(self) -> None:
         """Makes sure that the disk has room for the checkpoints; see `RunFolder.check_space`."""
-        if self._folder is not None:
+        if self._folder is not None and self._ranks.rank == 0:
             weights = sum(tensor.nbytes for tensor in self._model.state_dict().values())
             self._folder.check_space(weights, optimizer_bytes(self._model, betas=self._config.betas))
 
     def load(self, like: Checkpoint) -> tuple[Checkpoint, Mapping[str, Tensor] | None]:
-        """Loads the newest checkpoint that is whole, and the best weights so far if there are any.
+        """Loads the newest whole checkpoint, and the best weights so far if there are any.
 
         Args:
-            like: What a checkpoint of this run looks like.
+            like: A checkpoint of this run, for the names, shapes and types of its tensors.
 
         Raises:
             CheckpointError: There is none.
         """
-        folder, ranks = self._folder, self._ranks
-        checkpoint = _checkpoint_from_first(ranks, lambda: folder.newest(like) if folder is not None else like)
-        state, best = checkpoint.state, None
-        step = state.best_step
-        if step is not None:
-            best = ranks.tensors_from_first(lambda: folder.best_weights(step, like) if folder is not None else {})
-        self._seconds, self._saved = state.seconds, _held(state)
+        assert self._folder is not None
+        checkpoint = self._folder.newest(like)
+        step = checkpoint.state.best_step
+        best = None if step is None else self._folder.best_weights(step, like)
+        self._seconds, self._saved = checkpoint.state.seconds, _held(checkpoint.state)
         return checkpoint, best
 
-    def due(self, state: TrainerState, seconds: float) -> bool:
-        """Whether a checkpoint is to be written: at the end of an epoch, of the run, and every few minutes.
+    def due(self, state: TrainerState) -> bool:
+        """Returns True after an evaluation, at the end of the run, and every few minutes."""
+        late = state.seconds - self._seconds >= 60 * self._config.checkpoint_minutes
+        evaluated = state.history and state.last_evaluated_step == state.step
+        wanted = late or evaluated or state.stop_reason is not None or self._saved is None
+        return self._folder is not None and bool(wanted) and _held(state) != self._saved
 
-        Args:
-            state: Where the run stands.
-            seconds: Time spent in the run.
-        """
-        late = seconds - self._seconds >= 60 * self._config.checkpoint_minutes
-        wanted = late or state.window == 0 or state.stop_reason is not None
-        return self._config.run_dir is not None and wanted and _held(state) != self._saved
-
-    def save(self, checkpoint: Checkpoint, best: Mapping[str, Tensor] | None, elapsed: Callable[[], float]) -> None:
+    def save(self, checkpoint: Checkpoint, best: Mapping[str, Tensor] | None) -> None:
         """Commits a checkpoint, then the best model; what cannot be written is warned of.
 
         Args:
-            checkpoint: Where the run stands.
-            best: The best weights so far; None while there are none.
-            elapsed: Tells the time spent in the run, in seconds.
+            checkpoint: The checkpoint.
+            best: The best weights so far; None if there are none.
 
         Raises:
-            NonFiniteError: A value of the checkpoint is not a finite number.
+            NonFiniteError: A value of the checkpoint is not finite.
         """
-        self._saved = _held(checkpoint.state)
+        self._saved, self._seconds = _held(checkpoint.state), checkpoint.state.seconds
 
         def write() -> None:
             assert self._folder is not None
@@ -133,37 +127,31 @@ class SavedRun:
                 self._folder.save(checkpoint)
                 self.export(checkpoint.state, best)
             except CheckpointError as error:
-                logger.warning("%s; training goes on, and the next checkpoint is tried for as planned", error)
+                logger.warning("%s; training goes on, and the next checkpoint is tried as planned", error)
 
         self._ranks.by_first(write)
-        self._seconds = elapsed()
 
     def export(self, state: TrainerState, best: Mapping[str, Tensor] | None) -> None:
-        """Writes the best weights as a model's folder, unless they lie there already.
+        """Writes the best weights as a model's folder, unless they are there already.
 
         Raises:
             CheckpointError: It cannot be written.
         """
-        folder = self._folder
+        folder = self._folder if self._ranks.rank == 0 else None
         if folder is not None and best is not None and folder.exported_step() != state.best_step:
             folder.export(self._model, best, self._summary(state))
 
 
+def check_run_dir(path: Path) -> None:
+    """Refuses a folder that holds a run already; cheap, so that it can come before all long work.
+
+    Raises:
+        ConfigError: It holds a run.
+    """
+    if RunFolder(path, keep_last=1).holds_run():
+        raise ConfigError(f"{path}: holds a run already; resume it with fit(resume=True), or give another run_dir")
+
+
 def _held(state: TrainerState) -> tuple[int, int, bool]:
-    """What tells one checkpoint of a run from the next: updates, records, and whether the run has ended."""
+    """Returns what distinguishes one checkpoint of a run from the next: updates, records, and the end of the run."""
     return state.step, len(state.history), state.stop_reason is not None
-
-
-def _checkpoint_from_first(ranks: Ranks, get: Callable[[], Checkpoint]) -> Checkpoint:
-    """The checkpoint that rank 0 gets."""
-    if not ranks.together:
-        return get()
-    found: list[Checkpoint] = []
-    ranks.by_first(lambda: found.extend([get()] if ranks.rank == 0 else []))
-    state = ranks.by_first(lambda: dataclasses.asdict(found[0].state))
-    return Checkpoint(
-        TrainerState.from_dict(state),
-        model=ranks.tensors_from_first(lambda: found[0].model),
-        optimizer=ranks.tensors_from_first(lambda: found[0].optimizer),
-        carried=ranks.tensors_from_first(lambda: found[0].carried),
-    )

@@ -1,4 +1,4 @@
-"""How to train: the options of a run."""
+"""The options of a training run."""
 
 from dataclasses import dataclass
 from os import PathLike
@@ -14,32 +14,35 @@ _DEFAULT_EPOCHS = 3
 
 @dataclass(frozen=True)
 class TrainerConfig(Config):
-    """How to train. Of the budgets, the first one reached ends the run; without any, it is 3 epochs.
+    """Options of training. The first budget that is used up ends the run; without any, it is 3 epochs.
 
     Attributes:
         max_epochs: Passes over the training text.
-        max_steps: Updates.
-        max_minutes: Wall time inside `fit`, evaluation and saving included, over all resumes.
-        batch_size: Lanes that are read side by side, over all processes; None takes up to 32 for each (128 on CUDA),
-            fewer for a small text, so that an epoch has about a hundred updates.
-        bptt_len: Tokens over which gradients flow back.
-        carry_state: Whether a window goes on from the state after the one before it; if not, each begins from zero.
-        learning_rate: Highest learning rate of Adam; None takes 5e-3, and for a run of more than 3,000
-            updates less, by the cube root of their number.
+        max_steps: Number of updates.
+        max_minutes: Wall time inside `fit`, evaluation and saving included, over all resumes. The learning rate follows
+            the time that is used.
+        batch_size: Batch rows, over all processes; None for up to 32 in each (128 on CUDA), fewer for a small text, so
+            that an epoch has about a hundred updates.
+        bptt_len: Length of a BPTT segment in tokens, over which gradients flow back.
+        carry_state: Whether a segment continues from the state after the one before it; if not, each starts from zero.
+        learning_rate: Peak learning rate of Adam; None for 5e-3, and for a run of more than 3,000 updates less, by the
+            cube root of their number.
         schedule: ``"cosine"`` (falls to a hundredth over the run) or ``"constant"``.
         warmup_steps: Updates over which the rate rises from zero; 0 for none.
-        betas: Adam's decay rates. Without momentum, a rare word's update is not spread over updates in which it does not
-            occur.
-        max_grad_norm: Norm that gradients are scaled down to when above it.
-        max_rollbacks: Times that a run goes back to its newest checkpoint, and on with half the rate, when the loss or a
-            gradient is no longer a finite number; 0 ends it with an error.
-        patience: Evaluations without a lower held-out loss after which the run stops; None never stops it.
-        seed: What dropout masks are drawn from.
+        betas: Decay rates of Adam. Without momentum, a rare word's update is not spread over updates in which it does
+            not occur.
+        max_grad_norm: Norm above which gradients are scaled down to it.
+        max_rollbacks: Times that a run may roll back to its newest checkpoint, and go on with half the rate, when the
+            loss or a gradient is no longer finite; 0 ends it with an error.
+        eval_steps: Updates between evaluations on the validation set, besides the end of every epoch; None for about
+            ten evaluations in a run, fewer where they would take more than a quarter of the time.
+        patience: Evaluations without a lower validation loss after which the run stops; None never stops it.
+        seed: Seed of the dropout masks.
         run_dir: Folder for checkpoints, history and the best model; None writes nothing.
-        checkpoint_minutes: A checkpoint is written at least this often, besides every epoch's end.
-        keep_last: Checkpoints that are kept, besides the best one.
+        checkpoint_minutes: A checkpoint is written at least this often, besides those at every evaluation.
+        keep_last: Number of checkpoints that are kept, besides the best one.
         device: ``"auto"`` (a CUDA device if there is one), or a name such as ``"cpu"`` or ``"cuda:1"``.
-        precision: What matrices are multiplied in: ``"float32"``, ``"tf32"`` (CUDA only) or ``"bfloat16"`` (the LSTM in
+        precision: Precision of matrix products: ``"float32"``, ``"tf32"`` (CUDA only) or ``"bfloat16"`` (the LSTM in
             tf32 on CUDA, in float32 elsewhere). ``"auto"`` is tf32 on CUDA and float32 elsewhere. Weights, sums and
             updates are float32 in all of them.
     """
@@ -56,6 +59,7 @@ class TrainerConfig(Config):
     betas: tuple[float, float] = (0.0, 0.999)
     max_grad_norm: float = 0.5
     max_rollbacks: int = 0
+    eval_steps: int | None = None
     patience: int | None = None
     seed: int = 0
     run_dir: str | PathLike[str] | None = None
@@ -65,7 +69,7 @@ class TrainerConfig(Config):
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("max_epochs", "max_steps", "batch_size", "patience"):
+        for name in ("max_epochs", "max_steps", "batch_size", "eval_steps", "patience"):
             check_integer(name, getattr(self, name), minimum=1, optional=True)
         check_number("max_minutes", self.max_minutes, exclusive=True, optional=True)
         check_integer("bptt_len", self.bptt_len, minimum=1)
@@ -84,7 +88,7 @@ class TrainerConfig(Config):
         check_type("run_dir", self.run_dir, str, PathLike, type(None))
         if self.max_rollbacks and self.run_dir is None:
             raise ConfigError(
-                f"max_rollbacks={self.max_rollbacks} needs run_dir: what a run goes back to is a checkpoint in it"
+                f"max_rollbacks={self.max_rollbacks} needs run_dir: a run rolls back to a checkpoint in it"
             )
         check_number("checkpoint_minutes", self.checkpoint_minutes, exclusive=True)
         check_integer("keep_last", self.keep_last, minimum=1)
@@ -92,7 +96,7 @@ class TrainerConfig(Config):
         check_choice("precision", self.precision, PRECISIONS)
 
     def step_budget(self, steps_per_epoch: int) -> int | None:
-        """The updates that the budgets other than time allow; None if only time bounds the run."""
+        """Returns the number of updates that the budgets other than time allow; None if only time bounds the run."""
         epochs = self.max_epochs
         if epochs is None and self.max_steps is None and self.max_minutes is None:
             epochs = _DEFAULT_EPOCHS

@@ -1,30 +1,36 @@
-"""Several processes that train one model together, the ranks of a run: all that goes between them.
+"""Data-parallel training in several processes, the ranks of a run: the collectives that they need.
 
-The lanes of every window are divided over the ranks. Each has the whole text, so all of them know the
-targets of a whole window without asking; they send each other sums of gradients. Sums come out equal to the last bit on
-every rank, hence weights and decisions do too. Time is that of rank 0, told with every exchange.
+The batch rows of every BPTT segment are divided over the ranks. Each has the whole text, so all of them know the targets
+of a whole segment; they exchange sums of gradients. Sums come out equal to the last bit on every rank, hence weights and
+decisions do too.
+
+The ranks are started by ``torchrun --nproc-per-node 2 -m zh_lstm_lm train novels/ --output MODEL``.
 """
 
+import atexit
 import json
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor, distributed, nn
 
 from zh_lstm_lm import errors
 from zh_lstm_lm.errors import ConfigError, RankError, ZhLstmLmError
-from zh_lstm_lm.training.state import TrainerState
 
-__all__ = ["Ranks", "others_needed"]
+__all__ = ["Ranks", "join_ranks", "others_needed"]
 
-_PATIENCE = timedelta(days=7)  # while one rank reads a text for all
-_BUCKET = 1 << 24  # numbers that are sent together
+# A rank that does not respond for so long is given up.
+_TIMEOUT = timedelta(minutes=10)
+_ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+# The others wait while one rank reads a text for all.
+_PATIENCE = timedelta(days=7)
+# Values that are sent together.
+_BUCKET = 1 << 24
 _ANOTHER = "another process asked to stop"
 
 _ERRORS: dict[str, type[ZhLstmLmError]] = {
@@ -46,78 +52,87 @@ Number = TypeVar("Number", int, float)
 
 
 class Ranks:
-    """The processes of a run, as one of them sees it; alone, every method does what a single process needs.
+    """The processes of a run as seen by one of them; for a single process all methods are local.
 
     Attributes:
-        rank: The number of this one; 0 prints and writes.
-        size: How many there are.
-        local_rank: The number of this one among those on its machine.
-        clock: Seconds that only rise; those of rank 0 as it last told them, so that all ranks decide alike.
+        rank: Index of this process; 0 prints and writes.
+        size: Number of processes.
+        local_rank: Index of this process among those on its machine.
     """
 
-    def __init__(
-        self,
-        rank: int = 0,
-        size: int = 1,
-        *,
-        local_rank: int = 0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, rank: int = 0, size: int = 1, *, local_rank: int = 0) -> None:
         self.rank = rank
         self.size = size
         self.local_rank = local_rank
-        self._own_clock = clock
-        self._began = clock()
-        self._told = 0.0
-        self.clock = clock if size == 1 else lambda: self._told
-        self._wish: str | None = None  # why this rank would stop
-        self._verdict: str | None = None  # why all of them do
-        self._patient: distributed.ProcessGroup | None = None  # the same ranks, with more time for each other
+        self._patient: distributed.ProcessGroup | None = None
 
     @property
     def together(self) -> bool:
-        """Whether there are others."""
+        """True if there are several processes."""
         return self.size > 1
 
-    def lanes(self, tensor: Tensor, dim: int = 0) -> Tensor:
-        """This rank's part of all lanes, which lie along `dim`; the parts differ by one lane at most."""
-        start, stop = self.lane_bounds(tensor.shape[dim])
-        return tensor.narrow(dim, start, stop - start)
-
-    def lane_bounds(self, num_lanes: int) -> tuple[int, int]:
-        """The first of this rank's lanes, and one behind the last.
+    def row_bounds(self, num_rows: int) -> tuple[int, int]:
+        """Returns the index of this rank's first batch row, and one past its last; parts differ by one row at most.
 
         Raises:
-            ConfigError: There are more ranks than lanes.
+            ConfigError: There are more ranks than rows.
         """
-        if num_lanes < self.size:
+        if num_rows < self.size:
             raise ConfigError(
-                f"{self.size} processes cannot divide {num_lanes} lanes; give batch_size={self.size} or more, a longer "
-                "text, or start fewer processes"
+                f"{self.size} processes cannot divide {num_rows} batch rows; give batch_size={self.size} or more, a "
+                "longer text, or start fewer processes"
             )
-        return self.rank * num_lanes // self.size, (self.rank + 1) * num_lanes // self.size
+        return self.rank * num_rows // self.size, (self.rank + 1) * num_rows // self.size
 
-    def whole(self, part: Tensor, num_lanes: int, dim: int) -> Tensor:
-        """The lanes of all ranks, of which `part` holds this one's, along `dim`."""
+    def own_rows(self, tensor: Tensor, dim: int = 0) -> Tensor:
+        """Returns this rank's part of a tensor with all batch rows along `dim`."""
+        start, stop = self.row_bounds(tensor.shape[dim])
+        return tensor.narrow(dim, start, stop - start)
+
+    def gather_rows(self, part: Tensor, num_rows: int, dim: int) -> Tensor:
+        """Joins the parts of all ranks along `dim`."""
         if not self.together:
             return part
-        shape = [*part.shape[:dim], num_lanes, *part.shape[dim + 1 :]]
-        lanes = part.new_zeros(shape)
-        self.lanes(lanes, dim).copy_(part)
+        rows = part.new_zeros([*part.shape[:dim], num_rows, *part.shape[dim + 1 :]])
+        self.own_rows(rows, dim).copy_(part)
         with others_needed():
-            distributed.all_reduce(lanes)
-        return lanes
+            distributed.all_reduce(rows)
+        return rows
 
-    def sum(self, value: float) -> float:
-        """The sum of what every rank gives."""
-        return self._exchange([value])[0] if self.together else value
+    def sum(self, *values: float) -> list[float]:
+        """Sums each of some values over the ranks."""
+        if not self.together:
+            return list(values)
+        message = torch.tensor(values, dtype=torch.float64, device="cpu")
+        with others_needed():
+            distributed.all_reduce(message)
+        return message.tolist()
+
+    def agree(self, seconds: float, stop_reason: str | None) -> tuple[float, str | None]:
+        """Makes all ranks decide alike: the time is that of rank 0, and all stop if one of them has been asked to.
+
+        Args:
+            seconds: The time that this rank has spent.
+            stop_reason: The reason why this rank would stop; None to go on. ``"interrupted"`` comes before all others.
+
+        Returns:
+            The time and the reason that hold for all.
+        """
+        if not self.together:
+            return seconds, stop_reason
+        interrupted = stop_reason == "interrupted"
+        first = seconds if self.rank == 0 else 0.0
+        seconds, interruptions, reasons = self.sum(first, float(interrupted), float(stop_reason is not None))
+        if interruptions:
+            return seconds, "interrupted"
+        return seconds, stop_reason or (_ANOTHER if reasons else None)
 
     def from_first(self, value: Number) -> Number:
-        """What rank 0 gives."""
-        return type(value)(self.sum(value if self.rank == 0 else 0))
+        """Returns the value of rank 0."""
+        return type(value)(self.sum(value if self.rank == 0 else 0)[0])
 
     def bytes_from_first(self, data: bytes) -> bytes:
-        """What rank 0 gives; of what the others give, nothing is looked at."""
+        """Returns the bytes of rank 0; those of the others are ignored."""
         if not self.together:
             return data
         length = self.from_first(len(data))
@@ -128,7 +143,7 @@ class Ranks:
         return bytes(buffer)
 
     def by_first(self, work: Callable[[], Value]) -> Value:
-        """What rank 0 gets from work that it alone does, a plain value; an error of it is one of all ranks."""
+        """Lets rank 0 alone do some work, and returns its result, a plain value; its errors are raised on all ranks."""
         if not self.together:
             return work()
         answer: dict[str, Any] = {}
@@ -145,15 +160,6 @@ class Ranks:
         value: Value = answer["value"]
         return value
 
-    def tensors_from_first(self, get: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
-        """The tensors that rank 0 gets."""
-        if not self.together:
-            return get()
-        found: dict[str, Tensor] = {}
-        self.by_first(lambda: found.update(get()))
-        data = save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in found.items()})
-        return load_tensors(self.bytes_from_first(data))
-
     def reduce_gradients(self, parameters: Iterable[nn.Parameter], loss: Tensor) -> Tensor:
         """Sums the gradients over the ranks, in place, and the loss.
 
@@ -167,48 +173,29 @@ class Ranks:
         if not self.together:
             return loss.detach()
         parameters = list(parameters)
-        holders = self._exchange([float(parameter.grad is not None) for parameter in parameters])
+        holders = self.sum(*(float(parameter.grad is not None) for parameter in parameters))
         values = [loss.detach().clone()]
         for parameter, count in zip(parameters, holders, strict=True):
             if not count:
                 continue
-            if parameter.grad is None:  # no target of this rank came near it
+            # No target of this rank came near the weight.
+            if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             values.append(parameter.grad._values() if parameter.grad.is_sparse else parameter.grad)
         with others_needed():
             _sum_in_place(values)
         return values[0]
 
-    def settle_stop(self, state: TrainerState) -> None:
-        """Makes what one rank asks for what all of them do: they end together, after the next exchange.
-
-        The end of a budget needs no settling, since all ranks see it at once.
-        """
-        if not self.together:
-            return
-        finished = state.stop_reason == "finished"
-        if not finished:
-            self._wish = self._wish or state.stop_reason
-        if self._verdict or not finished:
-            state.stop_reason = self._verdict
-
-    def meet(self, state: TrainerState) -> None:
-        """Settles whether to stop, and the time, where no update is at hand to carry it."""
-        if self.together:
-            self.settle_stop(state)
-            self._exchange([])
-            self.settle_stop(state)
-
     def check_same(self, digest: bytes) -> None:
         """Refuses to train where ranks were given different things.
 
         Args:
-            digest: A sum over what they were given.
+            digest: A checksum of all that they were given.
 
         Raises:
             ConfigError: It is not the same on all ranks.
         """
-        if self.together and self.sum(float(self.bytes_from_first(digest) != digest)):
+        if self.together and self.sum(float(self.bytes_from_first(digest) != digest))[0]:
             raise ConfigError(
                 f"the {self.size} processes were given different texts, vocabularies, models or options; start all of "
                 "them with the same"
@@ -232,24 +219,10 @@ class Ranks:
             with others_needed():
                 distributed.barrier(group=self._patient)
 
-    def _exchange(self, values: Sequence[float]) -> list[float]:
-        """Sums values over the ranks; the time and wishes to stop go along."""
-        now = self._own_clock() - self._began if self.rank == 0 else 0.0
-        interrupted, asked = self._wish == "interrupted", self._wish not in (None, "interrupted")
-        message = torch.tensor([now, interrupted, asked, *values], dtype=torch.float64)
-        with others_needed():
-            distributed.all_reduce(message)
-        self._told, interrupted, asked, *sums = message.tolist()
-        if interrupted:
-            self._verdict = "interrupted"
-        elif asked:
-            self._verdict = self._verdict or self._wish or _ANOTHER
-        return sums
-
 
 @contextmanager
 def others_needed() -> Iterator[None]:
-    """Tells of a rank that is no longer there in the library's own voice.
+    """Reports a rank that is no longer there as an error of the library.
 
     Raises:
         RankError: An exchange inside the block failed.
@@ -259,7 +232,7 @@ def others_needed() -> Iterator[None]:
     except RuntimeError as error:
         told = str(error).strip().splitlines()
         raise RankError(
-            f"another process of this run ended or fell silent ({told[0] if told else type(error).__name__}); its own "
+            f"another process of this run ended or stopped responding ({told[0] if told else type(error).__name__}); its own "
             "message says why; start all of them again, with resume: the checkpoints so far are whole"
         ) from error
 
@@ -282,3 +255,46 @@ def _sum_in_place(tensors: Sequence[Tensor]) -> None:
         work.wait()
         for tensor, part in zip(bucket, torch.split(numbers, [tensor.numel() for tensor in bucket]), strict=True):
             tensor.copy_(part.view_as(tensor))
+
+
+def join_ranks() -> Ranks:
+    """Joins the other processes of this run; a process that was started alone stays alone.
+
+    The processes find each other by the variables ``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR`` and ``MASTER_PORT``, which
+    ``torchrun`` sets. Where the caller has initialised `torch.distributed`, its processes are used; they need gloo for
+    the CPU, as in ``init_process_group("cpu:gloo,cuda:nccl")``. They stay joined until the process ends.
+
+    Raises:
+        ConfigError: The variables are incomplete, or PyTorch was built without `torch.distributed`.
+        RankError: Another process did not come.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1" and not (distributed.is_available() and distributed.is_initialized()):
+        return Ranks()
+    if not distributed.is_available():
+        raise ConfigError("several processes need a PyTorch with torch.distributed, which this one lacks; start one")
+    if not distributed.is_initialized():
+        missing = [name for name in _ENVIRONMENT if not os.environ.get(name)]
+        if missing:
+            raise ConfigError(
+                f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {' and '.join(missing)} not set; start with torchrun, "
+                "or unset WORLD_SIZE to train in one process"
+            )
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and distributed.is_nccl_available() else "gloo"
+        with others_needed():
+            distributed.init_process_group(backend, timeout=_TIMEOUT)
+        atexit.register(_leave)
+    if "gloo" not in distributed.get_backend_config():
+        raise ConfigError(
+            f"the processes were joined by {distributed.get_backend_config()!r}, which knows no CPU; begin with "
+            "init_process_group('cpu:gloo,cuda:nccl')"
+        )
+    return Ranks(
+        distributed.get_rank(),
+        distributed.get_world_size(),
+        local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+    )
+
+
+def _leave() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()

@@ -3,9 +3,8 @@
 import itertools
 import statistics
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from time import perf_counter
 
 import torch
 
@@ -58,14 +57,13 @@ class TrainingEstimate:
 class _Stopwatch(Callback):
     """Notes when each update ends."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self.times: list[float] = []
 
     def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
         if model.device.type == "cuda":
             torch.cuda.synchronize(model.device)  # an update ends when the device is through with it
-        self.times.append(self._clock())
+        self.times.append(perf_counter())
 
 
 def estimate_training(
@@ -73,8 +71,6 @@ def estimate_training(
     train: TokenStream,
     model_config: ModelConfig | None = None,
     trainer_config: TrainerConfig | None = None,
-    *,
-    clock: Callable[[], float] = time.perf_counter,
 ) -> TrainingEstimate:
     """Trains a model for a few updates, throws it away, and tells what training it will take.
 
@@ -83,7 +79,6 @@ def estimate_training(
         train: The training text.
         model_config: Sizes; None takes the defaults.
         trainer_config: How to train; its budgets do not matter, and nothing is written.
-        clock: Seconds that only rise.
 
     Raises:
         ConfigError: An option does not fit.
@@ -98,7 +93,7 @@ def estimate_training(
         max_rollbacks=0,
         run_dir=None,
     )
-    stopwatch = _Stopwatch(clock)
+    stopwatch = _Stopwatch()
     model = LSTMLanguageModel(vocabulary, model_config)
     trainer = Trainer(model, train, None, trial, callbacks=[stopwatch], progress=False)
     trainer.fit()

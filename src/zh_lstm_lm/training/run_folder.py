@@ -1,59 +1,53 @@
 """A run's folder: its description, checkpoints that are there whole or not at all, its history and best model.
 
-- ``run.json``: what the run is: options, sizes, sums of vocabulary and text
-- ``checkpoint-00001234/``: model, optimizer, carried state and random state after 1,234 updates
+- ``run.json``: what the run is: its id, options, sizes, sums of vocabulary and text
+- ``checkpoint-00001234/``: model, optimizer, carried state and random state after 1,234 updates, and a copy of
+  ``run.json``, which tells whose checkpoint it is
 - ``history.jsonl``: a record for every evaluation
 - ``curve.jsonl``: a record for every few updates
 - ``best/``: the best model so far, a folder for `from_pretrained`
 """
 
 import contextlib
-import dataclasses
-import math
 import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
-from zh_lstm_lm.errors import CheckpointError, DataError, NonFiniteError
+from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
-from zh_lstm_lm.models.pretrained import read_weights, write_model_folder
+from zh_lstm_lm.models.pretrained import LOADED_FILES, MODEL_FILES, open_model_folder, read_weights, write_model_folder
 from zh_lstm_lm.runtime.control_characters import get_logger
-from zh_lstm_lm.storage.atomic import atomic_directory, clear_litter, remove_directory, write_json
+from zh_lstm_lm.storage.atomic import atomic_write, remove_directory
 from zh_lstm_lm.storage.locks import lock_folder
-from zh_lstm_lm.storage.safe_reading import NewerFormatError, read_json, read_versioned, verify_manifest, versioned
-from zh_lstm_lm.storage.strict_json import to_json
-from zh_lstm_lm.storage.tensors import check_kinds, kinds_of, read_kinds, read_tensors, write_tensors
-from zh_lstm_lm.training.run_identity import IDENTITY, check_same_run
-from zh_lstm_lm.training.state import TrainerState
+from zh_lstm_lm.storage.safe_reading import (
+    NewerFormatError,
+    read_bytes,
+)
+from zh_lstm_lm.storage.strict_json import parse_json
+from zh_lstm_lm.storage.workspace import finish_workspaces
+from zh_lstm_lm.training.checkpoint_files import (
+    CHECKPOINT_FILES,
+    MAX_RUN_BYTES,
+    RUN_FILE,
+    Checkpoint,
+    ForeignCheckpointError,
+    load_checkpoint,
+    make_run_file,
+    parse_run_file,
+    read_run_copy,
+    write_checkpoint,
+)
+from zh_lstm_lm.training.run_identity import check_same_run
 
-__all__ = ["Checkpoint", "RunFolder"]
+__all__ = ["Checkpoint", "RunFolder", "remove_run"]
 
 logger = get_logger(__name__)
 
-_FORMAT = 1
-_TENSORS = ("model", "optimizer", "carried")
-_FILES = frozenset({*(f"{name}.safetensors" for name in _TENSORS), "trainer_state.json"})
 _NAME = re.compile(r"checkpoint-\d{8,}")
-
-
-class Checkpoint(NamedTuple):
-    """Everything from which a run goes on as if it had never stopped.
-
-    Attributes:
-        state: Position, sums and history.
-        model: The weights by name.
-        optimizer: The optimizer's running means by ``"parameter name/field"``.
-        carried: The carried state ``h`` and ``c`` (missing at an epoch's start) and the state of the ``generator``.
-    """
-
-    state: TrainerState
-    model: Mapping[str, Tensor]
-    optimizer: Mapping[str, Tensor]
-    carried: Mapping[str, Tensor]
 
 
 class RunFolder:
@@ -69,6 +63,8 @@ class RunFolder:
         self.keep_last = keep_last
         self.best = path / "best"
         self._exported_step: int | None = None
+        self._run_file = b""  # of the run that was begun or is gone on with
+        self._run_id: str | None = None
 
     def holds_run(self) -> bool:
         """Whether there is a checkpoint in it."""
@@ -88,7 +84,7 @@ class RunFolder:
                 f"{self.path}: cannot be made a run folder ({error.strerror}); give another run_dir"
             ) from error
         with lock_folder(self.path):
-            clear_litter(self.path)
+            finish_workspaces(self.path, alone=True)
             yield
 
     def begin(self, description: dict[str, Any]) -> None:
@@ -97,7 +93,9 @@ class RunFolder:
         Raises:
             CheckpointError: It cannot be written.
         """
-        write_json(self.path / "run.json", versioned(_FORMAT, description))
+        self._run_file = make_run_file(description)
+        self._run_id = parse_run_file(self._run_file, self.path / RUN_FILE)["run"]
+        atomic_write(self.path / RUN_FILE, self._run_file)
 
     def check_space(self, model_bytes: int, optimizer_bytes: int) -> None:
         """Makes sure that the disk has room for all the checkpoints that will lie here side by side.
@@ -120,10 +118,34 @@ class RunFolder:
             )
 
     def check_same(self, description: Mapping[str, Any]) -> bool:
-        """Holds the run in the folder against what it is now; see `check_same_run`."""
-        path = self.path / "run.json"
-        begun = read_versioned(path, _FORMAT, required=IDENTITY, optional=description)
+        """Holds the run in the folder against what it is now; see `check_same_run`.
+
+        Where ``run.json`` is damaged, it is made again from the copy in a checkpoint.
+
+        Raises:
+            CheckpointError: It is another run, or there is no whole description of it.
+        """
+        path = self.path / RUN_FILE
+        try:
+            self._run_file = read_bytes(path, max_bytes=MAX_RUN_BYTES)
+            begun = parse_run_file(self._run_file, path)
+        except CheckpointError as error:
+            self._run_file = self._copied_run_file(error)
+            begun = parse_run_file(self._run_file, path)
+            logger.warning("%s; it is made again from a checkpoint", error)
+            atomic_write(path, self._run_file)
+        self._run_id = begun.get("run")
         return check_same_run(begun, description, folder=self.path)
+
+    def _copied_run_file(self, damage: CheckpointError) -> bytes:
+        """The ``run.json`` that all checkpoints have copies of; raises `damage` where there is no such one."""
+        copies = set()
+        for folder in self._checkpoints():
+            with contextlib.suppress(CheckpointError):
+                copies.add(read_run_copy(folder))
+        if len(copies) != 1:
+            raise damage
+        return copies.pop()
 
     def newest(self, like: Checkpoint) -> Checkpoint:
         """Loads the newest checkpoint that is whole; newer ones that are not are passed over with a warning.
@@ -132,12 +154,12 @@ class RunFolder:
             like: What a checkpoint of this run looks like; only shapes and types matter.
 
         Raises:
-            CheckpointError: There is none, or a newer version of the library wrote it.
+            CheckpointError: There is none, it is of another run, or a newer version of the library wrote it.
         """
         for folder in reversed(self._checkpoints()):
             try:
-                return _load(folder, like)
-            except NewerFormatError:
+                return load_checkpoint(folder, like, run=self._run_id)
+            except (NewerFormatError, ForeignCheckpointError):
                 raise
             except CheckpointError as error:
                 logger.warning("%s: passed over, not a whole checkpoint (%s)", folder, error)
@@ -154,12 +176,13 @@ class RunFolder:
             CheckpointError: Neither is whole.
         """
         try:
-            return _load(self._checkpoint(step), like).model
+            return load_checkpoint(self._checkpoint(step), like, run=self._run_id).model
         except CheckpointError as error:
             if self.exported_step() != step:
                 raise
             logger.warning("%s; the best weights are taken from %s", error, self.best)
-            return read_weights(self.best, like.model)
+            with open_model_folder(self.best) as files:
+                return read_weights(files, like.model)
 
     def export(self, model: LSTMLanguageModel, weights: Mapping[str, Tensor], training: Mapping[str, Any]) -> None:
         """Writes ``best``, a folder for `from_pretrained`.
@@ -179,42 +202,34 @@ class RunFolder:
     def exported_step(self) -> int | None:
         """The update whose weights lie in ``best``; None if there is no whole model in it."""
         if self._exported_step is None:
-            with contextlib.suppress(CheckpointError, KeyError, TypeError):
-                verify_manifest(self.best)
-                step = read_json(self.best / "config.json")["training"]["best_step"]
+            with contextlib.suppress(CheckpointError, KeyError, TypeError), open_model_folder(self.best) as files:
+                for name in sorted(LOADED_FILES):
+                    if name in files:
+                        files.check(name)
+                data = files.read("config.json", max_bytes=MAX_RUN_BYTES)
+                step = parse_json(data, name="config.json")["training"]["best_step"]
                 self._exported_step = step if isinstance(step, int) else None
         return self._exported_step
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Commits a checkpoint and the history, then removes all but the best and the newest `keep_last` checkpoints.
+        """Commits a checkpoint and the history, then removes all but the newest `keep_last` checkpoints and those
+        that were the best when one of them was written.
 
         Raises:
             NonFiniteError: A value of it is not a finite number; nothing is written.
             CheckpointError: It cannot be written; older checkpoints stay.
         """
-        for part in _TENSORS:
-            for name, tensor in getattr(checkpoint, part).items():
-                if tensor.is_floating_point() and not tensor.isfinite().all():
-                    raise NonFiniteError(
-                        f"after update {checkpoint.state.step}: {name} holds values that are not finite; no checkpoint "
-                        "is written; resume from the last one with a lower learning_rate"
-                    )
-        state = dataclasses.asdict(checkpoint.state)
-        if math.isinf(state["best_loss"]):  # JSON has no infinity
-            state["best_loss"] = None
-        place = self._checkpoint(checkpoint.state.step)
-        with atomic_directory(place, owned=_FILES) as staged:
-            for part in _TENSORS:
-                write_tensors(staged / f"{part}.safetensors", getattr(checkpoint, part))
-            (staged / "trainer_state.json").write_bytes(to_json(versioned(_FORMAT, state)))
-        checkpoint.state.history.save(self.path / "history.jsonl")
-        checkpoint.state.curve.save(self.path / "curve.jsonl")
-        step, best = checkpoint.state.step, checkpoint.state.best_step
-        older = [folder for folder in self._checkpoints() if _step_of(folder) <= step]  # newer ones are damaged
-        for folder in older[: -self.keep_last]:
-            if _step_of(folder) != best:
+        write_checkpoint(self._checkpoint(checkpoint.state.step), checkpoint, self._run_file)
+        atomic_write(self.path / "history.jsonl", checkpoint.state.history.to_json_lines())
+        atomic_write(self.path / "curve.jsonl", checkpoint.state.curve.to_json_lines())
+        older = [folder for folder in self._checkpoints() if _step_of(folder) <= checkpoint.state.step]
+        # What is newer is damaged. What is kept may be resumed from, and asks for the best checkpoint of its time.
+        kept = [_step_of(folder) for folder in older[-self.keep_last :]]
+        needed = {*kept, *map(checkpoint.state.best_step_until, kept)}
+        for folder in older:
+            if _step_of(folder) not in needed:
                 try:
-                    remove_directory(folder)
+                    remove_directory(folder, owned=CHECKPOINT_FILES)
                 except CheckpointError as error:  # it is tried again with the next one
                     logger.warning("%s; an old checkpoint stays", error)
 
@@ -227,38 +242,20 @@ class RunFolder:
         return sorted((folder for folder in found if folder.is_dir() and not folder.is_symlink()), key=_step_of)
 
 
+def remove_run(path: Path) -> None:
+    """Removes a run's folder, as far as it holds what this library puts there; what cannot be removed stays."""
+    if path.is_symlink() or not path.is_dir():
+        return
+    run = RunFolder(path, keep_last=1)
+    finish_workspaces(path, alone=True)
+    for folder, owned in [*((folder, CHECKPOINT_FILES) for folder in run._checkpoints()), (run.best, MODEL_FILES)]:
+        with contextlib.suppress(CheckpointError):
+            remove_directory(folder, owned=owned)
+    with contextlib.suppress(OSError):
+        for name in (RUN_FILE, "history.jsonl", "curve.jsonl"):
+            (path / name).unlink(missing_ok=True)
+        path.rmdir()
+
+
 def _step_of(folder: Path) -> int:
     return int(folder.name.removeprefix("checkpoint-"))
-
-
-def _load(folder: Path, like: Checkpoint) -> Checkpoint:
-    """Reads one checkpoint, once the headers of its files were held against what is expected.
-
-    Raises:
-        NewerFormatError: A newer version wrote it.
-        CheckpointError: It is not whole, foreign, or of another model.
-    """
-    path = folder / "trainer_state.json"
-    saved = read_versioned(path, _FORMAT, required=("step", "history"), optional=TrainerState.names())
-    kinds = {part: read_kinds(folder / f"{part}.safetensors") for part in _TENSORS}
-    check_kinds(folder, kinds["model"], kinds_of(like.model), by="the model")
-    for key, kind in kinds["optimizer"].items():
-        weight = like.model.get(key.rpartition("/")[0])
-        if weight is None or kind.shape not in ((), weight.shape, (len(weight), 1)):  # a step, a mean, or one by rows
-            raise CheckpointError(f"{folder}: the optimizer's {key[:200]!r}, {kind}, belongs to no weight")
-    expected = kinds_of(like.carried)
-    if kinds["carried"].keys() == {"generator"}:  # as at the start of an epoch
-        expected = {"generator": expected["generator"]}
-    expected["generator"] = kinds["carried"].get("generator", expected["generator"])  # devices differ in it
-    check_kinds(folder, kinds["carried"], expected, by="the run's options")
-    verify_manifest(folder)
-    tensors = (read_tensors(folder / f"{part}.safetensors") for part in _TENSORS)
-    try:
-        state = TrainerState.from_dict(saved)
-    except DataError as error:
-        raise CheckpointError(f"{path}: {error}; the file is damaged or foreign") from error
-    if state.steps_per_epoch != like.state.steps_per_epoch or state.window > state.steps_per_epoch:
-        raise CheckpointError(
-            f"{path}: window {state.window} of {state.steps_per_epoch}, the run has {like.state.steps_per_epoch}"
-        )
-    return Checkpoint(state, *tensors)

@@ -23,7 +23,8 @@ __all__ = ["IDENTITY", "check_same_run", "describe_run", "describe_texts", "dige
 logger = get_logger(__name__)
 
 _BUDGET = {"max_epochs", "max_steps", "max_minutes"}
-_FREE = {*_BUDGET, "run_dir", "device", "checkpoint_minutes", "keep_last", "learning_rate", "max_rollbacks", "patience"}
+_FREE = {*_BUDGET, "run_dir", "device", "checkpoint_minutes", "keep_last", "learning_rate", "max_rollbacks"}
+_FREE |= {"eval_steps", "patience"}
 """Options that may differ in a resumed run."""
 
 IDENTITY = ("options", "environment", "model", "vocabulary", "train", "valid")
@@ -96,8 +97,9 @@ def check_same_run(begun: Mapping[str, Any], description: Mapping[str, Any], *, 
         before, now = begun["options"], description["options"]
         for key in IDENTITY[2:]:
             was, is_ = begun[key], description[key]
-            if key == "model":  # the first ones had no vectors of characters
-                was, is_ = ({"character_vectors": False, **model} for model in (was, is_))
+            # The first ones had no vectors of characters and only one type of weights.
+            if key == "model":
+                was, is_ = ({"character_vectors": False, "dtype": "float32", **model} for model in (was, is_))
             if was != is_:
                 raise CheckpointError(
                     f"{folder}: its run was begun with another {key}; give the same again, or another run_dir"

@@ -1,7 +1,7 @@
-"""The learning rate as a function of the step, and a time budget as a number of updates."""
+"""The learning-rate schedule, and the progress of a run through its time budget."""
 
 import math
-from collections.abc import Callable
+import time
 
 import torch
 
@@ -9,78 +9,221 @@ from zh_lstm_lm.corpus.batches import Batch
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.training.state import TrainerState
 
-__all__ = ["TimeBudget", "default_learning_rate", "estimate_evaluation", "learning_rate_at"]
+__all__ = [
+    "RunClock",
+    "StepBudget",
+    "TimeBudget",
+    "default_learning_rate",
+    "estimate_evaluation",
+    "evaluation_is_due",
+    "learning_rate_at",
+]
 
 _RATE, _STEPS_AT_RATE = 5e-3, 3_000
 
-_MEASURED_STEPS, _MEASURED_SHARE = 20, 0.02  # of the time: what a machine does in a few seconds is chance
+# The first updates of a run are slower than the rest and are not timed; those after an evaluation tell of its speed.
+_WARMING_STEPS = 3
+# Updates that the mean time of an update is taken over, and those needed to plan with it.
+_RECENT, _FEWEST = 50, 20
+# The part of the budget that a run aims at, as an update or evaluation may take longer than the one before it.
+_AIM = 0.99
+# Two updates in a row that are slower than the mean by this factor show that the machine has slowed down.
+_SLOWDOWN = 2.0
+# A single update counts at most so many times the mean, or so many seconds, towards the mean.
+_OUTLIER, _OUTLIER_SECONDS = 4.0, 0.1
+# A pause lasts at least so many times as long as what it interrupted, and so many seconds.
+_PAUSE, _PAUSE_SECONDS = 20.0, 5.0
+# Default number of evaluations in a run, and the least number of updates between two of them.
+_EVALUATIONS, _LEAST_BETWEEN = 10, 10
+# The rate falls at most so many times as fast as planned when the rest of the time has suddenly gone.
+_FASTEST = 50.0
 
 
 def default_learning_rate(planned_steps: int | None) -> float:
-    """The highest rate where none is given: 5e-3, and for runs of more than 3,000 updates less, by their cube root.
+    """Returns the default peak learning rate: 5e-3, for runs of more than 3,000 updates less by their cube root.
 
     Args:
-        planned_steps: Updates of the whole run; None while they are not yet known.
+        planned_steps: Updates of the whole run; None while they are not known.
     """
     return _RATE * min(1.0, (_STEPS_AT_RATE / planned_steps) ** (1 / 3)) if planned_steps else _RATE
 
 
-def learning_rate_at(step: int, *, peak: float, schedule: str, warmup_steps: int, planned_steps: int | None) -> float:
-    """The learning rate of an update.
+def learning_rate_at(step: int, *, peak: float, schedule: str, warmup_steps: int, progress: float) -> float:
+    """Returns the learning rate of an update.
 
     Args:
         step: Updates made before it.
         peak: The highest rate.
-        schedule: ``"cosine"`` falls to a hundredth of it at the end, ``"constant"`` stays.
+        schedule: ``"cosine"`` falls to a hundredth of the peak at the end, ``"constant"`` stays.
         warmup_steps: Updates over which the rate rises from zero.
-        planned_steps: Updates of the whole run; None while they are not yet known.
+        progress: The part of the budget that was used before the update, from 0 to 1.
     """
     rate = peak * min(1.0, (step + 1) / max(1, warmup_steps))
-    if schedule == "constant" or planned_steps is None:
+    if schedule == "constant":
         return rate
-    progress = min(1.0, step / max(1, planned_steps))
     return rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress)))
 
 
-class TimeBudget:
-    """How long a run may take, and how many updates that is; what was timed is part of the run's state.
+def evaluation_is_due(state: TrainerState, eval_steps: int | None, *, cost: float) -> bool:
+    """Decides on an evaluation inside an epoch: by default about ten in a run, none shortly before the next one.
 
     Args:
-        minutes: Wall time of the whole run; None sets no bound.
-        warming_steps: Updates that are not timed, since they are slower than the rest.
+        state: The state of the run.
+        eval_steps: Updates between evaluations; None for the default.
+        cost: The size of the validation set, in updates. By default at least as many are made between evaluations,
+            which then take at most about a quarter of the time.
+    """
+    if eval_steps is not None:
+        return state.step % eval_steps == 0
+    if state.planned_steps is None:
+        return False
+    between = max(_LEAST_BETWEEN, state.planned_steps / _EVALUATIONS, cost)
+    left = min(state.steps_per_epoch - state.window, state.planned_steps - state.step)
+    return state.step - state.last_evaluated_step >= between and left >= between / 2
+
+
+class RunClock:
+    """A stopwatch for the time spent in `fit`; it never runs backwards, even if the system's clock does.
+
+    Args:
+        seconds: The time to start from.
     """
 
-    def __init__(self, minutes: float | None, *, warming_steps: int = 3) -> None:
-        self._warming_steps = warming_steps
-        self._seconds = None if minutes is None else 60 * minutes
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self._last = time.monotonic()
 
-    def spent(self, state: TrainerState, elapsed: float) -> bool:
-        """Whether the time that has gone by leaves no more than the last evaluation needs."""
-        return self._seconds is not None and elapsed + state.evaluation_seconds >= self._seconds
-
-    def time_update(self, state: TrainerState, seconds: float) -> bool:
-        """Counts one update with its callbacks; returns whether enough of them were timed to plan with."""
-        if self._seconds is None:
-            return False
-        state.timed_seconds += seconds * (state.timed_updates >= self._warming_steps)
-        state.timed_updates += 1
-        enough = state.timed_updates >= self._warming_steps + _MEASURED_STEPS
-        return enough and state.timed_seconds > _MEASURED_SHARE * self._seconds  # so a coarse clock is no harm
-
-    def updates_left(self, state: TrainerState, elapsed: float) -> int:
-        """The updates for which there is time, at least one, with an evaluation every epoch and at the end."""
-        assert self._seconds is not None
-        each = state.timed_seconds / (state.timed_updates - self._warming_steps)
-        each += state.evaluation_seconds / state.steps_per_epoch
-        return max(1, int(0.98 * (self._seconds - elapsed - state.evaluation_seconds) / each))
+    def __call__(self) -> float:
+        """Returns the seconds that have passed."""
+        now = time.monotonic()
+        self.seconds += _rounded(max(0.0, now - self._last))
+        self._last = now
+        return self.seconds
 
 
-def estimate_evaluation(model: LSTMLanguageModel, window: Batch, num_ids: int, *, clock: Callable[[], float]) -> float:
-    """About how many seconds an evaluation of `num_ids` ids will take, from that of one window."""
+def _rounded(seconds: float) -> float:
+    """Rounds to a binary fraction, about a microsecond, so that sums of times do not depend on where they start."""
+    return round(seconds * 2**20) / 2**20
+
+
+class StepBudget:
+    """The progress of a run through a number of updates.
+
+    Args:
+        max_steps: Updates after which the run ends.
+    """
+
+    def __init__(self, max_steps: int) -> None:
+        self._max_steps = max_steps
+
+    def used(self, state: TrainerState) -> float:
+        """Returns the used part of the budget, from 0 to 1."""
+        return min(1.0, state.step / self._max_steps)
+
+    def count_update(self, state: TrainerState, seconds: float) -> None:
+        """Moves the progress on after an update, however long it took."""
+        state.progress = self.used(state)
+
+    def pause(self, state: TrainerState, seconds: float, *, expected: float) -> float:
+        """Returns 0: time does not matter."""
+        return 0.0
+
+
+class TimeBudget:
+    """The progress of a run through a time budget, planned again after every update.
+
+    Progress moves from where it is to 1 in equal steps over the updates for which there is time, so the learning rate
+    always reaches the end of its schedule, however the speed of the machine changes. All that it depends on is part of
+    the run's state, so a resumed run follows the same plan.
+
+    Args:
+        minutes: Wall time of the whole run.
+        max_steps: Updates after which the run ends in any case; None for no such bound.
+    """
+
+    def __init__(self, minutes: float, max_steps: int | None) -> None:
+        self._seconds = 60 * minutes
+        self._max_steps = max_steps
+        self._paused_step = -_RECENT
+
+    def used(self, state: TrainerState) -> float:
+        """Returns the used part of the budget, from 0 to 1, for a run whose budget was another one before."""
+        return min(1.0, state.seconds / self._seconds)
+
+    def count_update(self, state: TrainerState, seconds: float) -> None:
+        """Takes in the time of one update with its callbacks, and plans the rest of the run.
+
+        Args:
+            state: The state after the update.
+            seconds: The time that it took.
+        """
+        if state.step > _WARMING_STEPS:
+            _add_time(state, seconds)
+        left = self._updates_left(state)
+        if left is None:
+            return
+        state.progress = 1.0 if left < 0.5 else state.progress + (1.0 - state.progress) / (left + 1)
+        if state.timed_updates >= _FEWEST or state.planned_steps is not None:
+            state.planned_steps = state.step + round(left)
+
+    def pause(self, state: TrainerState, seconds: float, *, expected: float) -> float:
+        """Returns how much of a span of time was a pause that does not count.
+
+        A pause, such as that of a laptop that slept, counts as long as the time left is enough to end the run as
+        planned. One that would take all of it does not, unless it follows another one closely: then the machine is slow.
+
+        Args:
+            state: The state after the span.
+            seconds: The length of the span.
+            expected: The length that was expected; infinite if it may have been any.
+        """
+        long = seconds > max(_PAUSE * expected, _PAUSE_SECONDS)
+        needed = self._seconds * (1.0 - state.progress) / _FASTEST
+        if not long or self._remaining(state) > needed or state.step - self._paused_step < _RECENT:
+            return 0.0
+        self._paused_step = state.step
+        return seconds - expected
+
+    def _remaining(self, state: TrainerState) -> float:
+        """Returns the seconds left for updates."""
+        return _AIM * self._seconds - state.evaluation_seconds - state.seconds
+
+    def _updates_left(self, state: TrainerState) -> float | None:
+        """Returns the number of updates for which there is time; None if it cannot be told."""
+        remaining, mean = self._remaining(state), state.update_seconds
+        left = 0.0 if remaining <= 0 else remaining / mean if mean > 0 else math.inf
+        left = max(left, (1.0 - state.progress) * (state.planned_steps or 0) / _FASTEST)
+        if self._max_steps is not None:
+            left = min(left, self._max_steps - state.step)
+        return left if left < math.inf else None
+
+
+def _add_time(state: TrainerState, seconds: float) -> None:
+    """Adds the time of an update to the running mean, and scales the expected time of an evaluation with it."""
+    before = state.update_seconds
+    slowest = min(seconds, state.last_update_seconds)
+    state.last_update_seconds = seconds
+    if before > 0 and slowest > _SLOWDOWN * before:
+        state.timed_updates, state.timed_seconds = 1.0, slowest
+    else:
+        if before > 0:
+            seconds = min(seconds, max(_OUTLIER * before, _OUTLIER_SECONDS))
+        kept = min(1.0, (_RECENT - 1) / max(state.timed_updates, 1.0))
+        state.timed_updates = kept * state.timed_updates + 1.0
+        state.timed_seconds = kept * state.timed_seconds + seconds
+    # An evaluation just before was as slow as this update already.
+    if before > 0 and state.step - state.last_evaluated_step > _WARMING_STEPS:
+        state.evaluation_seconds *= state.update_seconds / before
+
+
+def estimate_evaluation(model: LSTMLanguageModel, window: Batch, num_ids: int) -> float:
+    """Estimates the seconds that an evaluation of `num_ids` ids takes from the time of one training window."""
     inputs, targets = window.inputs.to(model.device), window.targets.to(model.device)
     with torch.inference_mode():
-        for _ in range(3):  # the first ones are slower
-            began = clock()
+        # The first ones are slower.
+        for _ in range(3):
+            began = time.monotonic()
             float(model.target_log_probs(model.read(inputs)[0], targets.flatten()).sum())
-            seconds = clock() - began
-    return 1.3 * seconds * num_ids / inputs.numel()  # the last segments leave rows empty
+            seconds = time.monotonic() - began
+    # The last segments leave rows of a batch empty.
+    return 1.3 * _rounded(max(0.0, seconds)) * num_ids / inputs.numel()

@@ -1,53 +1,82 @@
-"""The state of a training run as plain values, and the records and the summary that are made of it."""
+"""The state of a training run as plain values, and the records and the summary made from it."""
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.evaluation.result import EvaluationResult
 from zh_lstm_lm.training.history import History, LearningCurve, is_curve_record, is_record
 
-__all__ = ["TrainerState", "make_record", "make_summary"]
+__all__ = ["TrainerState", "UpdateMetrics", "make_record", "make_summary"]
+
+
+class UpdateMetrics(NamedTuple):
+    """The metrics of one update.
+
+    Attributes:
+        step: Its number, from 1.
+        learning_rate: Its learning rate.
+        loss: Mean loss of its targets, in nats.
+        gradient_norm: Norm of the gradients before clipping.
+        num_targets: Number of targets.
+        num_characters: Number of characters that they stand for.
+        clipped: True if the gradients were scaled down.
+        seconds: Its time.
+    """
+
+    step: int
+    learning_rate: float
+    loss: float
+    gradient_norm: float
+    num_targets: int
+    num_characters: int
+    clipped: bool = False
+    seconds: float = 0.0
 
 
 @dataclass
 class TrainerState:
-    """Where a run stands; callbacks read it, and may ask it to stop.
+    """The state of a run; callbacks read it and may ask the run to stop.
 
     Attributes:
-        step: Updates made.
-        window: Windows of the current epoch already trained on.
-        steps_per_epoch: Windows of an epoch.
-        planned_steps: Updates after which the run ends; None while a time budget is not yet planned.
+        step: Number of updates made.
+        window: Number of BPTT segments of the current epoch already trained on.
+        steps_per_epoch: Number of BPTT segments in an epoch.
+        planned_steps: Number of updates after which the run ends. Under a time budget it is an estimate that changes
+            as the run goes, and None at its start.
+        progress: The used part of the budget, from 0 to 1; the learning rate follows it, and the run ends at 1.
         seconds: Time spent in `fit`, over all resumes.
-        timed_updates: Updates that were timed while a time budget was not yet planned.
-        timed_seconds: What they took, without the first few.
-        evaluation_seconds: What the last evaluation took; 0 while it is not known.
-        rollbacks: Times that the run went back after a loss that was no number; each halved the rate.
-        loss_sum: Training loss summed over this epoch's targets, in nats.
-        num_targets: Targets of this epoch so far.
-        num_characters: Characters that they stand for.
+        timed_updates: Number of recent updates in `timed_seconds`, under a time budget.
+        timed_seconds: Time that they took.
+        last_update_seconds: Time of the last update, under a time budget.
+        evaluation_seconds: Expected time of the next evaluation and its checkpoint; 0 if unknown.
+        rollbacks: Rollbacks after a non-finite loss; each halved the learning rate.
+        loss_sum: Sum of the losses of this epoch's targets so far, in nats.
+        num_targets: Number of targets of this epoch so far.
+        num_characters: Number of characters that they stand for.
         training_seconds: Time spent in updates this epoch.
-        gradient_norm_sum: Gradient norms before clipping, summed over this epoch's updates.
+        gradient_norm_sum: Sum of the gradient norms of this epoch before clipping.
         largest_gradient_norm: The largest of them.
-        clipped_updates: Updates of this epoch whose gradients were scaled down.
-        updates: Updates of this epoch so far.
-        learning_rate: The rate of the last update.
-        best_loss: Lowest held-out loss so far, in nats a token.
-        history: The records so far.
-        curve: What a few updates at a time came to.
-        stop_reason: Why the run ended, or None: ``"finished"``, ``"interrupted"``, or what a callback gave.
+        clipped_updates: Number of updates of this epoch whose gradients were scaled down.
+        updates: Number of updates of this epoch so far.
+        learning_rate: Learning rate of the last update.
+        best_loss: Lowest validation loss so far, in nats per token.
+        history: The records of the evaluations so far.
+        curve: The learning curve so far.
+        stop_reason: The reason why the run ended, or None: ``"finished"``, ``"interrupted"``, or what a callback gave.
     """
 
     step: int = 0
     window: int = 0
     steps_per_epoch: int = 0
     planned_steps: int | None = None
+    progress: float = 0.0
     seconds: float = 0.0
-    timed_updates: int = 0
+    timed_updates: float = 0.0
     timed_seconds: float = 0.0
+    last_update_seconds: float = 0.0
     evaluation_seconds: float = 0.0
     rollbacks: int = 0
     loss_sum: float = 0.0
@@ -66,18 +95,19 @@ class TrainerState:
 
     @classmethod
     def names(cls) -> list[str]:
-        """The names of all fields."""
+        """Returns the names of all fields."""
         return [field.name for field in fields(cls)]
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TrainerState":
-        """Builds the state from plain values by name; what is missing is as at the start of a run.
+        """Builds the state from plain values by name; missing ones are those of the start of a run.
 
         Raises:
-            DataError: A name is not known, or a value is of a wrong type or out of range.
+            DataError: A name is unknown, or a value has a wrong type or is out of range.
         """
         values = dict(values)
-        if values.get("best_loss") is None:  # JSON has no infinity
+        # JSON has no infinity.
+        if values.get("best_loss") is None:
             values["best_loss"] = math.inf
         kinds = get_type_hints(cls)
         for name, value in values.items():
@@ -92,85 +122,94 @@ class TrainerState:
                 fits = fits and not (isinstance(value, (int, float)) and value < 0)
             if not fits:
                 raise DataError(f"{name}={value!r:.80} is no value of a run's state")
-        return cls(**values)
+        state = cls(**values)
+        # Progress was not saved at first.
+        if "progress" not in values and state.planned_steps:
+            state.progress = min(1.0, state.step / state.planned_steps)
+        return state
 
     @property
     def best_record(self) -> dict[str, Any]:
-        """The record with the lowest held-out loss; without held-out text the last one; empty while there is none."""
+        """The record with the lowest validation loss; without a validation set the last one; empty if there is none."""
         measured = [record for record in self.history if "valid_loss" in record]
         return min(measured or self.history[-1:], key=lambda record: record.get("valid_loss", 0.0), default={})
 
     @property
     def best_step(self) -> int | None:
-        """The update after which the held-out loss was lowest; None while there is none."""
-        return self.best_record["step"] if "valid_loss" in self.best_record else None
+        """The update after which the validation loss was lowest; None if there is none."""
+        return self.best_step_until(math.inf)
+
+    def best_step_until(self, step: float) -> int | None:
+        """Returns the update, up to `step`, after which the validation loss was lowest; None if there is none."""
+        measured = [record for record in self.history if "valid_loss" in record and record["step"] <= step]
+        best = min(measured, key=lambda record: record["valid_loss"], default=None)
+        return None if best is None else best["step"]
+
+    @property
+    def last_evaluated_step(self) -> int:
+        """The update after which the last evaluation was made; 0 if there was none."""
+        return self.history[-1]["step"] if self.history else 0
 
     @property
     def epoch(self) -> float:
-        """Epochs trained, with the begun part of the current one."""
+        """Number of epochs trained, with the begun part of the current one."""
         return self.step / max(self.steps_per_epoch, 1)
+
+    @property
+    def update_seconds(self) -> float:
+        """Mean time of recent updates, under a time budget; 0 if unknown."""
+        return self.timed_seconds / self.timed_updates if self.timed_updates else 0.0
 
     def request_stop(self, reason: str) -> None:
         """Ends the run after the current update or evaluation."""
         self.stop_reason = self.stop_reason or reason
 
     def advance(self) -> None:
-        """Goes on to the next window; `count_update` tells later what came of this one."""
+        """Moves on to the next BPTT segment; `count_update` adds the metrics of this one later."""
         self.step += 1
         self.window += 1
         self.updates += 1
 
-    def count_update(
-        self,
-        *,
-        step: int,
-        learning_rate: float,
-        loss_sum: float,
-        num_targets: int,
-        num_characters: int,
-        gradient_norm: float,
-        clipped: bool,
-        seconds: float,
-    ) -> None:
-        """Adds one update to the epoch's sums and to the curve."""
+    def count_update(self, metrics: UpdateMetrics) -> None:
+        """Adds the metrics of one update to the epoch's sums and to the curve."""
+        loss_sum = metrics.loss * metrics.num_targets
         self.loss_sum += loss_sum
-        self.num_targets += num_targets
-        self.num_characters += num_characters
-        self.gradient_norm_sum += gradient_norm
-        self.largest_gradient_norm = max(self.largest_gradient_norm, gradient_norm)
-        self.clipped_updates += clipped
-        self.training_seconds += seconds
+        self.num_targets += metrics.num_targets
+        self.num_characters += metrics.num_characters
+        self.gradient_norm_sum += metrics.gradient_norm
+        self.largest_gradient_norm = max(self.largest_gradient_norm, metrics.gradient_norm)
+        self.clipped_updates += metrics.clipped
+        self.training_seconds += metrics.seconds
         self.curve.add(
             {
-                "step": step,
+                "step": metrics.step,
                 "updates": 1,
-                "clipped_updates": int(clipped),
-                "num_targets": num_targets,
-                "num_characters": num_characters,
+                "clipped_updates": int(metrics.clipped),
+                "num_targets": metrics.num_targets,
+                "num_characters": metrics.num_characters,
                 "loss_sum": loss_sum,
-                "gradient_norm_sum": gradient_norm,
-                "gradient_norm_max": gradient_norm,
-                "learning_rate": learning_rate,
-                "seconds": seconds,
+                "gradient_norm_sum": metrics.gradient_norm,
+                "gradient_norm_max": metrics.gradient_norm,
+                "learning_rate": metrics.learning_rate,
+                "seconds": metrics.seconds,
             }
         )
 
     def begin_epoch(self) -> None:
-        """Sets the epoch's sums and position back."""
+        """Resets the epoch's sums and position."""
         self.window = self.num_targets = self.num_characters = self.updates = self.clipped_updates = 0
         self.loss_sum = self.training_seconds = self.gradient_norm_sum = self.largest_gradient_norm = 0.0
 
 
-def make_record(state: TrainerState, *, spells: bool, valid: EvaluationResult | None, seconds: float) -> dict[str, Any]:
-    """The record of an evaluation, from the epoch's sums.
+def make_record(state: TrainerState, *, open_vocabulary: bool, valid: EvaluationResult | None) -> dict[str, Any]:
+    """Makes the record of an evaluation from the epoch's sums.
 
     Args:
-        state: Where the run stands.
-        spells: Whether the vocabulary spells what it does not know, so that characters can be counted.
-        valid: What was measured on the held-out text; None without.
-        seconds: Time since the start of the run.
+        state: The state of the run.
+        open_vocabulary: Whether words outside the vocabulary are spelled in characters, so that characters are counted.
+        valid: The metrics on the validation set; None without one.
     """
-    train = EvaluationResult(-state.loss_sum, state.num_targets, state.num_characters if spells else None)
+    train = EvaluationResult(-state.loss_sum, state.num_targets, state.num_characters if open_vocabulary else None)
     return {
         "epoch": round(state.epoch, 4),
         "step": state.step,
@@ -178,17 +217,17 @@ def make_record(state: TrainerState, *, spells: bool, valid: EvaluationResult | 
         "gradient_norm": state.gradient_norm_sum / state.updates,
         "largest_gradient_norm": state.largest_gradient_norm,
         "clipped_share": state.clipped_updates / state.updates,
-        **_figures("train", train),
-        **(_figures("valid", valid) if valid is not None else {}),
+        **_metrics("train", train),
+        **(_metrics("valid", valid) if valid is not None else {}),
         "tokens_per_second": round(state.num_targets / max(state.training_seconds, 1e-9), 1),
-        "seconds": round(seconds, 3),
+        "seconds": round(state.seconds, 3),
     }
 
 
 def make_summary(state: TrainerState, train: TokenStream) -> dict[str, Any]:
-    """What a reader of the saved model wants to know of its training."""
+    """Summarises the training for readers of the saved model."""
     best = state.best_record
-    figures = {name: best[name] for name in best if name.endswith(("perplexity", "bits_per_character"))}
+    metrics = {name: best[name] for name in best if name.endswith(("perplexity", "bits_per_character"))}
     return {
         "documents": train.num_documents,
         "characters": train.num_characters,
@@ -196,12 +235,12 @@ def make_summary(state: TrainerState, train: TokenStream) -> dict[str, Any]:
         "epochs": round(state.epoch, 4),
         "best_epoch": best.get("epoch"),
         "best_step": state.best_step,
-        **{name: value and round(value, 4) for name, value in figures.items()},
+        **{name: value and round(value, 4) for name, value in metrics.items()},
     }
 
 
-def _figures(part: str, result: EvaluationResult) -> dict[str, Any]:
-    """The figures of a record; JSON has no infinity, so a perplexity beyond all floats is None."""
+def _metrics(part: str, result: EvaluationResult) -> dict[str, Any]:
+    """Returns the metrics of a record; JSON has no infinity, so a perplexity beyond all floats is None."""
     perplexity = result.perplexity if math.isfinite(result.perplexity) else None
     return {
         f"{part}_loss": result.loss,

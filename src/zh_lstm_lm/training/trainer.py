@@ -1,33 +1,33 @@
-"""Training over truncated windows with a carried state."""
+"""Training over truncated BPTT segments with a carried state."""
 
+import contextlib
 import math
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from zh_lstm_lm._config import check_type
-from zh_lstm_lm.corpus.hapax_spelling import spell_some_hapaxes
+from zh_lstm_lm.corpus.hapax_spelling import training_ids
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import ConfigError, DataError, NonFiniteError
 from zh_lstm_lm.evaluation.evaluate import evaluate_ids
 from zh_lstm_lm.evaluation.result import EvaluationResult
 from zh_lstm_lm.models.gradients import sparse_embedding
-from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.models.lstm import LSTMLanguageModel, unwrapped
 from zh_lstm_lm.runtime.control_characters import get_logger
-from zh_lstm_lm.runtime.devices import matrix_precision
+from zh_lstm_lm.runtime.devices import matrix_precision, plain_modes
 from zh_lstm_lm.runtime.interruption import catch_interruption
 from zh_lstm_lm.training.callbacks import Callback, EarlyStopping, ProgressCallback, notify
-from zh_lstm_lm.training.checkpointer import SavedRun
+from zh_lstm_lm.training.checkpointer import Checkpointer
 from zh_lstm_lm.training.config import TrainerConfig
+from zh_lstm_lm.training.distributed import join_ranks
 from zh_lstm_lm.training.history import History
-from zh_lstm_lm.training.run_identity import describe_run, describe_texts, digest_of
-from zh_lstm_lm.training.schedule import TimeBudget, estimate_evaluation
+from zh_lstm_lm.training.run_identity import describe_run, describe_texts, digest_of, fingerprint_of
+from zh_lstm_lm.training.schedule import RunClock, StepBudget, TimeBudget, estimate_evaluation, evaluation_is_due
 from zh_lstm_lm.training.state import TrainerState, make_record, make_summary
-from zh_lstm_lm.training.torchrun import join_ranks
-from zh_lstm_lm.training.updater import Learner
+from zh_lstm_lm.training.updater import Updater
 
 __all__ = ["Trainer"]
 
@@ -42,7 +42,7 @@ class Trainer:
     Attributes:
         model: The model.
         config: The options.
-        state: Where the last call of `fit` stands.
+        state: The state of the last call of `fit`.
 
     Example:
         >>> trainer = Trainer(model, train, valid, TrainerConfig(max_epochs=3))  # doctest: +SKIP
@@ -51,34 +51,35 @@ class Trainer:
 
     def __init__(
         self,
-        model: LSTMLanguageModel,
+        model: nn.Module,
         train: TokenStream,
         valid: TokenStream | None = None,
         config: TrainerConfig | None = None,
         *,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Sets a run up; nothing is read, moved or written before `fit`.
+        """Sets up a run; nothing is read, moved or written before `fit`.
 
         Args:
-            model: The model to train, new or trained before.
+            model: The `LSTMLanguageModel` to train, new or trained before; one that is wrapped by `torch.compile` or
+                `torch.nn.DataParallel` is trained without the wrapper.
             train: The training text.
-            valid: The held-out text; None (or an empty one) keeps the last weights in place of the best.
-            config: Options; None takes the defaults.
-            callbacks: What else to call.
+            valid: The validation set; None (or an empty one) keeps the last weights in place of the best.
+            config: Options; None for the defaults.
+            callbacks: Further callbacks.
             progress: Whether to show progress and print perplexities.
-            clock: Seconds that only rise.
 
         Raises:
             ConfigError: An argument has the wrong type.
         """
-        check_type("model", model, LSTMLanguageModel)
+        inner = unwrapped(model)
+        check_type("model", inner, LSTMLanguageModel)
         check_type("train", train, TokenStream)
         check_type("valid", valid, TokenStream, type(None))
         check_type("config", config, TrainerConfig, type(None))
-        self.model = model
+        assert isinstance(inner, LSTMLanguageModel)
+        self.model = inner
         self.train = train
         self.valid = valid
         self.config = config or TrainerConfig()
@@ -88,50 +89,48 @@ class Trainer:
         if further is None or not all(isinstance(callback, Callback) for callback in further):
             raise ConfigError(f"callbacks must be a list of Callback objects, got {callbacks!r}")
         self._callbacks = [*stopping, *([ProgressCallback()] if progress else []), *further]
-        self._own_clock = self._clock = clock
 
     def fit(self, *, resume: bool = False) -> History:
-        """Trains until a budget is reached, and leaves the model with its best weights by held-out loss.
+        """Trains until a budget is used up, and leaves the model with its best weights by validation loss.
 
-        Where the process is one of several (see `torchrun`), each has a part of every window's lanes, and all of them
-        end up with the same weights; the first one writes and shows progress. Everything is to be given to all alike.
+        If the process is one of several (see `torchrun`), each reads a part of the batch rows, and all of them end up
+        with the same weights; the first one writes and shows progress. All of them need the same arguments, and see the
+        same `run_dir`.
 
-        The state is zero at the start of an epoch and carried, detached, from window to window. Ctrl-C or SIGTERM ends
-        the run after the current update with a checkpoint written; a second one ends it at once. A checkpoint that
+        The state is zero at the start of an epoch and carried, detached, from segment to segment. Ctrl-C, SIGTERM or
+        SIGHUP ends the run after the current update with a checkpoint; a second one ends it at once. A checkpoint that
         cannot be written is warned of, and training goes on.
 
         Args:
-            resume: Whether to go on from `run_dir` if it holds a checkpoint; a finished run is only loaded.
+            resume: Whether to resume from `run_dir` if it holds a checkpoint; a finished run is only loaded.
 
         Returns:
-            A record for every epoch, and one for a last epoch that the budget cut short.
+            A record for every evaluation.
 
         Raises:
             ConfigError: `run_dir` holds a run and `resume` is not set.
             CheckpointError: The run in `run_dir` is another one, another process trains in it, or it cannot be written.
             DataError: There is too little text.
             RankError: Another process of the run has ended.
-            NonFiniteError: The loss or a gradient is no longer a finite number, more than `max_rollbacks` times.
+            NonFiniteError: The loss or a gradient is no longer finite, more than `max_rollbacks` times.
         """
-        self._ranks = join_ranks(self._own_clock)
-        self._clock = self._ranks.clock
+        self._ranks = join_ranks()
+        self._clock = RunClock()
         if self._ranks.rank:
             self._callbacks = [callback for callback in self._callbacks if not callback.first_rank_only]
-        began = self._clock()
-        self._prepare()
-        with self._run.locked():
-            self._restore(resume)
-            self._began = began - self.state.seconds
-            if not self._done():
-                self._run.check_space()
-            notify(self._callbacks, "on_train_begin", self.state, self.model)
-            self._ranks.meet(self.state)
-            try:
-                self._train()
-            except BaseException as error:
-                notify(self._callbacks, "on_exception", self.state, self.model, error)
-                raise
-        if self.config.max_minutes and not self.state.planned_steps and self.state.stop_reason == "finished":
+        with plain_modes(self.model):
+            self._prepare()
+            with self._checkpoints.locked():
+                self._restore(resume)
+                if not self._ended():
+                    self._checkpoints.check_space()
+                try:
+                    with catch_interruption() as self._interruption:
+                        self._train()
+                except BaseException as error:
+                    notify(self._callbacks, "on_exception", self.state, self.model, error)
+                    raise
+        if self.state.stop_reason == "finished" and not self.state.planned_steps:
             logger.warning(
                 "max_minutes=%g was over after %d updates, too few to learn anything; give more",
                 self.config.max_minutes, self.state.step,
@@ -143,166 +142,199 @@ class Trainer:
         notify(self._callbacks, "on_train_end", self.state, self.model)
         return self.state.history
 
-    def _train(self) -> None:
-        """The loop: update after update, with an evaluation after every epoch and at the end."""
-        self.model.train()
-        exact = matrix_precision(self._learner.device, self.config.precision)
-        with sparse_embedding(self.model), exact, catch_interruption() as interruption:
-            while True:
-                try:
-                    self._ranks.settle_stop(self.state)
-                    if self._evaluation_is_due():
-                        self._evaluate()
-                    if interruption.requested and not self._done():
-                        self.state.request_stop("interrupted")
-                        self._ranks.settle_stop(self.state)
-                    self._save_if_due()
-                    if self._done():
-                        self._learner.count_updates(self.state)
-                        break
-                    started = self._clock()
-                    self._learner.update(self.state)
-                    self.state.seconds = self._elapsed()
-                    notify(self._callbacks, "on_step_end", self.state, self.model)
-                    self._plan(self._clock() - started)
-                except NonFiniteError as error:
-                    self._roll_back(error)
-                except KeyboardInterrupt:  # long work inside has looked at the flag
-                    if interruption.insisted or not (interruption.requested or self._ranks.together):
-                        raise
-                    self.state.stop_reason = "interrupted"  # even if it was finished: the last evaluation is missing
-
-    def _elapsed(self) -> float:
-        """Seconds spent in `fit`, over all resumes."""
-        return self._clock() - self._began
-
     def _prepare(self) -> None:
-        """Encodes the texts and makes everything that a run consists of, in its first state."""
+        """Encodes the texts and sets all parts of the run to their first state."""
         config, vocabulary = self.config, self.model.vocabulary
-        self._train_ids = spell_some_hapaxes(vocabulary.encode_stream(self.train), vocabulary)
+        self._train_ids = training_ids(self.train, vocabulary)
         self._valid_ids = vocabulary.encode_stream(self.valid) if self.valid else None
         if len(self.train) < _MIN_TOKENS:
             raise DataError(
                 f"the training text has {len(self.train)} tokens, at least {_MIN_TOKENS} are needed; give more"
             )
-        self._learner = Learner(self.model, self._train_ids, config, self._ranks)
+        self._updater = Updater(self.model, self._train_ids, config, self._ranks)
         self._best: Mapping[str, Tensor] | None = None
-        self._time = TimeBudget(config.max_minutes, warming_steps=2 + self._learner.figures_room)
-        self._run = SavedRun(config, self._ranks, self.model, lambda state: make_summary(state, self.train))
-        steps_per_epoch = len(self._learner.windows)
-        planned = config.step_budget(steps_per_epoch) if config.max_minutes is None else None
-        self.state = TrainerState(steps_per_epoch=steps_per_epoch, planned_steps=planned)
+        self._checkpoints = Checkpointer(config, self._ranks, self.model, lambda state: make_summary(state, self.train))
+        steps_per_epoch = len(self._updater.windows)
+        max_steps = config.step_budget(steps_per_epoch)
+        self.state = TrainerState(steps_per_epoch=steps_per_epoch)
+        if config.max_minutes is not None:
+            self._budget: StepBudget | TimeBudget = TimeBudget(config.max_minutes, max_steps)
+        else:
+            assert max_steps is not None
+            self._budget, self.state.planned_steps = StepBudget(max_steps), max_steps
 
-    def _done(self) -> bool:
-        """Whether the run has ended, by its budget or by a callback."""
-        state = self.state
-        bound = state.planned_steps or self.config.step_budget(state.steps_per_epoch)
-        if (bound is not None and state.step >= bound) or (state.step > 0 and self._time.spent(state, self._elapsed())):
-            state.request_stop("finished")
-        return state.stop_reason is not None
+    def _train(self) -> None:
+        """Runs the loop: update after update, with evaluations and checkpoints in between."""
+        self._notify("on_train_begin")
+        self._synchronize()
+        self.model.train()
+        exact = matrix_precision(self._updater.device, self.config.precision)
+        with sparse_embedding(self.model), exact:
+            while True:
+                try:
+                    if self._evaluation_is_due():
+                        self._evaluate()
+                    self._save_if_due()
+                    if self._ended():
+                        self._updater.count_updates(self.state)
+                        break
+                    self._update()
+                except NonFiniteError as error:
+                    self._roll_back(error)
 
-    def _plan(self, seconds: float) -> None:
-        """Turns a time budget into a number of updates, recorded with the run, once enough of them were timed."""
+    def _update(self) -> None:
+        """Makes one update, calls the callbacks, and takes the time."""
         state = self.state
-        if state.planned_steps is not None or not self._time.time_update(state, seconds):
-            return
-        if not state.evaluation_seconds and self._valid_ids is not None:
+        began = state.seconds
+        self._updater.update(state)
+        self._notify("on_step_end")
+        self._synchronize()
+        seconds = state.seconds - began
+        seconds -= self._skip_pause(seconds, expected=state.update_seconds)
+        self._budget.count_update(state, seconds)
+        if state.timed_updates and not state.evaluation_seconds and self._valid_ids is not None:
             num_ids = len(self._valid_ids) // self._ranks.size
-            seconds = estimate_evaluation(self.model, self._learner.windows[0], num_ids, clock=self._own_clock)
-            state.evaluation_seconds = self._ranks.from_first(seconds)
-        planned = state.step + self._time.updates_left(state, self._elapsed())
-        state.planned_steps = min(planned, self.config.step_budget(state.steps_per_epoch) or planned)
+            expected = estimate_evaluation(self.model, self._updater.windows[0], num_ids)
+            state.evaluation_seconds = self._ranks.from_first(expected)
 
     def _evaluation_is_due(self) -> bool:
-        """Whether an epoch, or the run, has just ended; one that is interrupted is left to whoever goes on."""
+        """Returns True at the end of an epoch or of the run, and about ten times in a run that has few epochs.
+
+        A run that is interrupted is left to whoever resumes it.
+        """
         state = self.state
-        if not state.updates or (state.history and state.history[-1]["step"] == state.step):
+        if not state.updates or state.last_evaluated_step == state.step or state.stop_reason == "interrupted":
             return False
-        ended = state.window == state.steps_per_epoch or self._done()
-        return ended and state.stop_reason != "interrupted"
+        if self._ended() or state.window == state.steps_per_epoch:
+            return True
+        if self._valid_ids is None:
+            return False
+        cost = state.steps_per_epoch * len(self._valid_ids) / len(self._train_ids)
+        return evaluation_is_due(state, self.config.eval_steps, cost=cost)
 
     def _evaluate(self) -> None:
-        """Measures, records, and keeps the weights if they are the best so far; begins the next epoch if it is time."""
+        """Evaluates, adds a record, and keeps the weights if they are the best so far; begins a new epoch if it is time."""
         state = self.state
-        began = self._clock()
-        self._learner.count_updates(state)
-        valid = self._measure(self._valid_ids) if self._valid_ids is not None else None
+        began = state.seconds
+        self._updater.count_updates(state)
+        valid = self._measure() if self._valid_ids is not None else None
+        if state.stop_reason == "interrupted":
+            return
         if valid is not None and not math.isfinite(valid.loss):
             raise NonFiniteError(
-                f"after update {state.step}: the held-out loss is {valid.loss}; {self._learner.advice()}"
+                f"after update {state.step}: the validation loss is {valid.loss}; {self._updater.advice()}"
             )
-        state.evaluation_seconds = self._clock() - began
-        spells = self.model.vocabulary.unknown == "characters"
-        record = make_record(state, spells=spells, valid=valid, seconds=self._elapsed())
+        record = make_record(state, open_vocabulary=self.model.vocabulary.unknown == "characters", valid=valid)
         state.history.append(record)
         if record.get("valid_loss", math.inf) < state.best_loss:
             state.best_loss = record["valid_loss"]
             self._best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         if state.window == state.steps_per_epoch:
             state.begin_epoch()
-            self._learner.begin_epoch()
-        try:
-            notify(self._callbacks, "on_epoch_end", state, self.model, record)
-        finally:
-            self._ranks.meet(state)  # also where one rank's callback looked at its flag
+            self._updater.begin_epoch()
+        self._notify("on_epoch_end", record)
+        self._synchronize()
+        known = state.evaluation_seconds if len(state.history) > 1 else math.inf
+        seconds = state.seconds - began
+        state.evaluation_seconds = seconds - self._skip_pause(seconds, expected=known)
 
-    def _measure(self, ids: Tensor) -> EvaluationResult:
-        """Evaluates, every rank some of the segments; if one is interrupted in it, all are."""
-        ranks = self._ranks
-        try:
-            part = evaluate_ids(self.model, ids, part=(ranks.rank, ranks.size))
-        except KeyboardInterrupt:
-            if not ranks.together:
-                raise
-            part = None
-            self.state.request_stop("interrupted")
-            ranks.settle_stop(self.state)
-        if ranks.sum(float(part is None)) or part is None:
-            raise KeyboardInterrupt
-        return replace(part, log_prob=ranks.sum(part.log_prob), unknown_log_prob=ranks.sum(part.unknown_log_prob))
+    def _measure(self) -> EvaluationResult | None:
+        """Evaluates on the validation set, every rank some of the segments; None if one of them was interrupted."""
+        ranks, part = self._ranks, None
+        assert self._valid_ids is not None
+        with self._interruptible():
+            part = evaluate_ids(self.model, self._valid_ids, part=(ranks.rank, ranks.size))
+        if part is None:
+            # Even if the run was finished: its last evaluation is missing.
+            self.state.stop_reason = "interrupted"
+        self._synchronize()
+        if part is None or self.state.stop_reason == "interrupted":
+            return None
+        log_prob, unknown_log_prob = ranks.sum(part.log_prob, part.unknown_log_prob)
+        return replace(part, log_prob=log_prob, unknown_log_prob=unknown_log_prob)
 
     def _save_if_due(self) -> None:
-        """Writes a checkpoint where one is due; a disk that is full does not end the run."""
-        elapsed = self._elapsed()
-        self._done()  # the last one tells that the run has ended
-        if self._run.due(self.state, elapsed):
-            self._learner.count_updates(self.state)
-            self.state.seconds = self._elapsed()
-            self._run.save(self._learner.snapshot(self.state), self._best, self._elapsed)
+        """Writes a checkpoint if one is due; a full disk does not end the run."""
+        # The last checkpoint says that the run has ended.
+        self._ended()
+        if not self._checkpoints.due(self.state):
+            return
+        self._updater.count_updates(self.state)
+        began = self.state.seconds
+        self._checkpoints.save(self._updater.snapshot(self.state, self._updater.carried_rows()), self._best)
+        self._synchronize()
+        if self.state.last_evaluated_step == self.state.step:
+            self.state.evaluation_seconds += self.state.seconds - began
+
+    def _ended(self) -> bool:
+        """Returns True if the run has ended, by its budget or by a callback."""
+        if self.state.step > 0 and self.state.progress >= 1.0:
+            self.state.request_stop("finished")
+        return self.state.stop_reason is not None
+
+    def _synchronize(self) -> None:
+        """Updates the time, and stops the run in all processes if one of them has been asked to."""
+        if self._interruption.requested:
+            self.state.request_stop("interrupted")
+        self.state.seconds, self.state.stop_reason = self._ranks.agree(self._clock(), self.state.stop_reason)
+
+    def _skip_pause(self, seconds: float, *, expected: float) -> float:
+        """Takes a pause out of the time of the run; returns its seconds. See `TimeBudget.pause`."""
+        paused = self._budget.pause(self.state, seconds, expected=expected)
+        self._clock.seconds -= paused
+        self.state.seconds -= paused
+        return paused
+
+    def _notify(self, event: str, *details: Any) -> None:
+        """Calls all callbacks; one that is interrupted ends early."""
+        with self._interruptible():
+            notify(self._callbacks, event, self.state, self.model, *details)
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Ends the block early where the work in it notices an interruption; the run stops at the next `_synchronize`."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self._interruption.insisted or not self._interruption.requested:
+                raise
 
     def _restore(self, resume: bool) -> None:
-        """Begins a run in the run folder, or goes back to the newest checkpoint that is there."""
-        ranks = self._ranks
-        description = self._description() if ranks.together or self.config.run_dir is not None else {}
-        if ranks.together:
+        """Begins a run in the run folder, or resumes from its newest checkpoint."""
+        ranks, together = self._ranks, self._ranks.together
+        description = self._description() if together or self.config.run_dir is not None else {}
+        if together:
             ranks.check_same(digest_of(description))
-        same_budget = self._run.find(description, resume=resume)
+        same_budget = self._checkpoints.find(description, resume=resume)
         if same_budget is None:
-            if ranks.together:
-                self.model.load_state_dict(ranks.tensors_from_first(self.model.state_dict))
+            if together:
+                weights = (fingerprint_of(weight.cpu()) for weight in self.model.state_dict().values())
+                ranks.check_same("".join(weights).encode("ascii"))
             return
         planned = self.state.planned_steps
         self._load()
         state = self.state
         if not same_budget:
             state.planned_steps = planned
+            state.progress = self._budget.used(state)
         if not same_budget or state.stop_reason == "interrupted":
             state.stop_reason = None
-        self._run.export(state, self._best)
+        self._clock.seconds += state.seconds
+        self._checkpoints.export(state, self._best)
 
     def _description(self) -> dict[str, Any]:
-        """What makes the run the one it is."""
+        """Returns the identity of the run."""
         description = describe_run(self.config.to_dict(), self.model, self._train_ids, self._valid_ids)
         description["text"] = describe_texts(self.model.vocabulary, self.train, self.valid)
         description["environment"]["processes"] = self._ranks.size
-        description["chosen"] = {"batch_size": self._learner.windows.batch_size}
+        description["chosen"] = {"batch_size": self._updater.windows.batch_size}
         return description
 
     def _load(self) -> None:
-        """Goes back to the newest checkpoint that is whole."""
-        checkpoint, self._best = self._run.load(self._learner.snapshot(self.state))
+        """Goes back to the newest whole checkpoint."""
+        checkpoint, self._best = self._checkpoints.load(self._updater.snapshot(self.state))
         self.state = checkpoint.state
-        self._learner.restore(checkpoint)
+        self._updater.restore(checkpoint)
 
     def _roll_back(self, error: NonFiniteError) -> None:
         """Goes back to the newest checkpoint, and on with half the rate, if that may still be done."""
@@ -310,8 +342,9 @@ class Trainer:
         if rollbacks > self.config.max_rollbacks:
             raise error
         self._load()
+        self._synchronize()
         self.state.rollbacks = rollbacks
         logger.warning(
-            "%s; back to update %d, and on with 1/%d of the rate (%d of max_rollbacks=%d)",
+            "%s; rolled back to update %d, and on with 1/%d of the rate (%d of max_rollbacks=%d)",
             error, self.state.step, 2**rollbacks, rollbacks, self.config.max_rollbacks,
         )  # fmt: skip

@@ -1,17 +1,16 @@
-"""A model while it learns: one window after another, with its optimizer, its dropout masks and the carried state."""
+"""Updates of a model: one BPTT segment after another, with the optimizer, dropout masks and the carried state."""
 
 import math
-from typing import NamedTuple
+import time
 
 import torch
 from torch import Tensor
 
 from zh_lstm_lm.corpus.batches import IGNORED, TrainingWindows
 from zh_lstm_lm.errors import NonFiniteError
-from zh_lstm_lm.models.dropout import LaneGenerator
 from zh_lstm_lm.models.gradients import clip_gradients, settle_rows
+from zh_lstm_lm.models.layers import LaneGenerator, LSTMState
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
-from zh_lstm_lm.models.lstm_layer import LSTMState
 from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.runtime.devices import autocast, choose_device, on_device
 from zh_lstm_lm.runtime.memory import check_fits
@@ -21,137 +20,101 @@ from zh_lstm_lm.training.memory import scores_per_token, training_bytes, trainin
 from zh_lstm_lm.training.optimizer import Optimizer
 from zh_lstm_lm.training.run_folder import Checkpoint
 from zh_lstm_lm.training.schedule import default_learning_rate, learning_rate_at
-from zh_lstm_lm.training.state import TrainerState
+from zh_lstm_lm.training.state import TrainerState, UpdateMetrics
 
-__all__ = ["Learner", "UpdateFigures", "UpdateFiguresQueue"]
+__all__ = ["MetricsQueue", "Updater"]
 
 logger = get_logger(__name__)
 
-_LANES = 32  # of a process, where none are asked for
-_DEVICE_LANES = 128  # which need more to be busy
+# Default batch rows of a process; a CUDA device needs more to be busy.
+_ROWS, _CUDA_ROWS = 32, 128
 
 _READ_TOGETHER = 20
 
 
-class UpdateFigures(NamedTuple):
-    """What is to be told of one update.
-
-    Attributes:
-        step: Its number, from 1.
-        learning_rate: Its rate.
-        loss: Mean loss of its targets, in nats.
-        gradient_norm: Before clipping.
-        num_targets: Targets that were counted.
-        num_characters: Characters that they stand for.
-    """
-
-    step: int
-    learning_rate: float
-    loss: float
-    gradient_norm: float
-    num_targets: int
-    num_characters: int
-
-
-class UpdateFiguresQueue:
-    """Updates whose figures were not read yet.
+class MetricsQueue:
+    """Metrics of updates whose loss and gradient norm have not been read from the device yet.
 
     Args:
-        device: Where they are made.
-
-    Attributes:
-        room: Updates that are read together; 1 on the CPU, where nothing waits.
+        device: The device that they are computed on.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.room = 1 if device.type == "cpu" else _READ_TOGETHER
+        # Reading from the CPU waits for nothing.
+        self._room = 1 if device.type == "cpu" else _READ_TOGETHER
         self._scalars: list[Tensor] = []
-        self._known: list[tuple[int, float, int, int]] = []
+        self._metrics: list[UpdateMetrics] = []
 
-    def put(
-        self,
-        loss: Tensor,
-        gradient_norm: Tensor,
-        *,
-        step: int,
-        learning_rate: float,
-        num_targets: int,
-        num_characters: int,
-    ) -> None:
-        """Adds the figures of one update; loss and norm are scalars, **Shape:** ()."""
+    def put(self, metrics: UpdateMetrics, loss: Tensor, gradient_norm: Tensor) -> None:
+        """Adds the metrics of one update; loss and norm are scalars, **Shape:** ()."""
         self._scalars += [loss.detach(), gradient_norm]
-        self._known.append((step, learning_rate, num_targets, num_characters))
+        self._metrics.append(metrics)
 
     def full(self) -> bool:
-        """Whether it is time to read."""
-        return len(self._known) >= self.room
+        """Returns True if it is time to read."""
+        return len(self._metrics) >= self._room
 
-    def read(self) -> list[UpdateFigures]:
-        """Takes all figures out, in order."""
-        if not self._known:
+    def read(self) -> list[UpdateMetrics]:
+        """Removes all metrics from the queue and returns them in order, with loss and gradient norm."""
+        if not self._metrics:
             return []
         values = torch.stack(self._scalars).view(-1, 2).tolist()
-        figures = [
-            UpdateFigures(step, rate, loss, norm, num_targets, num_characters)
-            for (step, rate, num_targets, num_characters), (loss, norm) in zip(self._known, values, strict=True)
+        read = [
+            metrics._replace(loss=loss, gradient_norm=norm)
+            for metrics, (loss, norm) in zip(self._metrics, values, strict=True)
         ]
         self._scalars.clear()
-        self._known.clear()
-        return figures
+        self._metrics.clear()
+        return read
 
 
-class Learner:
-    """All that updates need and change besides the state of the run, which is handed in.
+class Updater:
+    """The optimizer, carried state and random state of a run; the run's state is an argument.
 
     Args:
         model: The model; it is moved to its device.
         ids: The training text. **Shape:** (number of ids,), int32.
         config: Options of training.
-        ranks: The processes of the run; this one learns from a part of every window's lanes.
+        ranks: The processes of the run; this one reads a part of the batch rows.
 
     Attributes:
-        device: Where the model is.
-        windows: The training text, window by window.
+        device: The device of the model.
+        windows: The BPTT segments of the training text.
 
     Raises:
-        ConfigError: The run cannot fit the device, or there are more processes than lanes.
+        ConfigError: The run cannot fit the device, or there are more processes than batch rows.
     """
 
     def __init__(self, model: LSTMLanguageModel, ids: Tensor, config: TrainerConfig, ranks: Ranks) -> None:
         self._model, self._config, self._ranks = model, config, ranks
         self.device = choose_device(config.device, local_rank=ranks.local_rank if ranks.together else None)
-        most = ranks.size * (_LANES if self.device.type == "cpu" else _DEVICE_LANES)
-        lanes = config.batch_size or max(ranks.size, min(most, len(ids) // (100 * config.bptt_len)))
-        self.windows = TrainingWindows(ids, batch_size=lanes, bptt_len=config.bptt_len)
-        first, last = ranks.lane_bounds(self.windows.batch_size)
-        self._num_lanes = last - first
+        most = ranks.size * (_ROWS if self.device.type == "cpu" else _CUDA_ROWS)
+        batch_size = config.batch_size or max(ranks.size, min(most, len(ids) // (100 * config.bptt_len)))
+        self.windows = TrainingWindows(ids, batch_size=batch_size, bptt_len=config.bptt_len)
+        first, last = ranks.row_bounds(self.windows.batch_size)
         self._check_memory()
         model.to(self.device)
         self._optimizer = Optimizer(model, betas=config.betas)
         self._generator = LaneGenerator(self.device)
         self._generator.manual_seed(config.seed)
         self._generator.first, self._generator.num_lanes = first, self.windows.batch_size
-        self._figures = UpdateFiguresQueue(self.device)
+        self._queue = MetricsQueue(self.device)
         self._peak = config.learning_rate or default_learning_rate(None)
-        self._uncounted = 0.0  # seconds of the updates whose figures were not read yet
-        self._carried: LSTMState | None = None
-
-    @property
-    def figures_room(self) -> int:
-        """Updates whose figures are read together."""
-        return self._figures.room
+        # Time of the updates whose metrics have not been read yet.
+        self._unread_seconds = 0.0
+        self._carried = model.initial_state(last - first)
 
     def update(self, state: TrainerState) -> None:
-        """One window: forward, backward, clip, step.
+        """Makes one update: forward, backward, clip, step.
 
         Raises:
-            NonFiniteError: The loss or a gradient is no longer a finite number.
+            NonFiniteError: The loss or a gradient is no longer finite.
         """
         config, ranks = self._config, self._ranks
-        began = ranks.clock()
+        began = time.monotonic()
         batch = self.windows[state.window]
         counted = batch.targets[batch.targets != IGNORED]
-        inputs, targets = on_device(ranks.lanes(batch.inputs), self.device), ranks.lanes(batch.targets)
+        inputs, targets = on_device(ranks.own_rows(batch.inputs), self.device), ranks.own_rows(batch.targets)
         with autocast(self.device, config.precision):
             loss, carried = self._model.loss(
                 inputs, targets, self._carried, num_targets=len(counted), generator=self._generator
@@ -159,76 +122,96 @@ class Learner:
         loss.backward()  # type: ignore[no-untyped-call]
         loss = self._gather_gradients(loss, batch.inputs)
         norm = clip_gradients(self._model.parameters(), config.max_grad_norm)
-        self._peak = config.learning_rate or default_learning_rate(state.planned_steps)
-        state.learning_rate = learning_rate_at(
-            state.step,
-            peak=self._peak / 2**state.rollbacks,
-            schedule=config.schedule,
-            warmup_steps=config.warmup_steps,
-            planned_steps=state.planned_steps,
-        )
+        state.learning_rate = self._learning_rate(state)
         characters = self._model.vocabulary.characters_per_id
-        self._figures.put(
-            loss,
-            norm,
-            step=state.step + 1,
-            learning_rate=state.learning_rate,
-            num_targets=len(counted),
-            num_characters=int(characters[counted].sum()) if characters is not None else 0,
-        )
-        known = self._known_figures() if self._figures.full() else []  # before the weights change, where it can be
+        num_characters = int(characters[counted].sum()) if characters is not None else 0
+        metrics = UpdateMetrics(state.step + 1, state.learning_rate, math.nan, math.nan, len(counted), num_characters)
+        self._queue.put(metrics, loss, norm)
+        # They are read before the weights change, where that costs nothing.
+        known = self._read_metrics() if self._queue.full() else []
         self._optimizer.step(state.learning_rate)
-        self._carried = carried.detach() if config.carry_state else None
+        self._carried = carried.detach() if config.carry_state else self._zero_state()
         state.advance()
-        self._uncounted += ranks.clock() - began
+        self._unread_seconds += max(0.0, time.monotonic() - began)
         self._count(known, state)
 
     def count_updates(self, state: TrainerState) -> None:
         """Adds the updates since the last read to the epoch's sums and to the curve.
 
         Raises:
-            NonFiniteError: A loss or a gradient among them is no longer a finite number.
+            NonFiniteError: A loss or a gradient among them is no longer finite.
         """
-        self._count(self._known_figures(), state)
+        self._count(self._read_metrics(), state)
 
     def begin_epoch(self) -> None:
-        """Forgets what was read before."""
-        self._carried = None
+        """Sets the carried state to zero."""
+        self._carried = self._zero_state()
 
-    def snapshot(self, state: TrainerState) -> Checkpoint:
-        """Everything that a checkpoint holds, as it is now; with the lanes of all ranks, so that any number can go on."""
-        lanes = self._carried or self._model.initial_state(self._num_lanes)
-        h, c = (self._ranks.whole(part, self.windows.batch_size, dim=1) for part in lanes)
-        carried = {"h": h, "c": c, "generator": self._generator.get_state()}
-        return Checkpoint(state, self._model.state_dict(), self._optimizer.state_tensors(), carried)
+    def carried_rows(self) -> LSTMState:
+        """Gathers the carried state of all batch rows; all ranks have to call this."""
+        h, c = (self._ranks.gather_rows(part, self.windows.batch_size, dim=1) for part in self._carried)
+        return LSTMState(h, c)
+
+    def snapshot(self, state: TrainerState, carried: LSTMState | None = None) -> Checkpoint:
+        """Returns all that a checkpoint holds.
+
+        Args:
+            state: The state of the run.
+            carried: The carried state of all batch rows, so that any number of processes can resume; None for zero.
+        """
+        h, c = carried or self._model.initial_state(self.windows.batch_size)
+        random_state = self._generator.get_state()
+        return Checkpoint(
+            state,
+            self._model.state_dict(),
+            self._optimizer.state_tensors(),
+            {"h": h, "c": c, "generator": random_state},
+        )
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Goes back to what a snapshot holds."""
+        """Goes back to a snapshot."""
         self._model.load_state_dict(checkpoint.model)
         self._optimizer.load_state_tensors(checkpoint.optimizer)
         try:
             self._generator.set_state(checkpoint.carried["generator"])
-        except RuntimeError:  # the generators of two kinds of device have states of their own
-            logger.warning("%s: goes on on another kind of device, with other dropout masks", self._config.run_dir)
+        # The generators of two kinds of device have states of their own.
+        except RuntimeError:
+            logger.warning("%s: resumes on another kind of device, with other dropout masks", self._config.run_dir)
             self._generator.manual_seed(self._config.seed + checkpoint.state.step)
-        self._carried = None
+        self._carried = self._zero_state()
         if "h" in checkpoint.carried:
             h, c = (
-                self._ranks.lanes(checkpoint.carried[name], dim=1).contiguous().to(self.device) for name in ("h", "c")
+                self._ranks.own_rows(checkpoint.carried[name], dim=1).contiguous().to(self.device)
+                for name in ("h", "c")
             )
             self._carried = LSTMState(h, c)
-        self._figures, self._uncounted = UpdateFiguresQueue(self.device), 0.0
+        self._queue, self._unread_seconds = MetricsQueue(self.device), 0.0
 
     def advice(self) -> str:
-        """What to do when training has diverged."""
+        """Returns the advice for training that has diverged."""
         return (
             f"lower learning_rate (now {self._peak:g}) and resume: the last checkpoint is from before; "
-            "or let the run go back by itself, with max_rollbacks"
+            "or let the run roll back by itself, with max_rollbacks"
+        )
+
+    def _zero_state(self) -> LSTMState:
+        return self._model.initial_state(self._carried.h.shape[1])
+
+    def _learning_rate(self, state: TrainerState) -> float:
+        """Returns the learning rate of the next update."""
+        self._peak = self._config.learning_rate or default_learning_rate(state.planned_steps)
+        return learning_rate_at(
+            state.step,
+            peak=self._peak / 2**state.rollbacks,
+            schedule=self._config.schedule,
+            warmup_steps=self._config.warmup_steps,
+            progress=state.progress,
         )
 
     def _check_memory(self) -> None:
         """Refuses a run that cannot fit the device, before anything is allocated there."""
-        sizes, counts = self._model.config, torch.tensor(self._model.vocabulary.counts)
+        sizes = self._model.config
+        counts = torch.tensor(self._model.vocabulary.counts, device="cpu")
         needed = training_memory(
             held=training_bytes(self._model, betas=self._config.betas),
             num_tokens=self.windows.batch_size // self._ranks.size * self.windows.bptt_len,
@@ -251,27 +234,22 @@ class Learner:
                     table.grad = settle_rows(table.grad, on_device(rows, self.device))
         return self._ranks.reduce_gradients(self._model.parameters(), loss)
 
-    def _known_figures(self) -> list[UpdateFigures]:
-        """Reads the figures of the updates since the last read; see `count_updates`."""
-        figures = self._figures.read()
-        for step, _, mean, norm, *_ in figures:
-            if not math.isfinite(mean + norm):
+    def _read_metrics(self) -> list[UpdateMetrics]:
+        """Reads the metrics of the updates since the last read; see `count_updates`."""
+        read = self._queue.read()
+        for metrics in read:
+            if not math.isfinite(metrics.loss + metrics.gradient_norm):
                 self._model.zero_grad(set_to_none=True)
-                raise NonFiniteError(f"update {step}: the loss is {mean} and the gradient norm {norm}; {self.advice()}")
-        return figures
+                raise NonFiniteError(
+                    f"update {metrics.step}: the loss is {metrics.loss} and the gradient norm "
+                    f"{metrics.gradient_norm}; {self.advice()}"
+                )
+        return read
 
-    def _count(self, figures: list[UpdateFigures], state: TrainerState) -> None:
-        """Adds updates to the sums, and shares the time among them that they took."""
-        for update in figures:
-            state.count_update(
-                step=update.step,
-                learning_rate=update.learning_rate,
-                loss_sum=update.loss * update.num_targets,
-                num_targets=update.num_targets,
-                num_characters=update.num_characters,
-                gradient_norm=update.gradient_norm,
-                clipped=update.gradient_norm > self._config.max_grad_norm,
-                seconds=self._uncounted / len(figures),
-            )
-        if figures:
-            self._uncounted = 0.0
+    def _count(self, read: list[UpdateMetrics], state: TrainerState) -> None:
+        """Adds updates to the sums, each with an equal part of the time that they took together."""
+        for metrics in read:
+            clipped = metrics.gradient_norm > self._config.max_grad_norm
+            state.count_update(metrics._replace(clipped=clipped, seconds=self._unread_seconds / len(read)))
+        if read:
+            self._unread_seconds = 0.0

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from zh_lstm_lm.models.lstm_layer import LSTMLayer, LSTMState
+from zh_lstm_lm.models.layers import LSTMLayer, LSTMState
 
 Array = npt.NDArray[np.float64]
 
@@ -26,7 +26,7 @@ def given(time: int) -> tuple[torch.Tensor, LSTMState]:
     """Inputs of two rows, and a state whose h and c differ."""
     generator = torch.Generator().manual_seed(1)
     h, c = torch.randn(2, 1, 2, 4, generator=generator)
-    return torch.randn(2, time, 3, generator=generator), (h, c)
+    return torch.randn(2, time, 3, generator=generator), LSTMState(h, c)
 
 
 def written_out(layer: LSTMLayer, inputs: torch.Tensor, state: LSTMState) -> tuple[list[Array], Array, Array]:

@@ -1,0 +1,146 @@
+"""From files or texts to segmented documents: surveyed once, then taken from the cache, or read again and segmented."""
+
+import time
+from array import array
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from os import PathLike
+
+import torch
+
+from zh_lstm_lm._config import check_integer, check_text, check_type
+from zh_lstm_lm.corpus.segmentation import cache_key, number_tokens
+from zh_lstm_lm.corpus.stream_cache import StoredStream, cached_stream
+from zh_lstm_lm.errors import DataError, ZhLstmLmError
+from zh_lstm_lm.runtime.interruption import catch_interruption
+from zh_lstm_lm.text.decoding import decode, normalize_line_ends
+from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents, report_findings
+from zh_lstm_lm.text.files import Paths, TextFile, find_files
+from zh_lstm_lm.text.normalization import normalize_text
+from zh_lstm_lm.text.survey import survey_files
+from zh_lstm_lm.tokenizers.base import LosslessTokenizer
+from zh_lstm_lm.tokenizers.workers import available_cores
+
+__all__ = ["estimate_reading", "read_files", "read_texts", "sample_novel"]
+
+# Below this size, starting processes costs more than it saves.
+_PARALLEL_BYTES = 4_000_000
+_MAX_WORKERS = 8
+_PROBE_BYTES = 1 << 16
+
+
+def read_files(
+    paths: Paths,
+    tokenizer: LosslessTokenizer,
+    options: ReadingOptions,
+    *,
+    cache_dir: str | PathLike[str] | None,
+    workers: int | None,
+) -> StoredStream:
+    """Reads and segments text files, or takes them from the cache.
+
+    Each file is read once for its checksum, its encoding and all that is wrong with it, and once more for its text unless
+    the cache has that.
+
+    Args:
+        paths: A folder, a file, a glob pattern, or a list of these.
+        tokenizer: The tokenizer; without a fingerprint, nothing is cached.
+        options: The options of reading.
+        cache_dir: The cache folder; None is the user's.
+        workers: Number of processes to segment with; None chooses.
+
+    Raises:
+        DataError: Nothing to read, or files that cannot be read or decoded (all of them are named).
+        ConfigError: An option is out of range.
+    """
+    check_type("cache_dir", cache_dir, str, PathLike, type(None))
+    check_integer("workers", workers, minimum=1, optional=True)
+    files = find_files(paths, endings=options.endings)
+    # The block ends between two chunks of text and leaves nothing half done.
+    with catch_interruption():
+        surveys = survey_files(files, encoding=options.encoding, clean=options.clean, text_field=options.text_field)
+        report_findings(surveys, options)
+        if workers is None:
+            is_large = sum(survey.num_bytes for survey in surveys) > _PARALLEL_BYTES
+            workers = min(available_cores(), _MAX_WORKERS) if is_large and tokenizer.name == "jieba" else 1
+        stored = None
+        if tokenizer.fingerprint is not None:
+            key = cache_key(surveys, tokenizer.fingerprint, options)
+            stored = cached_stream(
+                key, read_documents(surveys, options), tokenizer, cache_dir=cache_dir, workers=workers
+            )
+        return stored or _segment(read_documents(surveys, options), tokenizer, workers)
+
+
+def read_texts(texts: Iterable[str], tokenizer: LosslessTokenizer, normalize: str) -> StoredStream:
+    """Segments texts in memory, each a document.
+
+    Args:
+        texts: The documents.
+        tokenizer: The tokenizer.
+        normalize: The normalisation.
+
+    Raises:
+        DataError: There is no text, or something that is not a string or holds a lone surrogate.
+    """
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        raise DataError(f"texts must be a list of strings, each a document, got {texts!r:.40}; give [text]")
+    documents = []
+    for number, text in enumerate(texts):
+        name = f"texts[{number}]"
+        normalized = normalize_text(normalize_line_ends(check_text(name, text)), normalize)
+        documents.append(Document(name, (normalized,) if normalized else ()))
+    return _segment(documents, tokenizer, 1)
+
+
+def _segment(documents: Iterable[Document], tokenizer: LosslessTokenizer, workers: int) -> StoredStream:
+    """Segments documents into memory."""
+    numbers = array("i")
+    lexicon, spans = number_tokens(documents, tokenizer, workers=workers, write=numbers.extend)
+    return torch.frombuffer(numbers, dtype=torch.int32), lexicon, spans
+
+
+def estimate_reading(
+    files: Sequence[TextFile], tokenizer: LosslessTokenizer, *, encoding: str = "auto", workers: int | None = None
+) -> float | None:
+    """Estimates the seconds that it takes to read and segment files that are not in the cache.
+
+    Args:
+        files: The files, at least one.
+        tokenizer: The tokenizer.
+        encoding: ``"auto"``, or the encoding of all files.
+        workers: Number of processes; None for the number that `TokenStream.from_files` chooses.
+
+    Returns:
+        The estimate; None for a file that cannot be decoded, which is reported when it is read.
+    """
+    sizes = [file.path.stat().st_size for file in files]
+    largest = files[sizes.index(max(sizes))]
+    with largest.open() as stream:
+        start = stream.read(_PROBE_BYTES)
+    try:
+        text = decode(start, encoding=encoding, name=str(largest)).text
+    except ZhLstmLmError:
+        return None
+    # The first call loads the dictionary.
+    tokenizer.tokenize(text[:100])
+    began = time.perf_counter()
+    tokenizer.tokenize(text)
+    seconds = (time.perf_counter() - began) * sum(sizes) / max(len(start), 1)
+    if workers is None:
+        workers = min(available_cores(), _MAX_WORKERS) if sum(sizes) > _PARALLEL_BYTES else 1
+    return seconds / workers
+
+
+def sample_novel() -> str:
+    r"""Returns the text of the bundled novella, 《空匣镖》: a title and sixteen chapters, one paragraph per line.
+
+    It was written for this project and is in the public domain (CC0); its licence is in the same folder.
+
+    Example:
+        >>> import zh_lstm_lm
+        >>> stream = zh_lstm_lm.TokenStream.from_texts([zh_lstm_lm.sample_novel()], tokenizer="characters")
+        >>> stream.num_documents
+        1
+    """
+    return resources.files("zh_lstm_lm").joinpath("data", "sample_novel.txt").read_text(encoding="utf-8")

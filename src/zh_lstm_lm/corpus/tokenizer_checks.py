@@ -1,0 +1,98 @@
+"""Checks that a tokenizer fits the text: pre-segmented text, and the words of a user dictionary."""
+
+import re
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from zh_lstm_lm.runtime.control_characters import get_logger
+from zh_lstm_lm.text.normalization import normalize_text
+from zh_lstm_lm.tokenizers.base import LosslessTokenizer
+from zh_lstm_lm.tokenizers.registry import restore_tokenizer
+
+__all__ = ["check_segmentation", "with_normalized_dictionary"]
+
+logger = get_logger(__name__)
+
+_SAMPLED_TOKENS = 200_000
+_HAN = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
+_GAP = re.compile(f"(?<={_HAN.pattern})[ \t\u3000]+(?={_HAN.pattern})")
+# Running Chinese text has almost no spaces between Han characters; in segmented text nearly every word has one.
+_MAX_SPACED_PROPORTION = 0.2
+_MIN_SPACES = 5
+_SHOWN_WORDS = 10
+
+
+def with_normalized_dictionary(tokenizer: LosslessTokenizer, normalize: str) -> LosslessTokenizer:
+    """Returns the tokenizer with its user dictionary normalised as the text is, so that its words can occur in it.
+
+    Args:
+        tokenizer: The tokenizer; one without a user dictionary is returned unchanged.
+        normalize: The normalisation, such as ``"nfc+width"``.
+
+    Raises:
+        ConfigError: A normalised word is not a word.
+    """
+    words = tokenizer.options.get("user_dictionary")
+    if tokenizer.name is None or not words:
+        return tokenizer
+    normalized = {normalize_text(word, normalize): frequency for word, frequency in words.items()}
+    if normalized == words:
+        return tokenizer
+    return restore_tokenizer(tokenizer.name, {**tokenizer.options, "user_dictionary": normalized})
+
+
+def check_segmentation(tokens: Tensor, lexicon: Sequence[str], tokenizer: LosslessTokenizer) -> None:
+    """Warns of segmented text that a segmenter segments again, of unfit separators, and of unused user words.
+
+    Args:
+        tokens: Lexicon numbers of the text. **Shape:** (number of tokens,), int32.
+        lexicon: The distinct tokens.
+        tokenizer: The tokenizer.
+    """
+    sample = [lexicon[number] for number in tokens[:_SAMPLED_TOKENS].tolist()]
+    if tokenizer.separator:
+        _check_separator(sample, tokenizer.separator)
+    else:
+        _check_spaces(sample, tokenizer)
+    if user_words := tokenizer.options.get("user_dictionary"):
+        known = set(lexicon)
+        unused = [word for word, frequency in user_words.items() if frequency != 0 and word not in known]
+        if unused:
+            logger.warning(
+                "user_dictionary: %d of %d words never occur as tokens of the text: %s%s",
+                len(unused),
+                len(user_words),
+                " ".join(unused[:_SHOWN_WORDS]),
+                " …" if len(unused) > _SHOWN_WORDS else "",
+            )
+
+
+def _check_spaces(sample: Sequence[str], tokenizer: LosslessTokenizer) -> None:
+    han = sum(_HAN.search(token) is not None for token in sample)
+    gaps = _GAP.findall("".join(sample))
+    if len(gaps) < _MIN_SPACES or len(gaps) <= _MAX_SPACED_PROPORTION * han:
+        return
+    separator = max(set(gaps), key=gaps.count)
+    option = "" if separator == " " else f", separator={separator!r}"
+    logger.warning(
+        "the text has spaces between its words, so it is segmented already, and the tokenizer %r segments it again: the "
+        "spaces become tokens that are easily predicted, so the metrics look better than they are; to keep the given words, "
+        "use the tokenizer 'whitespace' (get_tokenizer('whitespace'%s))",
+        tokenizer.name or tokenizer.inner,
+        option,
+    )
+
+
+def _check_separator(sample: Sequence[str], separator: str) -> None:
+    extra = sample.count(separator)
+    if extra >= _MIN_SPACES and extra > _MAX_SPACED_PROPORTION * len(sample):
+        logger.warning(
+            "%d of %d tokens are further separators beside the %r between two words; if words are separated by %r, use "
+            "get_tokenizer('whitespace', separator=%r)",
+            extra,
+            len(sample),
+            separator,
+            2 * separator,
+            2 * separator,
+        )

@@ -1,0 +1,148 @@
+"""The components of a mixture: their log-probabilities, and weights fitted on text.
+
+The components are the models that are no mixtures themselves, and the caches, in the order of the mixture. However
+mixtures and caches are nested, the probability of a token is the weighted mean of theirs where no cache is empty.
+"""
+
+import functools
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zh_lstm_lm._config import check_type
+from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.errors import DataError, NonFiniteError
+from zh_lstm_lm.models.base import LanguageModel, read_documents
+
+__all__ = [
+    "component_log_probs",
+    "component_weights",
+    "fit_weights",
+    "part_names",
+    "parts_of",
+    "set_component_weights",
+]
+
+# Expectation-maximisation ends when no weight changes by more.
+_TOLERANCE = 1e-7
+_MAX_STEPS = 10_000
+# The proportion of a text's passages in a training text from which on it is taken for a part of it.
+_OVERLAP = 0.2
+
+
+def component_log_probs(model: LanguageModel, context: Any, targets: Tensor) -> Tensor:
+    """Returns the log-probabilities of the components.
+
+    Args:
+        model: Any model; one that is no mixture is its only component.
+        context: The context; it has one row for each target.
+        targets: Token ids. **Shape:** (rows,), int64.
+
+    Returns:
+        In nats; infinity where a cache is empty and takes no part. **Shape:** (components, rows).
+    """
+    of_mixture = getattr(model, "component_log_probs", None)
+    if of_mixture is None:
+        return model.target_log_probs(context, targets)[None]
+    log_probs: Tensor = of_mixture(context, targets)
+    return log_probs
+
+
+def component_weights(model: LanguageModel) -> list[float]:
+    """Returns the weights of the components; they sum to 1."""
+    of_mixture = getattr(model, "component_weights", None)
+    return [1.0] if of_mixture is None else list(of_mixture())
+
+
+def set_component_weights(model: LanguageModel, weights: Sequence[float]) -> None:
+    """Sets the weights of the components, in place."""
+    of_mixture = getattr(model, "set_component_weights", None)
+    if of_mixture is not None:
+        of_mixture(weights)
+
+
+def parts_of(model: LanguageModel, log_probs: Tensor) -> list[tuple[str, Tensor]]:
+    """Computes the log-probabilities of each part that is a model itself.
+
+    Args:
+        model: Any model; one that is no mixture is its only part.
+        log_probs: The result of `component_log_probs`. **Shape:** (components, rows).
+
+    Returns:
+        The name of each part, and its log-probabilities, **Shape:** (rows,); the whole last.
+    """
+    of_mixture = getattr(model, "parts", None)
+    if of_mixture is None:
+        return [(getattr(model, "name", type(model).__name__), log_probs[0])]
+    return list(of_mixture(log_probs))
+
+
+def part_names(model: LanguageModel) -> list[str]:
+    """Returns different names for the parts of `parts_of`."""
+    names: list[str] = []
+    for name, _ in parts_of(model, torch.zeros(len(component_weights(model)), 0)):
+        numbered = (name, *(f"{name} ({number})" for number in range(2, 2 + len(names))))
+        names.append(next(each for each in numbered if each not in names))
+    return names
+
+
+def fit_weights(model: LanguageModel, stream: TokenStream) -> None:
+    """Fits the weights of all components together, in place.
+
+    The text is read once. Its likelihood has a single greatest value over the weights, which expectation-maximisation
+    finds from equal weights. Tokens before which a cache is empty are left out.
+
+    Args:
+        model: A mixture or a cache.
+        stream: The validation part. None of the components may have been trained on it; a `UserWarning` reports an n-gram
+            model that was.
+
+    Raises:
+        DataError: The text has no token.
+        NonFiniteError: A component's log-probabilities are NaN.
+    """
+    check_type("stream", stream, TokenStream)
+    ids = model.vocabulary.encode_stream(stream)
+    overlap = max((each.overlap(ids) for each in _nested(model) if hasattr(each, "overlap")), default=0.0)
+    if overlap > _OVERLAP:
+        warnings.warn(
+            f"{overlap:.0%} of the text's passages are in the training text of a model of the mixture, which gets too much "
+            "weight from it; fit the weights on a validation part",
+            UserWarning,
+            stacklevel=3,
+        )
+    predict = functools.partial(component_log_probs, model)
+    read = [values for positions, values in read_documents(model, ids, predict=predict) if len(positions)]
+    if not read:
+        raise DataError("the weights cannot be fitted: the text has no token; give the validation part")
+    log_probs = torch.cat(read, dim=1)
+    if log_probs.isnan().any():
+        raise NonFiniteError(
+            "the log-probabilities of a model of the mixture are NaN: its weights are damaged; load another copy of it"
+        )
+    log_probs = log_probs[:, (log_probs < math.inf).all(dim=0)]
+    if log_probs.shape[1]:
+        set_component_weights(model, _maximize_likelihood(log_probs).tolist())
+
+
+def _maximize_likelihood(log_probs: Tensor) -> Tensor:
+    """Returns the weights of the greatest likelihood. **Shape:** (components, rows) to (components,), float64."""
+    # Only the ratios of the probabilities of a row matter; relative to the greatest they do not underflow.
+    probs = (log_probs - log_probs.amax(dim=0)).exp()
+    weights = torch.full((len(probs),), 1 / len(probs), dtype=torch.float64)
+    for _ in range(_MAX_STEPS):
+        before = weights
+        weights = before * (probs / (before @ probs)).mean(dim=1)
+        if bool((weights - before).abs().max() < _TOLERANCE):
+            break
+    return weights / weights.sum()
+
+
+def _nested(model: Any) -> list[Any]:
+    """Returns a model and all models that it consists of."""
+    inner = [*getattr(model, "models", ()), *([model.model] if hasattr(model, "model") else [])]
+    return [model, *(each for part in inner for each in _nested(part))]

@@ -1,0 +1,67 @@
+"""The one way to write a file that a user named: whole or not at all, and what was there stays until then."""
+
+import contextlib
+import os
+import stat
+from os import PathLike
+from pathlib import Path
+
+from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.storage.atomic import replace_file, write_flushed
+from zh_lstm_lm.storage.workspace import workspace
+
+__all__ = ["check_writable", "is_special", "keep_mode", "write_file"]
+
+
+def write_file(path: str | PathLike[str], data: bytes) -> None:
+    """Writes a file; a crash or a full disk leaves the one that was there.
+
+    A symbolic link stays, and what it leads to is replaced; a file that is replaced keeps its mode and owner. What is
+    no regular file, as a pipe or ``/dev/stdout``, is written to as it is.
+
+    Args:
+        path: The file.
+        data: Its content.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+    path = Path(path)
+    try:
+        if is_special(path):
+            with open(path, "ab", buffering=0) as file:
+                file.write(data)
+            return
+        target = Path(os.path.realpath(path))
+        check_writable(target)
+        with workspace(target) as place:
+            write_flushed(place / "file", data)
+            keep_mode(place / "file", target)
+            replace_file(place / "file", target)
+    except (OSError, ValueError) as error:  # ValueError: no name of a file
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be written ({reason}); choose another file") from error
+
+
+def is_special(path: Path) -> bool:
+    """Whether something is there that is neither a regular file nor a folder, or another name of an open file."""
+    if path.is_absolute() and path.parts[1:2] in (("dev",), ("proc",)):
+        return path.exists()
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def check_writable(target: Path) -> None:
+    """Raises OSError where a file is a folder, or may not be written to: its folder would let it be replaced."""
+    if target.is_dir():
+        raise IsADirectoryError(None, "it is a folder")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(None, "it may not be written to")
+
+
+def keep_mode(file: Path, target: Path) -> None:
+    """Gives a file the mode, and where the system lets it the owner, of the one that it is about to replace."""
+    with contextlib.suppress(OSError):
+        status = target.stat()
+        with contextlib.suppress(OSError, AttributeError):  # AttributeError: Windows has no owners
+            os.chown(file, status.st_uid, status.st_gid)
+        file.chmod(stat.S_IMODE(status.st_mode))

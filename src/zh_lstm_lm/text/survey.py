@@ -1,0 +1,289 @@
+"""One pass over each file for all that is known before its text is used: checksum, encoding, faults, content."""
+
+import codecs
+import hashlib
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.runtime.interruption import check_interruption
+from zh_lstm_lm.text.content import RECORD_FORMATS, identify_content
+from zh_lstm_lm.text.decoding import DecodedText, DecodingFault, check_encoding, decode, normalize_line_ends
+from zh_lstm_lm.text.files import TextFile, raise_broken
+from zh_lstm_lm.text.language import count_letters
+from zh_lstm_lm.text.site_lines import count_site_lines, edge_lines
+
+__all__ = ["FileSurvey", "ParagraphSample", "decoded_blocks", "find_duplicates", "survey_file", "survey_files"]
+
+_BLOCK_BYTES = 1 << 24
+_NOT_NOVELS = re.compile(r"(readme|license|licence|copying|changelog|inf|index)(\.\w+)*", re.IGNORECASE)
+_NOTES = re.compile(
+    r".{0,6}(?:来源|來源|说明|說明|须知|須知|必读|必讀|必看|声明|聲明|书目|書目|书单|書單|目录|目錄|简介|簡介|公告|更新日志|网址|網址)"
+    r".{0,4}\.\w+"
+)
+_MAX_NOTE_CHARACTERS = 3_000
+_SENTENCE_END = re.compile("[。！？!?…”」』]")
+_LIST_SEPARATOR = re.compile("[,，、;；\t]")
+# A text without full stops can be longer than a list of names beside novels.
+_MAX_LIST_CHARACTERS = 2_000
+# Every space of Unicode, the byte order mark, NUL, and the end of a file in MS-DOS.
+_NOTHING = (
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff\0\x1a"
+)
+# Shorter paragraphs stand in many books by chance.
+_MIN_PARAGRAPH_CHARACTERS = 20
+_MAX_SAMPLED_PARAGRAPHS = 4_096
+_DUPLICATE_PROPORTION = 0.2
+
+
+@dataclass(frozen=True)
+class ParagraphSample:
+    """The checksums of a file's long paragraphs, or of those below a limit where there are many.
+
+    Attributes:
+        checksums: The checksums.
+        limit: One above the largest checksum that would be kept.
+    """
+
+    checksums: frozenset[int] = frozenset()
+    limit: int = 1 << 32
+
+    def with_paragraphs(self, text: str) -> "ParagraphSample":
+        """Returns the sample with the long paragraphs of a text added."""
+        stripped = (line.strip(_NOTHING) for line in text.split("\n") if len(line) >= _MIN_PARAGRAPH_CHARACTERS)
+        checksums = self.checksums.union(
+            zlib.crc32(line.encode("utf-8", "surrogatepass"))
+            for line in stripped
+            if len(line) >= _MIN_PARAGRAPH_CHARACTERS
+        )
+        limit = self.limit
+        while sum(checksum < limit for checksum in checksums) > _MAX_SAMPLED_PARAGRAPHS:
+            limit //= 2
+        return ParagraphSample(frozenset(checksum for checksum in checksums if checksum < limit), limit)
+
+
+@dataclass(frozen=True)
+class FileSurvey:
+    """What is known of a file before its text is used.
+
+    Attributes:
+        file: The file.
+        digest: The SHA-256 of its bytes.
+        num_bytes: Its size.
+        encoding: Its encoding, by Python's name.
+        confidence: Probability of the encoding, from 0 to 1.
+        num_characters: Characters before cleaning, line ends counted as one.
+        num_letters: Letters, by ``"Han"`` and ``"other"``.
+        faults: The bytes that could not be decoded.
+        content: What it holds if that is not running text, such as ``"JSON"``; else None.
+        edges: Its first and last lines, by which boilerplate is found that recurs in several files.
+        site_lines: Its lines that look like a download site's, with their counts.
+        paragraphs: A sample of its paragraphs, by which duplicates are found.
+        skipped: The reason why it is not read; None if it is.
+    """
+
+    file: TextFile
+    digest: str
+    num_bytes: int
+    encoding: str
+    confidence: float
+    num_characters: int
+    num_letters: Mapping[str, int]
+    faults: tuple[DecodingFault, ...]
+    content: str | None
+    edges: tuple[str, ...]
+    site_lines: Mapping[str, int]
+    paragraphs: ParagraphSample
+    skipped: str | None
+
+    @property
+    def han_proportion(self) -> float:
+        """Proportion of the letters that are Han characters; 0 without letters."""
+        return self.num_letters["Han"] / max(1, sum(self.num_letters.values()))
+
+
+class _CountedHash:
+    """A SHA-256 that counts its bytes."""
+
+    def __init__(self) -> None:
+        self.sha256 = hashlib.sha256()
+        self.num_bytes = 0
+
+    def update(self, data: bytes) -> None:
+        self.sha256.update(data)
+        self.num_bytes += len(data)
+
+
+def decoded_blocks(file: TextFile, encoding: str, *, counted: _CountedHash | None = None) -> Iterator[DecodedText]:
+    r"""Decodes a file, line ends as ``\n``, in blocks of whole lines of about 16 MB.
+
+    Args:
+        file: The file.
+        encoding: ``"auto"``, or the name of an encoding.
+        counted: Takes all bytes.
+
+    Raises:
+        DataError: It cannot be read or decoded.
+    """
+    offset, line, rest = 0, 1, b""
+    with file.open() as stream:
+        while True:
+            try:
+                read = stream.read(_BLOCK_BYTES)
+            except OSError as error:
+                raise file.unreadable(error) from error
+            if counted:
+                counted.update(read)
+            data = rest + read
+            end = _last_line_end(data, encoding, str(file)) if read else len(data)
+            if end or not read:
+                decoded = decode(data[:end], encoding=encoding, name=str(file), offset=offset, line=line)
+                encoding, text = decoded.encoding, normalize_line_ends(decoded.text)
+                yield replace(decoded, text=text)
+                offset, line = offset + end, line + text.count("\n")
+            rest = data[end:]
+            if not read:
+                return
+
+
+def _last_line_end(data: bytes, encoding: str, name: str) -> int:
+    """Returns the offset after the last newline of a block; 0 to read on, as for every file of one block."""
+    if len(data) < _BLOCK_BYTES:
+        return 0
+    if encoding == "auto":
+        encoding = decode(data[: _BLOCK_BYTES // 16 * 16], name=name).encoding
+    newline = "\n".encode(encoding if codecs.lookup(encoding).name not in ("utf-16", "utf-32") else f"{encoding}-le")
+    end = len(data)
+    while (end := data.rfind(newline, 0, end)) >= 0:
+        if end % len(newline) == 0:
+            return end + len(newline)
+        end += len(newline) - 1
+    return 0
+
+
+def survey_file(file: TextFile, *, encoding: str, text_field: str | None = None) -> FileSurvey:
+    """Reads a file through.
+
+    Args:
+        file: The file.
+        encoding: ``"auto"``, or the name of an encoding.
+        text_field: The field of its records that is read; None for running text.
+
+    Raises:
+        DataError: It cannot be read or decoded.
+    """
+    counted = _CountedHash()
+    characters, content, text = 0, None, ""
+    faults: list[DecodingFault] = []
+    edges: list[str] = []
+    letters: Counter[str] = Counter()
+    site_lines: Counter[str] = Counter()
+    paragraphs = ParagraphSample()
+    for number, decoded in enumerate(decoded_blocks(file, encoding, counted=counted)):
+        text = decoded.text
+        characters += len(text)
+        faults += decoded.faults
+        letters += count_letters(text)
+        if number == 0:
+            content = identify_content(text)
+        if content is None and text_field is None:
+            edges += edge_lines(text)
+            site_lines += count_site_lines(text)
+            paragraphs = paragraphs.with_paragraphs(text)
+    skipped = None
+    if number == 0 and not text.strip(_NOTHING):
+        skipped = "no text in it"
+    elif number == 0 and text_field is None and not file.chosen and _is_stray(file.path.name, text.strip(_NOTHING)):
+        skipped = "not a novel but a note beside them; name it itself to read it"
+    return FileSurvey(
+        file,
+        counted.sha256.hexdigest(),
+        counted.num_bytes,
+        decoded.encoding,
+        decoded.confidence,
+        characters,
+        letters,
+        tuple(faults),
+        content,
+        tuple(edges),
+        site_lines,
+        paragraphs,
+        skipped,
+    )
+
+
+def _is_stray(name: str, text: str) -> bool:
+    """Decides whether a file is a note beside novels: a README, a statement of sources, one line of names."""
+    if _NOT_NOVELS.fullmatch(name) or (_NOTES.fullmatch(name) and len(text) <= _MAX_NOTE_CHARACTERS):
+        return True
+    names = _LIST_SEPARATOR.split(text) if len(text) <= _MAX_LIST_CHARACTERS and "\n" not in text else []
+    return len(names) > 2 and not _SENTENCE_END.search(text) and all(len(name) <= 20 for name in names)
+
+
+def survey_files(
+    files: Sequence[TextFile], *, encoding: str = "auto", clean: str = "novel", text_field: str | None = None
+) -> list[FileSurvey]:
+    """Surveys every file, so that all broken ones are named together before any long work starts.
+
+    Args:
+        files: The files.
+        encoding: ``"auto"``, or the name of an encoding.
+        clean: The cleaning; with ``"none"`` files are read whatever they hold.
+        text_field: The field of records that is read; None for running text.
+
+    Raises:
+        DataError: Files that cannot be read or decoded, or that were named and do not hold running text.
+    """
+    check_encoding(encoding)
+    surveys, broken = [], []
+    for file in files:
+        check_interruption()
+        try:
+            survey = survey_file(file, encoding=encoding, text_field=text_field)
+        except DataError as error:
+            broken.append(str(error))
+            continue
+        if survey.content and not survey.skipped and text_field is None and clean != "none":
+            reason = not_running_text(survey.content)
+            if file.chosen:
+                broken.append(f"{file}: {reason}")
+            survey = replace(survey, skipped=reason)
+        surveys.append(survey)
+    raise_broken(broken)
+    return surveys
+
+
+def not_running_text(content: str) -> str:
+    """Returns the reason why a file is not read, with the next step."""
+    instead = (
+        "read one field of each record with TokenStream.from_records(…, text_field='…')"
+        if content in RECORD_FORMATS
+        else "convert it to plain text first"
+    )
+    return f"holds {content}, not running text; {instead}, or read it as it is with clean='none'"
+
+
+def find_duplicates(surveys: Sequence[FileSurvey]) -> list[list[tuple[FileSurvey, float]]]:
+    """Returns for each file the others that hold its long paragraphs as well, with the proportion of them.
+
+    Args:
+        surveys: The files.
+    """
+    holders: dict[int, list[int]] = {}
+    for number, survey in enumerate(surveys):
+        for checksum in survey.paragraphs.checksums:
+            holders.setdefault(checksum, []).append(number)
+    shared: Counter[tuple[int, int]] = Counter()
+    for numbers in holders.values():
+        shared.update((one, other) for one in numbers for other in numbers if one != other)
+    found: list[list[tuple[FileSurvey, float]]] = [[] for _ in surveys]
+    for (one, other), count in sorted(shared.items()):
+        limit = min(surveys[one].paragraphs.limit, surveys[other].paragraphs.limit)
+        size = sum(checksum < limit for checksum in surveys[one].paragraphs.checksums)
+        if count >= _DUPLICATE_PROPORTION * size:
+            found[one].append((surveys[other], count / size))
+    return found

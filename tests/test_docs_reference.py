@@ -1,0 +1,53 @@
+"""The pages of reference are complete: every module has a phrase, every public name a description."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import zh_lstm_lm
+from zh_lstm_lm import errors
+
+PACKAGE = Path(zh_lstm_lm.__file__).parent
+TESTS = Path(__file__).parent
+DOCS = TESTS.parent / "docs"
+
+
+def page(name: str) -> str:
+    if not (DOCS / name).is_file():
+        pytest.skip("the documents are not beside the tests")
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def test_the_folder_tree_lists_every_module_with_a_phrase() -> None:
+    tree = re.findall(r"```text\n(.*?)```", page("architecture.md"), flags=re.DOTALL)[0]
+    listed, folder = [], ""
+    for line in tree.splitlines():
+        indent, name, phrase = re.fullmatch(r"( *)(\S+) +(\S.*)", line).groups()  # type: ignore[union-attr]
+        assert phrase
+        if name.endswith("/"):
+            folder = name
+        else:
+            listed.append(folder + name if indent else name)
+    modules = [
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if path.name != "__init__.py" or path.parent == PACKAGE
+    ]
+    assert sorted(listed) == sorted(modules)
+
+
+def test_the_reference_has_every_public_name() -> None:
+    described = set(re.findall(r"auto(?:class|function):: (\w+)", page("api.md")))
+    public = {name for name in zh_lstm_lm.__all__ if name != "__version__" and not hasattr(errors, name)}
+    assert described == public
+
+
+def test_tests_that_the_guide_to_reading_names_exist() -> None:
+    rows = [line for line in page("reading.md").splitlines() if line.startswith("| ") and "::" in line]
+    assert len(rows) > 30
+    for row in rows:
+        file = ""
+        for named, test in re.findall(r"`(?:([\w/]+\.py)|…)::(test_\w+)`", row):
+            file = named or file
+            assert f"def {test}(" in (TESTS / file).read_text(encoding="utf-8"), row

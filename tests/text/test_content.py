@@ -1,0 +1,184 @@
+"""Content that is not running text, and records read by a field."""
+
+import csv
+import io
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zh_lstm_lm import DataError, TokenStream
+from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.text.content import identify_content
+from zh_lstm_lm.text.decoding import decode
+from zh_lstm_lm.text.inspection import inspect_files
+
+NOVEL = "\n".join(f"第{number}天夜里，展昭又一次来到那座古庙之前，只见门上多了几个大字。" for number in range(60))
+TEXTS = [f"展昭在雪夜中行了{number}里，来到一座古庙之前。\n只见庙门半掩。" for number in range(12)]
+RECORDS = [{"id": number, "title": f"第{number}回", "content": text} for number, text in enumerate(TEXTS)]
+
+
+def table(delimiter: str) -> str:
+    written = io.StringIO()
+    writer = csv.DictWriter(written, RECORDS[0], delimiter=delimiter, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(RECORDS)
+    return written.getvalue()
+
+
+def subtitles(number: int) -> str:
+    return f"{number}\n00:0{number % 10}:01,000 --> 00:0{number % 10}:03,500\n展昭道：好大的雪\nWhat a snow\n"
+
+
+CONTENT = {
+    "a.json": (json.dumps(RECORDS, ensure_ascii=False), "JSON"),
+    "b.json": (json.dumps({"data": RECORDS}, ensure_ascii=False, indent=1), "JSON"),
+    "c.json": (json.dumps(RECORDS), "JSON"),
+    "d.jsonl": ("\n".join(json.dumps(record, ensure_ascii=False) for record in RECORDS), "JSON Lines"),
+    "e.jsonl": ("\n".join(json.dumps(record) for record in RECORDS), "JSON Lines"),
+    "f.csv": (table(","), "a table"),
+    "g.tsv": (table("\t"), "a table"),
+    "h.csv": ("书名,字数,简介\n" + "\n".join(f"雪夜{n},{n}000,一个雪夜的故事。" for n in range(9)), "a table"),
+    "i.tsv": ("\n".join(f"展昭\t{n}\tnr" for n in range(30)), "a table"),
+    "j.html": ("<!DOCTYPE html><html><body>" + "".join(f"<p>{text}</p>\n" for text in TEXTS) + "</body></html>", "HTML or XML"),
+    "k.html": ("\n".join(f"<p>{text}</p>" for text in TEXTS), "HTML or XML"),
+    "l.xml": ("<?xml version='1.0'?>\n<book>" + NOVEL + "</book>", "HTML or XML"),
+    "m.srt": ("\n".join(map(subtitles, range(20))), "SRT or WebVTT subtitles"),
+    "n.vtt": ("WEBVTT\n\n" + "\n".join(map(subtitles, range(20))).replace(",", "."), "SRT or WebVTT subtitles"),
+    "o.ass": ("[Script Info]\nTitle: x\n[Events]\n" + "Dialogue: 0,0:00:01.00,0:00:03.00,Default,,0,0,0,,展昭道：好大的雪，二人进了酒店\n" * 9, "ASS subtitles"),
+    "p.lrc": ("\n".join(f"[00:{n:02}.50]风雪夜归人" for n in range(20)), "LRC lyrics"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONTENT)
+@pytest.mark.parametrize("codec", ["utf-8", "gb18030", "utf-16"])
+def test_content_is_identified_after_decoding(name: str, codec: str) -> None:
+    text, expected = CONTENT[name]
+
+    assert identify_content(decode(text.encode(codec)).text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NOVEL,
+        "",
+        "春眠不觉晓,处处闻啼鸟.\n夜来风雨声,花落知多少.\n" * 5,
+        "[雪夜 / 无名氏 著 ]\n书籍介绍:\n" + NOVEL,
+        "{雪}\n" + NOVEL,
+        "\n".join(f"\t{line}" for line in NOVEL.split("\n")),
+        "<雪夜>\n" + NOVEL + "\n<全书完>",
+        " <unk> is the word , and <unk> too .\n" * 50,
+        NOVEL.replace("。", "。<br>", 2),
+        "他说，三点零五分\n[00:01.00]歌声响起\n" + NOVEL,
+        "雪夜\n\n1\n\n风雪\n" * 3,
+    ],
+)
+def test_running_text_is_taken_for_nothing_else(text: str) -> None:
+    assert identify_content(text) is None
+
+
+def test_real_texts_are_running_text(shared_data: Path) -> None:
+    for path in [*shared_data.glob("wuxia/*"), *shared_data.glob("gb18030/*"), *shared_data.glob("messy/*.txt")]:
+        assert identify_content(decode(path.read_bytes()).text) is None, path.name
+    assert (
+        identify_content((shared_data / "messy" / "utf8_111-astral_poet.song.244000.json").read_text("utf-8")) == "JSON"
+    )
+    assert identify_content((shared_data / "messy" / "utf8_longline-190634_sanguo.txt.html").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("name", CONTENT)
+def test_content_that_is_named_is_refused_with_the_next_step(name: str, tmp_path: Path) -> None:
+    text, kind = CONTENT[name]
+    (tmp_path / name).write_text(text, encoding="utf-8", newline="")
+
+    with pytest.raises(DataError, match=rf"{name}: holds {kind}, not running text; (read one field|convert it)"):
+        TokenStream.from_files(tmp_path / name, tokenizer="characters", cache_dir=tmp_path / "cache")
+    stream = TokenStream.from_files(tmp_path / name, tokenizer="characters", clean="none", encoding="utf-8")
+    assert "".join(stream.texts()).rstrip("\n") == text.rstrip("\n")
+
+
+def test_content_among_novels_is_skipped_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.txt").write_text(NOVEL, encoding="utf-8")
+    (tmp_path / "b.txt").write_text(CONTENT["d.jsonl"][0], encoding="utf-8")
+
+    with caplog.at_level(logging.WARNING):
+        stream = TokenStream.from_files(tmp_path, tokenizer="characters", cache_dir=tmp_path / "cache")
+
+    assert [document.name for document in stream.documents] == ["a.txt"]
+    assert "b.txt: skipped (holds JSON Lines, not running text; read one field" in caplog.text
+
+
+def test_inspect_shows_the_content_and_the_proportion_of_han(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(NOVEL, encoding="utf-8")
+    (tmp_path / "b.txt").write_text(CONTENT["e.jsonl"][0], encoding="utf-8")
+    (tmp_path / "c.txt").write_text(NOVEL[:500] + "the snow fell all night " * 40, encoding="utf-8")
+
+    novel, records, mixed = ("\n".join(one.lines()) for one in inspect_files(tmp_path))
+
+    assert "100% of its letters Han" in novel
+    assert "holds JSON Lines" in records
+    assert 20 < int(mixed.partition("%")[0].rpartition(" ")[2]) < 60
+
+
+@pytest.mark.parametrize("name", ["a.json", "b.json", "c.json", "d.jsonl", "e.jsonl", "f.csv", "g.tsv"])
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "gb18030"])
+def test_records_are_read_by_their_field(name: str, codec: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(CONTENT[name][0].encode(codec))
+
+    stream = TokenStream.from_records(
+        tmp_path, text_field="content", tokenizer="characters", cache_dir=tmp_path / "cache"
+    )
+
+    assert list(stream.texts()) == [text + "\n" for text in TEXTS]
+    assert [document.name for document in stream.documents][:2] == [f"{name}#1", f"{name}#2"]
+    again = TokenStream.from_records(tmp_path, text_field="title", tokenizer="characters", cache_dir=tmp_path / "cache")
+    assert next(again.texts()) == "第0回\n"
+
+
+STRINGS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"), max_size=20)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(st.lists(STRINGS, min_size=2, max_size=8).filter(lambda texts: any(map(str.strip, texts))), st.booleans())
+def test_every_string_comes_back_from_json_lines(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], ascii_only: bool
+) -> None:
+    path = tmp_path_factory.mktemp("records") / "a.jsonl"
+    path.write_text("\n".join(json.dumps({"text": text}, ensure_ascii=ascii_only) for text in texts), encoding="utf-8")
+
+    stream = TokenStream.from_records(path, text_field="text", tokenizer="characters", encoding="utf-8", clean="none")
+
+    assert list(stream.texts()) == [text if text.endswith("\n") else text + "\n" for text in texts if text]
+
+
+def test_lists_of_strings_are_paragraphs(shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "messy" / "utf8_111-astral_poet.song.244000.json"
+
+    stream = TokenStream.from_records(path, text_field="paragraphs", tokenizer="characters", cache_dir=tmp_path)
+
+    poems = json.loads(path.read_text("utf-8"))
+    assert stream.num_documents == sum(any(map(str.strip, poem["paragraphs"])) for poem in poems)
+    assert next(stream.texts()).startswith(poems[0]["paragraphs"][0].strip())
+
+
+def test_bad_records_are_named(tmp_path: Path) -> None:
+    def read(text: str, field: str = "text") -> None:
+        (tmp_path / "a.jsonl").write_text(text, encoding="utf-8")
+        TokenStream.from_records(
+            tmp_path / "a.jsonl", text_field=field, tokenizer="characters", cache_dir=tmp_path / "c"
+        )
+
+    with pytest.raises(DataError, match=r"a\.jsonl, record 2: has no field 'text'; its fields are 'body'"):
+        read('{"text": "雪夜"}\n{"body": "雪夜"}\n')
+    with pytest.raises(DataError, match=r"record 1: the field 'text' must be a string or a list of strings, got 5"):
+        read('{"text": 5}\n{"text": "雪"}')
+    with pytest.raises(DataError, match=r"a\.jsonl: holds no records that can be read"):
+        read('{"text": "雪夜"}\n{"text": "雪夜"}\n{"text": \n')
+    with pytest.raises(DataError, match=r"record 1: has no field 'text'"):
+        read(NOVEL)
+    with pytest.raises(ConfigError, match="text_field must be a str"):
+        read('{"text": "雪夜"}', field=None)  # type: ignore[arg-type]
