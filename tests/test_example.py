@@ -1,4 +1,4 @@
-"""The example does the whole job, on the bundled novella and on a folder as people have it."""
+"""The examples as scripts, on the bundled novella and on a folder of novels."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ def test_bundled_novella_trains_and_writes(tmp_path: Path) -> None:
     done = run("--epochs", "2", "--length", "300", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("valid perplexity") == 2
-    assert "held-out perplexity fell" in done.stdout
+    assert "validation perplexity fell" in done.stdout
     assert len((tmp_path / "generated.txt").read_text(encoding="utf-8")) == 300
     assert (tmp_path / "model" / "model.safetensors").is_file()
 
@@ -41,7 +41,7 @@ def test_folder_with_its_list_of_titles_adverts_and_indents(tmp_path: Path, text
     assert len((tmp_path / "out" / "generated.txt").read_text(encoding="utf-8")) == 100
 
 
-def test_missing_folder_is_told_in_a_line() -> None:
+def test_missing_folder_is_reported_in_a_line() -> None:
     done = run("--corpus", "no-such-folder")
     assert done.returncode != 0
     assert done.stderr.strip() == "jinyong.py: no-such-folder: no such file or folder"

@@ -93,6 +93,16 @@ def test_reading(command: str, place: Any) -> None:
     place.run(*CORPORA[command], "indented.txt", "--workers", "0", status=2)
 
 
+@pytest.mark.options("evaluate", "--text-field")
+@pytest.mark.options("novelty", "--text-field")
+@pytest.mark.parametrize("command", ["evaluate", "novelty"])
+def test_records(command: str, place: Any) -> None:
+    Path("text.txt").write_text("展昭道：“好大的雪！”\n", encoding="utf-8")
+    Path("records.jsonl").write_text('{"body": "展昭道：“好大的雪！”"}\n', encoding="utf-8")
+    record = place.run(*CORPORA[command], "records.jsonl", "--text-field", "body")
+    assert record.replace("records.jsonl", "text.txt") == place.run(*CORPORA[command], "text.txt")
+
+
 @pytest.mark.options("evaluate", "--dynamic", "--cache", "--temperature", "--batch-size", "--error-bars")
 def test_evaluate(place: Any) -> None:
     model, stream = place.model(), place.stream(normalize="none")

@@ -32,6 +32,8 @@ def shell(place: Any) -> Shell:
             capture_output=True,
             encoding="utf-8",
             errors="surrogateescape",
+            stdin=subprocess.DEVNULL,
+            timeout=300,
             check=False,
         )
         assert "Traceback" not in done.stderr, done.stderr

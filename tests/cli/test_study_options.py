@@ -104,6 +104,13 @@ def test_page(study: dict[str, Any], place: Any) -> None:
     assert "exists already" in place.err
 
 
+@pytest.mark.options("study", "--text-field")
+def test_records(place: Any) -> None:
+    Path("records.jsonl").write_text('{"body": "展昭"}\n', encoding="utf-8")
+    place.run("study", "epochs", "records.jsonl", "--text-field", "title", "--output", "x", status=2)
+    assert "title" in place.err
+
+
 @pytest.mark.options("study", "--workers", "--quiet")
 def test_workers_and_quiet(place: Any) -> None:
     command = ["study", "epochs", "novels", *SIZES, "--shares", "0.5", "1", "--seeds", "0", "1", "--budget", "1"]
