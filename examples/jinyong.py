@@ -1,10 +1,10 @@
-"""Trains a word-level LSTM on novels, shows its perplexity fall, and lets it write.
+"""Training a word-level LSTM on novels, with its perplexity after every evaluation and a generated text.
 
-    python examples/jinyong.py                                  the bundled novella, a few minutes
+    python examples/jinyong.py                                  the bundled novella, in a few minutes
     python examples/jinyong.py --corpus novels/ --minutes 10    your own novels (the Jin Yong set, say)
 
-A folder of novels may be in any of the usual encodings, with its list of titles and its indents; segmented text is
-cached, so that a second run starts at once.
+The novels may be in any of the usual encodings, with indents and adverts, and beside a list of titles. Segmented text
+is cached, so a second run starts at once.
 """
 
 import argparse
@@ -30,25 +30,21 @@ SIZES = {"small": (96, 192), "medium": (192, 384), "large": (256, 512)}
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The options; each has a default that suits the bundled novella."""
+    """Parses the options, whose defaults suit the bundled novella."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", metavar="DIR", help="folder of novels; without it, the bundled novella")
-    parser.add_argument(
-        "--size", choices=SIZES, help="size of the model; chosen for the minutes where only they are given"
-    )
-    parser.add_argument(
-        "--epochs", type=int, help="passes over the text (8, or 3 with --corpus, if there are no minutes)"
-    )
-    parser.add_argument("--minutes", type=float, help="training time")
-    parser.add_argument("--seed", type=int, default=0, help="for weights, dropout and text")
-    parser.add_argument("--prompt", default="", help="what the written text begins with")
-    parser.add_argument("--length", type=int, default=2000, help="characters to write")
-    parser.add_argument("--output", default="demo", metavar="DIR", help="folder for the model and the written text")
+    parser.add_argument("--corpus", metavar="DIR", help="folder of novels (default: the bundled novella)")
+    parser.add_argument("--size", choices=SIZES, help="size of the model (default: by --minutes, or by the corpus)")
+    parser.add_argument("--epochs", type=int, help="passes over the text (default: 8, or 3 with --corpus)")
+    parser.add_argument("--minutes", type=float, help="training time (default: no limit)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, dropout and text (default: %(default)s)")
+    parser.add_argument("--prompt", default="", help="start of the generated text (default: the start of a document)")
+    parser.add_argument("--length", type=int, default=2000, help="characters to generate (default: %(default)s)")
+    parser.add_argument("--output", default="demo", metavar="DIR", help="folder for the results (default: %(default)s)")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Reads, trains, measures, saves, writes."""
+    """Reads the novels, trains and evaluates a model, saves it, and generates a text."""
     options = parse_arguments()
     output = Path(options.output)
 
@@ -62,7 +58,8 @@ def main() -> None:
         sizes = ModelConfig.for_budget(train, vocabulary, minutes=options.minutes, seed=options.seed)
     else:
         embedding_dim, hidden_size = SIZES[options.size or ("medium" if options.corpus else "small")]
-        dropout = 0.1 if options.corpus else 0.5  # a short text read many times needs more
+        # A short text that is read many times needs more dropout.
+        dropout = 0.1 if options.corpus else 0.5
         sizes = ModelConfig(embedding_dim=embedding_dim, hidden_size=hidden_size, dropout=dropout, seed=options.seed)
     model = LSTMLanguageModel(vocabulary, sizes)
     print(f"vocabulary {len(vocabulary):,}, {model.num_parameters:,} weights")
@@ -70,11 +67,12 @@ def main() -> None:
     trainer = Trainer(
         model, train, valid, TrainerConfig(max_epochs=epochs, max_minutes=options.minutes, seed=options.seed)
     )
-    history = trainer.fit()  # prints the perplexities after every epoch
+    # Prints the perplexities after every evaluation.
+    history = trainer.fit()
     if len(history) > 1:
         first, best = history[0], min(history, key=lambda record: record["valid_loss"])
         print(
-            f"held-out perplexity fell from {first['valid_perplexity']:,.0f} after epoch {first['epoch']:g} "
+            f"validation perplexity fell from {first['valid_perplexity']:,.0f} after epoch {first['epoch']:g} "
             f"to {best['valid_perplexity']:,.0f} after epoch {best['epoch']:g}"
         )
     result = evaluate(model, test)

@@ -1,4 +1,4 @@
-"""The example does the whole job, on the bundled novella and on a folder as people have it."""
+"""The examples as scripts, on the bundled novella and on a folder of novels."""
 
 import re
 import subprocess
@@ -43,7 +43,7 @@ def test_folder_with_its_list_of_titles_adverts_and_indents(tmp_path: Path, text
     assert len((tmp_path / "out" / "generated.txt").read_text(encoding="utf-8")) == 100
 
 
-def test_missing_folder_is_told_in_a_line() -> None:
+def test_missing_folder_is_reported_in_a_line() -> None:
     done = run("--corpus", "no-such-folder")
     assert done.returncode != 0
     assert done.stderr.strip() == "jinyong.py: no-such-folder: no such file or folder"

@@ -1,4 +1,4 @@
-"""``python -m zh_lstm_lm`` is ``zh-lstm-lm``."""
+"""The command line as ``python -m zh_lstm_lm``."""
 
 import sys
 

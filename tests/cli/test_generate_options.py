@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zh_lstm_lm import ConfigError, Sampler, SamplerConfig, novelty
+from zh_lstm_lm import ConfigError, Sampler, SamplerConfig, TokenStream, novelty
 
 PROMPT = "展昭道"
 COMMAND = ["generate", "model", "--prompt", PROMPT]
@@ -171,6 +171,16 @@ def test_files_and_what_was_copied(place: Any) -> None:
     assert "segmenting" not in place.err
     place.run(*command, "--encoding", "utf-8", status=2)
     place.run(*command, "--workers", "0", status=2)
+
+
+@pytest.mark.options("generate", "--text-field")
+def test_what_was_copied_from_records(place: Any) -> None:
+    Path("records.jsonl").write_text('{"body": "展昭道：“好大的雪！”"}\n', encoding="utf-8")
+    text = place.run(*COMMAND, *LENGTH, "--novelty", "records.jsonl", "--text-field", "body")
+    assert (
+        f"longest copy {novelty(text[:-1], TokenStream.from_texts(['展昭道：“好大的雪！”'])).longest_copy}\n"
+        in place.err
+    )
 
 
 def test_a_corpus_that_is_not_there_is_reported_before_the_text_is_written(place: Any) -> None:

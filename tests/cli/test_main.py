@@ -210,7 +210,7 @@ def test_cache_tells_its_size_and_clears_only_its_own(
         (["train", "novels", "--output", "m", "--hidden-size", "big"], "invalid int value"),
         (["train", "novels", "--output", "m", "--max-size", "100", "--tokenizer", "characters"], "--max-size"),
         (["train", "novels", "--output", "m", "--tokenizer", "jeiba"], "'jieba'"),
-        (["train", "novels", "--output", "m", "--encoding", "utf-9"], "--encoding must be"),
+        (["train", "novels", "--output", "m", "--encoding", "utf-9"], "--encoding: must be"),
         (["train", "novels", "--output", "m", "--clean", "novle"], "'novel'"),
         (["train", "novels", "--output", "m", "--valid", "0.9", "--test", "0.2"], "valid + test"),
         (["train", "novels", "--output", "m", "--minutes", "-1"], "--max-minutes must be"),

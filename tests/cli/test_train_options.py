@@ -1,5 +1,6 @@
 """Each option of ``train``, held to its effect by a run that has all of them away from their defaults."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ TRAINING = {
     "bptt_len": 7,
     "learning_rate": 0.01,
     "max_grad_norm": 0.125,
+    "eval_steps": 3,
     "patience": 4,
     "seed": 9,
     "precision": "float32",
@@ -144,6 +146,18 @@ def test_chosen_options_and_the_date_stand_in_the_card(place: Any) -> None:
     assert "- batch_size: 2\n" in card
     rates = [record["learning_rate"] for record in place.lines("the-run", "curve.jsonl")]
     assert float(re.findall(r"- learning_rate: (.*)\n", card)[0]) == pytest.approx(max(rates), rel=0.01)
+
+
+@pytest.mark.options("train", "--text-field")
+def test_records(place: Any, texts: list[str]) -> None:
+    lines = (json.dumps({"title": "无", "body": text * 8}, ensure_ascii=False) for text in texts)
+    Path("records").mkdir()
+    Path("records/novels.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    place.run("train", "records", "--text-field", "body", "--output", "r", "--steps", "1", *SIZES)
+    train, *_ = place.stream(normalize="auto").split()
+    assert place.json("r.run", "run.json")["text"]["train"]["characters"] == train.num_characters
+    place.run("train", "records/novels.jsonl", "--output", "x", "--steps", "1", *SIZES, status=2)
+    assert "read one field of each record with --text-field NAME" in place.err
 
 
 @pytest.mark.options("train", "--sample-prompt")

@@ -1,1 +1,1 @@
-"""The command line, one command a file: options and handlers of a few lines."""
+"""The command line, a module for each command."""

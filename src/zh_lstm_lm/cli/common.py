@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 from zh_lstm_lm.errors import DataError, escape_controls
 
-TYPE_CHECKING = False  # true for type checkers; typing takes longer than the parsing of a command line
+# True for type checkers; importing typing takes longer than parsing a command line.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO, Any, TextIO
 
     from zh_lstm_lm.corpus.token_stream import TokenStream
     from zh_lstm_lm.models.lstm import LSTMLanguageModel
+    from zh_lstm_lm.text.files import TextFile
 
 __all__ = [
     "INTERRUPTED",
@@ -21,6 +23,7 @@ __all__ = [
     "add_reading",
     "at_least",
     "chosen_tokenizer",
+    "corpus_files",
     "given",
     "load_model",
     "metrics_line",
@@ -42,7 +45,7 @@ AddCommand = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.
 """Takes a command's name, handler and purpose; returns the parser that its options go into."""
 
 
-def add_reading(command: argparse.ArgumentParser, *, tokenizer: bool = True) -> None:
+def add_reading(command: argparse.ArgumentParser, *, tokenizer: bool = True, records: bool = True) -> None:
     """Adds the options that say how a corpus is read."""
     reading = command.add_argument_group("reading")
     if tokenizer:
@@ -54,7 +57,7 @@ def add_reading(command: argparse.ArgumentParser, *, tokenizer: bool = True) -> 
             help="your own words for jieba or rjieba, 'word [frequency]' on each line (default: none)",
         )
     reading.add_argument(
-        "--encoding", default="auto", help="encoding of all files, or auto for that of each (default: %(default)s)"
+        "--encoding", type=encoding, default="auto", help="of all files, or auto to detect it (default: %(default)s)"
     )
     reading.add_argument(
         "--clean",
@@ -67,6 +70,12 @@ def add_reading(command: argparse.ArgumentParser, *, tokenizer: bool = True) -> 
             default="auto",
             help="nfc, width, nfkc and simplified, joined by +, or none; auto is nfc+width (default: %(default)s)",
         )
+    if records:
+        reading.add_argument(
+            "--text-field",
+            metavar="NAME",
+            help="read this field of the records of JSON, JSON Lines, CSV and TSV files (default: running text)",
+        )
     reading.add_argument(
         "--cache-dir", type=path, metavar="FOLDER", help="cache of segmented text (default: the user's cache folder)"
     )
@@ -77,7 +86,20 @@ def add_reading(command: argparse.ArgumentParser, *, tokenizer: bool = True) -> 
 
 def add_encoding(command: "Any", name: str = "--encoding") -> None:
     """Adds the encoding of a text that is read by `read_text`."""
-    command.add_argument(name, default="auto", help="encoding of the text, or auto to detect it (default: %(default)s)")
+    command.add_argument(
+        name, type=encoding, default="auto", help="of the text, or auto to detect it (default: %(default)s)"
+    )
+
+
+def encoding(name: str) -> str:
+    """Converts an option that is an encoding."""
+    from zh_lstm_lm.text.decoding import check_encoding
+
+    try:
+        check_encoding(name)
+    except DataError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("encoding ")) from error
+    return name
 
 
 def path(text: str) -> str:
@@ -139,19 +161,26 @@ def chosen_tokenizer(parsed: argparse.Namespace) -> "Any":
     return get_tokenizer(parsed.tokenizer or "jieba", **given(parsed, "user_dictionary"))
 
 
+def corpus_files(parsed: argparse.Namespace) -> "list[TextFile]":
+    """Lists the files of the corpus of a command."""
+    from zh_lstm_lm.text.documents import ReadingOptions
+    from zh_lstm_lm.text.files import find_files
+
+    return find_files(parsed.paths, endings=ReadingOptions(text_field=parsed.text_field).endings)
+
+
 def read_stream(parsed: argparse.Namespace, tokenizer: "Any", normalize: str) -> "TokenStream":
     """Reads the corpus of a command by `add_reading`'s options."""
     from zh_lstm_lm.corpus.token_stream import TokenStream
 
-    return TokenStream.from_files(
-        parsed.paths,
-        tokenizer=tokenizer,
-        encoding=parsed.encoding,
-        clean=parsed.clean,
-        normalize=normalize,
-        cache_dir=parsed.cache_dir,
-        workers=parsed.workers,
-    )
+    options: dict[str, Any] = {
+        **given(parsed, "encoding", "clean", "cache_dir", "workers"),
+        "tokenizer": tokenizer,
+        "normalize": normalize,
+    }
+    if getattr(parsed, "text_field", None) is not None:
+        return TokenStream.from_records(parsed.paths, text_field=parsed.text_field, **options)
+    return TokenStream.from_files(parsed.paths, **options)
 
 
 def load_model(path: str) -> "LSTMLanguageModel":

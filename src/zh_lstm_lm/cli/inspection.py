@@ -12,7 +12,7 @@ def add_command(add: AddCommand) -> None:
     """Adds the command."""
     inspect = add("inspect", _inspect, "Inspect novels before training: encodings, cleaning, duplicates, coverage.")
     inspect.add_argument("paths", type=path, nargs="+", help="folders, files or glob patterns of text; - for stdin")
-    add_reading(inspect)
+    add_reading(inspect, records=False)
     inspect.add_argument(
         "--changes",
         type=at_least(0),

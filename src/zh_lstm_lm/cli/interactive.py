@@ -116,7 +116,9 @@ def _answer(writer: "CoWriter", line: str) -> str:
         writer.add(line)
         return line
     hint = nearest_name(command, [*_COMMANDS, *_settings(writer)])
-    raise ConfigError(f"no command or setting {line!r}{hint}; 'help' shows them, and +{line} adds it as text")
+    raise ConfigError(
+        f"no command {line!r}{hint}; 'help' and 'settings' show what there is, and +{line} adds it as text"
+    )
 
 
 def _settings(writer: "CoWriter") -> dict[str, Any]:

@@ -25,7 +25,8 @@ from zh_lstm_lm.errors import ZhLstmLmError, escape_controls
 from zh_lstm_lm.runtime.standard_streams import abandon, standard_streams
 from zh_lstm_lm.runtime.threads import settle_threads
 
-TYPE_CHECKING = False  # true for type checkers; typing, difflib and logging would double the time of --help
+# True for type checkers; importing typing, difflib and logging would double the time of --help.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, NoReturn
@@ -34,6 +35,10 @@ __all__ = ["main"]
 
 # Commands that read a token or a short text at a time, which is faster with one thread.
 _ONE_THREAD = ("generate", "suggest", "rescore")
+
+
+# Calls of the library in its messages, and the options that stand for them.
+_CALLS = {"fit(resume=True)": "--resume", "TokenStream.from_records(…, text_field='…')": "--text-field NAME"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -64,6 +69,8 @@ class _Parser(argparse.ArgumentParser):
         """Replaces the names of the library's options in a message by those of the command line."""
         import re
 
+        for call, option in _CALLS.items():
+            message = message.replace(call, option)
         for action in self._actions:
             if action.option_strings:
                 name, option = re.escape(action.dest), action.option_strings[0]

@@ -9,6 +9,7 @@ from zh_lstm_lm.cli.common import (
     add_reading,
     at_least,
     chosen_tokenizer,
+    corpus_files,
     given,
     metrics_line,
     option,
@@ -35,7 +36,16 @@ __all__ = ["add_command"]
 
 _VOCABULARY = ("min_freq", "max_size", "unknown")
 _SIZES = ("embedding_dim", "hidden_size", "num_layers", "dropout", "tie_weights")
-_TRAINING = ("max_epochs", "max_steps", "max_minutes", "batch_size", "bptt_len", "learning_rate", "max_grad_norm")
+_TRAINING = (
+    "max_epochs",
+    "max_steps",
+    "max_minutes",
+    "batch_size",
+    "bptt_len",
+    "learning_rate",
+    "max_grad_norm",
+    "eval_steps",
+)
 
 
 def add_command(add: AddCommand) -> None:
@@ -81,6 +91,9 @@ def add_command(add: AddCommand) -> None:
     training.add_argument("--bptt-len", type=int, help="length of BPTT segments in tokens (default: 35)")
     training.add_argument("--learning-rate", type=float, help="peak learning rate (default: by the number of updates)")
     training.add_argument("--max-grad-norm", type=float, help="norm to which gradients are clipped (default: 0.5)")
+    training.add_argument(
+        "--eval-steps", type=int, help="updates between evaluations (default: about ten evaluations in a run)"
+    )
     training.add_argument(
         "--patience", type=int, help="stop after this many evaluations without a lower validation loss (default: never)"
     )
@@ -168,14 +181,13 @@ def _check_places(parsed: argparse.Namespace) -> None:
     from pathlib import Path
 
     from zh_lstm_lm.storage.atomic import check_place
-    from zh_lstm_lm.text.files import find_files
     from zh_lstm_lm.training.run_folder import RunFolder
 
     if parsed.valid + parsed.test >= 1:
         raise ConfigError(
             f"--valid {parsed.valid:g} and --test {parsed.test:g} leave nothing for training; valid + test must be below 1"
         )
-    find_files(parsed.paths)
+    corpus_files(parsed)
     check_place(Path(parsed.output))
     check_place(Path(parsed.run_dir))
     if not parsed.resume and RunFolder(Path(parsed.run_dir), keep_last=1).holds_run():
@@ -214,9 +226,8 @@ def _new_model(
 def _print_reading(parsed: argparse.Namespace, tokenizer: "LosslessTokenizer") -> None:
     """Prints the number of files to read and the time that it takes."""
     from zh_lstm_lm.corpus.stream_reading import estimate_reading
-    from zh_lstm_lm.text.files import find_files
 
-    files = find_files(parsed.paths)
+    files = corpus_files(parsed)
     seconds = estimate_reading(files, tokenizer, encoding=parsed.encoding, workers=parsed.workers)
     megabytes = sum(file.path.stat().st_size for file in files) / 1e6
     duration = f": about {_duration(seconds)}, or at once from the cache" if seconds is not None else ""

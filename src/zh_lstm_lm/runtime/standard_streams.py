@@ -7,7 +7,8 @@ import sys
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.runtime.control_characters import safe_terminal
 
-TYPE_CHECKING = False  # true for type checkers; this is loaded with the command line, typing is not
+# True for type checkers; the command line loads this module, and not typing.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any, TextIO

@@ -1,0 +1,320 @@
+"""Each option of the commands beside ``train``, ``generate`` and ``study``, held to its effect; all help texts."""
+
+import argparse
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zh_lstm_lm import (
+    ContinuousCache,
+    DynamicEvaluation,
+    LSTMLanguageModel,
+    ModelConfig,
+    SamplerConfig,
+    StudyConfig,
+    TrainerConfig,
+    Vocabulary,
+    evaluate,
+    novelty,
+    rescore,
+    score,
+    suggest,
+)
+from zh_lstm_lm.tokenizers.registry import get_tokenizer
+
+Actions = dict[tuple[str, str], argparse.Action]
+SIZES = ["--embedding-dim", "4", "--hidden-size", "4"]
+READING = ("--clean", "--encoding", "--cache-dir", "--workers", "--quiet")
+
+
+def test_every_option_is_held(check_all_held: Callable[..., None]) -> None:
+    check_all_held("evaluate", "score", "rescore", "suggest", "novelty", "report", "info", "inspect", "cache")
+
+
+def test_every_option_has_a_help_text_and_tells_its_default(actions: Actions) -> None:
+    for option, action in actions.items():
+        assert action.help, option
+        is_switch = action.nargs == 0 and not isinstance(action, argparse.BooleanOptionalAction)
+        if not is_switch and not action.required:
+            assert re.search(r"\bdefault: \S", action.help), (option, action.help)
+
+
+@pytest.mark.parametrize(
+    ("command", "configs"),
+    [("train", (ModelConfig, TrainerConfig)), ("generate", (SamplerConfig,)), ("study", (StudyConfig, TrainerConfig))],
+)
+def test_defaults_in_help_texts_are_those_of_the_library(
+    command: str, configs: tuple[Any, ...], actions: Actions
+) -> None:
+    defaults = {name: value for config in configs for name, value in config().to_dict().items()}
+    checked = 0
+    for (name, _), action in actions.items():
+        default = defaults.get(action.dest)
+        if name != command or action.required or default in (None, "", [], False) or action.default is not None:
+            continue
+        shown = " ".join(map(str, default)) if isinstance(default, list) else str(default)
+        assert f"default: {shown}" in str(action.help), action.dest
+        checked += 1
+    assert checked >= 8
+
+
+# Each command reads a file of nine indented lines, and its output depends on the number of characters in it.
+CORPORA = {
+    "evaluate": ["evaluate", "model"],
+    "novelty": ["novelty", "novels/0.txt", "--tokenizer", "characters", "--max-n", "3"],
+    "inspect": ["inspect", "--tokenizer", "characters", *SIZES],
+}
+
+
+@pytest.mark.options("evaluate", *READING)
+@pytest.mark.options("novelty", *READING)
+@pytest.mark.options("inspect", *READING)
+@pytest.mark.parametrize("command", CORPORA)
+def test_reading(command: str, place: Any) -> None:
+    Path("indented.txt").write_text("　　展昭道：“好大的雪！”\n" * 9, encoding="gb18030")
+    cache = ["--cache-dir", f"{command}-cache"]
+
+    def shown(*words: str) -> str:
+        # The speed of training is no property of the corpus.
+        return str(re.sub(r"[^ ]* MB of memory.*", "", place.run(*CORPORA[command], "indented.txt", *cache, *words)))
+
+    cleaned = shown("--quiet")
+    assert "segmenting" not in place.err
+    assert len(list(Path(f"{command}-cache").rglob("*.*"))) >= 2
+    assert shown("--clean", "none") != cleaned
+    assert "segmenting" in place.err
+    assert shown("--encoding", "gb18030", "--workers", "1") == cleaned
+    place.run(*CORPORA[command], "indented.txt", "--encoding", "utf-8", status=2)
+    place.run(*CORPORA[command], "indented.txt", "--workers", "0", status=2)
+
+
+@pytest.mark.options("evaluate", "--text-field")
+@pytest.mark.options("novelty", "--text-field")
+@pytest.mark.parametrize("command", ["evaluate", "novelty"])
+def test_records(command: str, place: Any) -> None:
+    Path("text.txt").write_text("展昭道：“好大的雪！”\n", encoding="utf-8")
+    Path("records.jsonl").write_text('{"body": "展昭道：“好大的雪！”"}\n', encoding="utf-8")
+    record = place.run(*CORPORA[command], "records.jsonl", "--text-field", "body")
+    assert record.replace("records.jsonl", "text.txt") == place.run(*CORPORA[command], "text.txt")
+
+
+@pytest.mark.options("evaluate", "--dynamic", "--cache", "--temperature", "--batch-size", "--error-bars")
+def test_evaluate(place: Any) -> None:
+    model, stream = place.model(), place.stream(normalize="none")
+    results = {
+        (): evaluate(model, stream),
+        ("--dynamic",): evaluate(model, stream, dynamic=DynamicEvaluation()),
+        ("--cache",): evaluate(ContinuousCache(model), stream),
+        ("--temperature", "1.5"): evaluate(model, stream, temperature=1.5),
+    }
+    lines = {place.run("evaluate", "model", "novels", *words) for words in results}
+    assert len(lines) == len(results)
+    for words, result in results.items():
+        assert f"{result.bits_per_character:.4f} bits/character" in place.run("evaluate", "model", "novels", *words)
+    assert place.run("evaluate", "model", "novels", "--batch-size", "1") in lines
+    for mistake in (["--batch-size", "0"], ["--temperature", "0"]):
+        place.run("evaluate", "no-model", "novels", *mistake, status=2)
+        assert mistake[0] in place.err
+    low, high = results[()].error_bars().perplexity
+    assert f"perplexity {low:,.2f} to {high:,.2f}" in place.run("evaluate", "model", "novels", "--error-bars")
+
+
+@pytest.mark.options("score", "--file", "--encoding", "--whole", "--per", "--format", "--end", "--html", "--quiet")
+def test_score(place: Any) -> None:
+    Path("lines.txt").write_text("展昭。\n\n白玉堂。\n", encoding="gb18030")
+    command = ["score", "model", "--file", "lines.txt"]
+    rows = [json.loads(line) for line in place.run(*command, "--format", "jsonl", "--per", "text").splitlines()]
+    assert [(row["line"], row["text"]) for row in rows] == [(1, "展昭。"), (3, "白玉堂。")]
+    for per in ("word", "token", "character", "text"):
+        assert place.run(*command, "--per", per).split("\t")[1].strip() == per
+    (whole,) = place.run(*command, "--whole", "--end", "--format", "jsonl", "--per", "text").splitlines()
+    expected = score(place.model(), "展昭。\n\n白玉堂。\n", end=True)
+    assert json.loads(whole)["bits"] == pytest.approx(sum(expected.surprisals), rel=1e-5)
+    assert "\ufffd" in place.run(*command, "--encoding", "ascii")
+    shown = place.run("score", "model", "展昭", "--html", "page.html")
+    assert place.run("score", "model", "展昭", "--quiet") == shown
+    assert "昭</span>" in Path("page.html").read_text(encoding="utf-8")
+
+
+CANDIDATES = [("展昭道", -3.0), ("好大的雪", -2.0), ("酒", -2.5)]
+
+
+@pytest.mark.options("rescore", "--weight", "--word-bonus", "--length-normalization", "--no-end")
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (["--weight", "0.25"], {"weight": 0.25}),
+        (["--word-bonus", "3"], {"word_bonus": 3.0}),
+        (["--length-normalization", "words"], {"length_normalization": "words"}),
+        (["--no-end"], {"end": False}),
+    ],
+)
+def test_rescore(words: list[str], options: dict[str, Any], place: Any) -> None:
+    Path("n.tsv").write_text("".join(f"{given}\t{text}\n" for text, given in CANDIDATES), encoding="utf-8")
+    rows = [line.split("\t") for line in place.run("rescore", "model", "n.tsv", *words).splitlines()[1:]]
+    found, plain = rescore(place.model(), CANDIDATES, **options), rescore(place.model(), CANDIDATES)
+    assert [row[-1] for row in rows] == [candidate.text for candidate in found]
+    assert [float(row[2]) for row in rows] == pytest.approx([candidate.score for candidate in found], abs=1e-3)
+    assert [candidate.score for candidate in found] != pytest.approx([candidate.score for candidate in plain], abs=1e-2)
+
+
+@pytest.mark.options("rescore", "--best", "--format", "--encoding", "--quiet")
+def test_rescore_other_formats(place: Any) -> None:
+    lines = (json.dumps({"text": text, "score": given}, ensure_ascii=False) for text, given in CANDIDATES)
+    Path("n.jsonl").write_text("\n".join(lines), encoding="gb18030")
+    command = ["rescore", "model", "n.jsonl", "--format", "jsonl"]
+    ranked = [json.loads(line)["text"] for line in place.run(*command, "--encoding", "gb18030").splitlines()]
+    assert ranked == [candidate.text for candidate in rescore(place.model(), CANDIDATES)]
+    best = place.run(*command, "--best", "--quiet")
+    assert [json.loads(line)["text"] for line in best.splitlines()] == ranked[:1]
+    assert "\ufffd" in place.run(*command, "--encoding", "ascii")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "utt1 -3.2 展昭道",
+        "-3.2 展昭道",
+        "utt1,-3,展昭道",
+        "a | 2e-3 | 展昭",
+        "utt1\u3000-3.2\u3000展昭道",
+        "a\t展昭\t-3.2",
+    ],
+)
+def test_n_best_lists_without_tabs_are_refused_with_an_example(line: str, place: Any) -> None:
+    Path("spaces.txt").write_text(f"{line}\n", encoding="utf-8")
+    place.run("rescore", "model", "spaces.txt", status=2)
+    assert "spaces.txt, line 1: expected" in place.err
+    assert "with tabs between, as in 'utt1<TAB>-3.2<TAB>展爷大喜'" in place.err
+
+
+@pytest.mark.options("suggest", "-k", "--quiet")
+def test_suggest(place: Any) -> None:
+    rows = place.run("suggest", "model", "展昭", "好大", "-k", "3").splitlines()[1:]
+    assert [row.split("\t")[0] for row in rows] == [s.word for s in suggest(place.model(), "展昭", "好大", 3)]
+    assert place.run("suggest", "model", "展昭", "好大", "-k", "3", "--quiet").splitlines()[1:] == rows
+
+
+@pytest.mark.options(
+    *(
+        "novelty",
+        "--max-n",
+        "--passages",
+        "--format",
+        "--text-encoding",
+        "--tokenizer",
+        "--user-dictionary",
+        "--normalize",
+    )
+)
+def test_novelty(place: Any) -> None:
+    text = "他说：“雪大，酒才好喝。”白玉堂拔剑在手，ＡＢＣ好大的雪。第三回　比剑"
+    Path("text.txt").write_text(text, encoding="utf-16")
+    place.run("novelty", "text.txt", "novels", "--text-encoding", "utf-8", status=2)
+    for other in ({}, {"max_n": 8}, {"num_passages": 10}, {"normalize": "auto"}, {"user_dictionary": None}):
+        given = {"max_n": 3, "num_passages": 1, "normalize": "none", "user_dictionary": "words.txt", **other}
+        dictionary = {name: given[name] for name in ("user_dictionary",) if given[name]}
+        stream = place.stream(tokenizer=get_tokenizer("jieba", **dictionary), normalize=given["normalize"])
+        expected = novelty(text, stream, max_n=given["max_n"], num_passages=given["num_passages"])
+        words = [word for name, value in dictionary.items() for word in ("--user-dictionary", value)]
+        words += ["--max-n", given["max_n"], "--passages", given["num_passages"], "--normalize", given["normalize"]]
+        words += ["--tokenizer", "jieba", "--text-encoding", "utf-16"]
+        assert place.run("novelty", "text.txt", "novels", *words) == f"{expected}\n"
+        found = json.loads(place.run("novelty", "text.txt", "novels", *words, "--format", "json"))
+        assert found["passages"] == [dataclasses.asdict(passage) for passage in expected.passages]
+
+
+@pytest.mark.options(
+    *(
+        "inspect",
+        "--files-only",
+        "--changes",
+        "--tokenizer",
+        "--user-dictionary",
+        "--min-freq",
+        "--max-size",
+        "--normalize",
+    )
+)
+@pytest.mark.options("inspect", "--embedding-dim", "--hidden-size", "--num-layers")
+def test_inspect(place: Any) -> None:
+    Path("inspected.txt").write_text("　　展昭道：“好大的雪！ＡＢ”\n" * 9 + "酒\n" * 3, encoding="utf-8")
+    files = place.run("inspect", "inspected.txt", "--files-only", "--changes", "2")
+    assert "vocabulary" not in files
+    assert files.count("    - ") == 2
+    tokenizer = get_tokenizer("jieba", user_dictionary="words.txt")
+    for other in ({}, {"min_freq": 5}, {"max_size": 270}, {"normalize": "width"}):
+        given: dict[str, Any] = {"min_freq": 2, "max_size": 275, "normalize": "none", **other}
+        stream = place.stream("inspected.txt", tokenizer=tokenizer, normalize=given["normalize"])
+        expected = Vocabulary.from_stream(stream, min_freq=given["min_freq"], max_size=given["max_size"])
+        words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
+        words += ["--user-dictionary", "words.txt", "--tokenizer", "jieba", *SIZES, "--num-layers", "2"]
+        shown = place.run("inspect", "inspected.txt", *words)
+        assert f"vocabulary {len(expected):,}: {expected.report(stream)}" in shown
+        model = LSTMLanguageModel(expected, ModelConfig(embedding_dim=4, hidden_size=4, num_layers=2))
+        assert f"at these sizes: {model.num_parameters:,} weights" in shown
+    place.run("inspect", "inspected.txt", "--hidden-size", "0", status=2)
+    assert "inspected.txt: utf-8" not in place.err
+
+
+@pytest.mark.options("report", "--output", "--language", "--overwrite", "--quiet")
+@pytest.mark.options("info", "--quiet")
+def test_report_and_info(place: Any) -> None:
+    command = ["train", "novels", "--output", "trained", "--tokenizer", "characters", "--steps", "2", *SIZES]
+    place.run(*command, "--quiet")
+    pages = {}
+    for language in ("zh", "en"):
+        place.run("report", "trained.run", "--output", f"{language}.html", "--language", language, "--quiet")
+        pages[language] = Path(f"{language}.html").read_text(encoding="utf-8")
+    assert pages["zh"] != pages["en"]
+    place.run("report", "trained.run", "--output", "en.html", status=2)
+    assert "en.html: " in place.run("report", "trained.run", "--output", "en.html", "--overwrite")
+    assert Path("en.html").read_text(encoding="utf-8") == pages["zh"]
+    assert place.run("info", "trained", "--quiet") == place.run("info", "trained")
+
+
+@pytest.mark.options("cache", "--cache-dir", "--clear", "--quiet")
+def test_cache(place: Any) -> None:
+    place.stream(cache_dir="own-cache")
+    shown = place.run("cache", "--cache-dir", "own-cache")
+    assert re.match(r"own-cache: 0\.0 MB in [1-9]\d* files", shown)
+    assert place.run("cache", "--cache-dir", "own-cache", "--quiet") == shown
+    assert "cleared" in place.run("cache", "--cache-dir", "own-cache", "--clear")
+    assert "in 0 files" in place.run("cache", "--cache-dir", "own-cache")
+
+
+MESSAGES = {
+    "--hidden-size must be from 1": ["train", "novels", "--output", "x", "--hidden-size", "-1"],
+    "--dropout must be from 0 to 0.99": ["train", "novels", "--output", "x", "--dropout", "1"],
+    "--top-p must be from 0 to 1": ["generate", "no-model", "--top-p", "3"],
+    "--min-new-tokens must be at most --max-new-tokens 2": [
+        *("generate", "no-model", "--min-new-tokens", "3", "--max-new-tokens", "2")
+    ],
+    "--max-characters counts the prompt": ["generate", "model", "--prompt", "展昭", "--max-characters", "1"],
+    "--tie-weights needs": ["train", "novels", "--output", "x", "--tie-weights", "--softmax", "adaptive"],
+    "argument --encoding: must be 'auto'": ["evaluate", "model", "novels", "--encoding", "utf-9"],
+    "--seeds must be at least two": ["study", "epochs", "novels", "--output", "x", "--seeds", "1"],
+    "novels/max_size=3/bptt_len.txt: no such file": ["evaluate", "model", "novels/max_size=3/bptt_len.txt"],
+    "as in --encoding 'cp1252'": ["score", "model", "--file", "latin.txt"],
+    "leave nothing for training": ["train", "novels", "--output", "x", "--valid", "0.6", "--test", "0.5"],
+    "argument --valid: must be a proportion": ["train", "novels", "--output", "x", "--valid", "5"],
+    "argument --min-freq: must be an integer of at least 1": ["train", "novels", "--output", "x", "--min-freq", "0"],
+    "x.txt: is a file, expected a folder": ["train", "novels", "--output", "x.txt"],
+    "nothing: no such file or folder": ["train", "nothing", "--output", "x"],
+}
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_mistakes_are_told_in_options_before_the_work(message: str, place: Any) -> None:
+    Path("latin.txt").write_text("Où est la bibliothèque? C'est là, près de la forêt. " * 40, encoding="latin-1")
+    Path("x.txt").write_text("a file", encoding="utf-8")
+    words = [*MESSAGES[message], *(["--cache-dir", "unused"] if MESSAGES[message][0] in ("train", "study") else [])]
+    assert place.run(*words, status=2) == ""
+    assert message in place.err
+    assert "segmenting" not in place.err
+    assert not Path("unused").exists()
