@@ -22,7 +22,7 @@ def test_bundled_novella_trains_and_writes(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for epoch in (1, 2):
         assert re.search(rf"^epoch {epoch} .*valid perplexity", done.stdout, re.MULTILINE)
-    assert "held-out perplexity fell" in done.stdout
+    assert "validation perplexity fell" in done.stdout
     assert len((tmp_path / "generated.txt").read_text(encoding="utf-8")) == 300
     assert (tmp_path / "model" / "model.safetensors").is_file()
 
