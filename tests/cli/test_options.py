@@ -217,7 +217,7 @@ def test_novelty(place: Any) -> None:
     Path("text.txt").write_text(text, encoding="utf-16")
     place.run("novelty", "text.txt", "novels", "--text-encoding", "utf-8", status=2)
     for other in ({}, {"max_n": 8}, {"num_passages": 10}, {"normalize": "auto"}, {"user_dictionary": None}):
-        given = {"max_n": 3, "num_passages": 1, "normalize": "none", "user_dictionary": "words.txt", **other}
+        given: dict[str, Any] = {"max_n": 3, "num_passages": 1, "normalize": "none", "user_dictionary": "words.txt", **other}
         dictionary = {name: given[name] for name in ("user_dictionary",) if given[name]}
         stream = place.stream(tokenizer=get_tokenizer("jieba", **dictionary), normalize=given["normalize"])
         expected = novelty(text, stream, max_n=given["max_n"], num_passages=given["num_passages"])

@@ -133,7 +133,7 @@ def test_terminal(model: LSTMLanguageModel, tmp_path: Path) -> None:
         assert text in output
     assert (tmp_path / "out.txt").read_text(encoding="utf-8") == writer.text
     assert output.count("! ") == 4
-    assert "! no command or setting 'bad'" in output
+    assert "! no command 'bad'" in output
     assert "! next needs a number from 1 to 20, as in 'next 3', got 'x'" in output
     assert "! no choice 7: none is offered" in output
 
