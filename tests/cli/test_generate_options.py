@@ -112,7 +112,8 @@ def test_a_text_of_some_characters_ends_with_a_sentence(place: Any) -> None:
 def test_max_time(place: Any) -> None:
     whole = text_of(place, {"max_new_tokens": 5000})
     text = place.run(*COMMAND, "--max-time", "0.01", "--max-new-tokens", "5000")
-    assert text[:-1] == whole[: len(text) - 1]
+    # The last word may be a closing mark, since the time is up, and the newline is the command's.
+    assert text[:-2] == whole[: len(text) - 2]
     assert len(text) < len(whole)
 
 
@@ -196,6 +197,11 @@ def test_resume(place: Any) -> None:
     Path("resumed.txt.part.state").write_text("damaged", encoding="utf-8")
     place.run(*command, "--resume", status=2)
     assert "resumed.txt.part.state" in place.err
+    # Files that this library did not write are never removed, with or without --resume.
+    place.run(*command, status=2)
+    assert Path("resumed.txt.part").read_text(encoding="utf-8") == "展昭道"
+    Path("resumed.txt.part").unlink()
+    Path("resumed.txt.part.state").unlink()
     place.run(*command)
     assert Path("resumed.txt").read_text(encoding="utf-8") == text_of(place)[:-1]
     place.run(*COMMAND, "--resume", status=2)

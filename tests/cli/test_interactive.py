@@ -82,7 +82,7 @@ def test_another_turn_is_written_with_the_new_settings(place: Any, talk: Callabl
         ("temperature", "temperature must be a number, got ''"),
         ("temperature hot", "temperature must be a number, got 'hot'"),
         ("top_p 7", "top_p must be from 0 to 1, got 7"),
-        ("max_sentences 0", "max_sentences must be from 1"),
+        ("max_sentences 0", "max_sentences must be at least 1"),
         ("word_bias 雪", "as in 展昭=2"),
         ("write more", "+write more adds it as text"),
         ("save", "save needs the name of a file"),
