@@ -103,7 +103,9 @@ def test_a_terminal_of_a_narrow_encoding_shows_escapes(place: Any) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "gbk"}
     with subprocess.Popen(command, cwd=place.folder, stdout=slave, stderr=slave, env=environment) as process:
         os.close(slave)
-        shown = os.read(master, 4096)
+        shown = b""
+        while not shown.endswith(b"\n"):
+            shown += os.read(master, 4096)
     os.close(master)
     assert process.returncode == 0
     assert shown == "\\U00020bb7展\r\n".encode("gbk")
