@@ -101,7 +101,9 @@ def test_records(command: str, place: Any) -> None:
     Path("text.txt").write_text("展昭道：“好大的雪！”\n", encoding="utf-8")
     Path("records.jsonl").write_text('{"body": "展昭道：“好大的雪！”"}\n', encoding="utf-8")
     record = place.run(*CORPORA[command], "records.jsonl", "--text-field", "body")
-    assert record.replace("records.jsonl#1", "text.txt").replace("records.jsonl", "text.txt") == place.run(*CORPORA[command], "text.txt")
+    assert record.replace("records.jsonl#1", "text.txt").replace("records.jsonl", "text.txt") == place.run(
+        *CORPORA[command], "text.txt"
+    )
 
 
 @pytest.mark.options("evaluate", "--dynamic", "--cache", "--temperature", "--batch-size", "--error-bars")
@@ -218,7 +220,13 @@ def test_novelty(place: Any) -> None:
     Path("text.txt").write_text(text, encoding="utf-16")
     place.run("novelty", "text.txt", "novels", "--text-encoding", "utf-8", status=2)
     for other in ({}, {"max_n": 8}, {"num_passages": 10}, {"normalize": "auto"}, {"user_dictionary": None}):
-        given: dict[str, Any] = {"max_n": 3, "num_passages": 1, "normalize": "none", "user_dictionary": "words.txt", **other}
+        given: dict[str, Any] = {
+            "max_n": 3,
+            "num_passages": 1,
+            "normalize": "none",
+            "user_dictionary": "words.txt",
+            **other,
+        }
         dictionary = {name: given[name] for name in ("user_dictionary",) if given[name]}
         stream = place.stream(tokenizer=get_tokenizer("jieba", **dictionary), normalize=given["normalize"])
         expected = novelty(text, stream, max_n=given["max_n"], num_passages=given["num_passages"])
