@@ -170,6 +170,9 @@ def kill_export(place: Path, moment: int, chance: random.Random) -> str:
     assert point, f"the process was not killed at call {moment}"
     loaded = LSTMLanguageModel.from_pretrained(place)
     assert any(same(loaded.state_dict(), model.state_dict()) for model in (older, newer)), point
+    kept = [note.read_text(encoding="utf-8") for note in place.parent.rglob("notes.txt")]
+    assert kept == ["mine"], f"{point}: the user's file is lost"
+    newer.save_pretrained(place)  # reading changes nothing: the next writer brings the user's file back to its place
     assert (place / "notes.txt").read_text(encoding="utf-8") == "mine", point
     return f"export: {point}"
 
