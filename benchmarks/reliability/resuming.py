@@ -131,9 +131,13 @@ def resume_one(place: Path, chance: random.Random) -> str:
 def resume(times: int, seed: int) -> None:
     """Pairs of a run that is resumed and one that is not."""
     kinds: collections.Counter[str] = collections.Counter()
-    for number in range(times):
-        with tempfile.TemporaryDirectory() as place:
-            kinds[resume_one(Path(place), random.Random(f"{seed} {number}"))] += 1
+    before = time.monotonic
+    try:
+        for number in range(times):
+            with tempfile.TemporaryDirectory() as place:
+                kinds[resume_one(Path(place), random.Random(f"{seed} {number}"))] += 1
+    finally:
+        time.monotonic = before
     print(f"resume: {times} runs were stopped and resumed, all equal to the last bit to runs that were not")
     for kind, count in sorted(kinds.items()):
         print(f"  {count:4d}  {kind}")

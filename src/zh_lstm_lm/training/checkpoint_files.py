@@ -155,7 +155,8 @@ def load_checkpoint(folder: Path, like: Checkpoint, *, run: str | None) -> Check
     """
     with _open(folder) as files:
         files.check(_STATE)  # first: a format number that is damaged is none of a newer version
-        if run is not None and _run_of(files) != run:
+        found = _run_of(files)  # whatever the run: a damaged copy is noticed
+        if run is not None and found != run:
             raise ForeignCheckpointError(
                 f"{folder}: is a checkpoint of another run than that of {folder.parent / RUN_FILE}; move it away"
             )
