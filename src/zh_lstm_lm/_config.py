@@ -146,7 +146,7 @@ def check_type(name: str, value: object, *kinds: type) -> None:
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Raises ConfigError unless `value` is one of the names in `choices`."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         hint = nearest_name(value, choices) if isinstance(value, str) else ""
         raise ConfigError(f"{name} must be one of {', '.join(map(repr, choices))}, got {shown(value)}{hint}")
 
