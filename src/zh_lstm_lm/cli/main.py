@@ -108,11 +108,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         # A program that calls `main` with arguments keeps its environment.
         if arguments is None:
             settle_threads(one=parsed.run.__module__.rpartition(".")[2] in _ONE_THREAD)
-        import logging
-
-        logging.basicConfig(format="%(message)s", level=logging.WARNING)
-        logging.getLogger("zh_lstm_lm").setLevel(logging.WARNING if parsed.quiet else logging.INFO)
-        with _regular_files(parsed):
+        with _log_lines(parsed.quiet), _regular_files(parsed):
             status: int = parsed.run(parsed)
         sys.stdout.flush()
     except ZhLstmLmError as error:
@@ -144,6 +140,21 @@ def _print_error(message: str) -> None:
         sys.stdout.flush()
     except (ZhLstmLmError, BrokenPipeError):
         abandon(sys.stdout)
+
+
+@contextlib.contextmanager
+def _log_lines(quiet: bool) -> "Iterator[None]":
+    """Prints the library's log lines; a program that calls `main` gets its level back."""
+    import logging
+
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logger = logging.getLogger("zh_lstm_lm")
+    before = logger.level
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextlib.contextmanager
