@@ -224,8 +224,8 @@ def test_the_ngrams_are_a_model_before_the_lstm_is_trained(place: Any, monkeypat
 
 def test_without_a_validation_set_the_weights_are_stated(place: Any) -> None:
     shown = place.run("train", "novels", "--output", "unfitted", "--steps", "2", "--valid", "0", *SIZES)
-    assert "LSTM + 4-gram + cache: weights 0.45, 0.45, 0.1, not fitted on a validation set" in shown
-    assert from_pretrained("unfitted").component_weights() == pytest.approx([0.45, 0.45, 0.1])
+    assert "LSTM + 4-gram + cache: weights 0.4, 0.4, 0.2, not fitted on a validation set" in shown
+    assert from_pretrained("unfitted").component_weights() == pytest.approx([0.4, 0.4, 0.2])
     assert "test_parts" in place.lines("unfitted.run", "history.jsonl")[-1]
 
 
