@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zh_lstm_lm import LSTMLanguageModel, sample_novel
+from zh_lstm_lm import ContinuousCache, LSTMLanguageModel, from_pretrained, sample_novel
 
 SCRIPT = """
 from zh_lstm_lm import (
@@ -59,12 +59,16 @@ def hold_its_promises(folder: Path, output: str, epochs: int) -> None:
     assert LSTMLanguageModel.from_pretrained(folder / "wuxia-lstm").config.hidden_size == 384
 
 
-def test_script_runs_as_written_on_the_bundled_novel(tmp_path: Path) -> None:
-    (tmp_path / "novels").mkdir()
+def write_novels(folder: Path) -> None:
+    folder.mkdir()
     chapters = re.split(r"(?=^第.{1,3}回)", sample_novel(), flags=re.MULTILINE)
     for number in range(4):
         text = "".join(chapters[1 + 4 * number : 5 + 4 * number])
-        (tmp_path / "novels" / f"{number}.txt").write_text(text, encoding="gb18030")
+        (folder / f"{number}.txt").write_text(text, encoding="gb18030")
+
+
+def test_script_runs_as_written_on_the_bundled_novel(tmp_path: Path) -> None:
+    write_novels(tmp_path / "novels")
     output = run_script(tmp_path, SCRIPT)
     hold_its_promises(tmp_path, output, epochs=3)
     again = run_script(tmp_path, SCRIPT)  # resume=True: the finished run is loaded, not trained again
@@ -80,11 +84,18 @@ def test_script_runs_on_real_novels(shared_data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
-def test_readme_shows_calls_that_the_script_holds(readme: str) -> None:
+def test_readme_example_runs_as_written(readme: str, tmp_path: Path) -> None:
     path = Path(__file__).parents[1] / readme
     if not path.is_file():
         pytest.skip("the READMEs are not beside the tests")
     (block,) = re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.DOTALL)
-    script = {re.sub(r"\s*#.*", "", line).strip() for line in SCRIPT.splitlines()}
-    shown = {re.sub(r"\s*#.*", "", line).strip() for line in block.splitlines()}
-    assert shown - script == {"print(evaluate(model, test).bits_per_character)"}
+    write_novels(tmp_path / "novels")
+    # A shorter run and a shorter text than shown.
+    for shown, shorter in (("max_epochs=3", "max_epochs=1"), ("max_characters=10_000", "max_characters=300")):
+        assert shown in block
+        block = block.replace(shown, shorter)
+    run_script(tmp_path, block)
+    assert len((tmp_path / "novel.txt").read_text(encoding="utf-8")) == 300
+    model = from_pretrained(tmp_path / "wuxia")
+    assert isinstance(model, ContinuousCache)
+    assert sum(model.component_weights()) == pytest.approx(1)
