@@ -245,7 +245,8 @@ def _extend(
     for first, stop in itertools.pairwise(_prefix_bounds(occurrences)):
         before = index[:-1]
         positions = ((before >= first) & (before < stop) & (ids[1:] != bos_id)).nonzero().squeeze(1)
-        ordered, permutation = (before[positions].long() * vocab_size + ids[positions + 1]).sort()
+        # The radix sort takes time by the greatest key, so keys count from the first of the range.
+        ordered, permutation = ((before[positions].long() - first) * vocab_size + ids[positions + 1]).sort()
         is_first = torch.ones_like(ordered, dtype=torch.bool)
         torch.ne(ordered[1:], ordered[:-1], out=is_first[1:])
         positions = positions[permutation] + 1
@@ -253,7 +254,7 @@ def _extend(
         if not last:
             following[positions] = (is_first.cumsum(0) + (total - 1)).int()
         number = torch.diff(firsts, append=torch.tensor([len(ordered)]))
-        found.append((ordered[firsts], index[positions[firsts]], number.int()))
+        found.append((ordered[firsts] + first * vocab_size, index[positions[firsts]], number.int()))
         total += len(firsts)
     keys, suffixes, numbers = (torch.cat(column) for column in zip(*found, strict=True))
     return keys, suffixes, numbers, following
