@@ -42,6 +42,8 @@ def main() -> None:
         options.corpus, tokenizer=lstm.vocabulary.tokenizer, clean="indents+empty_lines", normalize="none"
     )
     train, valid, test = corpus.split()
+    # The memory of the LSTM alone.
+    evaluate(lstm, test)
     memory, began = _memory(), time.perf_counter()
     ngram = NGramLanguageModel.from_stream(train, lstm.vocabulary, options.order, prune=(0, 0, 0, 1))
     print(f"{sum(ngram.num_ngrams):,} n-grams in {time.perf_counter() - began:.1f} s", flush=True)
@@ -63,7 +65,7 @@ def main() -> None:
 
     _compare("words a second of one text", models, generate, options.rounds)
     _compare("tokens a second of an evaluation", models, measure, 1)
-    print(f"greatest memory {memory:,.0f} MB before the n-grams, {_memory():,.0f} MB after all")
+    print(f"greatest memory {memory:,.0f} MB of the LSTM alone, {_memory():,.0f} MB after all")
 
 
 def _compare(what: str, models: dict[str, LanguageModel], speed: Callable[[LanguageModel], float], rounds: int) -> None:

@@ -38,6 +38,7 @@ def mix_models(lstm: LSTMLanguageModel, ngram: NGramLanguageModel, valid: TokenS
     """
     mixture = ContinuousCache(Mixture([lstm, ngram]), cache_size=_CACHE_SIZE, cache_weight=_CACHE_WEIGHT, theta=_THETA)
     if not valid:
+        mixture.training_summary["weights"] = "not fitted on a validation set"
         return mixture
     positions, log_probs = fit_weights(mixture, valid)
     ids = mixture.vocabulary.encode_stream(valid)

@@ -1,6 +1,7 @@
 """A continuous cache around a language model: recent words become more likely where their contexts are similar."""
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -275,28 +276,10 @@ class ContinuousCache(Combination):
 
     def _cached_log_probs(self, context: CacheContext, targets: Tensor) -> Tensor:
         """Returns the cache's own log-probability of each target, infinity where it is empty. **Shape:** (rows,)."""
-        if not self.theta:
-            number, entries = self._counts(context, targets)
-            return torch.where(entries > 0, (number / entries).log(), math.inf)
         cached = torch.full(targets.shape, math.inf, device=targets.device)
         for rows, tokens, probs in self._distributions(context):
             cached[rows] = (probs * (tokens == targets[rows, None])).sum(dim=1).log()
         return cached
-
-    def _counts(self, context: CacheContext, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns how often each target is in the cache, and the number of its entries. **Shape:** (rows,), twice."""
-        texts, text = torch.unique(context.text, return_inverse=True)
-        tokens = context.tokens[texts]
-        length, size = tokens.shape[1], len(self.vocabulary) + 1
-        # Sorted by text, token and position, so that the entries of a token between two positions lie together.
-        first = torch.arange(len(texts), device=text.device)[:, None] * size
-        positions = torch.arange(length, device=text.device)
-        keys = ((first + tokens + 1) * (length + 1) + positions).flatten().sort().values
-        wanted = (text * size + targets + 1) * (length + 1)
-        stop, start = context.stop, (context.stop - self.cache_size).clamp(min=0)
-        number = torch.searchsorted(keys, wanted + stop) - torch.searchsorted(keys, wanted + start)
-        before = pad((tokens != _EMPTY).cumsum(dim=1), (1, 0))
-        return number, before[text, stop] - before[text, start]
 
     def _distributions(self, context: CacheContext) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Returns the cache's distribution for each row, text by text.
@@ -307,23 +290,29 @@ class ContinuousCache(Combination):
             For each text the rows for which the cache is not empty, **Shape:** (rows,), the tokens, **Shape:**
             (entries,), and their probabilities, **Shape:** (rows, entries), 0 for entries outside of a row's window.
         """
-        result = []
-        for text in torch.unique(context.text).tolist():
-            rows = (context.text == text).nonzero().squeeze(1)
-            stop = context.stop[rows]
-            first = max(0, int(stop.min()) - self.cache_size)
-            positions = torch.arange(first, int(stop.max()), device=stop.device)
-            tokens = context.tokens[text, positions]
-            positions, tokens = positions[tokens != _EMPTY], tokens[tokens != _EMPTY]
-            usable = (positions < stop[:, None]) & (positions >= stop[:, None] - self.cache_size)
-            filled = usable.any(dim=1)
-            rows, usable = rows[filled], usable[filled]
+        result, device = [], context.text.device
+        stops, groups = context.stop.tolist(), defaultdict(list)
+        for row, text in enumerate(context.text.tolist()):
+            groups[text].append(row)
+        for text, rows in groups.items():
+            own = [stops[row] for row in rows]
+            first, last = max(0, min(own) - self.cache_size), max(own)
+            filled = context.tokens[text, first:last] != _EMPTY
+            if not bool(filled.any()):
+                continue
+            # What other texts are filled up with is not a part of the matrix product.
+            first += int(filled.int().argmax())
+            tokens, keys = context.tokens[text, first:last], context.keys[text, first:last]
+            index = torch.tensor(rows, device=device)
+            stop, positions = context.stop[index, None], torch.arange(first, last, device=device)
+            usable = (tokens != _EMPTY) & (positions < stop) & (positions >= stop - self.cache_size)
+            known = usable.any(dim=1)
+            index, usable = index[known], usable[known]
             weights = usable.float()
-            if self.theta and len(rows):
-                scores = self.theta * (context.query[rows] @ context.keys[text, positions].T)
-                scores = scores.masked_fill(~usable, -math.inf)
+            if self.theta and len(index):
+                scores = (self.theta * (context.query[index] @ keys.T)).masked_fill(~usable, -math.inf)
                 weights = (scores - scores.amax(dim=1, keepdim=True)).exp()
-            result.append((rows, tokens, weights / weights.sum(dim=1, keepdim=True)))
+            result.append((index, tokens.clamp(min=0), weights / weights.sum(dim=1, keepdim=True)))
         return result
 
     def _hidden(self, context: Context, rows: int) -> Tensor:

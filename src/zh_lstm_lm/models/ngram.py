@@ -212,15 +212,11 @@ class NGramLanguageModel(SavedModel):
         size = len(self._unigrams)
         probs = self._unigrams * scales[0][:, None]
         for ((keys, discounted, _), nodes, _), scale in zip(found, scales[1:], strict=True):
-            # All followers of all contexts in one list.
-            known = (nodes != _NONE).nonzero().squeeze(1)
-            starts, stops = torch.searchsorted(keys, torch.stack([nodes[known], nodes[known] + 1]) * size)
-            lengths = stops - starts
-            row = known.repeat_interleave(lengths)
-            skipped = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)[:-1]])
-            entries = torch.arange(len(row), device=row.device) + (starts - skipped).repeat_interleave(lengths)
-            ids = keys[entries] - nodes[row] * size
-            probs.view(-1).index_add_(0, row * size + ids, discounted[entries] * scale[row])
+            bounds = torch.searchsorted(keys, torch.stack([nodes, nodes + 1], dim=1) * size).tolist()
+            for row, (node, (start, stop)) in enumerate(zip(nodes.tolist(), bounds, strict=True)):
+                if node != _NONE:
+                    followers = keys[start:stop] - node * size
+                    probs[row].index_add_(0, followers, discounted[start:stop] * scale[row])
         return probs
 
     def log_probs(self, context: NGramContext) -> Tensor:

@@ -34,7 +34,7 @@ _LARGE = 15
 _SMALL_VOCABULARY = 1 << 16
 _ID_SHIFT = 1 << 15
 # Positions that are sorted at once; temporaries take about 50 bytes for each.
-_SORTED_AT_ONCE = 1 << 20
+_SORTED_AT_ONCE = 1 << 21
 # Bytes that the tables of all orders take for each token of the text and order, at most.
 _BYTES_PER_TOKEN = 24
 
@@ -177,7 +177,7 @@ def count_ngrams(ids: Tensor, order: int, *, vocab_size: int, bos_id: int, prune
     """Counts the n-grams of a text.
 
     A document's first token has ``<bos>`` before it; no n-gram reaches into another document. Positions are sorted in
-    groups of about a million, so that apart from the tables (16 bytes for each n-gram) and three numbers of 4 bytes for
+    groups of about two million, so that apart from the tables (16 bytes for each n-gram) and three numbers of 4 bytes for
     each token, which lie in temporary files where the text is large, the memory does not depend on the text.
 
     Args:
@@ -245,7 +245,8 @@ def _extend(
     for first, stop in itertools.pairwise(_prefix_bounds(occurrences)):
         before = index[:-1]
         positions = ((before >= first) & (before < stop) & (ids[1:] != bos_id)).nonzero().squeeze(1)
-        ordered, permutation = (before[positions].long() * vocab_size + ids[positions + 1]).sort()
+        # The radix sort takes time by the greatest key, so keys count from the first of the range.
+        ordered, permutation = ((before[positions].long() - first) * vocab_size + ids[positions + 1]).sort()
         is_first = torch.ones_like(ordered, dtype=torch.bool)
         torch.ne(ordered[1:], ordered[:-1], out=is_first[1:])
         positions = positions[permutation] + 1
@@ -253,7 +254,7 @@ def _extend(
         if not last:
             following[positions] = (is_first.cumsum(0) + (total - 1)).int()
         number = torch.diff(firsts, append=torch.tensor([len(ordered)]))
-        found.append((ordered[firsts], index[positions[firsts]], number.int()))
+        found.append((ordered[firsts] + first * vocab_size, index[positions[firsts]], number.int()))
         total += len(firsts)
     keys, suffixes, numbers = (torch.cat(column) for column in zip(*found, strict=True))
     return keys, suffixes, numbers, following

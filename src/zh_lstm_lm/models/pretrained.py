@@ -1,6 +1,6 @@
 """A saved model's folder: sizes and vocabulary as JSON, weights and n-grams as safetensors, a README, and a manifest."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from os import PathLike
 from pathlib import Path
@@ -183,7 +183,7 @@ def read_description(
             f"{folder / 'config.json'}: not a model of this library (model_type is not {_MODEL_TYPE!r})"
         )
     training, vocab_size = options.pop("training", {}), options.pop("vocab_size")
-    vocabulary, saved_tokenizer = read_vocabulary(files, tokenizer, check=_check_rows)
+    vocabulary, saved_tokenizer = read_vocabulary(files, tokenizer)
     if len(vocabulary) != vocab_size:
         raise CheckpointError(
             f"{folder}: config.json tells of {vocab_size!r:.40} tokens, vocabulary.json holds {len(vocabulary)}; "
@@ -192,18 +192,12 @@ def read_description(
     return options, training if isinstance(training, dict) else {}, vocabulary, saved_tokenizer
 
 
-def read_vocabulary(
-    files: SavedFolder,
-    tokenizer: str | Tokenizer | None = None,
-    *,
-    check: Callable[[SavedFolder, object], None] = lambda files, tokens: None,
-) -> tuple[Vocabulary, dict[str, Any]]:
+def read_vocabulary(files: SavedFolder, tokenizer: str | Tokenizer | None = None) -> tuple[Vocabulary, dict[str, Any]]:
     """Reads the vocabulary.
 
     Args:
         files: What `open_model_folder` opened.
         tokenizer: The tokenizer, where it is not to be the saved one.
-        check: Checks the saved tokens before anything is made of them.
 
     Returns:
         The vocabulary, and what is saved of its tokenizer.
@@ -219,7 +213,8 @@ def read_vocabulary(
         max_bytes=MAX_VOCABULARY_BYTES,
         limits=VOCABULARY_LIMITS,
     )
-    check(files, saved["tokens"])
+    if "config.json" in files:
+        _check_rows(files, saved["tokens"])
     try:
         return Vocabulary.restore(saved, tokenizer=tokenizer), saved["tokenizer"]
     except (VocabularyError, ConfigError) as error:
