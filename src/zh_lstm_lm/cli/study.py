@@ -1,6 +1,7 @@
 """The command ``study``."""
 
 import argparse
+import dataclasses
 import sys
 
 from zh_lstm_lm._config import check_choice
@@ -16,6 +17,7 @@ from zh_lstm_lm.cli.common import (
     read_stream,
     text,
 )
+from zh_lstm_lm.studies.config import StudyConfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,40 +42,22 @@ def add_command(add: AddCommand) -> None:
     study.add_argument("--report", type=path, metavar="FILE", help="write an HTML page of it as well (default: none)")
     study.add_argument("--overwrite", action="store_true", help="replace that page if it exists")
     add_reading(study)
-    varied = study.add_argument_group("conditions")
-    varied.add_argument(
-        "--lengths", type=int, nargs="+", help="for seq-len: lengths of BPTT segments (default: 5 10 20 35 70 140)"
-    )
-    varied.add_argument(
-        "--shares", type=float, nargs="+", help="for epochs: proportions of the text (default: 0.125 0.25 0.5 1.0)"
-    )
-    varied.add_argument(
-        "--max-sizes",
-        type=int,
-        nargs="+",
-        help="for vocabulary: sizes of the vocabulary (default: a quarter, half and all of --max-size)",
-    )
-    varied.add_argument(
-        "--tokenizers",
-        nargs="+",
-        help="for vocabulary, besides --tokenizer (default: jieba and characters, and rjieba if it is installed)",
-    )
-    varied.add_argument(
-        "--equality", help="equal amount for all conditions: tokens, updates or minutes (default: tokens)"
-    )
-    varied.add_argument(
-        "--budget", type=_number, help="that amount: passes over the text, updates or minutes (default: 8 passes)"
-    )
-    varied.add_argument("--seeds", type=int, nargs="+", help="each condition is trained with each (default: 0 1 2)")
-    varied.add_argument(
+    conditions = study.add_argument_group("conditions")
+    for option in dataclasses.fields(StudyConfig):
+        about, default = option.metadata["help"], option.default
+        if default is not None and "default:" not in about:
+            about += f" (default: {' '.join(map(str, default)) if isinstance(default, tuple) else default})"
+        parse = option.metadata["parse"]
+        conditions.add_argument(
+            f"--{option.name.replace('_', '-')}",
+            type=text if parse is str else parse,
+            nargs=None if option.metadata["at_least"] is None else "+",
+            help=about,
+        )
+    conditions.add_argument(
         "--reset-state", action="store_true", help="start each segment from the zero state (default: carry it)"
     )
-    varied.add_argument(
-        "--prompt", type=text, help="start of the generated passages (default: the start of a document)"
-    )
-    sizes = study.add_argument_group("vocabulary, model and training")
-    sizes.add_argument("--min-freq", type=int, help="least frequency of a word in the vocabulary (default: 2)")
-    sizes.add_argument("--max-size", type=int, help="greatest size of the vocabulary (default: 60000)")
+    sizes = study.add_argument_group("model and training")
     sizes.add_argument("--embedding-dim", type=int, default=64, help="default: %(default)s")
     sizes.add_argument("--hidden-size", type=int, default=128, help="default: %(default)s")
     sizes.add_argument("--num-layers", type=int, default=1, help="default: %(default)s")
@@ -85,21 +69,12 @@ def add_command(add: AddCommand) -> None:
     sizes.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 
-def _number(text: str) -> float:
-    """Converts a number; an integer remains one."""
-    try:
-        return int(text)
-    except ValueError:
-        return float(text)
-
-
 def _study(parsed: argparse.Namespace) -> int:
     from pathlib import Path
 
     from zh_lstm_lm.models.config import ModelConfig
     from zh_lstm_lm.report.document import check_page, write_report
     from zh_lstm_lm.storage.atomic import check_place
-    from zh_lstm_lm.studies.config import StudyConfig
     from zh_lstm_lm.studies.kinds import KINDS
     from zh_lstm_lm.studies.study import study
     from zh_lstm_lm.training.config import TrainerConfig

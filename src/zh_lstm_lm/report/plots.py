@@ -10,7 +10,7 @@ from importlib import resources
 from zh_lstm_lm.report.axes import Axis, format_number, make_axis
 from zh_lstm_lm.report.markup import Element, Words, element, in_both, in_two_languages, serialise
 
-__all__ = ["Plot", "Series", "draw_plots", "read_style", "to_svg"]
+__all__ = ["Plot", "Series", "draw_bars", "draw_plots", "read_style", "to_svg"]
 
 _NUM_COLORS = 8
 # The width of a phone, on which letters keep their size.
@@ -23,6 +23,8 @@ _FEW_POINTS = 40
 # A larger number is not a meaningful metric.
 _HUGE = 1e100
 _GAP = 16
+# The height of a bar with its name, and the room for its value.
+_BAR_ROW, _BAR_VALUE = 42, 60
 
 
 @dataclass(frozen=True)
@@ -103,14 +105,38 @@ def draw_plots(plots: Sequence[Plot]) -> Element:
     return element("div", *map(_draw_figure, plots), class_="plots")
 
 
+def draw_bars(title: Words, bars: Sequence[tuple[str, float]]) -> Element:
+    """Draws values as horizontal bars from 0, each with its name above it, as an HTML figure.
+
+    Args:
+        title: The title.
+        bars: Names and values.
+    """
+    longest = max((value for _, value in bars if _can_be_shown(value)), default=0.0) or 1.0
+    svg = element("svg", viewBox=f"0 0 {_WIDTH} {len(bars) * _BAR_ROW}", role="img", aria_label=in_both(title))
+    for row, (name, value) in enumerate(bars):
+        top = row * _BAR_ROW
+        width = (_WIDTH - _BAR_VALUE) * max(0.0, min(value / longest, 1.0))
+        tooltip = element("title", f"{name}: {format_number(value)}")
+        svg.append(element("text", name, x=0, y=top + 14))
+        svg.append(element("rect", tooltip, x=0, y=top + 20, width=width, height=12, class_="block c0"))
+        svg.append(
+            element(
+                "text", f"{value:.3f}" if value < 1e9 else format_number(value), x=width + 6, y=top + 30, class_="tick"
+            )
+        )
+    figure = element("figure", element("figcaption", title), svg)
+    return element("div", figure, class_="plots")
+
+
 def _draw_figure(plot: Plot) -> Element:
-    items = [element("li", swatch, *in_two_languages(words)) for words, swatch in _legend(plot)]
+    items = [element("li", swatch, words) for words, swatch in _legend(plot)]
     return element(
         "figure",
-        element("figcaption", *in_two_languages(plot.title)),
+        element("figcaption", plot.title),
         _draw(plot),
         element("ul", *items, class_="legend") if items else None,
-        element("p", *in_two_languages(plot.note), class_="note") if plot.note else None,
+        element("p", plot.note, class_="note") if plot.note else None,
     )
 
 
@@ -242,8 +268,8 @@ class _Frame:
                 bar = f"M{middle:.1f} {low:.1f}V{high:.1f}m-4 0h8M{middle - 4:.1f} {low:.1f}h8"
                 yield element("path", d=bar, class_=f"bar {color}")
             spread = f" ± {format_number(error)}" if error else ""
-            told = f"{name}: {in_both(plot.x)} {self._written(x)}, {in_both(plot.y)} {format_number(y)}{spread}"
-            title = element("title", told)
+            tooltip = f"{name}: {in_both(plot.x)} {self._written(x)}, {in_both(plot.y)} {format_number(y)}{spread}"
+            title = element("title", tooltip)
             yield element("circle", title, cx=self.x(x), cy=self.y(y), r=3, class_=f"mark {color}")
 
     def _written(self, x: float) -> str:

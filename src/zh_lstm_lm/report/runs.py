@@ -44,6 +44,19 @@ class Run:
         return next((value for value in found if value is not None), None)
 
     @property
+    def parts(self) -> tuple[str, list[Mapping[str, Any]]]:
+        """The results of the parts of a mixture, the whole last, and the text that they are of: ``"test"`` or ``"valid"``.
+
+        They are those of the last record that has any; an empty list if there is none.
+        """
+        for text in ("test", "valid"):
+            for record in reversed(self.history):
+                parts = record.get(f"{text}_parts")
+                if isinstance(parts, list) and parts and all(map(_is_part, parts)):
+                    return text, parts
+        return "test", []
+
+    @property
     def options(self) -> Mapping[str, Any]:
         """The options of training, with the values that were chosen where an option was left open."""
         options = dict(section(self.description, "options"))
@@ -96,6 +109,10 @@ def _counts(path: Path) -> list[int]:
     if not isinstance(counts, list) or not all(isinstance(count, int) for count in counts):
         raise CheckpointError(f"{path}: not a vocabulary with its counts; the file is damaged or foreign")
     return sorted((count for count in counts if count > 0), reverse=True)
+
+
+def _is_part(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("name"), str)
 
 
 def number(record: Mapping[str, Any], name: str) -> float | None:
