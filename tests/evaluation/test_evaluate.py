@@ -334,7 +334,7 @@ def test_a_compiled_model_is_evaluated_and_a_parallel_one_is_refused(
     dynamic = DynamicEvaluation(window_len=8)
     assert evaluate(compiled, stream, dynamic=dynamic) == evaluate(tiny, stream, dynamic=dynamic)
     parallel: Any = torch.nn.DataParallel(tiny)
-    with pytest.raises(ConfigError, match="give the model inside it, its attribute module"):
+    with pytest.raises(ConfigError, match="give the model inside, its attribute module"):
         evaluate(parallel, stream)
     with pytest.raises(ConfigError, match="its attribute module"):
         score(parallel, "展昭")

@@ -58,10 +58,10 @@ def add_command(add: AddCommand) -> None:
         "--reset-state", action="store_true", help="start each segment from the zero state (default: carry it)"
     )
     sizes = study.add_argument_group("model and training")
-    sizes.add_argument("--embedding-dim", type=int, default=64, help="default: %(default)s")
-    sizes.add_argument("--hidden-size", type=int, default=128, help="default: %(default)s")
-    sizes.add_argument("--num-layers", type=int, default=1, help="default: %(default)s")
-    sizes.add_argument("--dropout", type=float, default=0.3, help="default: %(default)s")
+    sizes.add_argument("--embedding-dim", type=int, default=64, help="width of the embedding (default: %(default)s)")
+    sizes.add_argument("--hidden-size", type=int, default=128, help="width of the LSTM layers (default: %(default)s)")
+    sizes.add_argument("--num-layers", type=int, default=1, help="number of LSTM layers (default: %(default)s)")
+    sizes.add_argument("--dropout", type=float, default=0.3, help="dropout rate (default: %(default)s)")
     sizes.add_argument("--batch-size", type=int, help="batch rows, equal for all conditions (default: 16)")
     sizes.add_argument("--bptt-len", type=int, help="length of BPTT segments, except for seq-len (default: 35)")
     sizes.add_argument("--learning-rate", type=float, help="peak learning rate (default: by the number of updates)")
@@ -98,8 +98,7 @@ def _study(parsed: argparse.Namespace) -> int:
     )
     if not result.complete:
         print_line(
-            f"interrupted; {len(result.rows)} runs are in {parsed.output}; the same command continues",
-            file=sys.stderr,
+            f"interrupted; {len(result.rows)} runs are in {parsed.output}; the same command continues", file=sys.stderr
         )
         return INTERRUPTED
     print(result)

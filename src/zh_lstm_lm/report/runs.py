@@ -11,7 +11,7 @@ from zh_lstm_lm.storage.safe_reading import read_json
 from zh_lstm_lm.storage.strict_json import MAX_VOCABULARY_BYTES, VOCABULARY_LIMITS
 from zh_lstm_lm.training.history import History
 
-__all__ = ["Run", "distinct_names", "number", "read_run", "section"]
+__all__ = ["Run", "distinct_names", "finite", "number", "read_run", "section"]
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,11 @@ def _is_part(value: object) -> bool:
 
 def number(record: Mapping[str, Any], name: str) -> float | None:
     """Returns a number of a record; None if it is missing, of another type or not finite."""
-    value = record.get(name)
+    return finite(record.get(name))
+
+
+def finite(value: object) -> float | None:
+    """Returns a value that is a finite number as a float; None for any other."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:

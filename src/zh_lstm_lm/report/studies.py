@@ -10,7 +10,7 @@ from typing import Any
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.report.markup import Label, Words
 from zh_lstm_lm.report.plots import Plot, Series
-from zh_lstm_lm.report.runs import number
+from zh_lstm_lm.report.runs import finite
 from zh_lstm_lm.studies.base import Study as StudyKind
 from zh_lstm_lm.studies.claims import Spread, spread_of
 from zh_lstm_lm.studies.kinds import KINDS
@@ -93,7 +93,7 @@ def _list_means(setting: Setting, field: str) -> list[Spread | None]:
 
 
 def _spread(items: Sequence[Any]) -> Spread | None:
-    values = [value for item in items if (value := number({"": item}, "")) is not None]
+    values = [value for item in items if (value := finite(item)) is not None]
     return spread_of(values) if values else None
 
 
@@ -152,9 +152,11 @@ def _draw_curves(study: Study, plot: CurvePlot, kept: int) -> Plot:
     series = []
     for color, setting in enumerate(study.settings):
         metrics = _list_means(setting, plot.field)
-        positions = _list_means(setting, plot.positions) if plot.positions else map(_at, range(1, len(metrics) + 1))
+        positions: Sequence[float | None] = range(1, len(metrics) + 1)
+        if plot.positions:
+            positions = [position and position.mean for position in _list_means(setting, plot.positions)]
         found = [
-            (position.mean, metric.mean, metric.deviation)
+            (position, metric.mean, metric.deviation)
             for position, metric in zip(positions, metrics, strict=False)
             if position is not None and metric is not None
         ]
@@ -163,10 +165,6 @@ def _draw_curves(study: Study, plot: CurvePlot, kept: int) -> Plot:
             points, errors = _thinned(points, kept), []
         series.append(Series(setting.name, points, color, errors=errors))
     return Plot(plot.title, plot.x, plot.y, series, log_x=plot.log_x, log_y=plot.log_y, whole_x=not plot.log_x)
-
-
-def _at(position: int) -> Spread:
-    return Spread(position, 0.0, 1)
 
 
 def _thinned(points: list[tuple[float, float]], kept: int) -> list[tuple[float, float]]:

@@ -17,7 +17,7 @@ from zh_lstm_lm.report.markup import (
     table,
 )
 from zh_lstm_lm.report.plots import draw_plots
-from zh_lstm_lm.report.runs import number, section
+from zh_lstm_lm.report.runs import finite, section
 from zh_lstm_lm.report.studies import Study, means, read_study, study_plots
 
 __all__ = ["study_sections"]
@@ -133,7 +133,7 @@ def _passages(study: Study) -> list[Element]:
         if isinstance(by_epoch, list) and by_epoch and all(isinstance(text, str) for text in by_epoch):
             epochs = row.get("epoch")
             known = epochs if isinstance(epochs, list) else []
-            titles = [number({"": epoch}, "") or 0.0 for epoch in known] or [*range(1, len(by_epoch) + 1)]
+            titles = [finite(epoch) or 0.0 for epoch in known] or range(1, len(by_epoch) + 1)
             cards = [(epoch_label(epoch), "", text) for epoch, text in zip(titles, by_epoch, strict=False)]
             found += [element("h4", setting.name), sample_cards(cards)]
         elif isinstance(row.get("passage"), str):

@@ -10,10 +10,12 @@ from zh_lstm_lm.corpus.batches import TrainingWindows
 from zh_lstm_lm.corpus.hapax_spelling import training_ids
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
+from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.evaluation.evaluate import evaluate
 from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.models.ngram import NGramLanguageModel
+from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.studies.cells import Interrupted, Parts, TrainedCell, measure
 from zh_lstm_lm.studies.claims import Claim, Rows
 from zh_lstm_lm.studies.config import StudyConfig
@@ -25,6 +27,8 @@ from zh_lstm_lm.training.state import TrainerState
 from zh_lstm_lm.training.trainer import Trainer
 
 __all__ = ["RunProgress", "Study", "Train"]
+
+logger = get_logger(__name__)
 
 _DEFAULT_PASSES = 8
 _DEFAULT_MINUTES = 0.4
@@ -169,10 +173,20 @@ class Study(ABC):
         if trainer.state.stop_reason == "interrupted":
             raise Interrupted
         cell = measure(trainer, parts, records, prompt=self.config.prompt)
-        # A baseline that neither the seed nor the options of training change.
+        cell.row["ngram_bits_per_character"] = self._count_ngrams(parts, vocabulary)
+        return cell
+
+    def _count_ngrams(self, parts: Parts, vocabulary: Vocabulary) -> float | None:
+        """Returns the bits per character of an n-gram model on the test set; None if it does not fit into memory.
+
+        It is counted once for each vocabulary, since neither the seed nor the options of training change it.
+        """
         key = vocabulary.fingerprint(), parts.train.num_tokens
         if key not in self._ngram_bits:
-            ngram = NGramLanguageModel.from_stream(parts.train, vocabulary)
-            self._ngram_bits[key] = evaluate(ngram, parts.test).bits_per_character
-        cell.row["ngram_bits_per_character"] = self._ngram_bits[key]
-        return cell
+            try:
+                ngram = NGramLanguageModel.from_stream(parts.train, vocabulary)
+                self._ngram_bits[key] = evaluate(ngram, parts.test).bits_per_character
+            except ConfigError as error:
+                logger.warning("no n-gram model for comparison: %s", error)
+                self._ngram_bits[key] = None
+        return self._ngram_bits[key]

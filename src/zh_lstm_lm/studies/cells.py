@@ -14,7 +14,8 @@ Every row of every kind of study has these fields; losses are in nats per token,
 - ``test_loss``, ``test_perplexity``, ``test_bits_per_character``: metrics on the test set, which neither trains the model
   nor selects its weights
 - ``gap_nats``, ``gap_bits_per_character``: loss on the test set minus that on the training set
-- ``ngram_bits_per_character``: bits per character on the test set of an n-gram model of order 4 of the training set
+- ``ngram_bits_per_character``: bits per character on the test set of an n-gram model of order 4 of the training set;
+  None if it does not fit into memory
 - ``gradient_norm``, ``largest_gradient_norm``, ``clipped_share``: mean and largest norm of the gradient before clipping,
   and the proportion of updates whose gradient was clipped
 - ``epoch``: epochs trained at each end of an epoch and at the end of the run, where the lists that end in ``_by_epoch``

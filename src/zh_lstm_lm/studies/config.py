@@ -11,7 +11,7 @@ from zh_lstm_lm.errors import ConfigError
 __all__ = ["StudyConfig"]
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
     """Converts a number; an integer remains one."""
     try:
         return int(text)
@@ -83,7 +83,7 @@ class StudyConfig(Config):
         check=partial(check_choice, choices=("tokens", "updates", "minutes")), parse=str)
     budget: float | None = _option(
         None, "that amount: passes over the text, updates or minutes (default: 8 passes)",
-        check=partial(check_number, exclusive=True, optional=True), parse=_number)
+        check=partial(check_number, exclusive=True, optional=True), parse=number)
     seeds: tuple[int, ...] = _option(
         (0, 1, 2), "each condition is trained with each",
         check=partial(check_integer, minimum=0, maximum=2**63 - 1), at_least=2)
