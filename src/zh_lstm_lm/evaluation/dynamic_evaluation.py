@@ -50,13 +50,7 @@ def evaluate_while_learning(
 ) -> EvaluationResult:
     """Evaluates a model that learns from each window after predicting it.
 
-    Each document is read in order, starting from the original weights.
-
-    Args:
-        model: An `LSTMLanguageModel`. A copy learns; the model is left unchanged.
-        ids: Concatenated documents. **Shape:** (number of ids,).
-        options: The options.
-        clean: Name of the cleaning that the text went through.
+    Each document is read in order, starting from the original weights. A copy learns; the model is left unchanged.
 
     Raises:
         ConfigError: The model has no weights that could learn.
@@ -101,12 +95,7 @@ def evaluate_while_learning(
 
 
 def _document_windows(ids: Tensor, bos_id: int, length: int) -> Iterator[tuple[bool, Tensor]]:
-    """Cuts documents into windows in order, each of which starts with the last id of the one before.
-
-    Args:
-        ids: Concatenated documents, each after a `bos_id`. **Shape:** (number of ids,).
-        bos_id: The id that every document starts with.
-        length: Most predicted ids of a window.
+    """Cuts documents into windows of at most `length` predicted ids; each starts with the last id of the one before.
 
     Yields:
         Whether a document starts, and the positions of the window's ids. **Shape:** (at most length + 1,), int64.

@@ -211,12 +211,8 @@ def _look_up(table: Tensor, positions: Tensor, keys: Tensor) -> tuple[Tensor, Te
 def _join_pairs(own: Tensor, size: int, positions: Tensor, numbers: Tensor, counts: Tensor) -> Tensor:
     """Joins pairs of equal n-grams that follow each other in both texts to passages; see `_NGrams.matches`.
 
-    Args:
-        own: The number of the n-gram at each position of this text.
-        size: Length of the n-grams.
-        positions: Positions of n-grams in the other text, and `numbers` their numbers.
-        numbers: See `positions`.
-        counts: Number of occurrences in this text of each number.
+    `own` has the number of the n-gram at each position of this text and `counts` how often each number occurs in it;
+    `positions` and `numbers` are those of the n-grams found in the other text.
     """
     repeats = counts[numbers]
     starts = own.argsort(stable=True)[ragged_indices((counts.cumsum(0) - counts)[numbers], repeats)]

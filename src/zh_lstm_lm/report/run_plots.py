@@ -31,12 +31,7 @@ Metric: TypeAlias = Callable[[Mapping[str, Any]], float | None]
 
 
 def training_plots(runs: Sequence[Run], *, max_points: int) -> list[Plot]:
-    """Returns the plots over epochs, time and updates that have points.
-
-    Args:
-        runs: The runs.
-        max_points: Maximum number of points of all lines of a plot together.
-    """
+    """Returns the plots over epochs, time and updates that have points, at most `max_points` each."""
     plots = [*_by_epoch(runs), *([_by_time(runs)] if len(runs) > 1 else []), *_by_update(runs, max_points)]
     return [plot for plot in plots if not plot.is_empty]
 
@@ -205,11 +200,9 @@ def _smoothed(curve: Sequence[Mapping[str, Any]], kept: int) -> list[dict[str, A
 
 
 def word_plots(runs: Sequence[Run], *, max_points: int) -> list[Plot]:
-    """Returns the plots of token frequency by rank and of text coverage by vocabulary size.
+    """Returns the plots of token frequency and of text coverage by rank, of at most `max_points` points each.
 
-    Args:
-        runs: The runs; equal vocabularies are drawn once.
-        max_points: Maximum number of points of all lines of a plot together.
+    Equal vocabularies are drawn once.
     """
     groups: list[tuple[str, Sequence[int]]] = []
     for run in runs:

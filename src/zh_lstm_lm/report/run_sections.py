@@ -27,12 +27,7 @@ _PERPLEXITY = Label("困惑度（每词）", "perplexity per token")
 
 
 def run_sections(runs: Sequence[Run], *, max_points: int) -> list[Section]:
-    """Returns the sections of runs; none without runs.
-
-    Args:
-        runs: The runs.
-        max_points: Maximum number of points of all lines of a plot together.
-    """
+    """Returns the sections of runs, with plots of at most `max_points` points; none without runs."""
     if not runs:
         return []
     sections: list[Section] = [("results", Label("结果", "Results"), _results(runs))]

@@ -76,11 +76,7 @@ class Run:
 
 
 def read_run(folder: Path, name: str) -> Run:
-    """Reads a run's folder.
-
-    Args:
-        folder: The folder.
-        name: The name of the run in the report.
+    """Reads a run's folder; `name` is that of the run in the report.
 
     Raises:
         DataError: The folder holds no run, or the run has no evaluation yet.

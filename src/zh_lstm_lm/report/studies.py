@@ -58,11 +58,7 @@ class Study:
 
 
 def read_study(folder: Path, name: str) -> Study:
-    """Reads a study's folder.
-
-    Args:
-        folder: The folder; it holds ``study.json``.
-        name: The name of the study in the report.
+    """Reads a study's folder, which holds ``study.json``; `name` is that of the study in the report.
 
     Raises:
         CheckpointError: The file is damaged or foreign.
@@ -98,12 +94,7 @@ def _spread(items: Sequence[Any]) -> Spread | None:
 
 
 def study_plots(study: Study, *, max_points: int) -> list[Plot]:
-    """Returns the plots of a study that have points.
-
-    Args:
-        study: The study.
-        max_points: Maximum number of points of all lines of a plot together.
-    """
+    """Returns the plots of a study that have points, at most `max_points` each."""
     kept = min(40, max(20, max_points // len(study.settings)))
     plots = [
         _draw_metrics(study, plot) if isinstance(plot, MetricPlot) else _draw_curves(study, plot, kept)
@@ -154,7 +145,7 @@ def _draw_curves(study: Study, plot: CurvePlot, kept: int) -> Plot:
         metrics = _list_means(setting, plot.field)
         positions: Sequence[float | None] = range(1, len(metrics) + 1)
         if plot.positions:
-            positions = [position and position.mean for position in _list_means(setting, plot.positions)]
+            positions = [None if at is None else at.mean for at in _list_means(setting, plot.positions)]
         found = [
             (position, metric.mean, metric.deviation)
             for position, metric in zip(positions, metrics, strict=False)

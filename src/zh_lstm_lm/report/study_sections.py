@@ -35,11 +35,7 @@ _VERDICTS = {
 
 
 def study_sections(folders: Sequence[tuple[Path, str]], *, max_points: int) -> list[Section]:
-    """Returns the sections of studies.
-
-    Args:
-        folders: The folder of each study and its name in the report.
-        max_points: Maximum number of points of all lines of a plot together.
+    """Returns the sections of studies, given as folders and names, with plots of at most `max_points` points.
 
     Raises:
         CheckpointError: A folder is damaged or foreign.

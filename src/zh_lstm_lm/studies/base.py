@@ -147,14 +147,7 @@ class Study(ABC):
     ) -> TrainedCell:
         """Trains and measures a model under the equality of the study.
 
-        Args:
-            parts: The corpus.
-            vocabulary: The vocabulary.
-            seed: The seed.
-            run_dir: The run's folder.
-            progress: Whether to show a progress bar.
-            callbacks: Further callbacks of the trainer.
-            **options: Options of training that the setting changes.
+        `callbacks` are further callbacks of the trainer, `options` those options of training that the setting changes.
 
         Raises:
             Interrupted: The user interrupted the training.

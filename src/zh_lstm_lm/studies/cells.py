@@ -82,14 +82,7 @@ class TrainedCell(NamedTuple):
 
 
 def measure(trainer: Trainer, parts: Parts, records: History, *, prompt: str) -> TrainedCell:
-    """Measures a trained model.
-
-    Args:
-        trainer: The trainer, after `fit`; its model has its best weights.
-        parts: The corpus.
-        records: The history that `fit` returned.
-        prompt: The prompt of the passage.
-    """
+    """Measures the model of a trainer after `fit`, which returned the records; `prompt` is that of the passage."""
     model, state, config = trainer.model, trainer.state, trainer.config
     # A run may be evaluated inside an epoch too.
     ends = (*range(0, state.step, state.steps_per_epoch), state.step)
