@@ -323,3 +323,18 @@ def test_log_probabilities_that_are_nan_are_no_result(tiny: LSTMLanguageModel, s
 def test_a_model_that_diverges_while_it_learns_gives_no_result(tiny: LSTMLanguageModel, stream: TokenStream) -> None:
     with pytest.raises(NonFiniteError, match="lower learning_rate"):
         evaluate(tiny, stream, dynamic=DynamicEvaluation(learning_rate=1e38))
+
+
+def test_a_compiled_model_is_evaluated_and_a_parallel_one_is_refused(
+    tiny: LSTMLanguageModel, stream: TokenStream
+) -> None:
+    compiled: Any = torch.compile(tiny, backend="eager")
+    assert evaluate(compiled, stream) == evaluate(tiny, stream)
+    assert score(compiled, "展昭") == score(tiny, "展昭")
+    dynamic = DynamicEvaluation(window_len=8)
+    assert evaluate(compiled, stream, dynamic=dynamic) == evaluate(tiny, stream, dynamic=dynamic)
+    parallel: Any = torch.nn.DataParallel(tiny)
+    with pytest.raises(ConfigError, match="give the model inside, its attribute module"):
+        evaluate(parallel, stream)
+    with pytest.raises(ConfigError, match="its attribute module"):
+        score(parallel, "展昭")

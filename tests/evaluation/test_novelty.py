@@ -6,9 +6,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from zh_lstm_lm import ConfigError, DataError, Novelty, TokenStream, novelty
+from zh_lstm_lm import ConfigError, DataError, Novelty, Tokenizer, TokenStream, novelty
 
 SETTINGS = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+spaced = st.text("ab \n", min_size=1, max_size=40)
 small = st.text("ab", min_size=1, max_size=40) | st.text("abc\n", min_size=1, max_size=60)
 
 
@@ -43,10 +44,10 @@ def copied(text: str, documents: list[str], shortest: int) -> dict[tuple[int, in
     }
 
 
-def words_of(text: str) -> list[str]:
-    words = []
+def words_of(text: str, tokenizer: Tokenizer) -> list[str]:
+    words: list[str] = []
     for number, line in enumerate(text.split("\n")):
-        words += ["\n"] * bool(number) + Pairs().tokenize(line)
+        words += [*["\n"] * bool(number), *(tokenizer.tokenize(line) if line else [])]
     return words
 
 
@@ -55,7 +56,7 @@ def hold(result: Novelty, text: str, stream: TokenStream, max_n: int) -> None:
     top = min(max_n, len(text))
     characters = [new_share(list(text), [list(document) for document in documents], n) for n in range(1, top + 1)]
     assert result.new_characters == pytest.approx(characters)
-    words, of_documents = words_of(text), [words_of(document) for document in documents]
+    words, *of_documents = (words_of(each, stream.tokenizer) for each in (text, *documents))
     of_words = [new_share(words, of_documents, n) for n in range(1, min(max_n, len(words)) + 1)]
     assert result.new_words == pytest.approx(of_words)
     expected = copied(text, documents, top)
@@ -85,6 +86,14 @@ def test_the_size_of_blocks_makes_no_difference(text: str, documents: list[str],
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("zh_lstm_lm.evaluation.novelty._BLOCK_TOKENS", block)
         hold(novelty(text, stream, max_n=4, num_passages=1000), text, stream, 4)
+
+
+@SETTINGS
+@given(text=spaced, documents=st.lists(spaced, min_size=1, max_size=4), max_n=st.integers(1, 9))
+@example(text="b", documents=["a\nb"], max_n=1)
+def test_words_between_spaces_are_found_where_they_are(text: str, documents: list[str], max_n: int) -> None:
+    stream = TokenStream.from_texts(documents, tokenizer="whitespace")
+    hold(novelty(text, stream, max_n=max_n, num_passages=1000), text, stream, max_n)
 
 
 def test_a_long_copy_is_found_where_short_ones_abound(monkeypatch: pytest.MonkeyPatch) -> None:

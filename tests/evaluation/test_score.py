@@ -48,6 +48,13 @@ def words(texts: list[str]) -> LSTMLanguageModel:
     return model_of(Vocabulary.from_stream(stream))
 
 
+@pytest.fixture(scope="module")
+def spaced() -> LSTMLanguageModel:
+    """A model of words between spaces."""
+    stream = TokenStream.from_texts(["展昭 道 雪\n展昭  雪\n"], tokenizer="whitespace")
+    return model_of(Vocabulary.from_stream(stream))
+
+
 def test_each_log_probability_is_that_of_its_token_after_those_before(
     tiny: LSTMLanguageModel, texts: list[str]
 ) -> None:
@@ -161,6 +168,15 @@ def test_the_surprisal_of_characters_sums_up_to_that_of_the_text(words: LSTMLang
     first = scored.words[0]
     if first.kind == "word" and (len(scored.words) == 1 or scored.words[1].start == first.stop):
         assert scored.character_surprisals[0] == pytest.approx(first.surprisal / len(first.text))
+
+
+@SETTINGS
+@given(text=st.text("展昭 \n雪", min_size=1, max_size=20))
+@example(text=" 展昭")
+def test_the_surprisal_of_implied_spaces_is_not_lost(spaced: LSTMLanguageModel, text: str) -> None:
+    scored = score(spaced, text, end=True)
+    expected = -(scored.log_prob - scored.log_probs[-1]) / math.log(2)
+    assert sum(scored.character_surprisals) == pytest.approx(expected, rel=1e-9)
 
 
 # --- the end, streams, batches ------------------------------------------------------------------------------------

@@ -90,7 +90,12 @@ def make_study(folder: Path, kind: str = "seq-len", **changes: Any) -> Path:
             row = {**setting, "seed": seed, "updates": 100, "microseconds_per_token": 90.0 - number, "memory_mb": 12.0}
             row |= {"test_bits_per_character": bits, "train_bits_per_character": bits - 1, "test_perplexity": 2**bits}
             row |= {"train_perplexity": 2 ** (bits - 1), "gap_bits_per_character": 1.0, "clipped_share": 0.25}
-            row |= {"gradient_norm": 0.4, "largest_gradient_norm": 0.9, "passage": f"一段文字{number}{seed}。"}
+            row |= {
+                "ngram_bits_per_character": 6.375,
+                "gradient_norm": 0.4,
+                "largest_gradient_norm": 0.9,
+                "passage": f"一段文字{number}{seed}。",
+            }
             row |= {"epoch": [1.0, 2.0], "valid_bits_per_character_by_epoch": [bits + 1, bits]}
             if kind == "seq-len":
                 length = setting["bptt_len"]
@@ -241,6 +246,47 @@ def test_fair_comparisons_are_called_fair(tmp_path: Path) -> None:
     assert len(marked) == 1, "bptt_len is what differs"
 
 
+PARTS: list[dict[str, Any]] = [
+    {"name": "LSTM", "bits_per_character": 5.992, "perplexity": 310.25, "weight": 0.625},
+    {"name": "4-gram", "bits_per_character": 6.001, "perplexity": 315.0, "weight": 0.375},
+    {"name": "LSTM + 4-gram", "bits_per_character": 5.641, "perplexity": 250.125, "weight": None},
+]
+
+
+def with_parts(run: Path, **parts: Any) -> Path:
+    """Adds parts to the second of the three records of a run's history."""
+    records = [json.loads(line) for line in (run / "history.jsonl").read_text("utf-8").splitlines()]
+    records[1] |= parts
+    (run / "history.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return run
+
+
+def test_parts_of_a_mixture_stand_in_a_table_and_as_bars(tmp_path: Path) -> None:
+    page = report(tmp_path, with_parts(make_run(tmp_path / "run"), test_parts=PARTS))
+    assert "Parts of the mixture" in page.text("h2")
+    assert "Each part on the test set" in page.text("p")
+    cells = page.texts["td"]
+    for shown in (["0.625", "5.992", "310.25", "–"], ["–", "5.641", "250.12", "-0.351"]):
+        assert any(cells[index : index + 4] == shown for index in range(len(cells))), shown
+    (svg,) = re.findall(r"<svg [^>]*各部分的比特/字.*?</svg>", page.source, flags=re.DOTALL)
+    widths = [float(bar.attrib["width"]) for bar in ET.fromstring(svg).iter("rect")]
+    assert widths == pytest.approx([max(widths) * part["bits_per_character"] / 6.001 for part in PARTS], abs=0.1)
+
+
+def test_parts_on_the_validation_set_stand_in_where_there_is_no_test(tmp_path: Path) -> None:
+    closed = [{**part, "bits_per_character": None} for part in PARTS]
+    runs = [with_parts(make_run(tmp_path / "a"), valid_parts=closed), make_run(tmp_path / "b")]
+    page = report(tmp_path, *runs)
+    assert "Each part on the validation set" in page.text("p")
+    assert "Bits per character of each part" not in page.text("figcaption")
+
+
+@pytest.mark.parametrize("parts", [None, [], "LSTM", [3], [{"name": 3}], {"LSTM": 5.9}])
+def test_what_is_no_list_of_parts_is_not_shown(tmp_path: Path, parts: Any) -> None:
+    page = report(tmp_path, with_parts(make_run(tmp_path / "run"), test_parts=parts))
+    assert "Parts of the mixture" not in page.text("h2")
+
+
 @pytest.mark.parametrize("kind", ["seq-len", "epochs", "vocabulary"])
 def test_studies_are_told_with_claims_spread_and_passages(tmp_path: Path, kind: str) -> None:
     page = report(tmp_path, make_study(tmp_path / "study", kind))
@@ -248,6 +294,8 @@ def test_studies_are_told_with_claims_spread_and_passages(tmp_path: Path, kind: 
     assert "视情况而定" in page.text("strong")
     assert "7.010 ± 0.014" in page.text("td"), "the mean of 7.00 and 7.02, and the deviation of the sample"
     assert "Bits per character" in page.text("figcaption")
+    assert "6.375" in page.text("td")
+    assert ("test, n-gram model" in page.text("li")) == (kind != "vocabulary")
     assert ("第二段" if kind == "epochs" else "一段文字20") in page.text("blockquote")
     bars = [attributes for tag, attributes in page.tags if tag == "path" and "bar" in str(attributes.get("class"))]
     assert len(bars) >= 3

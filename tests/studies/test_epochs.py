@@ -1,7 +1,7 @@
 """Verdicts on made-up rows: clear differences hold or do not, the others depend."""
 
+from zh_lstm_lm.studies.claims import Claim
 from zh_lstm_lm.studies.epochs import EpochsStudy
-from zh_lstm_lm.studies.verdicts import Claim
 
 # The differences between seeds.
 NOISE = {0: -0.01, 1: 0.0, 2: 0.01}

@@ -1,6 +1,6 @@
 """A kind of study is one class: added to the list, it runs, is kept, has a table and stands in a report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,42 +9,39 @@ import pytest
 from zh_lstm_lm import StudyConfig, StudyResult, TokenStream, study, write_report
 from zh_lstm_lm.cli.main import main
 from zh_lstm_lm.studies import kinds
-from zh_lstm_lm.studies.base import Study
+from zh_lstm_lm.studies.base import Study, Train
+from zh_lstm_lm.studies.claims import Claim, Rows, compare, judge_sign, make_claim
 from zh_lstm_lm.studies.kinds import KINDS
-from zh_lstm_lm.studies.presentation import Column, MetricPlot, by_epoch
-from zh_lstm_lm.studies.spread import compare
-from zh_lstm_lm.studies.verdicts import Claim, Rows, Text, judge_sign
-from zh_lstm_lm.training.callbacks import Callback
+from zh_lstm_lm.studies.presentation import Column, Label, MetricPlot, by_epoch
 
 
 class LuckStudy(Study):
     """A study that trains nothing."""
 
     kind = "luck"
-    title = Text(en="Luck", zh="运气")
+    title = Label(en="Luck", zh="运气")
     setting_fields = ("coin",)
-    columns = (Column(Text(en="heads", zh="正面"), "heads", ".1f"),)
-    varied = ("weight", Text(en="weight", zh="重量"))
+    columns = (Column(Label(en="heads", zh="正面"), "heads", ".1f"),)
+    varied = ("weight", Label(en="weight", zh="重量"))
     plots = (
-        MetricPlot(Text(en="Heads by weight", zh="正面与重量"), Text(en="heads", zh="正面"), ("heads",)),
-        by_epoch(Text(en="Heads by epoch", zh="逐轮正面"), Text(en="heads", zh="正面"), "heads_by_epoch"),
+        MetricPlot(Label(en="Heads by weight", zh="正面与重量"), Label(en="heads", zh="正面"), ("heads",)),
+        by_epoch(Label(en="Heads by epoch", zh="逐轮正面"), Label(en="heads", zh="正面"), "heads_by_epoch"),
     )
     settings = ({"coin": "penny"}, {"coin": "dollar"})
+    winds = iter((0.0, 0.0, 0.1, 0.1))
 
-    def run(
-        self, setting: Mapping[str, Any], seed: int, run_dir: Path | None, callbacks: Sequence[Callback]
-    ) -> dict[str, Any] | None:
-        heads = len(setting["coin"]) + seed / 10
+    def run(self, setting: Mapping[str, Any], train: Train) -> dict[str, Any]:
+        heads = len(setting["coin"]) + next(self.winds)
         return {"heads": heads, "weight": 10.0 * heads, "epoch": [1.0, 2.0], "heads_by_epoch": [heads, heads + 1]}
 
     @staticmethod
-    def name_setting(setting: Mapping[str, Any]) -> Text:
-        return Text(en=f"a {setting['coin']}", zh=f"一枚 {setting['coin']}")
+    def name_setting(setting: Mapping[str, Any]) -> Label:
+        return Label(en=f"a {setting['coin']}", zh=f"一枚 {setting['coin']}")
 
     @staticmethod
     def claims(rows: Rows) -> list[Claim]:
         sign = compare(rows[:1], rows[1:2], "heads").sign
-        text = Text(en="Dollars win.", zh="大币赢。")
+        text = Label(en="Dollars win.", zh="大币赢。")
         return [judge_sign("luck", text, sign, text, text)]
 
 
@@ -67,15 +64,14 @@ def test_each_kind_tells_everything_in_both_languages(kind: str) -> None:
     for plot in declared.plots:
         texts += [plot.title, plot.y, *(getattr(plot, "names", ()))]
         assert len(getattr(plot, "names", ())) in (0, len(getattr(plot, "fields", ())))
-    assert all(text["en"] and text["zh"] for text in texts)
+    assert all(text.en and text.zh for text in texts)
     damaged = declared.name_setting(dict.fromkeys(declared.setting_fields))
-    assert damaged["en"], "a setting of a damaged file has a name too"
-    assert damaged["zh"]
+    assert all(damaged), "a setting of a damaged file has a name too"
 
 
 def test_a_notebook_shows_a_study_as_a_table(tmp_path: Path) -> None:
-    text = Text(en="Larger is better.", zh="越大越好。")
-    claim = Claim(name="size", claim=text, verdict="depends", figure=text, rule=text)
+    text = Label(en="Larger is better.", zh="越大越好。")
+    claim = make_claim("size", text, "depends", text, text)
     row = dict.fromkeys([column.field for column in KINDS["epochs"].columns], 1.0)
     rows = [{**row, "train_share": 1.0, "seed": seed} for seed in (0, 1)]
     result = StudyResult("epochs", "Epochs", "tokens", {}, {}, {}, [0, 1], True, rows, [claim])

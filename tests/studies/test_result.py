@@ -14,6 +14,7 @@ FIGURES = {
     "microseconds_per_character": 1234.4,
     "test_perplexity": 100.0,
     "gap_bits_per_character": 0.25,
+    "ngram_bits_per_character": 6.5,
 }
 
 
@@ -33,7 +34,7 @@ def made_up() -> StudyResult:
     ]
     words = {"en": "Words.", "zh": "词。"}
     claim = {"name": "words", "claim": words, "verdict": "holds", "figure": words, "rule": words}
-    return StudyResult("vocabulary", "Vocabularies", "tokens", {}, {}, {"budget": 8}, [0, 1], True, rows, [claim])  # type: ignore[list-item]
+    return StudyResult("vocabulary", "Vocabularies", "tokens", {}, {}, {"budget": 8}, [0, 1], True, rows, [claim])
 
 
 def test_result_comes_back_from_its_folder(tmp_path: Path) -> None:
@@ -48,10 +49,10 @@ def test_table_shows_mean_and_deviation_or_that_there_is_none() -> None:
     assert len(set(map(len, lines))) == 1, "the columns stand below each other"
     assert {cell.strip("-") for cell in rule} == {":"}
     assert spelled == [
-        *("jieba", "characters", "None", "1,000", "1.50", "0.0%", "1,234", "100.0", "6.050 ± 0.071", "0.250")
+        *("jieba", "characters", "None", "1,000", "1.50", "0.0%", "1,234", "100.0", "6.050 ± 0.071", "0.250", "6.500")
     ]
-    assert closed[-2] == "-"
-    assert heading[-2] == "test bits/character"
+    assert closed[-3] == "-"
+    assert heading[-3] == "test bits/character"
     assert str(made_up()).splitlines()[-1].startswith("holds")
 
 

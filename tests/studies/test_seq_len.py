@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from zh_lstm_lm.studies.claims import Claim
 from zh_lstm_lm.studies.seq_len import SeqLenStudy
-from zh_lstm_lm.studies.verdicts import Claim
 
 # The differences between seeds.
 NOISE = {0: -0.01, 1: 0.0, 2: 0.01}
@@ -76,9 +76,8 @@ def test_a_smaller_gap_of_a_worse_model_settles_nothing() -> None:
 
 def test_figures_are_those_of_the_rows() -> None:
     figure = seq_len()["memory"]["figure"]
-    assert "15.0 with segments of 5" in figure["en"]
-    assert "50.0 with segments of 40" in figure["en"]
-    assert "窗口 5 时 15.0" in figure["zh"]
+    assert figure["en"] == "megabytes of an update: 15.0 (segments of 5), 50.0 (segments of 40)"
+    assert "15.0（窗口 5）" in figure["zh"]
 
 
 @pytest.mark.parametrize(

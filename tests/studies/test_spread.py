@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from zh_lstm_lm.studies.spread import Difference, Spread, by_setting, compare, spread_of
+from zh_lstm_lm.studies.claims import Difference, Spread, by_setting, compare, spread_of
 
 
 def test_spread_is_that_of_a_sample() -> None:

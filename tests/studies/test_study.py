@@ -4,9 +4,10 @@ import dataclasses
 import datetime
 import importlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from zh_lstm_lm import (
     History,
     LSTMLanguageModel,
     ModelConfig,
+    NGramLanguageModel,
     StudyConfig,
     StudyResult,
     TokenStream,
@@ -30,9 +32,8 @@ from zh_lstm_lm import (
 )
 from zh_lstm_lm.cli.main import main
 from zh_lstm_lm.storage.locks import lock_folder
-from zh_lstm_lm.studies.epochs import EpochsRow
-from zh_lstm_lm.studies.seq_len import SeqLenRow
-from zh_lstm_lm.studies.vocabularies import VocabularyRow
+from zh_lstm_lm.studies import cells
+from zh_lstm_lm.studies.kinds import KINDS
 from zh_lstm_lm.training.callbacks import Callback
 
 SIZES = ModelConfig(embedding_dim=8, hidden_size=8, dropout=0.1)
@@ -66,6 +67,14 @@ def seq_len(corpus: TokenStream, tmp_path_factory: pytest.TempPathFactory) -> tu
     return run("seq-len", corpus, folder), folder
 
 
+def documented_fields(kind: str) -> set[str]:
+    """The fields that the documentation lists at the beginning of the lines of its lists."""
+    text = f"{cells.__doc__}\n{KINDS[kind].__doc__}"
+    return {
+        name for names in re.findall(r"^ *- (``.*?):", text, flags=re.MULTILINE) for name in re.findall(r"\w+", names)
+    }
+
+
 def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
 
@@ -77,7 +86,7 @@ def test_there_is_a_row_for_each_setting_and_seed_with_every_documented_field(
     assert result.complete
     assert [(row["seed"], row["bptt_len"]) for row in result.rows] == [(0, 4), (0, 16), (1, 4), (1, 16)]
     for row in result.rows:
-        assert row.keys() == get_type_hints(SeqLenRow).keys()
+        assert row.keys() == documented_fields("seq-len")
         assert len(row["gradient_by_distance"]) == len(row["cell_gradient_by_distance"]) == 16
         assert len(row["loss_by_position"]) == 16
         assert len(row["loss_by_context"]) == len(row["context_tokens"])
@@ -102,6 +111,8 @@ def test_figures_are_those_of_the_same_training_by_hand(seq_len: tuple[StudyResu
     history = Trainer(model, train, valid, config, progress=False).fit()
     assert row["test_bits_per_character"] == pytest.approx(evaluate(model, test).bits_per_character)
     assert row["train_perplexity"] == pytest.approx(evaluate(model, train).perplexity)
+    ngram = NGramLanguageModel.from_stream(train, vocabulary)
+    assert row["ngram_bits_per_character"] == evaluate(ngram, test).bits_per_character
     assert row["gradient_norm"] == pytest.approx(history[0]["gradient_norm"])
     assert row["clipped_share"] == history[0]["clipped_share"]
     assert row["valid_bits_per_character_by_epoch"] == [pytest.approx(history[0]["valid_bits_per_character"])]
@@ -156,7 +167,7 @@ def test_a_study_goes_on_where_it_was_also_inside_a_run(
     whole = run("seq-len", corpus, **options)
     config = StudyConfig(seeds=(0, 1), **options)
     arguments: dict[str, Any] = {"model_config": SIZES, "trainer_config": TRAINING, "output": tmp_path / "s"}
-    monkeypatch.setattr(importlib.import_module("zh_lstm_lm.studies.study"), "RunProgress", Interrupting)
+    monkeypatch.setattr(importlib.import_module("zh_lstm_lm.studies.base"), "RunProgress", Interrupting)
     begun = study("seq-len", corpus, config, **arguments)
     assert not begun.complete
     assert len(begun.rows) == 2
@@ -228,7 +239,7 @@ def test_lists_by_epoch_leave_out_evaluations_inside_an_epoch(
             return History([{**history[0], "epoch": 0.5, "step": history[0]["step"] // 2, "valid_loss": 0.0}, *history])
 
     whole = run("seq-len", corpus, budget=2)
-    monkeypatch.setattr("zh_lstm_lm.studies.cells.Trainer", Evaluating)
+    monkeypatch.setattr("zh_lstm_lm.studies.base.Trainer", Evaluating)
     found = run("seq-len", corpus, budget=2)
     assert found.rows[0]["epoch"] == [1.0, 2.0]
     assert without_times(found.rows) == without_times(whole.rows)
@@ -281,7 +292,7 @@ def test_epochs_write_after_each_and_shares_get_equal_tokens(corpus: TokenStream
     result = run("epochs", corpus, budget=2, shares=(0.5, 1.0))
     assert result.complete
     for row in result.rows:
-        assert row.keys() == get_type_hints(EpochsRow).keys()
+        assert row.keys() == documented_fields("epochs")
         assert len(row["passage_by_epoch"]) == len(row["epoch"]) == len(row["valid_perplexity_by_epoch"])
         assert row["best_epoch"] in row["epoch"]
         train = corpus.split()[0] if row["train_share"] == 1 else corpus.split()[0].split(valid=0.5, test=0.0)[0]
@@ -309,7 +320,7 @@ def test_vocabularies_differ_in_size_spelling_and_tokens(corpus: TokenStream) ->
     ]
     small, large, closed, words = result.rows[:4]
     for row in result.rows:
-        assert row.keys() == get_type_hints(VocabularyRow).keys()
+        assert row.keys() == documented_fields("vocabulary")
     assert small["vocabulary_size"] == 300
     assert small["characters_per_token"] < large["characters_per_token"] < words["characters_per_token"]
     assert closed["test_bits_per_character"] is None
@@ -334,7 +345,7 @@ def test_command_prints_the_table_and_the_claims(
             state.request_stop("interrupted")
 
     with monkeypatch.context() as patched:
-        patched.setattr(importlib.import_module("zh_lstm_lm.studies.study"), "RunProgress", Interrupting)
+        patched.setattr(importlib.import_module("zh_lstm_lm.studies.base"), "RunProgress", Interrupting)
         assert main(command) == 130
     assert "0 runs are in" in capsys.readouterr().err
     assert main(command) == 0

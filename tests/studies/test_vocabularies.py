@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from zh_lstm_lm.studies.verdicts import Claim
+from zh_lstm_lm.studies.claims import Claim
 from zh_lstm_lm.studies.vocabularies import VocabularyStudy
 
 # The differences between seeds.

@@ -1,6 +1,7 @@
 """The command ``study``."""
 
 import argparse
+import dataclasses
 import sys
 
 from zh_lstm_lm._config import check_choice
@@ -16,6 +17,7 @@ from zh_lstm_lm.cli.common import (
     read_stream,
     text,
 )
+from zh_lstm_lm.studies.config import StudyConfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,57 +42,31 @@ def add_command(add: AddCommand) -> None:
     study.add_argument("--report", type=path, metavar="FILE", help="write an HTML page of it as well (default: none)")
     study.add_argument("--overwrite", action="store_true", help="replace that page if it exists")
     add_reading(study)
-    varied = study.add_argument_group("conditions")
-    varied.add_argument(
-        "--lengths", type=int, nargs="+", help="for seq-len: lengths of BPTT segments (default: 5 10 20 35 70 140)"
-    )
-    varied.add_argument(
-        "--shares", type=float, nargs="+", help="for epochs: proportions of the text (default: 0.125 0.25 0.5 1.0)"
-    )
-    varied.add_argument(
-        "--max-sizes",
-        type=int,
-        nargs="+",
-        help="for vocabulary: sizes of the vocabulary (default: a quarter, half and all of --max-size)",
-    )
-    varied.add_argument(
-        "--tokenizers",
-        nargs="+",
-        help="for vocabulary, besides --tokenizer (default: jieba and characters, and rjieba if it is installed)",
-    )
-    varied.add_argument(
-        "--equality", help="equal amount for all conditions: tokens, updates or minutes (default: tokens)"
-    )
-    varied.add_argument(
-        "--budget", type=_number, help="that amount: passes over the text, updates or minutes (default: 8 passes)"
-    )
-    varied.add_argument("--seeds", type=int, nargs="+", help="each condition is trained with each (default: 0 1 2)")
-    varied.add_argument(
+    conditions = study.add_argument_group("conditions")
+    for option in dataclasses.fields(StudyConfig):
+        about, default = option.metadata["help"], option.default
+        if default is not None and "default:" not in about:
+            about += f" (default: {' '.join(map(str, default)) if isinstance(default, tuple) else default})"
+        parse = option.metadata["parse"]
+        conditions.add_argument(
+            f"--{option.name.replace('_', '-')}",
+            type=text if parse is str else parse,
+            nargs=None if option.metadata["at_least"] is None else "+",
+            help=about,
+        )
+    conditions.add_argument(
         "--reset-state", action="store_true", help="start each segment from the zero state (default: carry it)"
     )
-    varied.add_argument(
-        "--prompt", type=text, help="start of the generated passages (default: the start of a document)"
-    )
-    sizes = study.add_argument_group("vocabulary, model and training")
-    sizes.add_argument("--min-freq", type=int, help="least frequency of a word in the vocabulary (default: 2)")
-    sizes.add_argument("--max-size", type=int, help="greatest size of the vocabulary (default: 60000)")
-    sizes.add_argument("--embedding-dim", type=int, default=64, help="default: %(default)s")
-    sizes.add_argument("--hidden-size", type=int, default=128, help="default: %(default)s")
-    sizes.add_argument("--num-layers", type=int, default=1, help="default: %(default)s")
-    sizes.add_argument("--dropout", type=float, default=0.3, help="default: %(default)s")
+    sizes = study.add_argument_group("model and training")
+    sizes.add_argument("--embedding-dim", type=int, default=64, help="width of the embedding (default: %(default)s)")
+    sizes.add_argument("--hidden-size", type=int, default=128, help="width of the LSTM layers (default: %(default)s)")
+    sizes.add_argument("--num-layers", type=int, default=1, help="number of LSTM layers (default: %(default)s)")
+    sizes.add_argument("--dropout", type=float, default=0.3, help="dropout rate (default: %(default)s)")
     sizes.add_argument("--batch-size", type=int, help="batch rows, equal for all conditions (default: 16)")
     sizes.add_argument("--bptt-len", type=int, help="length of BPTT segments, except for seq-len (default: 35)")
     sizes.add_argument("--learning-rate", type=float, help="peak learning rate (default: by the number of updates)")
     sizes.add_argument("--max-grad-norm", type=float, help="norm to which gradients are clipped (default: 0.5)")
     sizes.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
-
-
-def _number(text: str) -> float:
-    """Converts a number; an integer remains one."""
-    try:
-        return int(text)
-    except ValueError:
-        return float(text)
 
 
 def _study(parsed: argparse.Namespace) -> int:
@@ -99,7 +75,6 @@ def _study(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.models.config import ModelConfig
     from zh_lstm_lm.report.document import check_page, write_report
     from zh_lstm_lm.storage.atomic import check_place
-    from zh_lstm_lm.studies.config import StudyConfig
     from zh_lstm_lm.studies.kinds import KINDS
     from zh_lstm_lm.studies.study import study
     from zh_lstm_lm.training.config import TrainerConfig
@@ -123,8 +98,7 @@ def _study(parsed: argparse.Namespace) -> int:
     )
     if not result.complete:
         print_line(
-            f"interrupted; {len(result.rows)} runs are in {parsed.output}; the same command continues",
-            file=sys.stderr,
+            f"interrupted; {len(result.rows)} runs are in {parsed.output}; the same command continues", file=sys.stderr
         )
         return INTERRUPTED
     print(result)

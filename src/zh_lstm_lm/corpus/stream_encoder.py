@@ -9,7 +9,7 @@ from torch import Tensor
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.storage.scratch import scratch_tensor
 
-__all__ = ["SpellingTable"]
+__all__ = ["SpellingTable", "ragged_indices"]
 
 
 class SpellingTable:
@@ -54,9 +54,18 @@ class SpellingTable:
     def _spell(self, numbers: Tensor) -> Tensor:
         """Converts lexicon numbers to ids. **Shape:** (tokens,), at least one, to (ids,)."""
         numbers = numbers.long()
-        lengths = self._lengths[numbers]
-        ends = lengths.cumsum(0)
-        total = int(ends[-1])
-        # The difference between an index in the table and one in the output.
-        shift = self._starts[numbers] - (ends - lengths)
-        return self._ids[torch.repeat_interleave(shift, lengths, output_size=total) + torch.arange(total)]
+        return self._ids[ragged_indices(self._starts[numbers], self._lengths[numbers])]
+
+
+def ragged_indices(starts: Tensor, lengths: Tensor) -> Tensor:
+    """Returns the indices of slices of a flat tensor, one slice after another. **Shape:** (total length,), int64.
+
+    Args:
+        starts: First index of each slice. **Shape:** (slices,), int64.
+        lengths: Length of each slice. **Shape:** (slices,), int64.
+    """
+    ends = lengths.cumsum(0)
+    total = int(ends[-1]) if len(ends) else 0
+    # The difference between an index of the flat tensor and one of the result.
+    shift = starts - (ends - lengths)
+    return torch.repeat_interleave(shift, lengths, output_size=total) + torch.arange(total)

@@ -13,7 +13,7 @@ from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.evaluation.result import EvaluationResult, ParagraphSums
 from zh_lstm_lm.models.gradients import clip_gradients, sparse_embedding
 from zh_lstm_lm.models.layers import LSTMState
-from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.models.lstm import LSTMLanguageModel, unwrapped
 from zh_lstm_lm.runtime.interruption import check_interruption
 
 __all__ = ["DynamicEvaluation", "evaluate_while_learning"]
@@ -27,8 +27,8 @@ class DynamicEvaluation(Config):
     It helps on text whose names and phrases recur, such as the rest of a novel.
 
     Attributes:
-        learning_rate: Of plain gradient descent; 0 learns nothing.
-        decay: Proportion of the way back to the original weights that is gone after each update; 0 goes no way back.
+        learning_rate: Learning rate of plain gradient descent; 0 learns nothing.
+        decay: Proportion by which the weights return to the original ones after each update; 0 for not at all.
         window_len: Number of tokens that are predicted before the model learns from them.
         max_grad_norm: Norm that gradients are clipped to.
     """
@@ -48,20 +48,15 @@ class DynamicEvaluation(Config):
 def evaluate_while_learning(
     model: object, ids: Tensor, options: DynamicEvaluation, *, clean: str | None
 ) -> EvaluationResult:
-    """Evaluates a model that learns from each window after it was predicted.
+    """Evaluates a model that learns from each window after predicting it.
 
-    Each document is read in order, starting from the original weights.
-
-    Args:
-        model: An `LSTMLanguageModel`. A copy learns; the model is left unchanged.
-        ids: Concatenated documents. **Shape:** (number of ids,).
-        options: The options.
-        clean: Name of the cleaning that the text went through.
+    Each document is read in order, starting from the original weights. A copy learns; the model is left unchanged.
 
     Raises:
         ConfigError: The model has no weights that could learn.
         DataError: The text has no token.
     """
+    model = unwrapped(model)
     if not isinstance(model, LSTMLanguageModel):
         raise ConfigError(
             f"dynamic evaluation trains the weights of an LSTMLanguageModel, got a {type(model).__name__}; "
@@ -100,12 +95,7 @@ def evaluate_while_learning(
 
 
 def _document_windows(ids: Tensor, bos_id: int, length: int) -> Iterator[tuple[bool, Tensor]]:
-    """Cuts documents into windows in order, each of which starts with the last id of the one before.
-
-    Args:
-        ids: Concatenated documents, each after a `bos_id`. **Shape:** (number of ids,).
-        bos_id: The id that every document starts with.
-        length: Most predicted ids of a window.
+    """Cuts documents into windows of at most `length` predicted ids; each starts with the last id of the one before.
 
     Yields:
         Whether a document starts, and the positions of the window's ids. **Shape:** (at most length + 1,), int64.

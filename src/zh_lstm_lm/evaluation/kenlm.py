@@ -1,12 +1,12 @@
-"""KenLM's Python interface over a model of this library, so that code written for `kenlm` runs with it.
+"""KenLM's Python interface to a model of this library, for code that was written for `kenlm`.
 
     from zh_lstm_lm.evaluation import kenlm
 
     model = kenlm.Model("wuxia-lstm")
     print(model.score("展昭 大喜 。"))
 
-Tokens are separated by spaces, scores are decimal logarithms, ``<s>`` and ``</s>`` are the start of a document and the
-paragraph end, and the names are KenLM's own. The library `kenlm` itself is not needed.
+Names are those of KenLM: tokens are separated by spaces, scores are decimal logarithms, ``<s>`` and ``</s>`` are the
+start of a document and the paragraph end. The library `kenlm` itself is not needed.
 """
 
 import math
@@ -34,8 +34,8 @@ class FullScoreReturn(NamedTuple):
 
     Attributes:
         log_prob: Decimal logarithm of its probability.
-        ngram_length: Tokens that it was judged by, itself included, at most `Model.order`.
-        oov: Whether the vocabulary does not have it as a whole, so that it was spelled.
+        ngram_length: Number of tokens that the probability depends on, itself included, at most `Model.order`.
+        oov: Whether the token is outside the vocabulary and encoded by character fallback.
     """
 
     log_prob: float
@@ -47,7 +47,8 @@ class State:
     """The text before a token. Equal states predict equally."""
 
     def __init__(self) -> None:
-        self._read: TextState | None = None  # None for nothing, not even the start of a document
+        # None where nothing was read, not even the start of a document.
+        self._read: TextState | None = None
         self._length = 0
 
     def __eq__(self, other: object) -> bool:
@@ -64,7 +65,8 @@ class State:
         return copy
 
     def __deepcopy__(self, memo: object) -> "State":
-        return self.__copy__()  # tensors that are never written to
+        # The tensors are never written to.
+        return self.__copy__()
 
     def _values(self) -> tuple[object, ...]:
         if self._read is None:
@@ -79,11 +81,11 @@ class Model:
 
     Args:
         path: The folder of a saved model, or any `LanguageModel`.
-        order: The n-gram length that is reported at most, for code that keeps as much context; the model itself
-            remembers more.
-        resegment: False takes the tokens as they are given: they should be the words that the model's tokenizer finds.
-            True joins them, and lets the tokenizer cut the text anew; then code that gives single characters, as
-            pycorrector's detector does, gets the scores of the text. `BaseScore` takes tokens as they are.
+        order: Maximum n-gram length that is reported, for code that keeps as much context; the model itself depends on
+            more.
+        resegment: Whether the tokens are joined and segmented again by the model's tokenizer, for code that gives single
+            characters, as pycorrector's detector does. False takes the tokens as they are, and they should be words of
+            the tokenizer. `BaseScore` takes tokens as they are.
     """
 
     def __init__(self, path: str | PathLike[str] | Predictor, *, order: int = 256, resegment: bool = False) -> None:
@@ -99,28 +101,29 @@ class Model:
         vocabulary = self._model.vocabulary
         counts = torch.tensor(vocabulary.counts, dtype=torch.float64).clamp(min=0.5)
         counts[vocabulary.bos_id] = 0.0
-        self._unigrams = (counts / counts.sum()).log()  # what there is to go by where nothing was read
+        # The log-probabilities where nothing was read.
+        self._unigrams = (counts / counts.sum()).log()
 
     def __contains__(self, word: str) -> bool:
         return word in ("<s>", "</s>") or self._normalized(word) in self._model.vocabulary
 
     def score(self, sentence: str | bytes, bos: bool = True, eos: bool = True) -> float:
-        """Decimal logarithm of a sentence's probability.
+        """Returns the decimal logarithm of a sentence's probability.
 
         Args:
             sentence: Tokens, separated by ASCII white space; bytes are UTF-8, as in KenLM.
-            bos: Whether it stands at the start of a document; else nothing is known of what stands before.
-            eos: Whether the paragraph end that follows is scored, too.
+            bos: Whether the sentence starts a document; otherwise the text before it is unknown.
+            eos: Whether the paragraph end after it is scored as well.
         """
         return math.fsum(token.log_prob for token in self.full_scores(sentence, bos, eos))
 
     def perplexity(self, sentence: str | bytes) -> float:
-        """Perplexity per token, the paragraph end counted."""
+        """Returns the perplexity per token, the paragraph end included."""
         exponent = -self.score(sentence) / (len(_split(sentence)) + 1)
         return 10.0**exponent if exponent < 300 else math.inf
 
     def full_scores(self, sentence: str | bytes, bos: bool = True, eos: bool = True) -> Iterator[FullScoreReturn]:
-        """Yields log-probability, n-gram length and OOV flag of each token. Args as in `score`."""
+        """Yields log-probability, n-gram length and OOV flag of each token; see `score` for the arguments."""
         given = _split(sentence)
         tokens = [*given, *["</s>"] * eos]
         state = State()
@@ -136,26 +139,27 @@ class Model:
             words = [*self._model.vocabulary.encode_words(text), *words[len(given) :]]
         log_probs = iter(self._advance(state, [token_id for _, ids in words for token_id in ids]))
         of_words = [math.fsum(next(log_probs) for _ in ids) / math.log(10) for _, ids in words]
-        if self.resegment:  # each character has its share of its word, and each token those of its characters
+        if self.resegment:
+            # The log-probability of a word is divided equally among its characters.
             shares = iter([value / len(word) for (word, _), value in zip(words, of_words, strict=True) for _ in word])
             of_words = [math.fsum(next(shares) for _ in self._normalized(token)) for token in tokens]
         for number, (token, log_prob) in enumerate(zip(tokens, of_words, strict=True), 1 + bos):
             yield FullScoreReturn(log_prob, min(number, self.order), token not in self)
 
     def BeginSentenceWrite(self, state: State) -> None:  # noqa: N802
-        """Makes a state that of the start of a document."""
+        """Sets a state to the start of a document."""
         state._read, state._length = TextState(self._model.vocabulary.bos_id, None), 1
 
     def NullContextWrite(self, state: State) -> None:  # noqa: N802
-        """Makes a state that of nothing read."""
+        """Sets a state to an unknown context."""
         state._read, state._length = None, 0
 
     def BaseScore(self, in_state: State, word: str, out_state: State) -> float:  # noqa: N802
-        """Decimal logarithm of a word's probability after a state; `out_state` becomes the state after the word."""
+        """Returns the decimal logarithm of a word's probability and sets `out_state` to the state after the word."""
         return self.BaseFullScore(in_state, word, out_state).log_prob
 
     def BaseFullScore(self, in_state: State, word: str, out_state: State) -> FullScoreReturn:  # noqa: N802
-        """What `full_scores` tells of a word after a state; `out_state` becomes the state after the word."""
+        """Returns the score of a word after a state and sets `out_state` to the state after the word."""
         out_state._read, out_state._length = in_state._read, in_state._length + 1
         log_prob = math.fsum(self._advance(out_state, self._ids(word))) / math.log(10)
         return FullScoreReturn(log_prob, min(out_state._length, self.order), word not in self)
@@ -169,7 +173,7 @@ class Model:
         return normalize_text(text, self._model.vocabulary.normalize)
 
     def _advance(self, state: State, ids: Sequence[int]) -> list[float]:
-        """Reads ids after a state, which becomes the state after them; their log-probabilities, in nats."""
+        """Returns the log-probabilities of ids after a state, in nats, and moves the state behind them."""
         log_probs: list[float] = []
         if ids and state._read is None:
             log_probs.append(float(self._unigrams[ids[0]]))
@@ -177,10 +181,10 @@ class Model:
         if not ids or state._read is None:
             return log_probs
         last_id, before = state._read.last_id, state._read.before
-        places = torch.tensor([[last_id, *ids]], device=self._model.device)
+        row = torch.tensor([[last_id, *ids]], device=self._model.device)
         with torch.inference_mode():
             for start in range(0, len(ids), _WINDOW_LEN):
-                window = places[:, start : start + _WINDOW_LEN + 1]
+                window = row[:, start : start + _WINDOW_LEN + 1]
                 context, before = self._model.read(window[:, :-1], before)
                 log_probs += self._model.target_log_probs(context, window[0, 1:]).tolist()
         state._read = TextState(ids[-1], before)
@@ -191,7 +195,7 @@ LanguageModel = Model
 
 
 def _split(sentence: str | bytes) -> list[str]:
-    """The tokens; U+3000 and other white space of Unicode belongs to them."""
+    """Splits at ASCII white space; U+3000 and other white space of Unicode is part of a token."""
     if isinstance(sentence, str):
         sentence = sentence.encode("utf-8", errors="surrogatepass")
     if not isinstance(sentence, bytes):

@@ -3,7 +3,6 @@
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import NamedTuple, cast
 
 import torch
@@ -88,21 +87,14 @@ def score_batch(
         raise DataError(f"texts must be a list of strings, got {texts!r:.40}; give [text]")
     cuts = []
     for number, text in enumerate(texts):
-        with _naming(number):
+        try:
             cuts.append(_cut(model.vocabulary, text, end=end))
+        except DataError as error:
+            raise DataError(f"texts[{number}]: {error}") from error
     read = read_rows(model, [cut.ids for cut in cuts], state, batch_size=batch_size, with_states=with_states)
     return [
         _score_of(model.vocabulary, cut, log_probs, after) for cut, (log_probs, after) in zip(cuts, read, strict=True)
     ]
-
-
-@contextmanager
-def _naming(number: int) -> Iterator[None]:
-    """Names the text in the message of an error."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"texts[{number}]: {error}") from error
 
 
 def read_rows(

@@ -86,7 +86,9 @@ class Score(EvaluationResult):
         The sum is the surprisal of the text without that of an added end.
         """
         bits = [0.0] * len(self.text)
-        for surprisal, (start, stop) in zip(self.surprisals, self.offsets, strict=True):
+        for surprisal, (start, end) in zip(self.surprisals, self.offsets, strict=True):
+            # An implied separator has no character of its own.
+            stop = max(end, min(start + 1, len(bits)))
             for position in range(start, stop):
                 bits[position] += surprisal / (stop - start)
         return tuple(bits)

@@ -50,7 +50,7 @@ def make_axis(
     """
     shown = list(values) or [1.0]
     low, high = min(shown), max(shown)
-    # Ticks would only tell rounding errors apart.
+    # Ticks would differ by rounding errors alone.
     if math.isclose(low, high):
         low = high
     if log:

@@ -10,38 +10,34 @@ __all__ = ["differences", "unfair_comparisons"]
 
 _ASPECTS: Sequence[tuple[tuple[str, ...], Label, Label]] = (
     (
-        ("text", "valid", "sha256"),
-        Label("验证文本不同", "The validation sets differ"),
+        ("text", "valid", "sha256"), Label("验证文本不同", "The validation sets differ"),
         Label(
             "困惑度和比特/字都不能相比：预测的不是同一段文字。",
             "neither perplexity nor bits per character can be compared, since different text was predicted.",
         ),
     ),
     (
-        ("text", "tokenizer"),
-        Label("分词器不同", "The tokenizers differ"),
+        ("text", "tokenizer"), Label("分词器不同", "The tokenizers differ"),
         Label(
             "每词困惑度不能相比：词的长短不一；比特/字可以。",
             "perplexity per token cannot be compared, since tokens differ in length; bits per character can.",
         ),
     ),
     (
-        ("vocabulary",),
-        Label("词表不同", "The vocabularies differ"),
+        ("vocabulary",), Label("词表不同", "The vocabularies differ"),
         Label(
             "每词困惑度不能相比：拆开的词不一样；比特/字可以。",
             "perplexity per token cannot be compared, since different words are split into pieces; bits per character can.",
         ),
     ),
     (
-        ("text", "train", "characters"),
-        Label("训练文本不同", "The training texts differ"),
+        ("text", "train", "characters"), Label("训练文本不同", "The training texts differ"),
         Label(
             "验证的数字可以相比，但差别也来自训练文本。",
             "validation metrics can be compared, but a difference may come from the training text.",
         ),
     ),
-)
+)  # fmt: skip
 
 
 def unfair_comparisons(runs: Sequence[Run]) -> list[tuple[Label, Label, list[str]]]:
@@ -52,9 +48,13 @@ def unfair_comparisons(runs: Sequence[Run]) -> list[tuple[Label, Label, list[str
     """
     found = []
     for path, what, consequence in _ASPECTS:
-        groups = _grouped(runs, path)
+        groups: dict[str, list[str]] = {}
+        for run in runs:
+            value = section(run.description, *path[:-1]).get(path[-1])
+            if value is not None:
+                groups.setdefault(repr(value), []).append(run.name)
         if len(groups) > 1:
-            found.append((what, consequence, groups))
+            found.append((what, consequence, [", ".join(names) for names in groups.values()]))
     unknown = [run.name for run in runs if not section(run.description, "text")]
     if unknown and len(runs) > 1:
         what = Label("文本不明", "The texts are not known")
@@ -66,15 +66,6 @@ def unfair_comparisons(runs: Sequence[Run]) -> list[tuple[Label, Label, list[str
     return found
 
 
-def _grouped(runs: Sequence[Run], path: tuple[str, ...]) -> list[str]:
-    groups: dict[str, list[str]] = {}
-    for run in runs:
-        value = section(run.description, *path[:-1]).get(path[-1])
-        if value is not None:
-            groups.setdefault(repr(value), []).append(run.name)
-    return [", ".join(names) for names in groups.values()]
-
-
 def differences(values: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str], bool]]:
     """Lists options side by side.
 
@@ -82,11 +73,11 @@ def differences(values: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str
         The name of each option, its value in each mapping as text, and whether the values differ.
     """
     names = list(dict.fromkeys(name for mapping in values for name in mapping))
-    rows = [(str(name), [_told(mapping.get(name)) for mapping in values]) for name in names]
-    return [(name, told, len(set(told)) > 1) for name, told in rows]
+    rows = [(str(name), [_format(mapping.get(name)) for mapping in values]) for name in names]
+    return [(name, shown, len(set(shown)) > 1) for name, shown in rows]
 
 
-def _told(value: Any) -> str:
+def _format(value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):

@@ -7,7 +7,7 @@ from pathlib import Path
 from zh_lstm_lm._config import check_choice, check_type
 from zh_lstm_lm._version import __version__
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.report.markup import Label, Section, element, in_two_languages, serialise
+from zh_lstm_lm.report.markup import Label, Section, element, serialise
 from zh_lstm_lm.report.plots import read_style
 from zh_lstm_lm.report.run_sections import run_sections
 from zh_lstm_lm.report.runs import Run, distinct_names, read_run
@@ -116,19 +116,19 @@ def _html(sections: Sequence[Section], names: str, language: str) -> str:
         for code, title in languages
     ]  # fmt: skip
     labels = [element("label", title, for_=code) for code, title in languages]
-    links = [element("a", *in_two_languages(words), href=f"#section-{anchor}") for anchor, words, _ in sections]
+    links = [element("a", words, href=f"#section-{anchor}") for anchor, words, _ in sections]
     header = element(
         "header",
         element("div", *labels, class_="languages"),
-        element("h1", *in_two_languages(_TITLE)),
+        element("h1", _TITLE),
         element("p", names),
         element("nav", *links),
     )
     bodies = [
-        element("section", element("h2", *in_two_languages(words)), *children, id=f"section-{anchor}")
+        element("section", element("h2", words), *children, id=f"section-{anchor}")
         for anchor, words, children in sections
     ]
     made = Label(f"由 zh-lstm-lm {__version__} 生成。", f"Created by zh-lstm-lm {__version__}.")
-    footer = element("footer", *in_two_languages(made))
+    footer = element("footer", made)
     body = element("body", *choices, header, element("main", *bodies), footer)
     return "<!DOCTYPE html>\n" + serialise(element("html", head, body, lang="zh-CN" if language == "zh" else "en"))

@@ -2,19 +2,21 @@
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from zh_lstm_lm.runtime.control_characters import control_pictures
+from zh_lstm_lm.studies.presentation import Label
 
 __all__ = [
     "Element",
     "Label",
     "Section",
     "Words",
+    "bits_label",
     "element",
+    "epoch_label",
     "in_both",
     "in_two_languages",
-    "paragraph",
     "sample_cards",
     "serialise",
     "table",
@@ -24,13 +26,6 @@ Element = ET.Element
 
 _MAX_SAMPLES = 12
 _MAX_SAMPLE_LENGTH = 600
-
-
-class Label(NamedTuple):
-    """A label in Chinese and in English; the page holds both, and its reader chooses."""
-
-    zh: str
-    en: str
 
 
 Words = Label | str
@@ -45,18 +40,20 @@ def in_both(words: Words) -> str:
     return f"{words.zh} {words.en}" if isinstance(words, Label) else words
 
 
-def element(tag: str, *children: Element | str | None, **attributes: str | float | None) -> Element:
+def element(tag: str, *children: Element | Words | None, **attributes: str | float | None) -> Element:
     """Creates an element.
 
     Args:
         tag: Its name.
-        children: Elements and text, in order; None is left out.
+        children: Elements, labels and text, in order; a label becomes one element for each language, None is left out.
         attributes: Its attributes; ``class_`` is ``class``, ``stroke_width`` is ``stroke-width``, None is left out.
     """
     named = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
     made = ET.Element(tag, {name: _plain(value) for name, value in named.items() if value is not None})
     for child in children:
-        if isinstance(child, ET.Element):
+        if isinstance(child, Label):
+            made.extend(in_two_languages(child))
+        elif isinstance(child, ET.Element):
             made.append(child)
         elif child and len(made):
             made[-1].tail = (made[-1].tail or "") + child
@@ -86,11 +83,6 @@ def serialise(tree: Element, *, method: Literal["html", "xml"] = "html") -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def paragraph(words: Words, **attributes: str) -> Element:
-    """Creates a paragraph."""
-    return element("p", *in_two_languages(words), **attributes)
-
-
 def table(
     heads: Sequence[Words], rows: Iterable[tuple[Words, Sequence[str], bool]], *, numbers: bool = False
 ) -> Element:
@@ -105,13 +97,13 @@ def table(
     first, *rest = heads
     head = element(
         "tr",
-        element("th", *in_two_languages(first)),
-        *(element("th", *in_two_languages(words), class_=kind, scope="col") for words in rest),
+        element("th", first),
+        *(element("th", words, class_=kind, scope="col") for words in rest),
     )
     body = [
         element(
             "tr",
-            element("th", *in_two_languages(words), scope="row"),
+            element("th", words, scope="row"),
             *(element("td", cell, class_=kind) for cell in cells),
             class_="differs" if marked else None,
         )
@@ -121,6 +113,16 @@ def table(
     return element("div", whole, class_="scroll", tabindex="0")
 
 
+def epoch_label(epoch: float) -> Label:
+    """Returns the title of what was generated after some epochs."""
+    return Label(f"第 {epoch:.4g} 轮", f"Epoch {epoch:.4g}")
+
+
+def bits_label(bits: float | None) -> Words:
+    """Returns bits per character with their unit; an empty text for None."""
+    return "" if bits is None else Label(f"{bits:.3f} 比特/字", f"{bits:.3f} bits per character")
+
+
 def sample_cards(cards: Sequence[tuple[Words, Words, str]]) -> Element:
     """Creates cards with title, note and passage side by side, at most twelve from the first to the last."""
     if len(cards) > _MAX_SAMPLES:
@@ -128,8 +130,8 @@ def sample_cards(cards: Sequence[tuple[Words, Words, str]]) -> Element:
     articles = [
         element(
             "article",
-            element("h4", *in_two_languages(title)),
-            paragraph(note, class_="note") if note else None,
+            element("h4", title),
+            element("p", note, class_="note") if note else None,
             element("blockquote", text[:_MAX_SAMPLE_LENGTH] + "…" * (len(text) > _MAX_SAMPLE_LENGTH), lang="zh"),
         )
         for title, note, text in cards

@@ -10,7 +10,7 @@ from importlib import resources
 from zh_lstm_lm.report.axes import Axis, format_number, make_axis
 from zh_lstm_lm.report.markup import Element, Words, element, in_both, in_two_languages, serialise
 
-__all__ = ["Plot", "Series", "draw_plots", "read_style", "to_svg"]
+__all__ = ["Plot", "Series", "draw_bars", "draw_plots", "read_style", "to_svg"]
 
 _NUM_COLORS = 8
 # The width of a phone, on which letters keep their size.
@@ -23,6 +23,8 @@ _FEW_POINTS = 40
 # A larger number is not a meaningful metric.
 _HUGE = 1e100
 _GAP = 16
+# The height of a bar with its name, and the room for its value.
+_BAR_ROW, _BAR_VALUE = 42, 60
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Series:
         points: Pairs of x and y.
         color: Index of its colour.
         style: ``"line"``; ``"faint"`` (thin, behind the others); ``"dashed"``;
-            ``"dotted"`` (without marks); ``"marks"`` (without a line).
+            ``"dotted"`` (without marks).
         errors: Half the length of each point's error bar; empty for no bars.
         in_legend: Whether it is in the legend.
     """
@@ -83,9 +85,8 @@ class Plot:
                 yield x, y, error if _can_be_shown(error) else 0.0
 
     def has_marks(self, series: Series) -> bool:
-        """Returns whether the points of a series have marks: if they are few, or there is no line."""
-        few = sum(1 for _ in self.kept(series)) <= _FEW_POINTS
-        return series.style == "marks" or (few and series.style not in {"faint", "dotted"})
+        """Decides whether the points of a series have marks, as a few points of a plain or dashed line do."""
+        return series.style in {"line", "dashed"} and sum(1 for _ in self.kept(series)) <= _FEW_POINTS
 
     @property
     def is_empty(self) -> bool:
@@ -94,7 +95,7 @@ class Plot:
 
 
 def _can_be_shown(value: float, *, log: bool = False) -> bool:
-    """Returns whether an axis can show a number."""
+    """Decides whether an axis can show a number."""
     return abs(value) < _HUGE and (not log or value > 1 / _HUGE)
 
 
@@ -103,14 +104,30 @@ def draw_plots(plots: Sequence[Plot]) -> Element:
     return element("div", *map(_draw_figure, plots), class_="plots")
 
 
+def draw_bars(title: Words, bars: Sequence[tuple[str, float]]) -> Element:
+    """Draws pairs of a name and a value as horizontal bars from 0, each with its name above it, as an HTML figure."""
+    longest = max((value for _, value in bars if _can_be_shown(value)), default=0.0) or 1.0
+    svg = element("svg", viewBox=f"0 0 {_WIDTH} {len(bars) * _BAR_ROW}", role="img", aria_label=in_both(title))
+    for row, (name, value) in enumerate(bars):
+        top = row * _BAR_ROW
+        width = (_WIDTH - _BAR_VALUE) * max(0.0, min(value / longest, 1.0))
+        tooltip = element("title", f"{name}: {format_number(value)}")
+        svg.append(element("text", name, x=0, y=top + 14))
+        svg.append(element("rect", tooltip, x=0, y=top + 20, width=width, height=12, class_="block c0"))
+        shown = f"{value:.3f}" if value < 1e9 else format_number(value)
+        svg.append(element("text", shown, x=width + 6, y=top + 30, class_="tick"))
+    figure = element("figure", element("figcaption", title), svg)
+    return element("div", figure, class_="plots")
+
+
 def _draw_figure(plot: Plot) -> Element:
-    items = [element("li", swatch, *in_two_languages(words)) for words, swatch in _legend(plot)]
+    items = [element("li", swatch, words) for words, swatch in _legend(plot)]
     return element(
         "figure",
-        element("figcaption", *in_two_languages(plot.title)),
+        element("figcaption", plot.title),
         _draw(plot),
         element("ul", *items, class_="legend") if items else None,
-        element("p", *in_two_languages(plot.note), class_="note") if plot.note else None,
+        element("p", plot.note, class_="note") if plot.note else None,
     )
 
 
@@ -129,12 +146,7 @@ class Svg(str):
 
 
 def to_svg(plots: Sequence[Plot], *, language: str) -> Svg:
-    """Draws plots side by side as one standalone picture in one language, on white.
-
-    Args:
-        plots: The plots.
-        language: ``"zh"`` or ``"en"``.
-    """
+    """Draws plots side by side as one standalone picture in one language (``"zh"`` or ``"en"``), on white."""
     # A notebook may put the picture into its own page, whose elements the style must not reach.
     style = re.sub(r"(^|} *)([^{}]+) {", r"\1.zh-lstm-lm-plot \2 {", read_style("plot.css"), flags=re.MULTILINE)
     light = dict(re.findall(r"--(\w+): (#\w+)", read_style("page.css").partition("@media")[0]))
@@ -230,11 +242,12 @@ class _Frame:
         """Yields the line, error bars and marks of a series."""
         kept = list(plot.kept(series))
         color, name = f"c{series.color % _NUM_COLORS}", in_both(series.name)
-        if len(kept) > 1 and series.style != "marks":
+        if len(kept) > 1:
             path = "L".join(f"{self.x(x):.1f} {self.y(y):.1f}" for x, y, *_ in kept)
             yield element("path", element("title", name), d=f"M{path}", class_=f"line {series.style} {color}")
         if not plot.has_marks(series):
             return
+        labels = dict(zip(self.x_axis.ticks, self.x_axis.labels, strict=True))
         for x, y, error in kept:
             if error:
                 low = self.y(max(y - error, self.y_axis.low))
@@ -242,13 +255,10 @@ class _Frame:
                 bar = f"M{middle:.1f} {low:.1f}V{high:.1f}m-4 0h8M{middle - 4:.1f} {low:.1f}h8"
                 yield element("path", d=bar, class_=f"bar {color}")
             spread = f" ± {format_number(error)}" if error else ""
-            told = f"{name}: {in_both(plot.x)} {self._written(x)}, {in_both(plot.y)} {format_number(y)}{spread}"
-            title = element("title", told)
+            position = labels.get(x) or format_number(x)
+            tooltip = f"{name}: {in_both(plot.x)} {position}, {in_both(plot.y)} {format_number(y)}{spread}"
+            title = element("title", tooltip)
             yield element("circle", title, cx=self.x(x), cy=self.y(y), r=3, class_=f"mark {color}")
-
-    def _written(self, x: float) -> str:
-        written = dict(zip(self.x_axis.ticks, self.x_axis.labels, strict=True))
-        return written.get(x) or format_number(x)
 
 
 def _width(text: str) -> float:
@@ -262,9 +272,9 @@ def _legend(plot: Plot) -> list[tuple[Words, Element]]:
     for series in plot.series:
         if series.in_legend and any(True for _ in plot.kept(series)):
             color = f"c{series.color % _NUM_COLORS}"
-            piece = [element("circle", cx=11, cy=5, r=3, class_=f"mark {color}")] if plot.has_marks(series) else []
-            if series.style != "marks":
-                piece.insert(0, element("path", d="M0 5H22", class_=f"line {series.style} {color}"))
+            piece = [element("path", d="M0 5H22", class_=f"line {series.style} {color}")]
+            if plot.has_marks(series):
+                piece.append(element("circle", cx=11, cy=5, r=3, class_=f"mark {color}"))
             items.append((series.name, piece))
     items += [(words, [element("path", d="M0 5H22", class_="reference")]) for _, words in plot.references]
     if len(items) < 2:

@@ -1,11 +1,11 @@
-"""The plots of runs: metrics by epoch, time and update, and the frequencies of tokens."""
+"""The plots of runs: metrics by evaluation, time and update, and the frequencies of tokens."""
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 from zh_lstm_lm._config import check_choice
 from zh_lstm_lm.errors import DataError
@@ -17,8 +17,6 @@ from zh_lstm_lm.storage.atomic import atomic_write
 
 __all__ = ["plot_history", "training_plots", "word_plots"]
 
-Points = list[tuple[float, float]]
-
 _UPDATES = Label("更新次数", "updates")
 _EPOCHS = Label("轮数", "epochs")
 _PERPLEXITY = Label("困惑度（每词）", "perplexity per token")
@@ -27,25 +25,14 @@ _BITS = Label("比特/字", "bits per character")
 _SMOOTHED = 20
 # The raw curves of more runs are not distinguishable.
 _FEW_RUNS = 3
+_SUMS = ("updates", "clipped_updates", "num_targets", "num_characters", "loss_sum", "gradient_norm_sum", "seconds")
+
+Metric: TypeAlias = Callable[[Mapping[str, Any]], float | None]
 
 
 def training_plots(runs: Sequence[Run], *, max_points: int) -> list[Plot]:
-    """Returns the plots over epochs, time and updates that have points.
-
-    Args:
-        runs: The runs.
-        max_points: Maximum number of points of all lines of a plot together.
-    """
-    plots = _by_epoch(runs)
-    if len(runs) > 1:
-        plots.append(_by_time(runs))
-    plots += _by_update(runs, max_points)
-    novelty = [
-        Series(run.name, points, color) for color, run in enumerate(runs) if (points := run.points("epoch", "novelty"))
-    ]
-    plots.append(
-        Plot(Label("新颖度", "Novelty of the samples"), _EPOCHS, Label("新颖度", "novelty"), novelty, whole_x=True)
-    )
+    """Returns the plots over epochs, time and updates that have points, at most `max_points` each."""
+    plots = [*_by_epoch(runs), *([_by_time(runs)] if len(runs) > 1 else []), *_by_update(runs, max_points)]
     return [plot for plot in plots if not plot.is_empty]
 
 
@@ -106,74 +93,74 @@ def _by_time(runs: Sequence[Run]) -> Plot:
     for color, run in enumerate(runs):
         points = [(seconds / 60, bits) for seconds, bits in run.points("seconds", "valid_bits_per_character")]
         series.append(Series(run.name, points, color))
-    title = Label("验证比特/字与训练时间", "Validation bits per character by time")
     return Plot(
-        title,
+        Label("验证比特/字与训练时间", "Validation bits per character by time"),
         Label("训练时间（分钟）", "minutes of training"),
         Label("验证比特/字", "validation bits per character"),
         series,
     )
 
 
-def _by_update(runs: Sequence[Run], max_points: int) -> Iterator[Plot]:
-    """Yields the plots of the learning curve, raw and smoothed."""
-    kept = max(30, max_points // max(1, sum(1 + (len(runs) <= _FEW_RUNS) for _ in runs)))
-    raw_curves = [_joined(run.curve, -(-len(run.curve) // kept)) for run in runs]
+class _Curve(NamedTuple):
+    """A plot of the learning curve: title, vertical axis, metric of a record, and its form."""
+
+    title: Label
+    y: Words
+    metric: Metric
+    smooth: bool = True
+    log_y: bool = False
+    references: Sequence[tuple[float, Words]] = ()
+
+
+def _by_update(runs: Sequence[Run], max_points: int) -> list[Plot]:
+    """Returns the plots of the learning curve, raw and smoothed."""
+    kept = max(30, max_points // (len(runs) * (1 + (len(runs) <= _FEW_RUNS))))
+    raw_curves = [_joined(run.curve, kept) for run in runs]
     smooth_curves = [_smoothed(run.curve, kept) for run in runs]
+    limits = {number(section(run.description, "options"), "max_grad_norm") for run in runs} - {None, 0.0}
+    thresholds = [(limit, Label("裁剪上限", "clipping threshold")) for limit in sorted(filter(None, limits))]
+    curves = (
+        _Curve(Label("训练中的困惑度", "Perplexity during training"), _PERPLEXITY, _ratio("loss_sum", "num_targets", math.exp), log_y=True),
+        _Curve(Label("训练中的比特/字", "Bits per character during training"), _BITS, _ratio("loss_sum", "num_characters", lambda nats: nats / math.log(2))),
+        _Curve(Label("学习率", "Learning rate"), Label("学习率", "rate"), lambda record: number(record, "learning_rate"), smooth=False),
+        _Curve(
+            Label("梯度的范数（裁剪之前）", "Gradient norm before clipping"), Label("范数", "norm"),
+            _ratio("gradient_norm_sum", "updates"), log_y=True, references=thresholds,
+        ),
+        _Curve(Label("被裁剪的更新", "Clipped updates"), "%", _ratio("clipped_updates", "updates", lambda share: 100 * share)),
+        _Curve(Label("速度", "Speed"), Label("词/秒", "tokens per second"), _ratio("num_targets", "seconds")),
+    )  # fmt: skip
     note = Label(
         f"细线：每几次更新一点；粗线：前后共二十分之一（1/{_SMOOTHED}）全程的平均。",
         f"Thin: a few updates; thick: the mean over 1/{_SMOOTHED} of the run around each point.",
     )
-
-    def plot(
-        title: Label,
-        y: Words,
-        metric: Callable[[Mapping[str, Any]], float | None],
-        *,
-        smooth: bool = True,
-        **options: Any,
-    ) -> Plot:
+    plots = []
+    for curve in curves:
         series = []
         for color, run in enumerate(runs):
-            name: Words = run.name if len(runs) > 1 else Label("平均", "smoothed") if smooth else ""
-            raw = _points(raw_curves[color], metric)
-            if not smooth:
-                series.append(Series(name, raw, color))
+            raw, smooth = (_points(each[color], curve.metric) for each in (raw_curves, smooth_curves))
+            if not curve.smooth:
+                series.append(Series(run.name if len(runs) > 1 else "", raw, color))
                 continue
             if len(runs) <= _FEW_RUNS:
                 series.append(Series(Label("逐次", "raw"), raw, color, style="faint", in_legend=len(runs) == 1))
-            series.append(Series(name, _points(smooth_curves[color], metric), color))
-        return Plot(title, _UPDATES, y, series, note=note if smooth else "", **options)
-
-    yield plot(
-        Label("训练中的困惑度", "Perplexity during training"), _PERPLEXITY, _ratio("loss_sum", "num_targets", math.exp),
-        log_y=True,
-    )  # fmt: skip
-    yield plot(
-        Label("训练中的比特/字", "Bits per character during training"), _BITS,
-        _ratio("loss_sum", "num_characters", lambda nats: nats / math.log(2)),
-    )  # fmt: skip
-    yield plot(
-        Label("学习率", "Learning rate"), Label("学习率", "rate"), lambda record: number(record, "learning_rate"),
-        smooth=False,
-    )  # fmt: skip
-    limits = {number(section(run.description, "options"), "max_grad_norm") for run in runs} - {None}
-    yield plot(
-        Label("梯度的范数（裁剪之前）", "Gradient norm before clipping"), Label("范数", "norm"),
-        _ratio("gradient_norm_sum", "updates"), log_y=True,
-        references=[(limit, Label("裁剪上限", "clipping threshold")) for limit in sorted(filter(None, limits))],
-    )  # fmt: skip
-    yield plot(
-        Label("被裁剪的更新", "Clipped updates"), "%",
-        _ratio("clipped_updates", "updates", lambda share: 100 * share),
-    )  # fmt: skip
-    yield plot(Label("速度", "Speed"), Label("词/秒", "tokens per second"), _ratio("num_targets", "seconds"))
+            series.append(Series(run.name if len(runs) > 1 else Label("平均", "smoothed"), smooth, color))
+        plots.append(
+            Plot(
+                curve.title,
+                _UPDATES,
+                curve.y,
+                series,
+                log_y=curve.log_y,
+                references=curve.references,
+                note=note if curve.smooth else "",
+            )
+        )
+    return plots
 
 
-def _ratio(
-    over: str, under: str, then: Callable[[float], float] = float
-) -> Callable[[Mapping[str, Any]], float | None]:
-    """Returns a function that divides one sum of a record by another."""
+def _ratio(over: str, under: str, then: Callable[[float], float] = float) -> Metric:
+    """Returns a metric that divides one sum of a record by another."""
 
     def metric(record: Mapping[str, Any]) -> float | None:
         a, b = number(record, over), number(record, under)
@@ -185,43 +172,37 @@ def _ratio(
     return metric
 
 
-def _points(records: Sequence[Mapping[str, Any]], metric: Callable[[Mapping[str, Any]], float | None]) -> Points:
+def _points(records: Sequence[Mapping[str, Any]], metric: Metric) -> list[tuple[float, float]]:
     pairs = ((number(record, "step"), metric(record)) for record in records)
     return [(step, value) for step, value in pairs if step is not None and value is not None]
 
 
 def _added(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Adds the sums of consecutive records; the other values are those of the middle one."""
-    sums = {
-        name: math.fsum(number(record, name) or 0.0 for record in records)
-        for name in ("updates", "clipped_updates", "num_targets", "num_characters", "loss_sum", "gradient_norm_sum", "seconds")
-        if name in records[0]
-    }  # fmt: skip
+    sums = {name: math.fsum(number(record, name) or 0.0 for record in records) for name in _SUMS if name in records[0]}
     return {**records[len(records) // 2], **sums}
 
 
-def _joined(curve: Sequence[Mapping[str, Any]], count: int) -> list[dict[str, Any]]:
-    """Joins each `count` records of the curve into one."""
-    return [_added(curve[begin : begin + count]) for begin in range(0, len(curve), max(1, count))]
+def _joined(curve: Sequence[Mapping[str, Any]], kept: int) -> list[dict[str, Any]]:
+    """Joins neighbouring records, so that at most `kept` are left."""
+    count = max(1, math.ceil(len(curve) / kept))
+    return [_added(curve[begin : begin + count]) for begin in range(0, len(curve), count)]
 
 
 def _smoothed(curve: Sequence[Mapping[str, Any]], kept: int) -> list[dict[str, Any]]:
-    """Adds the records around each position, at most `kept` positions; the ends have fewer neighbours."""
+    """Adds the records around each of at most `kept` positions; the ends have fewer neighbours."""
     half = max(1, len(curve) // (2 * _SMOOTHED))
-    positions = range(0, len(curve), max(1, -(-len(curve) // kept)))
-    stretches = (curve[max(0, position - half) : position + half + 1] for position in positions)
+    positions = range(0, len(curve), max(1, math.ceil(len(curve) / kept)))
     return [
-        {**_added(stretch), "step": curve[position].get("step")}
-        for stretch, position in zip(stretches, positions, strict=True)
+        {**_added(curve[max(0, position - half) : position + half + 1]), "step": curve[position].get("step")}
+        for position in positions
     ]
 
 
 def word_plots(runs: Sequence[Run], *, max_points: int) -> list[Plot]:
-    """Returns the plots of token frequency by rank and of text coverage by vocabulary size.
+    """Returns the plots of token frequency and of text coverage by rank, of at most `max_points` points each.
 
-    Args:
-        runs: The runs; equal vocabularies are drawn once.
-        max_points: Maximum number of points of all lines of a plot together.
+    Equal vocabularies are drawn once.
     """
     groups: list[tuple[str, Sequence[int]]] = []
     for run in runs:
@@ -231,28 +212,24 @@ def word_plots(runs: Sequence[Run], *, max_points: int) -> list[Plot]:
         return []
     zipf, coverage = [], []
     for color, (name, counts) in enumerate(groups):
-        ranks = _even_in_log(len(counts), max(30, max_points // (2 * len(groups))))
-        total, reached = sum(counts), list(itertools.accumulate(counts))
+        # At equal distances on a logarithmic axis.
+        kept = max(30, max_points // (2 * len(groups)))
+        ranks = sorted({round(len(counts) ** (part / kept)) for part in range(kept + 1)})
+        reached = list(itertools.accumulate(counts))
         words: Words = name if len(groups) > 1 else Label("词表", "vocabulary")
         zipf.append(Series(words, [(rank, counts[rank - 1]) for rank in ranks], color))
-        coverage.append(Series(words, [(rank, 100 * reached[rank - 1] / total) for rank in ranks], color))
+        coverage.append(Series(words, [(rank, 100 * reached[rank - 1] / reached[-1]) for rank in ranks], color))
     first = groups[0][1]
     ideal = [(1.0, float(first[0])), (float(len(first)), max(first[0] / len(first), 0.5))]
     zipf.append(Series(Label("频率 ∝ 1/名次", "frequency ∝ 1/rank"), ideal, len(groups), style="dotted"))
-    rank = Label("名次", "rank")
     half = next(rank for rank, count in enumerate(itertools.accumulate(first), 1) if 2 * count >= sum(first))
+    half_size = format_number(half)
+    rank = Label("名次", "rank")
     return [
         Plot(Label("齐夫定律：频率与名次", "Zipf’s law: frequency and rank"), rank, Label("出现次数", "occurrences"), zipf, log_x=True, log_y=True),
         Plot(
             Label("最常见的词占多少", "Coverage of the most frequent tokens"), rank,
             Label("占训练文本 %", "% of the training text"), coverage, log_x=True,
-            note=Label(
-                f"最常见的 {format_number(half)} 个词占训练文本的一半。", f"The most frequent {format_number(half)} tokens are half of the training text."
-            ),
+            note=Label(f"最常见的 {half_size} 个词占训练文本的一半。", f"The most frequent {half_size} tokens are half of the training text."),
         ),
     ]  # fmt: skip
-
-
-def _even_in_log(length: int, count: int) -> list[int]:
-    """Returns ranks from 1 to `length` at equal distances on a logarithmic axis."""
-    return sorted({round(length ** (part / count)) for part in range(count + 1)})

@@ -1,4 +1,4 @@
-"""The sections of runs: results, comparability, curves, words, samples, configuration."""
+"""The sections of runs: results, parts of mixtures, comparability, curves, words, samples, configuration."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,29 +10,30 @@ from zh_lstm_lm.report.markup import (
     Label,
     Section,
     Words,
+    bits_label,
     element,
-    in_two_languages,
-    paragraph,
+    epoch_label,
     sample_cards,
     table,
 )
-from zh_lstm_lm.report.plots import draw_plots
+from zh_lstm_lm.report.plots import draw_bars, draw_plots
 from zh_lstm_lm.report.run_plots import training_plots, word_plots
 from zh_lstm_lm.report.runs import Run, number, section
 
 __all__ = ["run_sections"]
 
+_BITS = Label("比特/字", "bits per character")
+_PERPLEXITY = Label("困惑度（每词）", "perplexity per token")
+
 
 def run_sections(runs: Sequence[Run], *, max_points: int) -> list[Section]:
-    """Returns the sections of runs; none without runs.
-
-    Args:
-        runs: The runs.
-        max_points: Maximum number of points of all lines of a plot together.
-    """
+    """Returns the sections of runs, with plots of at most `max_points` points; none without runs."""
     if not runs:
         return []
     sections: list[Section] = [("results", Label("结果", "Results"), _results(runs))]
+    parts = _parts(runs)
+    if parts:
+        sections.append(("parts", Label("混合模型的各部分", "Parts of the mixture"), parts))
     if len(runs) > 1:
         sections.append(("comparison", Label("能否相比", "Comparability"), _comparability(runs)))
     sections.append(
@@ -68,7 +69,8 @@ def _results(runs: Sequence[Run]) -> list[Element]:
     rows = [(words, [_format(metric(run), decimals) for run in runs]) for words, metric, decimals in metrics]
     rows.append((Label("日期", "date"), [str(run.description.get("date") or "–")[:10] for run in runs]))
     rows = [(words, cells) for words, cells in rows if any(cell != "–" for cell in cells)]
-    explained = paragraph(
+    explained = element(
+        "p",
         Label(
             "数字取自验证损失最低的一次评估。比特/字越低越好，任何两个模型都能比；每词困惑度随分词和词表而变，只在二者相同时能比。",
             "Metrics are those of the evaluation with the lowest validation loss. Bits per character, lower is better, "
@@ -78,9 +80,7 @@ def _results(runs: Sequence[Run]) -> list[Element]:
         class_="note",
     )
     if len(runs) == 1:
-        tiles = [
-            element("div", element("dt", *in_two_languages(words)), element("dd", *cells)) for words, cells in rows
-        ]
+        tiles = [element("div", element("dt", words), element("dd", *cells)) for words, cells in rows]
         return [element("dl", *tiles, class_="tiles"), explained]
     heads: list[Words] = [Label("训练", "run"), *(run.name for run in runs)]
     return [table(heads, [(words, cells, False) for words, cells in rows], numbers=True), explained]
@@ -101,27 +101,64 @@ def _format(value: float | None, decimals: int | None) -> str:
     return format_number(value) if decimals is None or value >= 1e9 else f"{value:,.{decimals}f}"
 
 
+def _parts(runs: Sequence[Run]) -> list[Element]:
+    """Shows how well each part of a mixture predicts alone and together, as a table and as bars."""
+    found: list[Element] = []
+    for run in runs:
+        text, parts = run.parts
+        if not parts:
+            continue
+        alone = next((part for part in parts if part["name"] == "LSTM"), parts[0])
+        rows: list[tuple[Words, Sequence[str], bool]] = []
+        for part in parts:
+            bits, before = number(part, "bits_per_character"), number(alone, "bits_per_character")
+            gain = "–" if bits is None or before is None or part is alone else f"{bits - before:+.3f}"
+            shown = [_format(number(part, name), 3) for name in ("weight", "bits_per_character")]
+            rows.append((part["name"], [*shown, _format(number(part, "perplexity"), 2), gain], False))
+        heads = (
+            Label("部分", "part"), Label("权重", "weight"), _BITS, _PERPLEXITY,
+            Label(f"与 {alone['name']} 相比（比特/字）", f"difference to {alone['name']} (bits per character)"),
+        )  # fmt: skip
+        bars = [(part["name"], value) for part in parts if (value := number(part, "bits_per_character")) is not None]
+        where = {
+            "test": Label("测试文本上各部分的成绩；越低越好。", "Each part on the test set; lower is better."),
+            "valid": Label("验证文本上各部分的成绩；越低越好。", "Each part on the validation set; lower is better."),
+        }[text]
+        found += [element("h3", run.name)] if len(runs) > 1 else []
+        found += [element("p", where, class_="note"), table(heads, rows, numbers=True)]
+        found += [draw_bars(Label("各部分的比特/字", "Bits per character of each part"), bars)] if bars else []
+    return found
+
+
 def _comparability(runs: Sequence[Run]) -> list[Element]:
     """Warns of each difference that makes a comparison unfair."""
     found = unfair_comparisons(runs)
     if not found:
-        told = Label(
+        fair = Label(
             "验证文本、分词器、词表和训练文本都相同：所有数字都可以相比。",
             "Validation set, tokenizer, vocabulary and training set are the same: all metrics compare.",
         )
-        return [paragraph(told, class_="fair")]
+        return [element("p", fair, class_="fair")]
     warnings = []
     for what, consequence, groups in found:
         named = element("p", " | ".join(groups), class_="note")
-        title = element("strong", *in_two_languages(Label(f"{what.zh}：", f"{what.en}: ")))
-        warnings.append(element("div", element("p", title, *in_two_languages(consequence)), named, class_="warning"))
+        title = element("strong", Label(f"{what.zh}：", f"{what.en}: "))
+        warnings.append(element("div", element("p", title, consequence), named, class_="warning"))
     return warnings
 
 
 def _samples(runs: Sequence[Run]) -> list[Element]:
     found: list[Element] = []
     for run in runs:
-        cards = [(_title(record), _note(record), record["sample"]) for record in run.history if _has_text(record)]
+        cards = [
+            (
+                epoch_label(number(record, "epoch") or 0.0),
+                bits_label(number(record, "valid_bits_per_character") or number(record, "train_bits_per_character")),
+                record["sample"],
+            )
+            for record in run.history
+            if isinstance(record.get("sample"), str) and record["sample"].strip()
+        ]
         if cards:
             found += [element("h3", run.name)] if len(runs) > 1 else []
             found.append(sample_cards(cards))
@@ -131,21 +168,7 @@ def _samples(runs: Sequence[Run]) -> list[Element]:
         "每次都用同一个开头、同一个随机种子，所以不同之处来自训练。",
         "All have the same prompt and the same seed, so that they differ by training alone.",
     )
-    return [paragraph(explained, class_="note"), *found]
-
-
-def _has_text(record: Mapping[str, Any]) -> bool:
-    return isinstance(record.get("sample"), str) and bool(record["sample"].strip())
-
-
-def _title(record: Mapping[str, Any]) -> Words:
-    epoch = format_number(number(record, "epoch") or 0)
-    return Label(f"第 {epoch} 轮", f"Epoch {epoch}")
-
-
-def _note(record: Mapping[str, Any]) -> Words:
-    bits = number(record, "valid_bits_per_character") or number(record, "train_bits_per_character")
-    return "" if bits is None else Label(f"{bits:.3f} 比特/字", f"{bits:.3f} bits per character")
+    return [element("p", explained, class_="note"), *found]
 
 
 def _configuration(runs: Sequence[Run]) -> list[Element]:
@@ -159,7 +182,7 @@ def _configuration(runs: Sequence[Run]) -> list[Element]:
         rows = [row for row in sorted(differences(values), key=lambda row: not row[2]) if row[0] != "run_dir"]
         if rows:
             heads: list[Words] = [Label("选项", "option"), *(run.name for run in runs)]
-            found.append(element("div", element("h3", *in_two_languages(words)), table(heads, rows)))
+            found.append(element("div", element("h3", words), table(heads, rows)))
     return [element("div", *found, class_="tables")]
 
 

@@ -11,7 +11,7 @@ from zh_lstm_lm.storage.safe_reading import read_json
 from zh_lstm_lm.storage.strict_json import MAX_VOCABULARY_BYTES, VOCABULARY_LIMITS
 from zh_lstm_lm.training.history import History
 
-__all__ = ["Run", "distinct_names", "number", "read_run", "section"]
+__all__ = ["Run", "distinct_names", "finite", "number", "read_run", "section"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,19 @@ class Run:
         return next((value for value in found if value is not None), None)
 
     @property
+    def parts(self) -> tuple[str, list[Mapping[str, Any]]]:
+        """The results of the parts of a mixture, the whole last, and the text that they are of: ``"test"`` or ``"valid"``.
+
+        They are those of the last record that has any; an empty list if there is none.
+        """
+        for text in ("test", "valid"):
+            for record in reversed(self.history):
+                parts = record.get(f"{text}_parts")
+                if isinstance(parts, list) and parts and all(map(_is_part, parts)):
+                    return text, parts
+        return "test", []
+
+    @property
     def options(self) -> Mapping[str, Any]:
         """The options of training, with the values that were chosen where an option was left open."""
         options = dict(section(self.description, "options"))
@@ -63,11 +76,7 @@ class Run:
 
 
 def read_run(folder: Path, name: str) -> Run:
-    """Reads a run's folder.
-
-    Args:
-        folder: The folder.
-        name: The name of the run in the report.
+    """Reads a run's folder; `name` is that of the run in the report.
 
     Raises:
         DataError: The folder holds no run, or the run has no evaluation yet.
@@ -98,9 +107,17 @@ def _counts(path: Path) -> list[int]:
     return sorted((count for count in counts if count > 0), reverse=True)
 
 
+def _is_part(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("name"), str)
+
+
 def number(record: Mapping[str, Any], name: str) -> float | None:
     """Returns a number of a record; None if it is missing, of another type or not finite."""
-    value = record.get(name)
+    return finite(record.get(name))
+
+
+def finite(value: object) -> float | None:
+    """Returns a value that is a finite number as a float; None for any other."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:

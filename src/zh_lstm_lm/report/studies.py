@@ -1,21 +1,28 @@
-"""Study folders as plain values: the rows of each setting and means over seeds."""
+"""Study folders as plain values: the rows of each setting, means over seeds, and the plots that their kind declares."""
 
+import itertools
+import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from zh_lstm_lm.errors import DataError
-from zh_lstm_lm.report.markup import Label
-from zh_lstm_lm.report.runs import number
+from zh_lstm_lm.report.markup import Label, Words
+from zh_lstm_lm.report.plots import Plot, Series
+from zh_lstm_lm.report.runs import finite
 from zh_lstm_lm.studies.base import Study as StudyKind
+from zh_lstm_lm.studies.claims import Spread, spread_of
 from zh_lstm_lm.studies.kinds import KINDS
+from zh_lstm_lm.studies.presentation import CurvePlot, MetricPlot
 from zh_lstm_lm.studies.result import StudyResult
-from zh_lstm_lm.studies.spread import Spread, spread_of
 
-__all__ = ["Setting", "Study", "list_means", "means", "read_study"]
+__all__ = ["Setting", "Study", "means", "read_study", "study_plots"]
 
 Row = Mapping[str, Any]
+
+# The styles of the lines of a plot of several metrics.
+_STYLES = ("line", "dashed", "dotted")
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,7 @@ class Study:
 
 
 def read_study(folder: Path, name: str) -> Study:
-    """Reads a study's folder.
-
-    Args:
-        folder: The folder; it holds ``study.json``.
-        name: The name of the study in the report.
+    """Reads a study's folder, which holds ``study.json``; `name` is that of the study in the report.
 
     Raises:
         CheckpointError: The file is damaged or foreign.
@@ -70,25 +73,93 @@ def read_study(folder: Path, name: str) -> Study:
             groups.setdefault(repr(values), (values, []))[1].append(row)
     if not groups:
         raise DataError(f"{folder}: the study has no result yet; let it go on, and report then")
-    settings = [
-        Setting(Label(**kind.name_setting(values)), kind.name_line(values), rows) for values, rows in groups.values()
-    ]
+    settings = [Setting(kind.name_setting(values), kind.name_line(values), rows) for values, rows in groups.values()]
     return Study(name, kind, result, settings)
 
 
 def means(setting: Setting, field: str) -> Spread | None:
     """Returns mean and deviation of a field over the seeds; None if no row has it."""
-    return _spread([value for row in setting.rows if (value := number(row, field)) is not None])
+    return _spread([row.get(field) for row in setting.rows])
 
 
-def list_means(setting: Setting, field: str) -> list[Spread | None]:
+def _list_means(setting: Setting, field: str) -> list[Spread | None]:
     """Returns mean and deviation at each position of a list field, as far as the shortest list reaches."""
     lists = [row[field] for row in setting.rows if isinstance(row.get(field), list)]
-    return [
-        _spread([value for item in items if (value := number({field: item}, field)) is not None])
-        for items in zip(*lists, strict=False)
-    ]
+    return [_spread(items) for items in zip(*lists, strict=False)]
 
 
-def _spread(values: Sequence[float]) -> Spread | None:
+def _spread(items: Sequence[Any]) -> Spread | None:
+    values = [value for item in items if (value := finite(item)) is not None]
     return spread_of(values) if values else None
+
+
+def study_plots(study: Study, *, max_points: int) -> list[Plot]:
+    """Returns the plots of a study that have points, at most `max_points` each."""
+    kept = min(40, max(20, max_points // len(study.settings)))
+    plots = [
+        _draw_metrics(study, plot) if isinstance(plot, MetricPlot) else _draw_curves(study, plot, kept)
+        for plot in study.kind.plots
+    ]
+    return [plot for plot in plots if not plot.is_empty]
+
+
+def _draw_metrics(study: Study, plot: MetricPlot) -> Plot:
+    """Draws metrics over the varied field: a line for each metric, or for each group of settings."""
+    field, x = study.kind.varied
+    groups: dict[str, list[Setting]] = {}
+    for setting in study.settings:
+        groups.setdefault(setting.line, []).append(setting)
+    if len(groups) > 1:
+        lines = [Series(name, (), color) for color, name in enumerate(groups)]
+        series = [
+            _with_points(line, settings, field, plot.fields[0])
+            for line, settings in zip(lines, groups.values(), strict=True)
+        ]
+    else:
+        names: Sequence[Words] = plot.names or [""]
+        lines = [Series(name, (), color, style=_STYLES[color]) for color, name in enumerate(names)]
+        series = [
+            _with_points(line, study.settings, field, metric) for line, metric in zip(lines, plot.fields, strict=True)
+        ]
+    ticks = []
+    if field in study.kind.setting_fields:
+        ticks = sorted((at.mean, f"{at.mean:g}") for s in study.settings if (at := means(s, field)))
+        ticks = [tick for tick in ticks if tick[0] > 0]
+    return Plot(plot.title, x, plot.y, series, log_x=True, x_ticks=ticks)
+
+
+def _with_points(line: Series, settings: Sequence[Setting], x: str, y: str) -> Series:
+    """Returns a line with the means of two fields of settings, and error bars."""
+    found = sorted(
+        (position.mean, metric.mean, metric.deviation)
+        for setting in settings
+        if (position := means(setting, x)) is not None and (metric := means(setting, y)) is not None
+    )
+    return replace(line, points=[(a, b) for a, b, _ in found], errors=[error for *_, error in found])
+
+
+def _draw_curves(study: Study, plot: CurvePlot, kept: int) -> Plot:
+    """Draws a line for each setting; on a logarithmic axis, points are averaged and have no error bars."""
+    series = []
+    for color, setting in enumerate(study.settings):
+        metrics = _list_means(setting, plot.field)
+        positions: Sequence[float | None] = range(1, len(metrics) + 1)
+        if plot.positions:
+            positions = [None if at is None else at.mean for at in _list_means(setting, plot.positions)]
+        found = [
+            (position, metric.mean, metric.deviation)
+            for position, metric in zip(positions, metrics, strict=False)
+            if position is not None and metric is not None
+        ]
+        points, errors = [(a, b) for a, b, _ in found], [error for *_, error in found]
+        if plot.log_x:
+            points, errors = _thinned(points, kept), []
+        series.append(Series(setting.name, points, color, errors=errors))
+    return Plot(plot.title, plot.x, plot.y, series, log_x=plot.log_x, log_y=plot.log_y, whole_x=not plot.log_x)
+
+
+def _thinned(points: list[tuple[float, float]], kept: int) -> list[tuple[float, float]]:
+    """Averages runs of points, so that about equal distances on a logarithmic axis are left."""
+    ends = sorted({round(len(points) ** (part / kept)) for part in range(1, kept + 1)}) if points else []
+    stretches = [points[begin:end] for begin, end in itertools.pairwise([0, *ends])]
+    return [(stretch[len(stretch) // 2][0], statistics.fmean(y for _, y in stretch)) for stretch in stretches]

@@ -10,16 +10,15 @@ from zh_lstm_lm.report.markup import (
     Label,
     Section,
     Words,
+    bits_label,
     element,
-    in_two_languages,
-    paragraph,
+    epoch_label,
     sample_cards,
     table,
 )
 from zh_lstm_lm.report.plots import draw_plots
-from zh_lstm_lm.report.runs import section
-from zh_lstm_lm.report.studies import Study, means, read_study
-from zh_lstm_lm.report.study_plots import study_plots
+from zh_lstm_lm.report.runs import finite, section
+from zh_lstm_lm.report.studies import Study, means, read_study, study_plots
 
 __all__ = ["study_sections"]
 
@@ -36,11 +35,7 @@ _VERDICTS = {
 
 
 def study_sections(folders: Sequence[tuple[Path, str]], *, max_points: int) -> list[Section]:
-    """Returns the sections of studies.
-
-    Args:
-        folders: The folder of each study and its name in the report.
-        max_points: Maximum number of points of all lines of a plot together.
+    """Returns the sections of studies, given as folders and names, with plots of at most `max_points` points.
 
     Raises:
         CheckpointError: A folder is damaged or foreign.
@@ -49,12 +44,12 @@ def study_sections(folders: Sequence[tuple[Path, str]], *, max_points: int) -> l
     sections = []
     for index, (folder, name) in enumerate(folders, 1):
         study = read_study(folder, name)
-        title = Label(**study.kind.title)
+        title = study.kind.title
         parts: list[Element | None] = [
             element("p", name, class_="note"),
             _conditions(study),
             _claims(study),
-            element("h3", *in_two_languages(Label("各设置的结果", "Results of each setting"))),
+            element("h3", Label("各设置的结果", "Results of each setting")),
             _table(study),
             draw_plots(study_plots(study, max_points=max_points)),
             *_passages(study),
@@ -75,13 +70,13 @@ def _conditions(study: Study) -> Element:
     )
     if seeds == 1:
         spread = Label("每个设置只有一个随机种子，所以没有误差线。", "One seed each, so there are no error bars.")
-    told = Label(equality.zh + spread.zh, f"{equality.en} {spread.en}".strip())
+    conditions = element("p", Label(equality.zh + spread.zh, f"{equality.en} {spread.en}".strip()))
     if study.result.complete is True:
-        return paragraph(told)
+        return conditions
     warning = Label(
         "这项研究还没有做完；下面是到目前为止的结果。", "This study is not finished; these are its results so far."
     )
-    return element("div", paragraph(warning), paragraph(told), class_="warning")
+    return element("div", element("p", warning), conditions, class_="warning")
 
 
 def _claims(study: Study) -> Element | None:
@@ -93,15 +88,15 @@ def _claims(study: Study) -> Element | None:
             continue
         verdict = str(claim.get("verdict"))
         badge = element(
-            "strong", *in_two_languages(_VERDICTS.get(verdict, verdict)), class_=f"verdict v{list(_VERDICTS).index(verdict)}"
+            "strong", _VERDICTS.get(verdict, verdict), class_=f"verdict v{list(_VERDICTS).index(verdict)}"
             if verdict in _VERDICTS else "verdict",
         )  # fmt: skip
         items.append(
             element(
                 "article",
-                element("h4", badge, *in_two_languages(_text(claim, "claim"))),
-                paragraph(_text(claim, "figure")),
-                paragraph(_text(claim, "rule"), class_="note"),
+                element("h4", badge, _text(claim, "claim")),
+                element("p", _text(claim, "figure")),
+                element("p", _text(claim, "rule"), class_="note"),
             )
         )
     return element("div", *items, class_="claims") if items else None
@@ -121,7 +116,7 @@ def _table(study: Study) -> Element:
         found = [(means(setting, column.field), column.form) for column in shown]
         cells = ["–" if spread is None else format(spread, form) for spread, form in found]
         rows.append((setting.name, cells, False))
-    return table([Label("设置", "setting"), *(Label(**column.heading) for column in shown)], rows, numbers=True)
+    return table([Label("设置", "setting"), *(column.heading for column in shown)], rows, numbers=True)
 
 
 def _passages(study: Study) -> list[Element]:
@@ -132,23 +127,18 @@ def _passages(study: Study) -> list[Element]:
         row = setting.rows[0]
         by_epoch = row.get("passage_by_epoch")
         if isinstance(by_epoch, list) and by_epoch and all(isinstance(text, str) for text in by_epoch):
-            found.append(element("h4", *in_two_languages(setting.name)))
-            found.append(sample_cards([(_epoch(row, index), "", text) for index, text in enumerate(by_epoch)]))
+            epochs = row.get("epoch")
+            known = epochs if isinstance(epochs, list) else []
+            titles = [finite(epoch) or 0.0 for epoch in known] or range(1, len(by_epoch) + 1)
+            cards = [(epoch_label(epoch), "", text) for epoch, text in zip(titles, by_epoch, strict=False)]
+            found += [element("h4", setting.name), sample_cards(cards)]
         elif isinstance(row.get("passage"), str):
             bits = means(setting, "test_bits_per_character")
-            note = "" if bits is None else Label(f"{bits.mean:.3f} 比特/字", f"{bits.mean:.3f} bits per character")
-            by_setting.append((setting.name, note, row["passage"]))
+            by_setting.append((setting.name, bits_label(None if bits is None else bits.mean), row["passage"]))
     if by_setting:
         found.append(sample_cards(by_setting))
     heading = Label("写出的文字（同一个随机种子）", "Passages, all with the same seed")
-    return [element("h3", *in_two_languages(heading)), *found] if found else []
-
-
-def _epoch(row: Mapping[str, Any], index: int) -> Label:
-    epochs = row.get("epoch")
-    epoch = epochs[index] if isinstance(epochs, list) and len(epochs) > index else index + 1
-    told = f"{epoch:g}" if isinstance(epoch, (int, float)) else str(index + 1)
-    return Label(f"第 {told} 轮", f"Epoch {told}")
+    return [element("h3", heading), *found] if found else []
 
 
 def _configuration(study: Study) -> list[Element]:
@@ -162,7 +152,7 @@ def _configuration(study: Study) -> list[Element]:
         section(options, "training"),
         section(vars(result), "environment"),
     )
-    rows = [(name, told, False) for part in parts for name, told, _ in differences([part])]
-    summary = element("summary", *in_two_languages(Label("文本、选项与环境", "Text, options and environment")))
+    rows = [(name, cells, False) for part in parts for name, cells, _ in differences([part])]
+    summary = element("summary", Label("文本、选项与环境", "Text, options and environment"))
     whole = table([Label("选项", "option"), Label("值", "value")], rows)
     return [element("details", summary, whole)] if rows else []

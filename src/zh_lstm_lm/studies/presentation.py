@@ -1,26 +1,33 @@
-"""The columns and plots that a kind of study declares, and its table as text."""
+"""The labels, columns and plots that a kind of study declares."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
-
-from zh_lstm_lm.studies.spread import by_setting, spread_of
-from zh_lstm_lm.studies.verdicts import Rows, Text
 
 __all__ = [
     "BITS",
     "LOSS",
     "QUALITY_COLUMNS",
     "QUALITY_PLOTS",
+    "TEST_BITS",
     "VALID_BY_EPOCH",
     "Column",
     "CurvePlot",
+    "Label",
     "MetricPlot",
     "by_epoch",
-    "format_table",
 ]
 
-BITS = Text(en="bits per character", zh="比特/字")
-LOSS = Text(en="nats per token", zh="奈特/词")
+
+class Label(NamedTuple):
+    """A text in Chinese and in English."""
+
+    zh: str
+    en: str
+
+
+BITS = Label("比特/字", "bits per character")
+TEST_BITS = Label("测试集每字比特数", "bits per character on the test set")
+LOSS = Label("奈特/词", "nats per token")
 
 
 class Column(NamedTuple):
@@ -32,7 +39,7 @@ class Column(NamedTuple):
         form: The format of a number.
     """
 
-    heading: Text
+    heading: Label
     field: str
     form: str
 
@@ -47,10 +54,10 @@ class MetricPlot(NamedTuple):
         names: The names of the lines; empty for a single line.
     """
 
-    title: Text
-    y: Text
+    title: Label
+    y: Label
     fields: Sequence[str]
-    names: Sequence[Text] = ()
+    names: Sequence[Label] = ()
 
 
 class CurvePlot(NamedTuple):
@@ -66,67 +73,33 @@ class CurvePlot(NamedTuple):
         log_y: Whether the vertical axis is logarithmic.
     """
 
-    title: Text
-    x: Text
-    y: Text
+    title: Label
+    x: Label
+    y: Label
     field: str
     positions: str | None = None
     log_x: bool = False
     log_y: bool = False
 
 
-QUALITY_COLUMNS = (
-    Column(Text(en="train perplexity", zh="训练困惑度"), "train_perplexity", ",.1f"),
-    Column(Text(en="test perplexity", zh="测试困惑度"), "test_perplexity", ",.1f"),
-    Column(Text(en="test bits/character", zh="测试比特/字"), "test_bits_per_character", ".3f"),
-    Column(Text(en="gap bits/character", zh="差距（比特/字）"), "gap_bits_per_character", ".3f"),
-)
-_PARTS = (Text(en="test", zh="测试"), Text(en="training", zh="训练"))
-QUALITY_PLOTS = (
-    MetricPlot(
-        Text(en="Bits per character", zh="比特/字"),
-        BITS,
-        ("test_bits_per_character", "train_bits_per_character"),
-        _PARTS,
-    ),
-    MetricPlot(
-        Text(en="Perplexity", zh="困惑度"),
-        Text(en="perplexity per token", zh="困惑度（每词）"),
-        ("test_perplexity", "train_perplexity"),
-        _PARTS,
-    ),
-    MetricPlot(Text(en="Gap between test and training loss", zh="测试与训练之差"), BITS, ("gap_bits_per_character",)),
-)
-
-
-def by_epoch(title: Text, y: Text, field: str) -> CurvePlot:
+def by_epoch(title: Label, y: Label, field: str) -> CurvePlot:
     """Declares a plot of a metric at the end of each epoch."""
-    return CurvePlot(title, Text(en="epochs", zh="轮数"), y, field, positions="epoch")
+    return CurvePlot(title, Label("轮数", "epochs"), y, field, positions="epoch")
 
 
-VALID_BY_EPOCH = by_epoch(
-    Text(en="Validation bits per character by epoch", zh="验证比特/字，逐轮"),
-    BITS,
-    "valid_bits_per_character_by_epoch",
+QUALITY_COLUMNS = (
+    Column(Label("训练困惑度", "train perplexity"), "train_perplexity", ",.1f"),
+    Column(Label("测试困惑度", "test perplexity"), "test_perplexity", ",.1f"),
+    Column(Label("测试比特/字", "test bits/character"), "test_bits_per_character", ".3f"),
+    Column(Label("差距（比特/字）", "gap bits/character"), "gap_bits_per_character", ".3f"),
+    Column(Label("n 元模型比特/字", "n-gram bits/character"), "ngram_bits_per_character", ".3f"),
 )
-
-
-def format_table(rows: Rows, settings: Sequence[str], columns: Sequence[Column]) -> str:
-    """Formats rows as a Markdown table with columns of equal width: mean and deviation of each setting.
-
-    Args:
-        rows: The rows.
-        settings: The fields that identify a setting.
-        columns: The other columns.
-    """
-    lines = [[*settings, *(column.heading["en"] for column in columns)]]
-    for setting, group in by_setting(rows, *settings).items():
-        cells = []
-        for column in columns:
-            values = [row[column.field] for row in group if row[column.field] is not None]
-            cells.append(format(spread_of(values), column.form) if values else "-")
-        lines.append([*map(str, setting), *cells])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, [f"{'-' * (width - 1)}:" for width in widths])
-    padded = ([cell.rjust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in padded)
+_LINES = (Label("测试", "test"), Label("训练", "training"), Label("测试，n 元模型", "test, n-gram model"))
+QUALITY_PLOTS = (
+    MetricPlot(Label("比特/字", "Bits per character"), BITS, ("test_bits_per_character", "train_bits_per_character", "ngram_bits_per_character"), _LINES),
+    MetricPlot(Label("困惑度", "Perplexity"), Label("困惑度（每词）", "perplexity per token"), ("test_perplexity", "train_perplexity"), _LINES[:2]),
+    MetricPlot(Label("测试与训练之差", "Gap between test and training loss"), BITS, ("gap_bits_per_character",)),
+)  # fmt: skip
+VALID_BY_EPOCH = by_epoch(
+    Label("验证比特/字，逐轮", "Validation bits per character by epoch"), BITS, "valid_bits_per_character_by_epoch"
+)

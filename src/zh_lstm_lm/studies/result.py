@@ -8,9 +8,8 @@ from typing import Any
 from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.storage.atomic import write_json
 from zh_lstm_lm.storage.safe_reading import read_versioned, versioned
+from zh_lstm_lm.studies.claims import Claim, by_setting, spread_of
 from zh_lstm_lm.studies.kinds import KINDS
-from zh_lstm_lm.studies.presentation import format_table
-from zh_lstm_lm.studies.verdicts import Claim
 
 __all__ = ["STUDY_FILE", "StudyResult"]
 
@@ -31,7 +30,8 @@ class StudyResult:
         options: Budget, settings, sizes of the model and options of training.
         seeds: The seeds that every setting is trained with.
         complete: Whether all settings and seeds are there.
-        rows: A row for each setting and seed: a `SeqLenRow`, `EpochsRow` or `VocabularyRow`.
+        rows: A row for each setting and seed; its fields are described in `zh_lstm_lm.studies.cells` and, for each kind,
+            in the class of that kind.
         claims: Common claims with their verdicts; empty until the study is complete.
     """
 
@@ -49,7 +49,17 @@ class StudyResult:
     def table(self) -> str:
         """Returns a Markdown table with a line for each setting: mean ± standard deviation over its seeds."""
         kind = KINDS[self.kind]
-        return format_table(self.rows, kind.setting_fields, kind.columns)
+        lines = [[*kind.setting_fields, *(column.heading.en for column in kind.columns)]]
+        for setting, group in by_setting(self.rows, *kind.setting_fields).items():
+            cells = []
+            for column in kind.columns:
+                values = [row[column.field] for row in group if row.get(column.field) is not None]
+                cells.append(format(spread_of(values), column.form) if values else "-")
+            lines.append([*map(str, setting), *cells])
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        lines.insert(1, [f"{'-' * (width - 1)}:" for width in widths])
+        padded = ([cell.rjust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in padded)
 
     def __str__(self) -> str:
         """Returns the table and each claim with its verdict and numbers."""

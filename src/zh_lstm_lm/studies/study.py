@@ -7,6 +7,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,17 @@ from zh_lstm_lm._version import __version__
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import ConfigError, escape_controls
 from zh_lstm_lm.models.config import ModelConfig
-from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.runtime.devices import choose_device
 from zh_lstm_lm.storage.atomic import check_place
 from zh_lstm_lm.storage.locks import lock_folder
 from zh_lstm_lm.studies.base import Study
+from zh_lstm_lm.studies.cells import Interrupted
 from zh_lstm_lm.studies.config import StudyConfig
 from zh_lstm_lm.studies.kinds import KINDS
 from zh_lstm_lm.studies.result import STUDY_FILE, StudyResult
-from zh_lstm_lm.training.callbacks import ProgressCallback
 from zh_lstm_lm.training.config import TrainerConfig
 from zh_lstm_lm.training.run_folder import remove_run
-from zh_lstm_lm.training.state import TrainerState
 
 __all__ = ["study"]
 
@@ -102,23 +101,24 @@ def _run(plan: Study, result: StudyResult, folder: Path | None, progress: bool) 
         if any(key.items() <= row.items() for row in result.rows):
             continue
         run_dir = _run_dir(folder, key) if folder is not None else None
-        measured = plan.run(setting, seed, run_dir, [RunProgress()] if progress else [])
-        if measured is None:
+        try:
+            row = {**key, **plan.run(setting, partial(plan.train, seed=seed, run_dir=run_dir, progress=progress))}
+        except Interrupted:
             return result
-        row = {**key, **measured}
         rows = [*result.rows, row]
         complete = len(rows) == len(cells)
         result = replace(result, rows=rows, complete=complete, claims=plan.claims(rows) if complete else [])
         if folder is not None:
             result.save(folder)
-            for done in rows:  # again those that a crash may have left
+            # A crash may have left the runs of earlier rows too.
+            for done in rows:
                 remove_run(_run_dir(folder, {name: done[name] for name in key}))
             with contextlib.suppress(OSError):
                 (folder / "runs").rmdir()
         if progress:
-            told = [f"{name} {value}" for name, value in key.items()]
-            shown = [f"{c.heading['en']} {row[c.field]:{c.form}}" for c in plan.columns if row[c.field] is not None]
-            print(escape_controls(f"{number}/{len(cells)}  {', '.join(told)}:  {',  '.join(shown)}"), flush=True)
+            names = [f"{name} {value}" for name, value in key.items()]
+            shown = [f"{c.heading.en} {row[c.field]:{c.form}}" for c in plan.columns if row[c.field] is not None]
+            print(escape_controls(f"{number}/{len(cells)}  {', '.join(names)}:  {',  '.join(shown)}"), flush=True)
     return result
 
 
@@ -131,13 +131,14 @@ def _describe(kind: str, plan: Study, corpus: TokenStream) -> StudyResult:
     sha256 = hashlib.sha256()
     for text in corpus.texts():
         sha256.update(text.encode("utf-8"))
+    # Either the study sets them, or they change no metric.
     free = ("max_epochs", "max_steps", "max_minutes", "run_dir", "checkpoint_minutes", "keep_last", "seed")
     training = {name: value for name, value in plan.trainer_config.to_dict().items() if name not in free}
     sizes = {name: value for name, value in plan.model_config.to_dict().items() if name != "seed"}
     options = {name: value for name, value in plan.config.to_dict().items() if name not in ("seeds", "equality")}
     return StudyResult(
         kind=kind,
-        title=plan.title["en"],
+        title=plan.title.en,
         equality=plan.config.equality,
         corpus={
             "documents": corpus.num_documents,
@@ -194,10 +195,3 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         flat |= _flat(value) if isinstance(value, Mapping) else {name: value}
     return flat
-
-
-class RunProgress(ProgressCallback):
-    """The trainer's progress bar without a line for every evaluation."""
-
-    def on_epoch_end(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
-        """Prints nothing."""
