@@ -1,4 +1,4 @@
-"""Training a word-level LSTM on novels, with its perplexity after every evaluation and a generated text.
+"""Training a mixture of an n-gram model, a word-level LSTM and a cache on novels, and a text that it generates.
 
     python examples/jinyong.py                                  the bundled novella, in a few minutes
     python examples/jinyong.py --corpus novels/ --minutes 10    your own novels (the Jin Yong set, say)
@@ -13,8 +13,11 @@ import sys
 from pathlib import Path
 
 from zh_lstm_lm import (
+    ContinuousCache,
     LSTMLanguageModel,
+    Mixture,
     ModelConfig,
+    NGramLanguageModel,
     Sampler,
     SamplerConfig,
     TokenStream,
@@ -44,7 +47,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Reads the novels, trains and evaluates a model, saves it, and generates a text."""
+    """Reads the novels, trains and evaluates a mixture, saves it, and generates a text."""
     options = parse_arguments()
     output = Path(options.output)
 
@@ -53,6 +56,10 @@ def main() -> None:
     print(f"{corpus.num_documents} documents, {corpus.num_characters:,} characters, {len(corpus):,} tokens")
 
     vocabulary = Vocabulary.from_stream(train, min_freq=3 if options.corpus else 2, max_size=60_000)
+    # Counted in seconds; the LSTM is trained for longer and knows what the n-grams do not.
+    ngram = NGramLanguageModel.from_stream(train, vocabulary, order=4)
+    print(f"{sum(ngram.num_ngrams):,} n-grams: {evaluate(ngram, valid).bits_per_character:.3f} bits/character")
+
     epochs = options.epochs or (None if options.minutes else 3 if options.corpus else 8)
     if options.minutes and not options.size:
         sizes = ModelConfig.for_budget(train, vocabulary, minutes=options.minutes, seed=options.seed)
@@ -75,11 +82,16 @@ def main() -> None:
             f"validation perplexity fell from {first['valid_perplexity']:,.0f} after epoch {first['epoch']:g} "
             f"to {best['valid_perplexity']:,.0f} after epoch {best['epoch']:g}"
         )
-    result = evaluate(model, test)
+
+    # The cache makes words more likely that occurred lately, such as the names of a scene.
+    mixture = ContinuousCache(Mixture([model, ngram]), theta=0.0).fit_weights(valid)
+    result = evaluate(mixture, test)
+    for name, part in result.parts.items():
+        print(f"test, {name}: {part.bits_per_character:.3f} bits/character")
     print(f"test: {result.bits_per_character:.3f} bits/character, perplexity {result.perplexity:,.1f} per token")
 
-    model.save_pretrained(output / "model")
-    sampler = Sampler(model, SamplerConfig(seed=options.seed))
+    mixture.save_pretrained(output / "model")
+    sampler = Sampler(mixture, SamplerConfig(seed=options.seed))
     path = sampler.write(output / "generated.txt", prompt=options.prompt, max_characters=options.length)
     text = path.read_text(encoding="utf-8")
     print(f"\n{len(text):,} characters in {path}, the model in {output / 'model'}. It begins:\n\n{text[:300]}")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from zh_lstm_lm import ContinuousCache, from_pretrained
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -24,7 +26,12 @@ def test_bundled_novella_trains_and_writes(tmp_path: Path) -> None:
         assert re.search(rf"^epoch {epoch} .*valid perplexity", done.stdout, re.MULTILINE)
     assert "validation perplexity fell" in done.stdout
     assert len((tmp_path / "generated.txt").read_text(encoding="utf-8")) == 300
-    assert (tmp_path / "model" / "model.safetensors").is_file()
+    assert isinstance(from_pretrained(tmp_path / "model"), ContinuousCache)
+    bits = dict(re.findall(r"^test, (.*): (\d\.\d+) bits/character$", done.stdout, re.MULTILINE))
+    assert [*bits] == ["LSTM", "4-gram", "LSTM + 4-gram"]
+    whole = re.search(r"^test: (\d\.\d+) bits/character", done.stdout, re.MULTILINE)
+    assert whole is not None
+    assert float(whole[1]) < min(map(float, bits.values()))
 
 
 def test_folder_with_its_list_of_titles_adverts_and_indents(tmp_path: Path, texts: list[str]) -> None:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from zh_lstm_lm.models.mixture import Ensemble as Ensemble
     from zh_lstm_lm.models.mixture import Mixture as Mixture
     from zh_lstm_lm.models.ngram import NGramLanguageModel as NGramLanguageModel
+    from zh_lstm_lm.models.saved_mixture import from_pretrained as from_pretrained
     from zh_lstm_lm.report.document import write_report as write_report
     from zh_lstm_lm.report.heat_map import heat_map as heat_map
     from zh_lstm_lm.report.run_plots import plot_history as plot_history
@@ -121,6 +122,7 @@ _HOMES = {
     "LanguageModel": "models.base",
     "Mixture": "models.mixture",
     "NGramLanguageModel": "models.ngram",
+    "from_pretrained": "models.saved_mixture",
     "get_tokenizer": "tokenizers.registry",
     "sample_novel": "corpus.stream_reading",
     "study": "studies.study",

@@ -9,9 +9,20 @@ from typing import Any
 import pytest
 import torch
 
-from zh_lstm_lm import ModelConfig, TokenStream, TrainerConfig, Vocabulary, evaluate
+from zh_lstm_lm import (
+    ContinuousCache,
+    LSTMLanguageModel,
+    ModelConfig,
+    NGramLanguageModel,
+    TokenStream,
+    TrainerConfig,
+    Vocabulary,
+    evaluate,
+    from_pretrained,
+)
 from zh_lstm_lm.cli.main import main
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
+from zh_lstm_lm.training.updater import Updater
 
 SIZES = ["--tokenizer", "characters", "--embedding-dim", "4", "--hidden-size", "4"]
 VOCABULARY: dict[str, Any] = {"min_freq": 8, "unknown": "unk"}
@@ -41,6 +52,7 @@ def _trained(folder: Path) -> None:
     """The run: its model in ``trained``, its history in ``the-run``."""
     options = {**VOCABULARY, **MODEL, **TRAINING, **READING, "tokenizer": "jieba", "valid": 0.2, "test": 0.1}
     options.update(softmax="full", sample_prompt="白玉堂", device="cpu", workers=1)
+    options.update(order=3)
     options.update(run_dir=folder / "the-run", user_dictionary=folder / "words.txt", cache_dir=folder / "a-cache")
     words = [word for name, value in options.items() for word in (option(name), str(value)) if word != "True"]
     assert main(["train", str(folder / "novels"), "--output", str(folder / "trained"), *words, "--quiet"]) == 0
@@ -148,6 +160,88 @@ def test_chosen_options_and_the_date_stand_in_the_card(place: Any) -> None:
     assert float(re.findall(r"- learning_rate: (.*)\n", card)[0]) == pytest.approx(max(rates), rel=0.01)
 
 
+@pytest.mark.options("train", "--order")
+def test_the_parts_of_the_mixture_are_measured_and_saved(place: Any, parts: tuple[TokenStream, ...]) -> None:
+    model = from_pretrained(place.folder / "trained")
+    assert isinstance(model, ContinuousCache)
+    counted = NGramLanguageModel.from_stream(parts[0], model.vocabulary, 3)
+    assert NGramLanguageModel.from_pretrained(place.folder / "trained").num_ngrams == counted.num_ngrams
+    best = min(place.lines("the-run", "history.jsonl"), key=lambda record: record["valid_loss"])
+    for name, stream in (("valid_parts", parts[1]), ("test_parts", parts[2])):
+        result = evaluate(model, stream)
+        names = ["LSTM", "3-gram", "LSTM + 3-gram", "LSTM + 3-gram + cache"]
+        assert [row["name"] for row in best[name]] == names
+        perplexities = [each.perplexity for each in (*result.parts.values(), result)]
+        assert [row["perplexity"] for row in best[name]] == pytest.approx(perplexities, rel=1e-3)
+        assert best[name] == model.training_summary[name]
+    assert best["valid_parts"][-1]["weight"] == 1.0
+    assert best["valid_parts"][0]["weight"] + best["valid_parts"][1]["weight"] == pytest.approx(
+        best["valid_parts"][2]["weight"], abs=1e-3
+    )
+    shown = place.run("info", "trained")
+    assert "LSTM + 3-gram + cache" in shown
+    assert shown == place.run("info", "trained", "--quiet")
+    evaluated = place.run("evaluate", "trained", "novels")
+    assert re.search(r"^3-gram +0\.\d+ ", evaluated, re.MULTILINE)
+    place.run("train", "novels", "--output", "x", "--order", "9", status=2)
+    assert "--order: invalid choice: 9" in place.err
+
+
+@pytest.mark.options("train", "--no-ngram")
+def test_without_ngrams_the_folder_is_that_of_an_lstm(place: Any) -> None:
+    command = ["train", "novels", "--output", "alone", "--steps", "2", *SIZES]
+    place.run(*command, "--no-ngram")
+    assert isinstance(from_pretrained("alone"), LSTMLanguageModel)
+    assert not Path("alone/mixture.json").exists()
+    place.run(*command, "--resume")
+    assert isinstance(from_pretrained("alone"), ContinuousCache)
+    place.run(*command, "--no-ngram", "--resume")
+    assert not Path("alone/mixture.json").exists()
+
+
+def test_the_ngrams_are_a_model_before_the_lstm_is_trained(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless a model with an LSTM lies in the folder, which stays until the end."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Updater, "update", stop)
+    command = ["train", "novels", "--output", "early", "--steps", "2", *SIZES]
+    shown = place.run(*command, status=130)
+    assert re.search(r"^4-gram  valid  \d+ characters  \d\.\d+ bits/character", shown, re.MULTILINE)
+    assert "saved in early: it writes and scores already" in shown
+    assert isinstance(from_pretrained("early"), NGramLanguageModel)
+    assert place.run("generate", "early", "--max-tokens", "3", "--prompt", "展昭").startswith("展昭")
+    assert "bits/character" in place.run("evaluate", "early", "novels")
+    assert "4-gram" in place.run("info", "early")
+    assert place.run("score", "early", "展昭道")
+    place.run("train", "novels", "--output", "next", "--from", "early", status=2)
+    assert "an n-gram model without an LSTM" in place.err
+    place.model().save_pretrained("early")
+    place.run(*command, "--run-dir", "another", status=130)
+    assert isinstance(from_pretrained("early"), LSTMLanguageModel)
+
+
+def test_without_a_validation_set_the_weights_are_stated(place: Any) -> None:
+    shown = place.run("train", "novels", "--output", "unfitted", "--steps", "2", "--valid", "0", *SIZES)
+    assert "LSTM + 4-gram + cache: weights 0.45, 0.45, 0.1, not fitted on a validation set" in shown
+    assert from_pretrained("unfitted").component_weights() == pytest.approx([0.45, 0.45, 0.1])
+    assert "test_parts" in place.lines("unfitted.run", "history.jsonl")[-1]
+
+
+def test_an_lstm_is_continued_out_of_a_mixture(place: Any) -> None:
+    place.run("train", "novels/2.txt", "--output", "on", "--from", "trained", "--steps", "1", "--learning-rate", "1e-9")
+    before, after = (NGramLanguageModel.from_pretrained(name) for name in ("trained", "on"))
+    assert after.order == 4
+    assert sum(after.counts.unigrams) < sum(before.counts.unigrams)
+
+
+def test_a_validation_set_that_was_trained_on_is_reported(place: Any) -> None:
+    """The novels of the tests repeat themselves."""
+    place.run("train", "novels", "--output", "twice", "--steps", "2", *SIZES)
+    assert "of the text's passages are in the training text" in place.err
+
+
 @pytest.mark.options("train", "--text-field")
 def test_records(place: Any, texts: list[str]) -> None:
     lines = (json.dumps({"title": "无", "body": text * 8}, ensure_ascii=False) for text in texts)
@@ -217,7 +311,7 @@ def test_the_command_says_what_it_takes_before_it_starts(place: Any) -> None:
     lines = place.run("train", "novels", "--output", "p", *SIZES, "--steps", "3", "--minutes", "2").splitlines()
     assert re.fullmatch(r"reading 3 files, 0\.0 MB: about \d+ s, or at once from the cache", lines[0])
     assert re.fullmatch(
-        r"training: 3 updates, or 2 minutes; --minutes covers updates, validation and checkpoints, neither reading nor "
+        r"training: 3 updates, or 2 minutes; --minutes covers n-grams, updates, validation and checkpoints, neither reading nor "
         r"the final test; final test: about \d+ s",
         lines[2],
     )

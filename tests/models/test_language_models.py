@@ -17,6 +17,7 @@ from zh_lstm_lm import (
     LSTMLanguageModel,
     Mixture,
     ModelConfig,
+    NGramLanguageModel,
     Sampler,
     SamplerConfig,
     TokenStream,
@@ -51,6 +52,15 @@ def mixture(vocabulary: Vocabulary) -> Mixture:
     return Mixture([lstm(vocabulary, hidden_size=6, num_layers=2), adaptive(vocabulary)], [0.3, 0.7])
 
 
+def ngram(vocabulary: Vocabulary) -> NGramLanguageModel:
+    stream = TokenStream.from_texts([TEXT, TEXT * 2], tokenizer="characters")
+    return NGramLanguageModel.from_stream(stream, vocabulary, order=3, prune=(0, 0, 2))
+
+
+def with_ngram(vocabulary: Vocabulary) -> Mixture:
+    return Mixture([adaptive(vocabulary), ngram(vocabulary)], [0.4, 0.6])
+
+
 PREDICTORS: dict[str, Callable[[Vocabulary], LanguageModel]] = {
     "full": lstm,
     "tied": lambda vocabulary: lstm(vocabulary, tie_weights=True),
@@ -62,6 +72,9 @@ PREDICTORS: dict[str, Callable[[Vocabulary], LanguageModel]] = {
     "unigram cache": lambda vocabulary: ContinuousCache(adaptive(vocabulary), theta=0.0, cache_size=9),
     "cache": lambda vocabulary: ContinuousCache(lstm(vocabulary), theta=1.5, cache_size=6, cache_weight=0.4),
     "cache of a mixture": lambda vocabulary: ContinuousCache(mixture(vocabulary), theta=0.5, cache_size=20),
+    "n-gram": ngram,
+    "n-gram in a mixture": with_ngram,
+    "n-gram, cache": lambda vocabulary: ContinuousCache(with_ngram(vocabulary), theta=0.0, cache_size=9),
     "mixture of a cache": lambda vocabulary: Mixture([ContinuousCache(lstm(vocabulary)), adaptive(vocabulary)]),
 }
 

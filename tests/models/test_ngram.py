@@ -198,6 +198,19 @@ def test_it_is_that_of_kenlm(order: int, thresholds: tuple[int, ...], tmp_path: 
     assert checked > 2000
 
 
+def test_novels_are_predicted_as_by_kenlm(shared_data: Path, tmp_path: Path) -> None:
+    """KenLM's modified Kneser-Ney of order 5 over words has 6.357 bits per character there."""
+    pytest.importorskip("rjieba")
+    corpus = TokenStream.from_files(
+        shared_data / "wuxia", tokenizer="rjieba", clean="indents+empty_lines", normalize="none", cache_dir=tmp_path
+    )
+    train, _, test = corpus.split(valid=0.05, test=0.05)
+    vocabulary = Vocabulary.from_stream(train, min_freq=3, max_size=60_000)
+    bits = evaluate(NGramLanguageModel.from_stream(train, vocabulary, order=4), test).bits_per_character
+    assert bits is not None
+    assert bits <= 6.358
+
+
 def test_no_ngram_reaches_into_another_document(vocabulary: Vocabulary) -> None:
     """The second document is the same one where the order of the documents changes."""
     forward = NGramLanguageModel.from_stream(characters(TEXTS), vocabulary)

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from typing import IO, Any, TextIO
 
     from zh_lstm_lm.corpus.token_stream import TokenStream
-    from zh_lstm_lm.models.lstm import LSTMLanguageModel
     from zh_lstm_lm.text.files import TextFile
+    from zh_lstm_lm.tokenizers.base import LosslessTokenizer
+    from zh_lstm_lm.training.trainer import Trainer
 
 __all__ = [
     "INTERRUPTED",
@@ -24,6 +25,7 @@ __all__ = [
     "at_least",
     "chosen_tokenizer",
     "corpus_files",
+    "duration",
     "given",
     "load_model",
     "metrics_line",
@@ -31,6 +33,8 @@ __all__ = [
     "path",
     "print_line",
     "print_page",
+    "print_plan",
+    "print_reading",
     "proportion",
     "read_stream",
     "read_text",
@@ -183,11 +187,63 @@ def read_stream(parsed: argparse.Namespace, tokenizer: "Any", normalize: str) ->
     return TokenStream.from_files(parsed.paths, **options)
 
 
-def load_model(path: str) -> "LSTMLanguageModel":
-    """Loads a saved model."""
-    from zh_lstm_lm.models.lstm import LSTMLanguageModel
+def print_reading(parsed: argparse.Namespace, tokenizer: "LosslessTokenizer") -> None:
+    """Prints the number of files to read and the time that it takes."""
+    from zh_lstm_lm.corpus.stream_reading import estimate_reading
 
-    return LSTMLanguageModel.from_pretrained(path)
+    files = corpus_files(parsed)
+    seconds = estimate_reading(files, tokenizer, encoding=parsed.encoding, workers=parsed.workers)
+    megabytes = sum(file.path.stat().st_size for file in files) / 1e6
+    estimate = f": about {duration(seconds)}, or at once from the cache" if seconds is not None else ""
+    print(f"reading {len(files):,} files, {megabytes:,.1f} MB{estimate}", flush=True)
+
+
+def print_plan(corpus: "TokenStream", trainer: "Trainer", test: "TokenStream") -> None:
+    """Prints the sizes of the corpus and of the model, and the time that training and the final test take."""
+    import torch
+
+    from zh_lstm_lm.models.config import seconds_per_token
+    from zh_lstm_lm.runtime.devices import choose_device
+
+    model, config = trainer.model, trainer.config
+    sizes = model.config
+    print(
+        f"{corpus.num_documents} documents, {corpus.num_characters:,} characters, {len(corpus):,} tokens; "
+        f"vocabulary {len(model.vocabulary):,}; {model.num_parameters:,} weights (embedding "
+        f"{sizes.embedding_dim}, hidden {sizes.hidden_size}, {sizes.output} softmax)"
+    )
+    each = seconds_per_token(
+        sizes.embedding_dim,
+        sizes.hidden_size,
+        torch.tensor(model.vocabulary.counts),
+        full=sizes.output == "full",
+        device=choose_device(config.device),
+    )
+    epoch = each * (len(trainer.train) + len(trainer.valid or ()) / 3)
+    epochs = config.max_epochs or (None if config.max_steps or config.max_minutes else 3)
+    budgets = [f"{epochs} epoch{'s' * (epochs > 1)}, about {duration(epochs * epoch)}"] if epochs else []
+    budgets += [f"{config.max_steps:,} updates"] if config.max_steps else []
+    budgets += [f"{config.max_minutes:g} minutes"] if config.max_minutes else []
+    covered = "--minutes covers n-grams, updates, validation and checkpoints, neither reading nor the final test; "
+    print(
+        f"training: {', or '.join(budgets)}; {covered if config.max_minutes else ''}final test: about "
+        f"{duration(each / 3 * len(test))}",
+        flush=True,
+    )
+
+
+def duration(seconds: float) -> str:
+    """Returns a duration as text."""
+    if seconds < 100:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:,.0f} minutes" if seconds < 6000 else f"{seconds / 3600:,.1f} hours"
+
+
+def load_model(path: str) -> "Any":
+    """Loads a saved model of any kind."""
+    from zh_lstm_lm.models.saved_mixture import from_pretrained
+
+    return from_pretrained(path)
 
 
 def metrics_line(result: "Any") -> str:

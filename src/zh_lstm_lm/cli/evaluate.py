@@ -17,7 +17,9 @@ def add_command(add: AddCommand) -> None:
         "--batch-size", type=at_least(1), default=64, help="segments in a batch (default: %(default)s)"
     )
     mode = evaluate.add_mutually_exclusive_group()
-    mode.add_argument("--dynamic", action="store_true", help="train on the text while it is read: dynamic evaluation")
+    mode.add_argument(
+        "--dynamic", action="store_true", help="train the LSTM on the text while it is read: dynamic evaluation"
+    )
     mode.add_argument("--cache", action="store_true", help="mix in the latest words of the text: continuous cache")
     mode.add_argument(
         "--temperature", type=float, default=1.0, help="divisor of the logits, above 0 (default: %(default)s)"
@@ -29,18 +31,25 @@ def _evaluate(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm._config import check_number
     from zh_lstm_lm.evaluation.dynamic_evaluation import DynamicEvaluation
     from zh_lstm_lm.evaluation.evaluate import evaluate
+    from zh_lstm_lm.evaluation.parts import describe_parts, parts_table
     from zh_lstm_lm.models.continuous_cache import ContinuousCache
+    from zh_lstm_lm.models.lstm import LSTMLanguageModel
 
     check_number("temperature", parsed.temperature, exclusive=True)
-    model = load_model(parsed.model)
+    # The LSTM of a mixture is what can learn.
+    model = LSTMLanguageModel.from_pretrained(parsed.model) if parsed.dynamic else load_model(parsed.model)
+    if parsed.cache and not isinstance(model, ContinuousCache):
+        model = ContinuousCache(model)
     stream = read_stream(parsed, model.vocabulary.tokenizer, model.vocabulary.normalize)
     result = evaluate(
-        ContinuousCache(model) if parsed.cache else model,
+        model,
         stream,
         batch_size=parsed.batch_size,
         temperature=parsed.temperature,
         dynamic=DynamicEvaluation() if parsed.dynamic else None,
     )
+    if result.parts:
+        print(parts_table(describe_parts(model, result)))
     print(f"{metrics_line(result)}  clean={result.clean}")
     if parsed.error_bars:
         bars = result.error_bars()

@@ -14,17 +14,32 @@ def add_command(add: AddCommand) -> None:
 
 
 def _info(parsed: argparse.Namespace) -> int:
+    from zh_lstm_lm.evaluation.parts import parts_table
+    from zh_lstm_lm.models.components import nested_models, part_names
+    from zh_lstm_lm.models.lstm import LSTMLanguageModel
+    from zh_lstm_lm.models.ngram import NGramLanguageModel
+
     model = load_model(parsed.model)
-    vocabulary = model.vocabulary
-    print_line(f"model       {parsed.model}, {model.num_parameters:,} weights")
+    vocabulary, models = model.vocabulary, nested_models(model)
+    lstm = next((each for each in models if isinstance(each, LSTMLanguageModel)), None)
+    weights = f", {lstm.num_parameters:,} weights" if lstm is not None else ""
+    print_line(f"model       {parsed.model}, {part_names(model)[-1]}{weights}")
+    for each in models:
+        if isinstance(each, NGramLanguageModel):
+            print_line(f"n-grams     {', '.join(f'{number:,}' for number in each.num_ngrams)} of the orders from 1 on")
     print_line(f"vocabulary  {len(vocabulary):,} tokens, unknown={vocabulary.unknown}")
     print_line(f"tokenizer   {vocabulary.tokenizer.fingerprint}")
     print_line(f"normalize   {vocabulary.normalize}")
     sections = {
-        "config": model.config.to_dict(),
-        "training": model.training_summary,
+        "config": lstm.config.to_dict() if lstm is not None else {},
+        "training": {**(lstm.training_summary if lstm is not None else {}), **model.training_summary},
         "generation": model.generation_config,
     }
+    for name in ("valid_parts", "test_parts"):
+        rows = sections["training"].pop(name, None)
+        if rows:
+            for line in [name.removesuffix("_parts"), *parts_table(rows).splitlines()]:
+                print_line(line)
     for title, values in sections.items():
         for name, value in values.items():
             # Whoever made the folder may have put anything there.

@@ -15,6 +15,8 @@ from zh_lstm_lm.cli.common import (
     option,
     path,
     print_line,
+    print_plan,
+    print_reading,
     proportion,
     read_stream,
     text,
@@ -26,24 +28,22 @@ if TYPE_CHECKING:
     from typing import Any
 
     from zh_lstm_lm.corpus.token_stream import TokenStream
+    from zh_lstm_lm.models.base import LanguageModel
     from zh_lstm_lm.models.config import ModelConfig
     from zh_lstm_lm.models.lstm import LSTMLanguageModel
-    from zh_lstm_lm.tokenizers.base import LosslessTokenizer
+    from zh_lstm_lm.models.ngram import NGramLanguageModel
     from zh_lstm_lm.training.distributed import Ranks
+    from zh_lstm_lm.training.state import TrainerState
     from zh_lstm_lm.training.trainer import Trainer
 
 __all__ = ["add_command"]
 
+# In a text of more tokens, n-grams that occur once are dropped from order 4 on.
+_PRUNED_TOKENS = 1_000_000
 _VOCABULARY = ("min_freq", "max_size", "unknown")
 _SIZES = ("embedding_dim", "hidden_size", "num_layers", "dropout", "tie_weights")
 _TRAINING = (
-    "max_epochs",
-    "max_steps",
-    "max_minutes",
-    "batch_size",
-    "bptt_len",
-    "learning_rate",
-    "max_grad_norm",
+    *("max_epochs", "max_steps", "max_minutes", "batch_size", "bptt_len", "learning_rate", "max_grad_norm"),
     "eval_steps",
 )
 
@@ -78,6 +78,11 @@ def add_command(add: AddCommand) -> None:
     sizes.add_argument(
         "--softmax", dest="output_layer", choices=["auto", "full", "adaptive"], help="output layer (default: auto)"
     )
+    ngram = train.add_argument_group("n-gram model, counted first and mixed with the LSTM")
+    ngram.add_argument(
+        "--order", type=int, default=4, help="highest order of the n-grams, 1 to 8 (default: %(default)s)"
+    )
+    ngram.add_argument("--no-ngram", action="store_true", help="train and save the LSTM alone")
     training = train.add_argument_group("training", "The first budget that is used up ends the run.")
     training.add_argument("--max-epochs", "--epochs", type=int, help="passes over the text (default: 3 without budget)")
     training.add_argument("--max-steps", "--steps", type=int, help="number of updates (default: no limit)")
@@ -85,7 +90,8 @@ def add_command(add: AddCommand) -> None:
         "--max-minutes",
         "--minutes",
         type=float,
-        help="time for updates, validation and checkpoints; alone, it also chooses the model's size (default: no limit)",
+        help="time for n-grams, updates, validation and checkpoints; alone, it also chooses the model's size (default: no "
+        "limit)",
     )
     training.add_argument("--batch-size", type=int, help="batch rows (default: by the length of the text)")
     training.add_argument("--bptt-len", type=int, help="length of BPTT segments in tokens (default: 35)")
@@ -141,18 +147,19 @@ def _train(parsed: argparse.Namespace) -> int:
     base = LSTMLanguageModel.from_pretrained(parsed.base) if parsed.base is not None else None
     tokenizer = base.vocabulary.tokenizer if base is not None else chosen_tokenizer(parsed)
     if first and not parsed.quiet:
-        _print_reading(parsed, tokenizer)
+        print_reading(parsed, tokenizer)
     with ranks.first_here_first():
         corpus = read_stream(parsed, tokenizer, base.vocabulary.normalize if base is not None else parsed.normalize)
     train, valid, test = corpus.split(valid=parsed.valid, test=parsed.test)
     model = base if base is not None else _new_model(parsed, model_config, train, ranks)
-    trainer = Trainer(model, train, valid, config, callbacks=[samples], progress=not parsed.quiet)
+    counting = _counting(parsed, train, valid)
+    trainer = Trainer(model, train, valid, config, callbacks=[counting, samples], progress=not parsed.quiet)
     if first and not parsed.quiet:
-        _print_plan(corpus, trainer, test)
-    model = _fit(trainer, resume=parsed.resume)
+        print_plan(corpus, trainer, test)
+    trainer.fit(resume=parsed.resume)
     interrupted = trainer.state.stop_reason == "interrupted"
     if first:
-        _save(parsed, model, trainer, test, complete=not interrupted)
+        _save(parsed, trainer, counting.ngram, test, complete=not interrupted)
     # torchrun ends the other processes when one has ended with another status than 0.
     ranks.wait_for_all()
     return INTERRUPTED if interrupted else 0
@@ -223,102 +230,102 @@ def _new_model(
     return LSTMLanguageModel(vocabulary, config)
 
 
-def _print_reading(parsed: argparse.Namespace, tokenizer: "LosslessTokenizer") -> None:
-    """Prints the number of files to read and the time that it takes."""
-    from zh_lstm_lm.corpus.stream_reading import estimate_reading
+def _counting(parsed: argparse.Namespace, train: "TokenStream", valid: "TokenStream") -> "Any":
+    """Returns a callback that counts the n-grams first, inside the time of the run, and saves them as a model."""
+    from pathlib import Path
 
-    files = corpus_files(parsed)
-    seconds = estimate_reading(files, tokenizer, encoding=parsed.encoding, workers=parsed.workers)
-    megabytes = sum(file.path.stat().st_size for file in files) / 1e6
-    duration = f": about {_duration(seconds)}, or at once from the cache" if seconds is not None else ""
-    print(f"reading {len(files):,} files, {megabytes:,.1f} MB{duration}", flush=True)
+    from zh_lstm_lm.evaluation.evaluate import evaluate
+    from zh_lstm_lm.evaluation.parts import describe_parts
+    from zh_lstm_lm.models.ngram import NGramLanguageModel
+    from zh_lstm_lm.training.callbacks import Callback
 
+    class Counting(Callback):
+        first_rank_only = True
+        ngram: NGramLanguageModel | None = None
 
-def _print_plan(corpus: "TokenStream", trainer: "Trainer", test: "TokenStream") -> None:
-    """Prints the sizes of the corpus and of the model, and the time that training and the final test take."""
-    import torch
+        def on_train_begin(self, state: "TrainerState", model: "LSTMLanguageModel") -> None:
+            if parsed.no_ngram:
+                return
+            prune = (0, 0, 0, 1) if len(train) > _PRUNED_TOKENS else (0,)
+            ngram = self.ngram = NGramLanguageModel.from_stream(train, model.vocabulary, parsed.order, prune=prune)
+            # A model with an LSTM is not given up for one without.
+            if state.step or Path(parsed.output, "config.json").exists():
+                return
+            if len(valid):
+                result = evaluate(ngram, valid)
+                ngram.training_summary = {"valid_parts": describe_parts(ngram, result)}
+                if not parsed.quiet:
+                    print(f"{ngram.name}  valid  {metrics_line(result)}")
+            ngram.save_pretrained(parsed.output)
+            if not parsed.quiet:
+                print_line(f"saved in {parsed.output}: it writes and scores already, while the LSTM is trained")
 
-    from zh_lstm_lm.models.config import seconds_per_token
-    from zh_lstm_lm.runtime.devices import choose_device
-
-    model, config = trainer.model, trainer.config
-    sizes = model.config
-    print(
-        f"{corpus.num_documents} documents, {corpus.num_characters:,} characters, {len(corpus):,} tokens; "
-        f"vocabulary {len(model.vocabulary):,}; {model.num_parameters:,} weights (embedding "
-        f"{sizes.embedding_dim}, hidden {sizes.hidden_size}, {sizes.output} softmax)"
-    )
-    each = seconds_per_token(
-        sizes.embedding_dim,
-        sizes.hidden_size,
-        torch.tensor(model.vocabulary.counts),
-        full=sizes.output == "full",
-        device=choose_device(config.device),
-    )
-    epoch = each * (len(trainer.train) + len(trainer.valid or ()) / 3)
-    epochs = config.max_epochs or (None if config.max_steps or config.max_minutes else 3)
-    budgets = [f"{epochs} epoch{'s' * (epochs > 1)}, about {_duration(epochs * epoch)}"] if epochs else []
-    budgets += [f"{config.max_steps:,} updates"] if config.max_steps else []
-    budgets += [f"{config.max_minutes:g} minutes"] if config.max_minutes else []
-    covered = "--minutes covers updates, validation and checkpoints, neither reading nor the final test; "
-    print(
-        f"training: {', or '.join(budgets)}; {covered if config.max_minutes else ''}final test: about "
-        f"{_duration(each / 3 * len(test))}",
-        flush=True,
-    )
-
-
-def _duration(seconds: float) -> str:
-    """Returns a duration as text."""
-    if seconds < 100:
-        return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / 60:,.0f} minutes" if seconds < 6000 else f"{seconds / 3600:,.1f} hours"
-
-
-def _fit(trainer: "Trainer", *, resume: bool) -> "LSTMLanguageModel":
-    """Trains; returns the model to test and to save."""
-    trainer.fit(resume=resume)
-    return trainer.model
+    return Counting()
 
 
 def _save(
-    parsed: argparse.Namespace, model: "LSTMLanguageModel", trainer: "Trainer", test: "TokenStream", *, complete: bool
+    parsed: argparse.Namespace,
+    trainer: "Trainer",
+    ngram: "NGramLanguageModel | None",
+    test: "TokenStream",
+    *,
+    complete: bool,
 ) -> None:
     """Saves the model; at the end of a run with the metrics on the test set, which go into the history as well."""
     import datetime
     import math
+    import warnings
     from pathlib import Path
 
     from zh_lstm_lm.evaluation.evaluate import evaluate
+    from zh_lstm_lm.evaluation.parts import describe_parts, mix_models, parts_table
+    from zh_lstm_lm.models.components import component_weights, part_names
     from zh_lstm_lm.storage.safe_reading import read_json
 
-    summary, state, run_dir = model.training_summary, trainer.state, Path(parsed.run_dir)
+    lstm, state, run_dir = trainer.model, trainer.state, Path(parsed.run_dir)
+    summary = lstm.training_summary
     summary["date"] = datetime.date.today().isoformat()
     summary.update(read_json(run_dir / "run.json").get("chosen", {}))
     if state.curve:
         summary["learning_rate"] = float(f"{max(record['learning_rate'] for record in state.curve):.3g}")
     # What is trained is saved before anything else is tried.
+    model: Any = lstm if ngram is None else mix_models(lstm, ngram)
     model.save_pretrained(parsed.output)
+    if ngram is not None and not (complete and trainer.valid):
+        weights = ", ".join(f"{weight:g}" for weight in component_weights(model))
+        print_line(f"{part_names(model)[-1]}: weights {weights}, not fitted on a validation set")
     if not complete:
         print_line(f"interrupted; the model so far is in {parsed.output}; --resume continues", file=sys.stderr)
         return
+    if ngram is not None and trainer.valid:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model = mix_models(lstm, ngram, trainer.valid)
+        for warning in caught:
+            print_line(f"warning: {warning.message}", file=sys.stderr)
+        state.best_record["valid_parts"] = model.training_summary["valid_parts"]
     if len(test):
         result = evaluate(model, test)
+        of_lstm = result.parts.get("LSTM", result)
+        if result.parts:
+            rows = describe_parts(model, result)
+            state.best_record["test_parts"] = model.training_summary["test_parts"] = rows
+            print(parts_table(rows))
         print(f"test  {metrics_line(result)}")
         metrics = {
-            "test_loss": result.loss,
-            "test_perplexity": result.perplexity if math.isfinite(result.perplexity) else None,
-            "test_bits_per_character": result.bits_per_character,
+            "test_loss": of_lstm.loss,
+            "test_perplexity": of_lstm.perplexity if math.isfinite(of_lstm.perplexity) else None,
+            "test_bits_per_character": of_lstm.bits_per_character,
         }
         state.best_record.update(metrics)
-        state.history.save(run_dir / "history.jsonl")
         summary.update({name: value and round(value, 4) for name, value in metrics.items() if name != "test_loss"})
+    state.history.save(run_dir / "history.jsonl")
     summary["novelty"] = _novelty(model, trainer.train)
     model.save_pretrained(parsed.output)
     print_line(f"saved in {parsed.output}")
 
 
-def _novelty(model: "LSTMLanguageModel", train: "TokenStream") -> str:
+def _novelty(model: "LanguageModel", train: "TokenStream") -> str:
     """Returns how much of the model's writing was copied, for its card."""
     from zh_lstm_lm.evaluation.novelty import novelty
     from zh_lstm_lm.generation.sampler import Sampler

@@ -7,31 +7,108 @@ mixtures and caches are nested, the probability of a token is the weighted mean 
 import functools
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from zh_lstm_lm._config import check_type
 from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import DataError, NonFiniteError
-from zh_lstm_lm.models.base import LanguageModel, read_documents
+from zh_lstm_lm.models.base import LanguageModel, check_weights, read_documents
+from zh_lstm_lm.models.pretrained import SavedModel
 
 __all__ = [
+    "Combination",
     "component_log_probs",
     "component_weights",
     "fit_weights",
+    "log_of",
+    "nested_models",
     "part_names",
+    "part_weights",
     "parts_of",
+    "probs_of",
     "set_component_weights",
 ]
 
 # Expectation-maximisation ends when no weight changes by more.
 _TOLERANCE = 1e-7
 _MAX_STEPS = 10_000
+# Smaller probabilities are not exact in float32.
+_SMALLEST = 1e-30
 # The proportion of a text's passages in a training text from which on it is taken for a part of it.
 _OVERLAP = 0.2
+
+
+class Combination(SavedModel):
+    """Base class of the models that combine others."""
+
+    models: tuple[LanguageModel, ...]
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary that all models share."""
+        return self.models[0].vocabulary
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the first model."""
+        return self.models[0].device
+
+    @property
+    def generation_config(self) -> dict[str, Any]:
+        """The default sampling options of the first model."""
+        return dict(getattr(self.models[0], "generation_config", {}))
+
+    @property
+    def is_batch_invariant(self) -> bool:
+        """Whether all models are batch-invariant; see `LanguageModel`."""
+        return all(getattr(model, "is_batch_invariant", True) for model in self.models)
+
+    def check_weights(self) -> None:
+        """Checks the weights of all models; see `LanguageModel`."""
+        for model in self.models:
+            check_weights(model)
+
+    def fit_weights(self, stream: TokenStream) -> Self:
+        """Fits the weights of all models and caches together, in place, to the greatest likelihood of a text.
+
+        Args:
+            stream: The validation part. None of the models may have been trained on it; a `UserWarning` reports an n-gram
+                model that was.
+
+        Returns:
+            The mixture itself.
+
+        Raises:
+            DataError: The text has no token.
+            NonFiniteError: A model's log-probabilities are NaN.
+        """
+        fit_weights(self, stream)  # type: ignore[arg-type]
+        return self
+
+
+def probs_of(model: LanguageModel, context: Any) -> Tensor:
+    """Returns the probability of every token; those below the range of float32 are 0. **Shape:** (rows, vocab_size)."""
+    of_model = getattr(model, "probs", None)
+    probs: Tensor = model.log_probs(context).exp() if of_model is None else of_model(context)
+    return probs
+
+
+def log_of(probs: Tensor, log_probs: Callable[[], Tensor]) -> Tensor:
+    """Returns the logarithms of probabilities.
+
+    Args:
+        probs: The probabilities; the result takes their place.
+        log_probs: Computes the result from logarithms, for probabilities that float32 cannot hold.
+    """
+    if bool((probs > _SMALLEST).all()):
+        return probs.log_()
+    return torch.where(probs > _SMALLEST, probs.log(), log_probs())
 
 
 def component_log_probs(model: LanguageModel, context: Any, targets: Tensor) -> Tensor:
@@ -90,7 +167,13 @@ def part_names(model: LanguageModel) -> list[str]:
     return names
 
 
-def fit_weights(model: LanguageModel, stream: TokenStream) -> None:
+def part_weights(model: LanguageModel) -> list[float]:
+    """Returns the weight of each part of `parts_of` in the whole; that of the whole is 1."""
+    of_mixture = getattr(model, "part_weights", None)
+    return [1.0] if of_mixture is None else list(of_mixture())
+
+
+def fit_weights(model: LanguageModel, stream: TokenStream) -> tuple[Tensor, Tensor]:
     """Fits the weights of all components together, in place.
 
     The text is read once. Its likelihood has a single greatest value over the weights, which expectation-maximisation
@@ -101,13 +184,17 @@ def fit_weights(model: LanguageModel, stream: TokenStream) -> None:
         stream: The validation part. None of the components may have been trained on it; a `UserWarning` reports an n-gram
             model that was.
 
+    Returns:
+        The positions of the tokens in the encoded text, **Shape:** (tokens,), and the components' log-probabilities of
+        them, **Shape:** (components, tokens).
+
     Raises:
         DataError: The text has no token.
         NonFiniteError: A component's log-probabilities are NaN.
     """
     check_type("stream", stream, TokenStream)
     ids = model.vocabulary.encode_stream(stream)
-    overlap = max((each.overlap(ids) for each in _nested(model) if hasattr(each, "overlap")), default=0.0)
+    overlap = max((each.overlap(ids) for each in nested_models(model) if hasattr(each, "overlap")), default=0.0)
     if overlap > _OVERLAP:
         warnings.warn(
             f"{overlap:.0%} of the text's passages are in the training text of a model of the mixture, which gets too much "
@@ -116,17 +203,19 @@ def fit_weights(model: LanguageModel, stream: TokenStream) -> None:
             stacklevel=3,
         )
     predict = functools.partial(component_log_probs, model)
-    read = [values for positions, values in read_documents(model, ids, predict=predict) if len(positions)]
+    read = [each for each in read_documents(model, ids, predict=predict) if len(each[0])]
     if not read:
         raise DataError("the weights cannot be fitted: the text has no token; give the validation part")
-    log_probs = torch.cat(read, dim=1)
+    positions = torch.cat([positions for positions, _ in read])
+    log_probs = torch.cat([values for _, values in read], dim=1)
     if log_probs.isnan().any():
         raise NonFiniteError(
             "the log-probabilities of a model of the mixture are NaN: its weights are damaged; load another copy of it"
         )
-    log_probs = log_probs[:, (log_probs < math.inf).all(dim=0)]
-    if log_probs.shape[1]:
-        set_component_weights(model, _maximize_likelihood(log_probs).tolist())
+    complete = log_probs[:, (log_probs < math.inf).all(dim=0)]
+    if complete.shape[1]:
+        set_component_weights(model, _maximize_likelihood(complete).tolist())
+    return positions, log_probs
 
 
 def _maximize_likelihood(log_probs: Tensor) -> Tensor:
@@ -142,7 +231,6 @@ def _maximize_likelihood(log_probs: Tensor) -> Tensor:
     return weights / weights.sum()
 
 
-def _nested(model: Any) -> list[Any]:
-    """Returns a model and all models that it consists of."""
-    inner = [*getattr(model, "models", ()), *([model.model] if hasattr(model, "model") else [])]
-    return [model, *(each for part in inner for each in _nested(part))]
+def nested_models(model: Any) -> list[Any]:
+    """Returns a model and all models that it consists of, the outermost first."""
+    return [model, *(each for part in getattr(model, "models", ()) for each in nested_models(part))]

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from typing_extensions import Self
 
 from zh_lstm_lm._config import check_integer, check_number
-from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.models.base import (
     Context,
@@ -18,15 +18,17 @@ from zh_lstm_lm.models.base import (
     LanguageModel,
     State,
     check_model,
-    check_weights,
     context_length,
     decoding_model,
 )
 from zh_lstm_lm.models.components import (
+    Combination,
     component_log_probs,
     component_weights,
-    fit_weights,
+    log_of,
+    part_weights,
     parts_of,
+    probs_of,
     set_component_weights,
 )
 
@@ -92,8 +94,8 @@ class CacheState:
 
     def _padded(self, entries: int) -> Self:
         missing = entries - self.tokens.shape[1]
-        tokens = torch.nn.functional.pad(self.tokens, (missing, 0), value=_EMPTY)
-        keys = torch.nn.functional.pad(self.keys, (0, 0, missing, 0))
+        tokens = pad(self.tokens, (missing, 0), value=_EMPTY)
+        keys = pad(self.keys, (0, 0, missing, 0))
         return type(self)(self.inner, tokens, keys, self.last_key, self.started)
 
 
@@ -126,7 +128,7 @@ class CacheContext:
         return type(self)(self.inner.rows(index), self.tokens, self.keys, *own)
 
 
-class ContinuousCache:
+class ContinuousCache(Combination):
     r"""A model with a continuous cache of the latest tokens (Grave, Joulin and Usunier, 2017); nothing is trained.
 
     The probability of a token is :math:`(1 - \lambda) p(w) + \lambda p_c(w)`, where :math:`p_c` distributes the
@@ -141,6 +143,9 @@ class ContinuousCache:
         cache_weight: Probability given to the cache, :math:`\lambda`; 0 leaves the model alone.
         theta: Strength of the similarity; 0 counts all tokens alike (a unigram cache) and needs no hidden states.
 
+    Attributes:
+        training_summary: Plain values that say how the cache was made; they are saved with it.
+
     Raises:
         ConfigError: An option is out of range.
     """
@@ -152,48 +157,26 @@ class ContinuousCache:
         check_integer("cache_size", cache_size, minimum=1)
         check_number("cache_weight", cache_weight, maximum=_MAX_WEIGHT)
         check_number("theta", theta)
-        self.model = model
+        self.models = (model,)
         self.cache_size = cache_size
         self.cache_weight = cache_weight
         self.theta = theta
+        self.training_summary = {}
 
     @property
-    def vocabulary(self) -> Any:
-        """The vocabulary of the model inside."""
-        return self.model.vocabulary
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the model inside."""
-        return self.model.device
+    def model(self) -> LanguageModel:
+        """The model inside."""
+        return self.models[0]
 
     @property
     def context_length(self) -> int:
         """The size of the cache and the context length of the model inside."""
         return self.cache_size + context_length(self.model)
 
-    @property
-    def generation_config(self) -> dict[str, Any]:
-        """The default sampling options of the model inside."""
-        return dict(getattr(self.model, "generation_config", {}))
-
-    @property
-    def is_batch_invariant(self) -> bool:
-        """Whether the model inside is batch-invariant; see `LanguageModel`."""
-        return bool(getattr(self.model, "is_batch_invariant", True))
-
-    def check_weights(self) -> None:
-        """Checks the weights of the model inside; see `LanguageModel`."""
-        check_weights(self.model)
-
     def for_decoding(self) -> "ContinuousCache":
         """Returns a cache around the model's form for decoding; see `LanguageModel`."""
-        return ContinuousCache(
-            decoding_model(self.model),
-            cache_size=self.cache_size,
-            cache_weight=self.cache_weight,
-            theta=self.theta,
-        )
+        inner, size, weight = decoding_model(self.model), self.cache_size, self.cache_weight
+        return ContinuousCache(inner, cache_size=size, cache_weight=weight, theta=self.theta)
 
     def initial_state(self, batch_size: int) -> CacheState:
         """See `LanguageModel.initial_state`."""
@@ -225,28 +208,25 @@ class ContinuousCache:
         started = torch.ones_like(state.started)
         return context, CacheState(after, tokens[:, kept], keys[:, kept], hidden[:, -1], started)
 
+    def probs(self, context: CacheContext) -> Tensor:
+        """See `components.probs_of`."""
+        probs = probs_of(self.model, context.inner)
+        for rows, tokens, cached in self._distributions(context):
+            own = probs[rows] * (1 - self.cache_weight)
+            own.scatter_add_(1, tokens.expand(len(rows), -1), cached * self.cache_weight)
+            probs = own if len(rows) == len(probs) else probs.index_copy(0, rows, own)
+        return probs
+
     def log_probs(self, context: CacheContext) -> Tensor:
         """See `LanguageModel.log_probs`."""
-        log_probs = self.model.log_probs(context.inner)
-        for rows, tokens, probs in self._distributions(context) if self.cache_weight else ():
-            cached = torch.zeros_like(log_probs[rows]).scatter_add_(1, tokens.expand(len(rows), -1), probs)
-            # Only the tokens in the cache need the logarithm of a sum.
-            own = log_probs[rows] + math.log1p(-self.cache_weight)
-            own[:, tokens] = torch.logaddexp(own[:, tokens], cached[:, tokens].log() + math.log(self.cache_weight))
-            log_probs = log_probs.index_copy(0, rows, own)
-        return log_probs
+        if not self.cache_weight:
+            return self.model.log_probs(context.inner)
+        return log_of(self.probs(context), lambda: self._exact_log_probs(context))
 
     def target_log_probs(self, context: CacheContext, targets: Tensor) -> Tensor:
         """See `LanguageModel.target_log_probs`."""
         log_probs = self.model.target_log_probs(context.inner, targets)
-        if not self.cache_weight:
-            return log_probs
         return self._interpolate(log_probs, self._cached_log_probs(context, targets).to(log_probs.dtype))
-
-    def fit_weights(self, stream: TokenStream) -> Self:
-        """Fits `cache_weight`, and the weights of a mixture inside, in place; see `Mixture.fit_weights`."""
-        fit_weights(self, stream)
-        return self
 
     def component_log_probs(self, context: CacheContext, targets: Tensor) -> Tensor:
         """See `components.component_log_probs`."""
@@ -256,6 +236,10 @@ class ContinuousCache:
     def component_weights(self) -> list[float]:
         """See `components.component_weights`."""
         return [*(weight * (1 - self.cache_weight) for weight in component_weights(self.model)), self.cache_weight]
+
+    def part_weights(self) -> list[float]:
+        """See `components.part_weights`."""
+        return [*(weight * (1 - self.cache_weight) for weight in part_weights(self.model)), 1.0]
 
     def set_component_weights(self, weights: Sequence[float]) -> None:
         """See `components.set_component_weights`."""
@@ -271,6 +255,16 @@ class ContinuousCache:
         name, of_model = inner[-1]
         return [*inner, (f"{name} + cache", self._interpolate(of_model, log_probs[-1]))]
 
+    def _exact_log_probs(self, context: CacheContext) -> Tensor:
+        """Computes `log_probs` from logarithms."""
+        log_probs = self.model.log_probs(context.inner)
+        for rows, tokens, probs in self._distributions(context):
+            cached = torch.zeros_like(log_probs[rows]).scatter_add_(1, tokens.expand(len(rows), -1), probs)
+            own = log_probs[rows] + math.log1p(-self.cache_weight)
+            own = torch.logaddexp(own, cached.log() + math.log(self.cache_weight))
+            log_probs = log_probs.index_copy(0, rows, own)
+        return log_probs
+
     def _interpolate(self, log_probs: Tensor, cached: Tensor) -> Tensor:
         """Interpolates the model's log-probabilities with the cache's, which are infinity where it is empty."""
         if not self.cache_weight:
@@ -281,10 +275,28 @@ class ContinuousCache:
 
     def _cached_log_probs(self, context: CacheContext, targets: Tensor) -> Tensor:
         """Returns the cache's own log-probability of each target, infinity where it is empty. **Shape:** (rows,)."""
+        if not self.theta:
+            number, entries = self._counts(context, targets)
+            return torch.where(entries > 0, (number / entries).log(), math.inf)
         cached = torch.full(targets.shape, math.inf, device=targets.device)
         for rows, tokens, probs in self._distributions(context):
             cached[rows] = (probs * (tokens == targets[rows, None])).sum(dim=1).log()
         return cached
+
+    def _counts(self, context: CacheContext, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns how often each target is in the cache, and the number of its entries. **Shape:** (rows,), twice."""
+        texts, text = torch.unique(context.text, return_inverse=True)
+        tokens = context.tokens[texts]
+        length, size = tokens.shape[1], len(self.vocabulary) + 1
+        # Sorted by text, token and position, so that the entries of a token between two positions lie together.
+        first = torch.arange(len(texts), device=text.device)[:, None] * size
+        positions = torch.arange(length, device=text.device)
+        keys = ((first + tokens + 1) * (length + 1) + positions).flatten().sort().values
+        wanted = (text * size + targets + 1) * (length + 1)
+        stop, start = context.stop, (context.stop - self.cache_size).clamp(min=0)
+        number = torch.searchsorted(keys, wanted + stop) - torch.searchsorted(keys, wanted + start)
+        before = pad((tokens != _EMPTY).cumsum(dim=1), (1, 0))
+        return number, before[text, stop] - before[text, start]
 
     def _distributions(self, context: CacheContext) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Returns the cache's distribution for each row, text by text.

@@ -29,9 +29,10 @@ from zh_lstm_lm.models.pretrained import (
 )
 from zh_lstm_lm.runtime.memory import check_fits
 from zh_lstm_lm.runtime.threads import use_one_thread_after_fork
+from zh_lstm_lm.storage.saved_folder import SavedFolder
 from zh_lstm_lm.tokenizers.base import Tokenizer
 
-__all__ = ["LSTMLanguageModel", "unwrapped"]
+__all__ = ["LSTMLanguageModel", "read_lstm", "unwrapped"]
 
 # Up to here no product of two weights, summed over a layer, leaves the range of float32.
 _LARGEST_WEIGHT = 1e15
@@ -279,20 +280,25 @@ class LSTMLanguageModel(nn.Module):
         Raises:
             CheckpointError: It cannot be written.
         """
-        write_model_folder(
-            Path(os.path.realpath(path)),
-            options=self.config.to_dict(),
-            training=self.training_summary,
-            vocabulary=self.vocabulary,
-            tensors=self.state_dict(),
-            generation_config=self.generation_config,
-        )
+        write_model_folder(Path(os.path.realpath(path)), **self.folder_contents())
+
+    def folder_contents(self) -> dict[str, Any]:
+        """Returns all that is saved of the model, as arguments of `write_model_folder`."""
+        return {
+            "options": self.config.to_dict(),
+            "training": self.training_summary,
+            "vocabulary": self.vocabulary,
+            "tensors": self.state_dict(),
+            "generation_config": self.generation_config,
+        }
 
     @classmethod
     def from_pretrained(
         cls, path: str | PathLike[str], *, tokenizer: str | Tokenizer | None = None
     ) -> "LSTMLanguageModel":
         """Loads a model from its folder, in evaluation mode. Nothing that is loaded can run code.
+
+        Of a mixture's folder, the LSTM is loaded; `zh_lstm_lm.from_pretrained` loads what was saved.
 
         Args:
             path: The folder that `save_pretrained` wrote.
@@ -304,23 +310,34 @@ class LSTMLanguageModel(nn.Module):
             VocabularyError: The model needs its user's tokenizer.
         """
         check_type("path", path, str, PathLike)
-        folder = Path(path)
-        with open_model_folder(folder) as files:
-            options, training, vocabulary, saved_tokenizer = read_description(
-                files, option_names=ModelConfig.option_names(), tokenizer=tokenizer
-            )
-            try:
-                config = ModelConfig.from_dict({"character_vectors": False, **options})  # none at first
-                with torch.device("meta"):
-                    model = cls(vocabulary, config)
-            except ConfigError as error:
-                raise CheckpointError(f"{folder / 'config.json'}: {error}; the file is damaged or foreign") from error
-            model.load_state_dict(read_weights(files, model.state_dict()), assign=True)
-            model.training_summary = training
-            model.generation_config = read_generation_config(files)
+        with open_model_folder(Path(path)) as files:
+            model, saved_tokenizer = read_lstm(files, tokenizer, kind=cls)
         # Last, because a text is segmented for it.
-        vocabulary.warn_of_mismatch(saved_tokenizer)
-        return model.eval()
+        model.vocabulary.warn_of_mismatch(saved_tokenizer)
+        return model
+
+
+def read_lstm(
+    files: SavedFolder, tokenizer: str | Tokenizer | None = None, *, kind: type[LSTMLanguageModel] = LSTMLanguageModel
+) -> tuple[LSTMLanguageModel, dict[str, Any]]:
+    """Reads the LSTM of a model's folder; see `LSTMLanguageModel.from_pretrained`.
+
+    Returns:
+        The model in evaluation mode, and what is saved of its tokenizer.
+    """
+    options, training, vocabulary, saved_tokenizer = read_description(
+        files, option_names=ModelConfig.option_names(), tokenizer=tokenizer
+    )
+    try:
+        config = ModelConfig.from_dict({"character_vectors": False, **options})  # none at first
+        with torch.device("meta"):
+            model = kind(vocabulary, config)
+    except ConfigError as error:
+        raise CheckpointError(f"{files.path / 'config.json'}: {error}; the file is damaged or foreign") from error
+    model.load_state_dict(read_weights(files, model.state_dict()), assign=True)
+    model.training_summary = training
+    model.generation_config = read_generation_config(files)
+    return model.eval(), saved_tokenizer
 
 
 def unwrapped(model: object) -> object:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.models.base import (
     Context,
@@ -18,15 +17,17 @@ from zh_lstm_lm.models.base import (
     LanguageModel,
     State,
     check_model,
-    check_weights,
     context_length,
     decoding_model,
 )
 from zh_lstm_lm.models.components import (
+    Combination,
     component_log_probs,
     component_weights,
-    fit_weights,
+    log_of,
+    part_weights,
     parts_of,
+    probs_of,
     set_component_weights,
 )
 
@@ -89,7 +90,7 @@ class MixtureContext:
         return type(self)(tuple(part.rows(index) for part in self.parts))
 
 
-class Mixture:
+class Mixture(Combination):
     r"""A linear interpolation of models: :math:`p(w) = \sum_i \lambda_i p_i(w)`.
 
     The models may be of any kind, other mixtures included, and are not copied. It satisfies `LanguageModel`, so it is
@@ -102,6 +103,7 @@ class Mixture:
     Attributes:
         models: The models, as a tuple.
         weights: The weights, as a tuple.
+        training_summary: Plain values that say how the mixture was made; they are saved with it.
 
     Raises:
         ConfigError: There is no model, one is not a `LanguageModel`, vocabularies differ, or the weights do not fit.
@@ -122,27 +124,12 @@ class Mixture:
                 )
         self.models = tuple(models)
         self.weights = _checked_weights(weights, len(models))
-
-    @property
-    def vocabulary(self) -> Any:
-        """The vocabulary that all models share."""
-        return self.models[0].vocabulary
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the first model."""
-        device: torch.device = self.models[0].device
-        return device
+        self.training_summary = {}
 
     @property
     def context_length(self) -> int:
         """The longest context length of the models."""
         return max(map(context_length, self.models))
-
-    @property
-    def generation_config(self) -> dict[str, Any]:
-        """The default sampling options of the first model."""
-        return dict(getattr(self.models[0], "generation_config", {}))
 
     def initial_state(self, batch_size: int) -> MixtureState:
         """See `LanguageModel.initial_state`."""
@@ -155,30 +142,25 @@ class Mixture:
         contexts, after = zip(*read, strict=True)
         return MixtureContext(contexts), MixtureState(after)
 
+    def probs(self, context: MixtureContext) -> Tensor:
+        """See `components.probs_of`."""
+        # Terms are added in a fixed order: the order of PyTorch's sum over a stacked dimension depends on the shape,
+        # and with it the last bit of a row would depend on its neighbours.
+        weights = [weight for weight in self.weights if weight > 0]
+        pairs = zip(self._weighted(context), weights, strict=True)
+        return functools.reduce(torch.add, [probs_of(model, part) * weight for (model, part), weight in pairs])
+
     def log_probs(self, context: MixtureContext) -> Tensor:
         """See `LanguageModel.log_probs`."""
-        return self._interpolate([model.log_probs(part) for model, part in self._weighted(context)])
+
+        def exact() -> Tensor:
+            return self._interpolate([model.log_probs(part) for model, part in self._weighted(context)])
+
+        return exact() if max(self.weights) == 1.0 else log_of(self.probs(context), exact)
 
     def target_log_probs(self, context: MixtureContext, targets: Tensor) -> Tensor:
         """See `LanguageModel.target_log_probs`."""
         return self._interpolate([model.target_log_probs(part, targets) for model, part in self._weighted(context)])
-
-    def fit_weights(self, stream: TokenStream) -> Self:
-        """Fits the weights, in place, to the greatest likelihood of a text; see `components.fit_weights`.
-
-        Args:
-            stream: The validation part. None of the models may have been trained on it; a `UserWarning` reports an n-gram
-                model that was.
-
-        Returns:
-            The mixture itself.
-
-        Raises:
-            DataError: The text has no token.
-            NonFiniteError: A model's log-probabilities are NaN.
-        """
-        fit_weights(self, stream)
-        return self
 
     def component_log_probs(self, context: MixtureContext, targets: Tensor) -> Tensor:
         """See `components.component_log_probs`."""
@@ -189,6 +171,11 @@ class Mixture:
         """See `components.component_weights`."""
         pairs = zip(self.weights, self.models, strict=True)
         return [weight * inner for weight, model in pairs for inner in component_weights(model)]
+
+    def part_weights(self) -> list[float]:
+        """See `components.part_weights`."""
+        pairs = zip(self.weights, self.models, strict=True)
+        return [*(weight * inner for weight, model in pairs for inner in part_weights(model)), 1.0]
 
     def set_component_weights(self, weights: Sequence[float]) -> None:
         """See `components.set_component_weights`."""
@@ -211,16 +198,6 @@ class Mixture:
         name = " + ".join(parts[-1][0] for parts in of_models)
         return [*(part for parts in of_models for part in parts), (name, self._interpolate(weighted))]
 
-    @property
-    def is_batch_invariant(self) -> bool:
-        """Whether all models are batch-invariant; see `LanguageModel`."""
-        return all(getattr(model, "is_batch_invariant", True) for model in self.models)
-
-    def check_weights(self) -> None:
-        """Checks the weights of all models; see `LanguageModel`."""
-        for model in self.models:
-            check_weights(model)
-
     def for_decoding(self) -> "Mixture":
         """Returns the mixture of the models' forms for decoding; see `LanguageModel`."""
         return Mixture([decoding_model(model) for model in self.models], self.weights)
@@ -234,8 +211,6 @@ class Mixture:
         weights = [weight for weight in self.weights if weight > 0]
         if len(weights) == 1:
             return log_probs[0]
-        # Terms are added in a fixed order: the order of PyTorch's sum over a stacked dimension depends on the shape,
-        # and with it the last bit of a row would depend on its neighbours.
         weighted = [each + math.log(weight) for each, weight in zip(log_probs, weights, strict=True)]
         highest = functools.reduce(torch.maximum, weighted)
         highest = highest.masked_fill(highest == -math.inf, 0.0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,11 +15,15 @@ from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.models.base import Index
 from zh_lstm_lm.models.ngram_counts import MAX_ORDER, NGramCounts, NGramTable, count_ngrams
+from zh_lstm_lm.models.pretrained import SavedModel
 
 __all__ = ["NGramContext", "NGramLanguageModel", "NGramState"]
 
 # Stands for the tokens before the first one that was read.
 _NONE = -1
+
+# Keys, discounted probabilities, and back-off weights of the prefixes.
+_Table: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class NGramContext:
         return type(self)(self.ids[index])
 
 
-class NGramLanguageModel:
+class NGramLanguageModel(SavedModel):
     r"""An n-gram model with interpolated modified Kneser-Ney smoothing (Chen and Goodman, 1999).
 
     The probability of a token w after the context h is
@@ -86,6 +91,8 @@ class NGramLanguageModel:
         num_ngrams: Number of n-grams of each order, from 1 on.
         discounts: The discounts of the counts 1, 2, and 3 and above, for each order.
         counts: The n-grams with their counts.
+        training_summary: Plain values that say how the model was made; they are saved with it.
+        generation_config: The model's own defaults for sampling, as plain values; they are saved with it.
 
     Example:
         >>> stream = TokenStream.from_texts(["展昭道：好。展昭笑道：好！"], tokenizer="characters")
@@ -98,6 +105,8 @@ class NGramLanguageModel:
         """Builds the model from counts over the ids of a vocabulary; `from_stream` counts a text."""
         self.vocabulary = vocabulary.frozen_copy()
         self.counts = counts
+        self.training_summary = {}
+        self.generation_config: dict[str, Any] = {}
         self.order = len(counts.tables) + 1
         self.num_ngrams = (len(vocabulary), *map(len, counts.tables))
         self.discounts = (counts.unigram_discounts, *(table.discounts for table in counts.tables))
@@ -197,28 +206,51 @@ class NGramLanguageModel:
         )
         return NGramContext(known[:, positions].flatten(0, 1)), NGramState(known[:, time:])
 
+    def probs(self, context: NGramContext) -> Tensor:
+        """See `components.probs_of`."""
+        found, scales = self._scaled(context)
+        size = len(self._unigrams)
+        probs = self._unigrams * scales[0][:, None]
+        for ((keys, discounted, _), nodes, _), scale in zip(found, scales[1:], strict=True):
+            # All followers of all contexts in one list.
+            known = (nodes != _NONE).nonzero().squeeze(1)
+            starts, stops = torch.searchsorted(keys, torch.stack([nodes[known], nodes[known] + 1]) * size)
+            lengths = stops - starts
+            row = known.repeat_interleave(lengths)
+            skipped = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)[:-1]])
+            entries = torch.arange(len(row), device=row.device) + (starts - skipped).repeat_interleave(lengths)
+            ids = keys[entries] - nodes[row] * size
+            probs.view(-1).index_add_(0, row * size + ids, discounted[entries] * scale[row])
+        return probs
+
     def log_probs(self, context: NGramContext) -> Tensor:
         """See `LanguageModel.log_probs`."""
-        probs = self._unigrams.repeat(len(context), 1)
-        size = len(self._unigrams)
-        for (keys, discounted, _), nodes, backoffs in self._backoffs(context):
-            probs *= backoffs[:, None]
-            bounds = torch.searchsorted(keys, torch.stack([nodes, nodes + 1], dim=1) * size).tolist()
-            for row, (node, (start, stop)) in enumerate(zip(nodes.tolist(), bounds, strict=True)):
-                if node != _NONE:
-                    probs[row].index_add_(0, keys[start:stop] - node * size, discounted[start:stop])
-        return probs.log_()
+        return self.probs(context).log_()
 
     def target_log_probs(self, context: NGramContext, targets: Tensor) -> Tensor:
         """See `LanguageModel.target_log_probs`."""
         targets = targets.to(self.device)
-        probs = self._unigrams[targets]
-        for (keys, discounted, _), nodes, backoffs in self._backoffs(context):
+        found, scales = self._scaled(context)
+        probs = self._unigrams[targets] * scales[0]
+        for ((keys, discounted, _), nodes, _), scale in zip(found, scales[1:], strict=True):
             entries = _find(keys, nodes, targets, len(self._unigrams))
-            probs = probs * backoffs + torch.where(entries != _NONE, discounted[entries], 0.0)
+            probs += torch.where(entries != _NONE, discounted[entries] * scale, 0.0)
         return probs.log()
 
-    def _backoffs(self, context: NGramContext) -> list[tuple[tuple[Tensor, Tensor, Tensor], Tensor, Tensor]]:
+    def _scaled(self, context: NGramContext) -> tuple[list[tuple[_Table, Tensor, Tensor]], list[Tensor]]:
+        """Looks up the contexts of all lengths.
+
+        Returns:
+            The result of `_backoffs`, and for the unigrams and each of its orders the product of the back-off weights of
+            the orders above. **Shape:** (rows,).
+        """
+        found = self._backoffs(context)
+        scales = [self._unigrams.new_ones(len(context))]
+        for _, _, backoffs in reversed(found):
+            scales.append(scales[-1] * backoffs)
+        return found, scales[::-1]
+
+    def _backoffs(self, context: NGramContext) -> list[tuple[_Table, Tensor, Tensor]]:
         """Looks up the contexts of all lengths, the shortest first.
 
         Returns:

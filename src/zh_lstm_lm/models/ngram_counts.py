@@ -138,7 +138,7 @@ class NGramCounts:
                 kinds[f"{name}.{n}"] = TensorKind(torch.uint8, (-(-size // 2),))
                 lists.append(f"{name}.{n}.large")
         for name in lists:
-            length = found[name].shape[:1] if name in found else (0,)
+            length = (found[name].shape[:1] if name in found else ()) or (0,)
             kinds[name] = (
                 TensorKind(torch.int64, length) if name == "passages" else TensorKind(torch.int32, (*length, 2))
             )

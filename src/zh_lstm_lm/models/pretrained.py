@@ -1,11 +1,13 @@
-"""A saved model's folder: sizes and vocabulary as JSON, weights as safetensors, a README, and a manifest of sums."""
+"""A saved model's folder: sizes and vocabulary as JSON, weights and n-grams as safetensors, a README, and a manifest."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from typing_extensions import Self
 
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import CheckpointError, ConfigError, VocabularyError
@@ -25,15 +27,23 @@ from zh_lstm_lm.tokenizers.base import Tokenizer
 
 __all__ = [
     "LOADED_FILES",
+    "MIXTURE",
     "MODEL_FILES",
+    "NGRAMS",
+    "SavedModel",
     "open_model_folder",
     "read_description",
     "read_generation_config",
+    "read_vocabulary",
     "read_weights",
     "write_model_folder",
 ]
 
-MODEL_FILES = frozenset({"config.json", "model.safetensors", "vocabulary.json", "README.md", "generation_config.json"})
+MIXTURE, NGRAMS = "mixture.json", "ngram.safetensors"
+"""The files of a mixture besides those of its LSTM; see `saved_mixture`."""
+MODEL_FILES = frozenset(
+    {"config.json", "model.safetensors", "vocabulary.json", "README.md", "generation_config.json", MIXTURE, NGRAMS}
+)
 LOADED_FILES = MODEL_FILES - {"README.md"}
 """All that is read; the card is for people, and theirs to edit."""
 _WEIGHTS = "model.safetensors"
@@ -45,36 +55,87 @@ _FORMAT = 1
 _MAX_CONFIG_BYTES = 1 << 20
 
 
+class SavedModel:
+    """Base class of the models that are saved as mixtures are.
+
+    Attributes:
+        training_summary: Plain values that say how the model was made; they are saved with it.
+    """
+
+    training_summary: dict[str, Any]
+
+    def save_pretrained(self, path: str | PathLike[str]) -> None:
+        """Saves the model into a folder that holds everything; see `LSTMLanguageModel.save_pretrained`.
+
+        Args:
+            path: The folder.
+
+        Raises:
+            ConfigError: It consists of other models than one LSTM, n-gram models, mixtures and caches.
+            CheckpointError: The folder cannot be written.
+        """
+        from zh_lstm_lm.models.saved_mixture import save_model  # noqa: PLC0415 - which imports this module
+
+        save_model(self, path)
+
+    @classmethod
+    def from_pretrained(cls, path: str | PathLike[str], *, tokenizer: str | Tokenizer | None = None) -> Self:
+        """Loads the outermost model of this class from a folder; `zh_lstm_lm.from_pretrained` loads what was saved.
+
+        Args:
+            path: The folder.
+            tokenizer: See `LSTMLanguageModel.from_pretrained`.
+
+        Raises:
+            CheckpointError: The folder is damaged, or holds no model of this class.
+            VocabularyError: The model needs its user's tokenizer.
+        """
+        from zh_lstm_lm.models.saved_mixture import load_part  # noqa: PLC0415 - which imports this module
+
+        return load_part(cls, path, tokenizer)
+
+
 def write_model_folder(
     folder: Path,
     *,
-    options: Mapping[str, Any],
-    training: Mapping[str, Any],
     vocabulary: Vocabulary,
-    tensors: Mapping[str, Tensor],
+    options: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    tensors: Mapping[str, Tensor] | None = None,
     generation_config: Mapping[str, Any] | None = None,
+    mixture: Mapping[str, Any] | None = None,
+    ngrams: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Writes a model's folder, whole or not at all; files in it that are not a model's stay.
 
     Args:
         folder: Where to.
-        options: The model's config.
-        training: Plain values that say how it was trained.
         vocabulary: Its vocabulary.
-        tensors: Its weights by name.
+        options: The config of the LSTM; None without one.
+        training: Plain values that say how the LSTM was trained.
+        tensors: The weights of the LSTM by name.
         generation_config: Its own defaults for sampling, where it has them.
+        mixture: The description of a mixture or n-gram model; None for an LSTM alone.
+        ngrams: The tables of its n-gram models.
 
     Raises:
         CheckpointError: It cannot be written.
     """
-    config = {"model_type": _MODEL_TYPE, "vocab_size": len(vocabulary), "training": training, **options}
+    facts: dict[str, Any] = {}
     with atomic_directory(folder, owned=MODEL_FILES) as staged:
-        (staged / "config.json").write_bytes(to_json(versioned(_FORMAT, config)))
         (staged / "vocabulary.json").write_bytes(to_json(versioned(_FORMAT, vocabulary.to_dict())))
-        write_tensors(staged / _WEIGHTS, tensors)
+        if options is not None:
+            facts = {**options, **(training or {})}
+            config = {"model_type": _MODEL_TYPE, "vocab_size": len(vocabulary), "training": training or {}, **options}
+            (staged / "config.json").write_bytes(to_json(versioned(_FORMAT, config)))
+            write_tensors(staged / _WEIGHTS, tensors or {})
         if generation_config:
             (staged / "generation_config.json").write_bytes(to_json(dict(generation_config)))
-        (staged / "README.md").write_text(_model_card({**options, **training}, vocabulary, tensors), encoding="utf-8")
+        if mixture is not None:
+            (staged / MIXTURE).write_bytes(to_json(versioned(_FORMAT, mixture)))
+            write_tensors(staged / NGRAMS, ngrams or {})
+        card = _model_card(facts, vocabulary, tensors or {}, mixture)
+        (staged / "README.md").write_text(card, encoding="utf-8")
 
 
 def open_model_folder(folder: Path) -> AbstractContextManager[SavedFolder]:
@@ -102,6 +163,10 @@ def read_description(
     """
     folder = files.path
     if "config.json" not in files:
+        if MIXTURE in files:
+            raise CheckpointError(
+                f"{folder}: holds an n-gram model without an LSTM; load it with zh_lstm_lm.from_pretrained"
+            )
         raise CheckpointError(
             f"{folder}: not a saved model (there is no config.json in it); give the folder that save_pretrained or "
             "'train --output' wrote"
@@ -118,6 +183,35 @@ def read_description(
             f"{folder / 'config.json'}: not a model of this library (model_type is not {_MODEL_TYPE!r})"
         )
     training, vocab_size = options.pop("training", {}), options.pop("vocab_size")
+    vocabulary, saved_tokenizer = read_vocabulary(files, tokenizer, check=_check_rows)
+    if len(vocabulary) != vocab_size:
+        raise CheckpointError(
+            f"{folder}: config.json tells of {vocab_size!r:.40} tokens, vocabulary.json holds {len(vocabulary)}; "
+            "the files are of different models"
+        )
+    return options, training if isinstance(training, dict) else {}, vocabulary, saved_tokenizer
+
+
+def read_vocabulary(
+    files: SavedFolder,
+    tokenizer: str | Tokenizer | None = None,
+    *,
+    check: Callable[[SavedFolder, object], None] = lambda files, tokens: None,
+) -> tuple[Vocabulary, dict[str, Any]]:
+    """Reads the vocabulary.
+
+    Args:
+        files: What `open_model_folder` opened.
+        tokenizer: The tokenizer, where it is not to be the saved one.
+        check: Checks the saved tokens before anything is made of them.
+
+    Returns:
+        The vocabulary, and what is saved of its tokenizer.
+
+    Raises:
+        CheckpointError: The file is missing or damaged.
+        VocabularyError: The model needs its user's tokenizer.
+    """
     saved = files.read_versioned(
         "vocabulary.json",
         _FORMAT,
@@ -125,19 +219,14 @@ def read_description(
         max_bytes=MAX_VOCABULARY_BYTES,
         limits=VOCABULARY_LIMITS,
     )
-    _check_rows(files, saved["tokens"])
+    check(files, saved["tokens"])
     try:
-        vocabulary = Vocabulary.restore(saved, tokenizer=tokenizer)
+        return Vocabulary.restore(saved, tokenizer=tokenizer), saved["tokenizer"]
     except (VocabularyError, ConfigError) as error:
         if tokenizer is not None or Vocabulary.needs_tokenizer(saved):  # it is not the file that is wrong
             raise
-        raise CheckpointError(f"{folder / 'vocabulary.json'}: {error}; the file is damaged or foreign") from error
-    if len(vocabulary) != vocab_size:
-        raise CheckpointError(
-            f"{folder}: config.json tells of {vocab_size!r:.40} tokens, vocabulary.json holds {len(vocabulary)}; "
-            "the files are of different models"
-        )
-    return options, training if isinstance(training, dict) else {}, vocabulary, saved["tokenizer"]
+        path = files.path / "vocabulary.json"
+        raise CheckpointError(f"{path}: {error}; the file is damaged or foreign") from error
 
 
 def _check_rows(files: SavedFolder, tokens: object) -> None:
@@ -184,25 +273,47 @@ def read_weights(files: SavedFolder, expected: Mapping[str, Tensor]) -> dict[str
     return load_tensors(files.read(_WEIGHTS, max_bytes=MAX_TENSOR_BYTES), path)
 
 
-def _model_card(facts: Mapping[str, Any], vocabulary: Vocabulary, tensors: Mapping[str, Tensor]) -> str:
-    listed = "\n".join(f"- {name}: {value}" for name, value in facts.items())
+def _model_card(
+    facts: Mapping[str, Any],
+    vocabulary: Vocabulary,
+    tensors: Mapping[str, Tensor],
+    mixture: Mapping[str, Any] | None,
+) -> str:
+    training = dict(mixture["training"]) if mixture is not None else {}
+    tables = "".join(
+        _parts_table(name, training.pop(name)) for name in ("valid_parts", "test_parts") if name in training
+    )
+    listed = "\n".join(f"- {name}: {value}" for name, value in {**facts, **training}.items())
+    title, loader = "word-level LSTM language model", "LSTMLanguageModel"
+    if mixture is not None:
+        title, loader = f"language model ({mixture['name']})", "from_pretrained"
     return f"""---
 language: zh
 library_name: zh-lstm-lm
 pipeline_tag: text-generation
 ---
 
-# A word-level LSTM language model of Chinese
+# A {title} of Chinese
 
 {sum(tensor.numel() for tensor in tensors.values()):,} weights, {len(vocabulary):,} tokens, \
 tokenizer {vocabulary.tokenizer.fingerprint or "of its user"}.
 
 {listed}
-
+{tables}
 ```python
-from zh_lstm_lm import LSTMLanguageModel, Sampler
+from zh_lstm_lm import {", ".join(sorted([loader, "Sampler"], key=lambda name: (name[0].islower(), name)))}
 
-model = LSTMLanguageModel.from_pretrained("this-folder")
+model = {loader}{".from_pretrained" if mixture is None else ""}("this-folder")
 print(Sampler(model).generate("话说", max_new_tokens=200))
 ```
 """
+
+
+def _parts_table(name: str, parts: Any) -> str:
+    """Returns the metrics of each part of a mixture as a table."""
+    rows = "".join(
+        f"| {part['name']} | {part['weight']:.3f} | {part['bits_per_character']} | {part['perplexity']} |\n"
+        for part in parts
+    )
+    about = {"valid_parts": "Validation", "test_parts": "Test"}[name]
+    return f"\n| {about} | weight | bits per character | perplexity per token |\n|---|--:|--:|--:|\n{rows}"

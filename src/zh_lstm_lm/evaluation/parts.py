@@ -1,0 +1,82 @@
+"""The parts of a mixture side by side: their weights and metrics."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.evaluation.result import EvaluationResult, ParagraphSums
+from zh_lstm_lm.models.base import LanguageModel
+from zh_lstm_lm.models.components import fit_weights, part_names, part_weights, parts_of
+from zh_lstm_lm.models.continuous_cache import ContinuousCache
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.models.mixture import Mixture
+from zh_lstm_lm.models.ngram import NGramLanguageModel
+
+__all__ = ["describe_parts", "mix_models", "parts_table"]
+
+# The weight of the cache before weights are fitted, where the LSTM and the n-gram model are equal.
+_CACHE_WEIGHT = 0.1
+
+
+def mix_models(lstm: LSTMLanguageModel, ngram: NGramLanguageModel, valid: TokenStream | None = None) -> ContinuousCache:
+    """Builds the mixture that ``zh-lstm-lm train`` saves: both models and a cache of the latest words.
+
+    The validation set is read once, for the weights and for the metrics of the parts.
+
+    Args:
+        lstm: The LSTM.
+        ngram: The n-gram model.
+        valid: The validation set, on which the weights are fitted; without one the cache gets 0.1 and the models share
+            the rest equally.
+
+    Returns:
+        The mixture; with a validation set, ``training_summary["valid_parts"]`` is what `describe_parts` returned.
+    """
+    mixture = ContinuousCache(Mixture([lstm, ngram]), theta=0.0, cache_weight=_CACHE_WEIGHT)
+    if not valid:
+        return mixture
+    positions, log_probs = fit_weights(mixture, valid)
+    ids = mixture.vocabulary.encode_stream(valid)
+    results = []
+    for _, of_part in parts_of(mixture, log_probs):
+        sums = ParagraphSums(mixture.vocabulary, ids)
+        sums.add(positions, of_part)
+        results.append(sums.result(valid.clean))
+    whole = replace(results[-1], parts=dict(zip(part_names(mixture)[:-1], results, strict=False)))
+    mixture.training_summary["valid_parts"] = describe_parts(mixture, whole)
+    return mixture
+
+
+def describe_parts(model: LanguageModel, result: EvaluationResult) -> list[dict[str, Any]]:
+    """Returns the name, the weight in the whole, bits per character and perplexity of each part, the whole last.
+
+    Args:
+        model: A mixture or a cache.
+        result: Its evaluation.
+    """
+    return [
+        {
+            "name": name,
+            "weight": round(weight, 4),
+            "bits_per_character": each.bits_per_character and round(each.bits_per_character, 4),
+            "perplexity": round(each.perplexity, 2) if math.isfinite(each.perplexity) else None,
+        }
+        for name, weight, each in zip(
+            part_names(model), part_weights(model), [*result.parts.values(), result], strict=True
+        )
+    ]
+
+
+def parts_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns what `describe_parts` returned as lines of text."""
+    width = max(len(row["name"]) for row in rows)
+    lines = [f"{'':{width}}  weight  bits/character  perplexity per token"]
+    for row in rows:
+        bits, perplexity = row["bits_per_character"], row["perplexity"]
+        lines.append(
+            f"{row['name']:{width}}  {row['weight']:6.3f}  {'-' if bits is None else f'{bits:.4f}':>14}  "
+            f"{'-' if perplexity is None else f'{perplexity:,.2f}':>20}"
+        )
+    return "\n".join(lines)
