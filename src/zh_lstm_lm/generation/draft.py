@@ -109,7 +109,6 @@ class Draft:
         self.in_chapter = False
         for line in prompt.split("\n")[:-1]:
             self._read_line(line)
-        self._began = time.monotonic()
         self.closing: FinishReason | None = None
         self.finish_reason: FinishReason | None = None
         self._line_start: _Cut | None = None

@@ -1,6 +1,5 @@
 """A model that writes like a given book: with the n-grams of the book, and with its last words in the cache."""
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ LIKE_WEIGHT = 0.35
 """Default weight of the n-gram model of the book."""
 
 _ORDER = 4
+_CACHE_WEIGHT = 0.1
 _WINDOW = 1024
 
 
@@ -92,7 +92,10 @@ def model_like(
     mixture = Mixture([base, ngram], [1 - weight, weight])
     if not cache:
         return mixture
-    cached = _cached(model, mixture)
+    options = {"theta": 0.0, "cache_weight": _CACHE_WEIGHT}
+    if isinstance(model, ContinuousCache):
+        options = {name: getattr(model, name) for name in ("cache_size", "cache_weight", "theta")}
+    cached = ContinuousCache(mixture, **options)
     ids = vocabulary.encode_stream(book)[-context_length(cached) :].long().to(model.device)
     state = None
     with torch.inference_mode():
@@ -100,18 +103,3 @@ def model_like(
             _, state = cached.read(window[None], state)
     assert state is not None
     return PrimedModel(cached, state)
-
-
-def _cached(model: LanguageModel, mixture: Mixture) -> ContinuousCache:
-    """Returns a cache around the mixture: that of the model if it has one."""
-    if isinstance(model, ContinuousCache):
-        cache = copy.copy(model)
-        cache.model = mixture
-        return cache
-    cache = ContinuousCache(mixture)
-    try:
-        cache.initial_state(1)
-    except ConfigError:
-        # No part of the mixture has hidden states to compare.
-        return ContinuousCache(mixture, theta=0.0)
-    return cache
