@@ -101,28 +101,36 @@ def main() -> None:
     lstm = LSTMLanguageModel.from_pretrained(options.model)
     mixture = Mixture([lstm, NGramLanguageModel.from_stream(corpus, lstm.vocabulary)])
     mixture.fit_weights(valid)
+    saved = ContinuousCache(mixture, theta=0.0).fit_weights(valid)
     settings: dict[str, Callable[[], LanguageModel]] = {
         "LSTM": lambda: lstm,
         "LSTM + 4-gram": lambda: mixture,
-        "LSTM + 4-gram + cache": lambda: ContinuousCache(mixture),
-        "like, without cache": lambda: model_like(mixture, book, cache=False),
-        **{f"like, weight {w}": functools.partial(model_like, mixture, book, weight=w) for w in options.weights},
+        "LSTM + 4-gram + cache": lambda: saved,
+        "like, LSTM alone": lambda: model_like(lstm, book),
+        "like, without cache": lambda: model_like(saved, book, cache=False),
+        **{f"like, weight {w:g}": functools.partial(model_like, saved, book, weight=w) for w in options.weights},
     }
     print(f"{len(homes):,} names, {sum(title in novels for novels in homes.values()):,} of them in {title}")
     print(f"{'':24}{'persons':>9}{'3 times':>9}{'novels':>9}{'of book':>9}{'copied':>9}{'bits/char':>11}")
+    whole = "".join(book.lexicon[number] for block in book.numbers() for number in block.tolist())
+    step = len(whole) // options.texts
+    passages = [whole[number * step :][: options.characters] for number in range(options.texts)]
+    print(row("the book itself", cast_of(passages, homes, title)))
     for setting, build in settings.items():
         model = build()
         texts = Sampler(model).generate([""], num_samples=options.texts, max_characters=options.characters)
-        found = novelty("\n".join(texts), corpus, num_passages=1)
+        longest = novelty("\n".join(texts), corpus, num_passages=1).longest_copy
         bits = evaluate(model, held_out).bits_per_character
-        persons, often, novels, of_book = cast_of(texts, homes, title)
-        print(
-            f"{setting:24}{persons:9.1f}{often:9.1f}{novels:9.1f}{of_book:9.0%}{found.longest_copy:9}{bits:11.3f}",
-            flush=True,
-        )
+        print(f"{row(setting, cast_of(texts, homes, title))}{longest:9}{bits:11.3f}", flush=True)
         if options.output:
             with options.output.open("a", encoding="utf-8") as file:
                 file.writelines(f"=== {setting}, {number}\n{text}\n" for number, text in enumerate(texts, 1))
+
+
+def row(setting: str, cast: Sequence[float]) -> str:
+    """Returns the first columns of the table."""
+    persons, often, novels, of_book = cast
+    return f"{setting:24}{persons:9.1f}{often:9.1f}{novels:9.1f}{of_book:9.0%}"
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from zh_lstm_lm import (
     ContinuousCache,
     CoWriter,
     DataError,
+    GenerationState,
     LSTMLanguageModel,
     Mixture,
     NGramLanguageModel,
@@ -103,7 +104,9 @@ def test_a_text_continues_from_its_state(model: LSTMLanguageModel, book: TokenSt
     sampler = Sampler(model, SamplerConfig(seed=3, balanced_pairs=False), like=book)
     whole = sampler.generate("展昭", max_new_tokens=60)
     first = sampler.generate("展昭", max_new_tokens=20, return_results=True)
-    assert first.text + sampler.generate(state=first.state, max_new_tokens=40) == whole
+    restored = GenerationState.from_tensors(first.state.to_tensors(), sampler.model)
+    for state in (first.state, restored):
+        assert first.text + sampler.generate(state=state, max_new_tokens=40) == whole
 
 
 def test_the_book_itself_is_predicted_better(base: Any, book: TokenStream) -> None:

@@ -48,7 +48,7 @@ _INTEGERS = {
 }
 _SWITCHES = {
     "balanced_pairs": "close quotes and brackets in order (default: True)",
-    "tidy_paragraphs": "start no paragraph with closing punctuation (default: True)",
+    "tidy_paragraphs": "no closing punctuation at the start of a paragraph, or after a comma (default: True)",
 }
 _LIMITS = {
     "max_new_tokens": "words to write (default: 200 if no limit is given)",

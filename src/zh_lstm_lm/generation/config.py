@@ -44,7 +44,8 @@ class SamplerConfig(Config):
         balanced_pairs: Quotes and brackets that are opened are closed, in order and in their paragraph (a text that
             reaches its limit closes them with its last tokens); none is closed that is not open, or directly after a
             colon or an opening mark. False sets no rule.
-        tidy_paragraphs: No paragraph starts with closing punctuation, such as a full stop. False sets no rule.
+        tidy_paragraphs: No paragraph starts with closing punctuation, such as a full stop, and none follows directly after
+            a comma or an opening mark. False sets no rule.
         seed: Seed of the random numbers; equal seeds give equal texts.
     """
 
