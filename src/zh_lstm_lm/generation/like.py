@@ -20,7 +20,6 @@ LIKE_WEIGHT = 0.35
 """Default weight of the n-gram model of the book."""
 
 _ORDER = 4
-_CACHE_WEIGHT = 0.1
 _WINDOW = 1024
 
 
@@ -92,10 +91,7 @@ def model_like(
     mixture = Mixture([base, ngram], [1 - weight, weight])
     if not cache:
         return mixture
-    options = {"theta": 0.0, "cache_weight": _CACHE_WEIGHT}
-    if isinstance(model, ContinuousCache):
-        options = {name: getattr(model, name) for name in ("cache_size", "cache_weight", "theta")}
-    cached = ContinuousCache(mixture, **options)
+    cached = _cached(mixture, model)
     ids = vocabulary.encode_stream(book)[-context_length(cached) :].long().to(model.device)
     state = None
     with torch.inference_mode():
@@ -103,3 +99,17 @@ def model_like(
             _, state = cached.read(window[None], state)
     assert state is not None
     return PrimedModel(cached, state)
+
+
+def _cached(mixture: Mixture, model: LanguageModel) -> ContinuousCache:
+    """Returns a cache around the mixture, with the options of the model if it is a cache."""
+    if isinstance(model, ContinuousCache):
+        size, weight, theta = model.cache_size, model.cache_weight, model.theta
+        return ContinuousCache(mixture, cache_size=size, cache_weight=weight, theta=theta)
+    cache = ContinuousCache(mixture)
+    try:
+        cache.initial_state(1)
+    except ConfigError:
+        # No part of the mixture has hidden states to compare.
+        return ContinuousCache(mixture, theta=0.0)
+    return cache
