@@ -101,7 +101,7 @@ def main() -> None:
     lstm = LSTMLanguageModel.from_pretrained(options.model)
     mixture = Mixture([lstm, NGramLanguageModel.from_stream(corpus, lstm.vocabulary)])
     mixture.fit_weights(valid)
-    saved = ContinuousCache(mixture, theta=0.0).fit_weights(valid)
+    saved = ContinuousCache(mixture, theta=0.6).fit_weights(valid)
     settings: dict[str, Callable[[], LanguageModel]] = {
         "LSTM": lambda: lstm,
         "LSTM + 4-gram": lambda: mixture,
