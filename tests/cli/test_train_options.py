@@ -172,7 +172,7 @@ def test_the_parts_of_the_mixture_are_measured_and_saved(place: Any, parts: tupl
         names = ["LSTM", "3-gram", "LSTM + 3-gram", "LSTM + 3-gram + cache"]
         assert [row["name"] for row in best[name]] == names
         perplexities = [each.perplexity for each in (*result.parts.values(), result)]
-        assert [row["perplexity"] for row in best[name]] == pytest.approx(perplexities, rel=1e-3)
+        assert [row["perplexity"] for row in best[name]] == pytest.approx(perplexities, abs=0.006)
         assert best[name] == model.training_summary[name]
     assert best["valid_parts"][-1]["weight"] == 1.0
     assert best["valid_parts"][0]["weight"] + best["valid_parts"][1]["weight"] == pytest.approx(
@@ -182,7 +182,7 @@ def test_the_parts_of_the_mixture_are_measured_and_saved(place: Any, parts: tupl
     assert "LSTM + 3-gram + cache" in shown
     assert shown == place.run("info", "trained", "--quiet")
     evaluated = place.run("evaluate", "trained", "novels")
-    assert re.search(r"^3-gram +0\.\d+ ", evaluated, re.MULTILINE)
+    assert re.search(r"^3-gram +\d\.\d+ ", evaluated, re.MULTILINE)
     place.run("train", "novels", "--output", "x", "--order", "9", status=2)
     assert "--order: invalid choice: 9" in place.err
 
@@ -211,7 +211,7 @@ def test_the_ngrams_are_a_model_before_the_lstm_is_trained(place: Any, monkeypat
     assert re.search(r"^4-gram  valid  \d+ characters  \d\.\d+ bits/character", shown, re.MULTILINE)
     assert "saved in early: it writes and scores already" in shown
     assert isinstance(from_pretrained("early"), NGramLanguageModel)
-    assert place.run("generate", "early", "--max-tokens", "3", "--prompt", "展昭").startswith("展昭")
+    assert place.run("generate", "early", "--max-new-tokens", "3", "--prompt", "展昭").startswith("展昭")
     assert "bits/character" in place.run("evaluate", "early", "novels")
     assert "4-gram" in place.run("info", "early")
     assert place.run("score", "early", "展昭道")
@@ -224,8 +224,8 @@ def test_the_ngrams_are_a_model_before_the_lstm_is_trained(place: Any, monkeypat
 
 def test_without_a_validation_set_the_weights_are_stated(place: Any) -> None:
     shown = place.run("train", "novels", "--output", "unfitted", "--steps", "2", "--valid", "0", *SIZES)
-    assert "LSTM + 4-gram + cache: weights 0.45, 0.45, 0.1, not fitted on a validation set" in shown
-    assert from_pretrained("unfitted").component_weights() == pytest.approx([0.45, 0.45, 0.1])
+    assert "LSTM + 4-gram + cache: weights 0.4, 0.4, 0.2, not fitted on a validation set" in shown
+    assert from_pretrained("unfitted").component_weights() == pytest.approx([0.4, 0.4, 0.2])
     assert "test_parts" in place.lines("unfitted.run", "history.jsonl")[-1]
 
 

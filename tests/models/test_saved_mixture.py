@@ -269,7 +269,7 @@ def test_a_file_cut_short_or_missing_is_refused(folder: Path, name: str, loose: 
     if loose:
         (folder / "manifest.json").unlink()
     whole = (folder / name).read_bytes()
-    for length in (0, 1, 9, len(whole) // 2, len(whole) - 1):
+    for length in (0, 1, 9, len(whole) // 2, len(whole) - 3):
         (folder / name).write_bytes(whole[:length])
         with pytest.raises(CheckpointError, match=name.replace(".", r"\.")):
             from_pretrained(folder)

@@ -80,7 +80,12 @@ def add_command(add: AddCommand) -> None:
     )
     ngram = train.add_argument_group("n-gram model, counted first and mixed with the LSTM")
     ngram.add_argument(
-        "--order", type=int, default=4, help="highest order of the n-grams, 1 to 8 (default: %(default)s)"
+        "--order",
+        type=int,
+        choices=range(1, 9),
+        default=4,
+        metavar="N",
+        help="highest order, 1 to 8 (default: %(default)s)",
     )
     ngram.add_argument("--no-ngram", action="store_true", help="train and save the LSTM alone")
     training = train.add_argument_group("training", "The first budget that is used up ends the run.")
