@@ -20,15 +20,14 @@ import torch
 from jieba import posseg
 
 from zh_lstm_lm import (
-    ContinuousCache,
     LSTMLanguageModel,
-    Mixture,
     NGramLanguageModel,
     Sampler,
     TokenStream,
     evaluate,
     novelty,
 )
+from zh_lstm_lm.evaluation.parts import mix_models
 from zh_lstm_lm.generation.like import model_like
 from zh_lstm_lm.models.base import LanguageModel
 
@@ -99,12 +98,10 @@ def main() -> None:
     book, valid, held_out = read(options.novels / options.book)
     title = Path(options.book).stem
     lstm = LSTMLanguageModel.from_pretrained(options.model)
-    mixture = Mixture([lstm, NGramLanguageModel.from_stream(corpus, lstm.vocabulary)])
-    mixture.fit_weights(valid)
-    saved = ContinuousCache(mixture, theta=0.6).fit_weights(valid)
+    saved = mix_models(lstm, NGramLanguageModel.from_stream(corpus, lstm.vocabulary), valid)
     settings: dict[str, Callable[[], LanguageModel]] = {
         "LSTM": lambda: lstm,
-        "LSTM + 4-gram": lambda: mixture,
+        "LSTM + 4-gram": lambda: saved.model,
         "LSTM + 4-gram + cache": lambda: saved,
         "like, LSTM alone": lambda: model_like(lstm, book),
         "like, without cache": lambda: model_like(saved, book, cache=False),

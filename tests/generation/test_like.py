@@ -55,7 +55,9 @@ def test_the_distribution_is_that_of_the_mixture_built_by_hand(base: Any, book: 
     ngram = NGramLanguageModel.from_stream(book, base.vocabulary, order=4)
     cached = isinstance(base, ContinuousCache)
     mixture = Mixture([base.model if cached else base, ngram], [0.6, 0.4])
-    options: dict[str, Any] = {"theta": 0.0} if isinstance(base, NGramLanguageModel) else {}
+    options: dict[str, Any] = {"cache_size": 1000, "cache_weight": 0.2, "theta": 0.6}
+    if isinstance(base, NGramLanguageModel):
+        options = {"cache_size": 1000, "cache_weight": 0.1, "theta": 0.0}
     if cached:
         options = {"cache_size": base.cache_size, "cache_weight": base.cache_weight, "theta": base.theta}
     by_hand = ContinuousCache(mixture, **options)

@@ -36,9 +36,7 @@ def mix_models(lstm: LSTMLanguageModel, ngram: NGramLanguageModel, valid: TokenS
     Returns:
         The mixture; with a validation set, ``training_summary["valid_parts"]`` is what `describe_parts` returned.
     """
-    mixture = ContinuousCache(
-        Mixture([lstm, ngram]), cache_size=_CACHE_SIZE, cache_weight=_CACHE_WEIGHT, theta=_THETA
-    )
+    mixture = ContinuousCache(Mixture([lstm, ngram]), cache_size=_CACHE_SIZE, cache_weight=_CACHE_WEIGHT, theta=_THETA)
     if not valid:
         return mixture
     positions, log_probs = fit_weights(mixture, valid)

@@ -20,6 +20,8 @@ LIKE_WEIGHT = 0.35
 """Default weight of the n-gram model of the book."""
 
 _ORDER = 4
+# The cache of a model without one, as that of the mixtures that `zh-lstm-lm train` saves.
+_CACHE_SIZE, _CACHE_WEIGHT, _THETA = 1000, 0.2, 0.6
 _WINDOW = 1024
 
 
@@ -106,10 +108,10 @@ def _cached(mixture: Mixture, model: LanguageModel) -> ContinuousCache:
     if isinstance(model, ContinuousCache):
         size, weight, theta = model.cache_size, model.cache_weight, model.theta
         return ContinuousCache(mixture, cache_size=size, cache_weight=weight, theta=theta)
-    cache = ContinuousCache(mixture)
+    cache = ContinuousCache(mixture, cache_size=_CACHE_SIZE, cache_weight=_CACHE_WEIGHT, theta=_THETA)
     try:
         cache.initial_state(1)
     except ConfigError:
         # No part of the mixture has hidden states to compare.
-        return ContinuousCache(mixture, theta=0.0)
+        return ContinuousCache(mixture, cache_size=_CACHE_SIZE, cache_weight=_CACHE_WEIGHT / 2, theta=0.0)
     return cache
