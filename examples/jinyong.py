@@ -83,8 +83,8 @@ def main() -> None:
             f"to {best['valid_perplexity']:,.0f} after epoch {best['epoch']:g}"
         )
 
-    # The cache makes words more likely that occurred lately, such as the names of a scene.
-    mixture = ContinuousCache(Mixture([model, ngram]), theta=0.0).fit_weights(valid)
+    # The cache makes words more likely that occurred lately in a similar context, such as the names of a scene.
+    mixture = ContinuousCache(Mixture([model, ngram]), cache_size=1000, theta=0.6).fit_weights(valid)
     result = evaluate(mixture, test)
     for name, part in result.parts.items():
         print(f"test, {name}: {part.bits_per_character:.3f} bits/character")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from zh_lstm_lm import LSTMLanguageModel, TokenStream, evaluate, novelty
+from zh_lstm_lm import LSTMLanguageModel, TokenStream, evaluate, from_pretrained, novelty
 from zh_lstm_lm.cli.main import main
 
 SMALL = ["--tokenizer", "characters", "--embedding-dim", "8", "--hidden-size", "16", "--min-freq", "1"]
@@ -116,10 +116,10 @@ def test_evaluate_prints_what_the_library_measures(
     trained: Path, novels: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["evaluate", str(trained), str(novels)]) == 0
-    model = LSTMLanguageModel.from_pretrained(trained)
-    expected = evaluate(model, TokenStream.from_files(novels, tokenizer="characters"))
+    expected = evaluate(from_pretrained(trained), TokenStream.from_files(novels, tokenizer="characters"))
     shown = capsys.readouterr().out
-    assert f"{expected.bits_per_character:.4f} bits/character" in shown
+    for each in (expected, *expected.parts.values()):
+        assert f"{each.bits_per_character:.4f} bits/character" in shown
     assert f"{expected.num_tokens:,} tokens" in shown
 
 

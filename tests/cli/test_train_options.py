@@ -182,7 +182,7 @@ def test_the_parts_of_the_mixture_are_measured_and_saved(place: Any, parts: tupl
     assert "LSTM + 3-gram + cache" in shown
     assert shown == place.run("info", "trained", "--quiet")
     evaluated = place.run("evaluate", "trained", "novels")
-    assert re.search(r"^3-gram +\d\.\d+ ", evaluated, re.MULTILINE)
+    assert re.search(r"^3-gram +weight \d\.\d+ ", evaluated, re.MULTILINE)
     place.run("train", "novels", "--output", "x", "--order", "9", status=2)
     assert "--order: invalid choice: 9" in place.err
 

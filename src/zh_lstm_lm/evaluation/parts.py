@@ -74,11 +74,12 @@ def describe_parts(model: LanguageModel, result: EvaluationResult) -> list[dict[
 def parts_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Returns what `describe_parts` returned as lines of text."""
     width = max(len(row["name"]) for row in rows)
-    lines = [f"{'':{width}}  weight  bits/character  perplexity per token"]
+    lines = []
     for row in rows:
         bits, perplexity = row["bits_per_character"], row["perplexity"]
+        of_characters = "" if bits is None else f"{bits:7.4f} bits/character  "
+        of_tokens = "infinite" if perplexity is None else f"{perplexity:,.2f}"
         lines.append(
-            f"{row['name']:{width}}  {row['weight']:6.3f}  {'-' if bits is None else f'{bits:.4f}':>14}  "
-            f"{'-' if perplexity is None else f'{perplexity:,.2f}':>20}"
+            f"{row['name']:{width}}  weight {row['weight']:.3f}  {of_characters}perplexity {of_tokens:>8} per token"
         )
     return "\n".join(lines)
