@@ -7,6 +7,7 @@ settings write with the same seed at the default options. A name is a word of tw
 20 times in a novel, three times of them before a word for speaking, and that jieba's dictionary tags as a name or does
 not have; it is of the novels in which it does, at most five. Bits per character are those of the last 5 % of the book, which neither
 the model nor the n-grams have seen. Means over the texts; the longest copied passage, in characters, is that of all.
+Repeated are the 4-grams of words that occurred in their text before.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from zh_lstm_lm import (
     LSTMLanguageModel,
     NGramLanguageModel,
     Sampler,
+    SamplerConfig,
     TokenStream,
     evaluate,
     novelty,
@@ -65,7 +67,7 @@ def names_of(corpus: TokenStream) -> dict[str, set[str]]:
 
 
 def cast_of(texts: Sequence[str], homes: dict[str, set[str]], title: str) -> list[float]:
-    """Returns means per text: persons, those named three times, novels they are of, and the share of the book's names."""
+    """Returns means per text: persons, those named three times, novels, proportion of the book, repeated 4-grams."""
     rows = []
     for text in texts:
         stream = TokenStream.from_texts([text])
@@ -78,7 +80,10 @@ def cast_of(texts: Sequence[str], homes: dict[str, set[str]], title: str) -> lis
             best = Counter(novel for word in missing for novel in homes[word]).most_common(1)[0][0]
             missing = {word for word in missing if best not in homes[word]}
             novels += 1
-        rows.append((len(cast), sum(count >= 3 for count in cast.values()), novels, len(of_book) / max(len(cast), 1)))
+        often = sum(count >= 3 for count in cast.values())
+        numbers = [number for block in stream.numbers() for number in block.tolist()]
+        ngrams = [tuple(numbers[start : start + 4]) for start in range(len(numbers) - 3)]
+        rows.append((len(cast), often, novels, len(of_book) / max(len(cast), 1), 1 - len(set(ngrams)) / len(ngrams)))
     return [statistics.mean(column) for column in zip(*rows, strict=True)]
 
 
@@ -99,25 +104,31 @@ def main() -> None:
     title = Path(options.book).stem
     lstm = LSTMLanguageModel.from_pretrained(options.model)
     saved = mix_models(lstm, NGramLanguageModel.from_stream(corpus, lstm.vocabulary), valid)
-    settings: dict[str, Callable[[], LanguageModel]] = {
-        "LSTM": lambda: lstm,
-        "LSTM + 4-gram": lambda: saved.model,
-        "LSTM + 4-gram + cache": lambda: saved,
-        "like, LSTM alone": lambda: model_like(lstm, book),
-        "like, without cache": lambda: model_like(saved, book, cache=False),
-        **{f"like, weight {w:g}": functools.partial(model_like, saved, book, weight=w) for w in options.weights},
+    settings: dict[str, tuple[Callable[[], LanguageModel], SamplerConfig]] = {
+        "LSTM": (lambda: lstm, SamplerConfig()),
+        "LSTM + 4-gram + cache": (lambda: saved, SamplerConfig()),
+        **{
+            f"like, weight {weight:g}": (functools.partial(model_like, saved, book, weight=weight), SamplerConfig())
+            for weight in options.weights
+        },
+        "like, cache weight 0.2": (lambda: model_like(saved, book), SamplerConfig(cache_weight=0.2)),
+        "like, without cache": (lambda: model_like(saved, book, cache=False), SamplerConfig()),
+        "LSTM + 4-gram": (lambda: saved.model, SamplerConfig()),
+        "like, LSTM alone": (lambda: model_like(lstm, book), SamplerConfig()),
     }
     print(f"{len(homes):,} names, {sum(title in novels for novels in homes.values()):,} of them in {title}")
-    print(f"{'':24}{'persons':>9}{'3 times':>9}{'novels':>9}{'of book':>9}{'copied':>9}{'bits/char':>11}")
+    print(
+        f"{'':24}{'persons':>9}{'3 times':>9}{'novels':>9}{'of book':>9}{'repeated':>9}{'copied':>9}{'bits/char':>11}"
+    )
     whole = "".join(book.lexicon[number] for block in book.numbers() for number in block.tolist())
     step = len(whole) // options.texts
     passages = [whole[number * step :][: options.characters] for number in range(options.texts)]
     print(row("the book itself", cast_of(passages, homes, title)))
-    for setting, build in settings.items():
-        model = build()
-        texts = Sampler(model).generate([""], num_samples=options.texts, max_characters=options.characters)
+    for setting, (build, config) in settings.items():
+        sampler = Sampler(build(), config)
+        texts = sampler.generate([""], num_samples=options.texts, max_characters=options.characters)
         longest = novelty("\n".join(texts), corpus, num_passages=1).longest_copy
-        bits = evaluate(model, held_out).bits_per_character
+        bits = evaluate(sampler.model, held_out).bits_per_character
         print(f"{row(setting, cast_of(texts, homes, title))}{longest:9}{bits:11.3f}", flush=True)
         if options.output:
             with options.output.open("a", encoding="utf-8") as file:
@@ -126,8 +137,8 @@ def main() -> None:
 
 def row(setting: str, cast: Sequence[float]) -> str:
     """Returns the first columns of the table."""
-    persons, often, novels, of_book = cast
-    return f"{setting:24}{persons:9.1f}{often:9.1f}{novels:9.1f}{of_book:9.0%}"
+    persons, often, novels, of_book, repeated = cast
+    return f"{setting:24}{persons:9.1f}{often:9.1f}{novels:9.1f}{of_book:9.0%}{repeated:9.1%}"
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ def test_words(place: Any) -> None:
     assert text not in (text_of(place, word_bias={"酒": 6.0}), text_of(place, word_bias={"雪": 6.0}))
 
 
-@pytest.mark.options("generate", "--like", "--like-weight", "--cache")
+@pytest.mark.options("generate", "--like", "--like-weight", "--cache", "--cache-weight")
 def test_a_book_and_a_cache(place: Any) -> None:
     for number, line in enumerate(("　　影房道：“更衣来了。”\n", "　　更衣道：“影房兄！”\n")):
         Path(f"book-{number}.txt").write_text(line * 20, encoding="utf-8")
@@ -147,7 +147,8 @@ def test_a_book_and_a_cache(place: Any) -> None:
     ngram = NGramLanguageModel.from_stream(book, model.vocabulary)
     wanted = {
         (): model,
-        ("--cache",): ContinuousCache(model),
+        ("--cache",): ContinuousCache(model, cache_size=1000, cache_weight=0.05, theta=0.6),
+        ("--cache", "--cache-weight", "0.6"): ContinuousCache(model, cache_size=1000, cache_weight=0.6, theta=0.6),
         ("--like", "book-0.txt", "book-1.txt"): model_like(model, book),
         ("--like", "book-0.txt", "--like", "book-1.txt", "--like-weight", "0.8"): model_like(model, book, weight=0.8),
         ("--like", "book-0.txt", "book-1.txt", "--no-cache"): Mixture([model, ngram], [0.65, 0.35]),

@@ -55,9 +55,8 @@ def test_the_distribution_is_that_of_the_mixture_built_by_hand(base: Any, book: 
     ngram = NGramLanguageModel.from_stream(book, base.vocabulary, order=4)
     cached = isinstance(base, ContinuousCache)
     mixture = Mixture([base.model if cached else base, ngram], [0.6, 0.4])
-    options: dict[str, Any] = {"cache_size": 1000, "cache_weight": 0.2, "theta": 0.6}
-    if isinstance(base, NGramLanguageModel):
-        options = {"cache_size": 1000, "cache_weight": 0.1, "theta": 0.0}
+    theta = 0.0 if isinstance(base, NGramLanguageModel) else 0.6
+    options: dict[str, Any] = {"cache_size": 1000, "cache_weight": 0.05, "theta": theta}
     if cached:
         options = {"cache_size": base.cache_size, "cache_weight": base.cache_weight, "theta": base.theta}
     by_hand = ContinuousCache(mixture, **options)
@@ -68,6 +67,22 @@ def test_the_distribution_is_that_of_the_mixture_built_by_hand(base: Any, book: 
     log_probs = found.log_probs(found.read(text)[0])
     torch.testing.assert_close(log_probs, expected, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(log_probs.exp().sum(dim=1), torch.ones(len(log_probs)), rtol=0, atol=1e-5)
+
+
+def test_a_fitted_cache_gets_less_weight_while_text_is_sampled(model: LSTMLanguageModel, book: TokenStream) -> None:
+    cache = ContinuousCache(model, cache_size=50, cache_weight=0.2, theta=0.5)
+
+    def weight(sampler: Sampler) -> float:
+        return float(sampler.model.cache_weight)  # type: ignore[attr-defined]
+
+    assert weight(Sampler(cache)) == weight(Sampler(cache, like=book)) == 0.2
+    cache.training_summary = {"valid_parts": []}
+    assert weight(Sampler(cache)) == weight(Sampler(cache, like=book)) == 0.05
+    assert weight(Sampler(Sampler(cache, like=book).model)) == 0.05
+    assert weight(Sampler(cache, SamplerConfig(cache_weight=0.3), like=book)) == 0.3
+    assert cache.cache_weight == 0.2
+    with pytest.raises(ConfigError, match=r"cache_weight must be from 0 to 0\.999"):
+        SamplerConfig(cache_weight=1.0)
 
 
 def test_texts_name_the_persons_of_the_book(base: Any, book: TokenStream) -> None:

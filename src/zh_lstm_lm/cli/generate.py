@@ -39,6 +39,7 @@ _NUMBERS = {
     "repetition_penalty": "above 1, words that occurred become less likely (default: 1.0)",
     "frequency_penalty": "subtracted from a word's log-probability for each occurrence (default: 0.0)",
     "presence_penalty": "subtracted from the log-probability of a word that occurred (default: 0.0)",
+    "cache_weight": "weight of the cache, which makes words that occurred likelier (default: the model's, at most 0.05)",
 }
 _INTEGERS = {
     "top_k": "keep this number of likeliest words, 0 for all (default: 0)",
@@ -204,7 +205,7 @@ def _generate(parsed: argparse.Namespace) -> int:
 
 def _load(parsed: argparse.Namespace) -> "LanguageModel":
     """Loads the model, with the cache and the book of the options."""
-    from zh_lstm_lm.generation.like import model_like
+    from zh_lstm_lm.generation.like import add_cache, model_like
     from zh_lstm_lm.models.continuous_cache import ContinuousCache
 
     model: LanguageModel = load_model(parsed.model)
@@ -215,9 +216,7 @@ def _load(parsed: argparse.Namespace) -> "LanguageModel":
         files = argparse.Namespace(**{**vars(parsed), "paths": parsed.like})
         book = read_stream(files, vocabulary.tokenizer, vocabulary.normalize)
         return model_like(model, book, cache=parsed.cache is not False, **given(parsed, weight="like_weight"))
-    if parsed.cache and not isinstance(model, ContinuousCache):
-        model = ContinuousCache(model)
-    return model
+    return add_cache(model) if parsed.cache and not isinstance(model, ContinuousCache) else model
 
 
 def _check_combination(parsed: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.generation.beam_search import beam_search
 from zh_lstm_lm.generation.config import SamplerConfig
 from zh_lstm_lm.generation.draft import Draft, random_numbers
-from zh_lstm_lm.generation.like import LIKE_WEIGHT, model_like
+from zh_lstm_lm.generation.like import LIKE_WEIGHT, model_like, sampling_model
 from zh_lstm_lm.generation.limits import NO_LIMIT, LimitOptions, Limits
 from zh_lstm_lm.generation.logits_processors import LogitsProcessor
 from zh_lstm_lm.generation.loop import Token, generate_tokens
@@ -74,12 +74,12 @@ class Sampler:
         check_type("config", config, SamplerConfig, type(None))
         if not isinstance(processors, (list, tuple)):
             raise ConfigError(f"processors must be a list of functions, got {processors!r:.60}")
-        self.model = model if like is None else model_like(model, like, weight=like_weight)
         self.config = config if config is not None else SamplerConfig.from_dict(getattr(model, "generation_config", {}))
+        written = model if like is None else model_like(model, like, weight=like_weight)
+        self.model = sampling_model(written, self.config.cache_weight)
         self.processors = tuple(processors)
         self._next_token = NextTokenSampler(self.model, self.config, processors)
-        # Prepares the model's form for decoding, which the model keeps until its weights change.
-        decoding_model(self.model)
+        decoding_model(self.model)  # which the model keeps until its weights change
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles the arguments alone; what depends on the weights is made again."""
