@@ -111,10 +111,10 @@ def main() -> None:
             f"like, weight {weight:g}": (functools.partial(model_like, saved, book, weight=weight), SamplerConfig())
             for weight in options.weights
         },
-        "like, cache weight 0.2": (lambda: model_like(saved, book), SamplerConfig(cache_weight=0.2)),
-        "like, without cache": (lambda: model_like(saved, book, cache=False), SamplerConfig()),
+        "like, cache weight 0.2": (lambda: model_like(saved, book, weight=0.35), SamplerConfig(cache_weight=0.2)),
+        "like, without cache": (lambda: model_like(saved, book, weight=0.35, cache=False), SamplerConfig()),
         "LSTM + 4-gram": (lambda: saved.model, SamplerConfig()),
-        "like, LSTM alone": (lambda: model_like(lstm, book), SamplerConfig()),
+        "like, LSTM alone": (lambda: model_like(lstm, book, weight=0.35), SamplerConfig()),
     }
     print(f"{len(homes):,} names, {sum(title in novels for novels in homes.values()):,} of them in {title}")
     print(

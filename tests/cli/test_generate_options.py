@@ -151,7 +151,7 @@ def test_a_book_and_a_cache(place: Any) -> None:
         ("--cache", "--cache-weight", "0.6"): ContinuousCache(model, cache_size=1000, cache_weight=0.6, theta=0.6),
         ("--like", "book-0.txt", "book-1.txt"): model_like(model, book),
         ("--like", "book-0.txt", "--like", "book-1.txt", "--like-weight", "0.8"): model_like(model, book, weight=0.8),
-        ("--like", "book-0.txt", "book-1.txt", "--no-cache"): Mixture([model, ngram], [0.65, 0.35]),
+        ("--like", "book-0.txt", "book-1.txt", "--no-cache"): Mixture([model, ngram], [0.5, 0.5]),
     }
     texts = {words: place.run(*COMMAND, *LENGTH, *words) for words in wanted}
     assert texts == {words: Sampler(wanted[words]).generate(PROMPT, max_new_tokens=60) + "\n" for words in wanted}

@@ -86,7 +86,7 @@ def _add_model(generate: argparse.ArgumentParser) -> None:
         help="write like this book, with its persons and in its style; nothing is trained (default: no book)",
     )
     group.add_argument(
-        "--like-weight", type=float, help="weight of the book's words beside the model's, from 0 to 1 (default: 0.35)"
+        "--like-weight", type=float, help="weight of the book's words beside the model's, from 0 to 1 (default: 0.5)"
     )
     group.add_argument(
         "--cache",

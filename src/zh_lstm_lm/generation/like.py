@@ -16,7 +16,7 @@ from zh_lstm_lm.models.ngram import NGramLanguageModel
 
 __all__ = ["LIKE_WEIGHT", "PrimedModel", "add_cache", "model_like", "sampling_model"]
 
-LIKE_WEIGHT = 0.35
+LIKE_WEIGHT = 0.5
 """Default weight of the n-gram model of the book."""
 
 _ORDER = 4
