@@ -3,10 +3,9 @@
     python benchmarks/generation.py MODEL_OR_CORPUS [--tokens 400]
 
 The usual loop takes one text at a time: embedding, LSTM, a linear layer over the whole vocabulary, exp, multinomial.
-The library writes one text, and 64 side by side, at temperature 1 and at the default settings. How often a cluster of
-the output layer is needed depends on what the model has learned, so a saved model is used, or one that is trained on
-novels for two minutes. Each figure is the median of five
-rounds in which all sides take their turn; only the ratios mean something.
+The library writes one text, and 64 side by side, at temperature 1 and at the default settings, with a saved LSTM or one
+that is trained on novels for two minutes. Each figure is the median of five rounds in which all sides take their turn;
+only the ratios mean something.
 """
 
 import argparse
@@ -34,7 +33,7 @@ TEXTS = 64
 
 
 def usual_loop(model: LSTMLanguageModel, tokens: int) -> float:
-    """Tokens a second of the loop as it is usually written, on a model of the same sizes."""
+    """Measures the tokens a second of the usual loop, on a model of the same sizes."""
     config, size = model.config, len(model.vocabulary)
     embedding = nn.Embedding(size, config.embedding_dim)
     lstm = nn.LSTM(config.embedding_dim, config.hidden_size, config.num_layers, batch_first=True)
@@ -52,7 +51,7 @@ def usual_loop(model: LSTMLanguageModel, tokens: int) -> float:
 
 
 def library(model: LSTMLanguageModel, tokens: int, texts: int, options: dict[str, float]) -> float:
-    """Tokens a second of the library."""
+    """Measures the tokens a second of the library."""
     sampler = Sampler(model, SamplerConfig(**options))  # type: ignore[arg-type]
     start = time.perf_counter()
     sampler.generate(["话说"], num_samples=texts, max_new_tokens=tokens)
@@ -60,7 +59,7 @@ def library(model: LSTMLanguageModel, tokens: int, texts: int, options: dict[str
 
 
 def first_token(model: LSTMLanguageModel) -> float:
-    """Seconds from the call to the first word."""
+    """Measures the seconds from the call to the first word."""
     pieces = Sampler(model).stream("话说")
     next(pieces)
     start = time.perf_counter()
@@ -69,7 +68,7 @@ def first_token(model: LSTMLanguageModel) -> float:
 
 
 def train(corpus: str) -> LSTMLanguageModel:
-    """A model of the default sizes after two minutes."""
+    """Trains a model of the default sizes for two minutes."""
     stream = TokenStream.from_files(corpus)
     vocabulary = Vocabulary.from_stream(stream, min_freq=3, max_size=60_000)
     model = LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=192, hidden_size=384))

@@ -1,17 +1,16 @@
-"""What a model writes: samples at several settings side by side, and how many have unbalanced quotes or brackets.
+"""Samples of a model at several settings side by side, and the number of them with unbalanced quotes or brackets.
 
     python benchmarks/writing.py MODEL [--samples 1000] [--tokens 200] [--prompt 话说]
 
 Balanced means that every paragraph closes what it opens, in order, and nothing else. The texts end at a number of
-tokens, in the middle of whatever is being said. Beside the share of texts, which says nothing of how good they are,
-stand the share of distinct words and of word pairs that come twice in a text.
+tokens, in the middle of a sentence. The distinct words and the repeated bigrams of words stand beside each setting.
 """
 
 import argparse
 import itertools
 from collections.abc import Sequence
 
-from zh_lstm_lm import GenerationResult, LSTMLanguageModel, Sampler, SamplerConfig
+from zh_lstm_lm import GenerationResult, Sampler, SamplerConfig, from_pretrained
 from zh_lstm_lm.generation.punctuation import PAIRS
 
 SETTINGS = {
@@ -24,7 +23,7 @@ SETTINGS = {
 
 
 def is_balanced(text: str) -> bool:
-    """Whether every paragraph closes what it opens, in order, and nothing else."""
+    """Returns True if every paragraph closes what it opens, in order, and nothing else."""
     for paragraph in text.split("\n"):
         opened: list[str] = []
         for character in paragraph:
@@ -40,7 +39,7 @@ def is_balanced(text: str) -> bool:
 
 
 def repeated_pairs(results: Sequence[GenerationResult]) -> float:
-    """The share of pairs of words that stood in their text before."""
+    """Returns the proportion of bigrams of words that occurred in their text before."""
     pairs = [list(itertools.pairwise(result.ids)) for result in results]
     return 1 - sum(len(set(each)) for each in pairs) / sum(map(len, pairs))
 
@@ -53,13 +52,13 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=200)
     parser.add_argument("--prompt", default="话说")
     parsed = parser.parse_args()
-    model = LSTMLanguageModel.from_pretrained(parsed.model)
+    model = from_pretrained(parsed.model)
     for name, config in SETTINGS.items():
         results = Sampler(model, config).generate(
             [parsed.prompt], num_samples=20, return_results=True, max_new_tokens=parsed.tokens
         )
         words = {word for result in results for word in result.ids}
-        print(f"=== {name}: {len(words):,} distinct words, {repeated_pairs(results):.1%} of pairs repeated")
+        print(f"=== {name}: {len(words):,} distinct words, {repeated_pairs(results):.1%} of bigrams repeated")
         for result in results[:2]:
             print(result.text, end="\n---\n")
     for balanced in (True, False):
@@ -71,8 +70,9 @@ def main() -> None:
                 [parsed.prompt], num_samples=number, first_sample=first, max_new_tokens=parsed.tokens
             )
             unbalanced += sum(not is_balanced(text) for text in found)
-        told = "with" if balanced else "without"
-        print(f"{told} the rules: {unbalanced:,} of {parsed.samples:,} texts have unbalanced pairs")
+        print(
+            f"{'with' if balanced else 'without'} the rules: {unbalanced:,} of {parsed.samples:,} texts have unbalanced pairs"
+        )
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ def test_every_block_of_the_guide_runs(
     Trainer(model, stream, None, config, progress=False).fit()
     monkeypatch.chdir(tmp_path)
     model.save_pretrained("wuxia-lstm")
+    Path("novels").mkdir()
+    Path("novels", "三侠五义.txt").write_text(texts[0] * 4, encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", GUIDE, flags=re.DOTALL)
     assert len(blocks) > 8
     exec("\n".join(blocks), {})

@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from zh_lstm_lm import ConfigError, Sampler, SamplerConfig, TokenStream, novelty
+from zh_lstm_lm import (
+    ConfigError,
+    ContinuousCache,
+    Mixture,
+    NGramLanguageModel,
+    Sampler,
+    SamplerConfig,
+    TokenStream,
+    novelty,
+)
+from zh_lstm_lm.generation.like import model_like
 
 PROMPT = "展昭道"
 COMMAND = ["generate", "model", "--prompt", PROMPT]
@@ -125,6 +135,34 @@ def test_words(place: Any) -> None:
     text = place.run(*COMMAND, *LENGTH, "--word-bias", "酒=6", "--word-bias", "雪=6")
     assert text == text_of(place, word_bias={"酒": 6.0, "雪": 6.0})
     assert text not in (text_of(place, word_bias={"酒": 6.0}), text_of(place, word_bias={"雪": 6.0}))
+
+
+@pytest.mark.options("generate", "--like", "--like-weight", "--cache", "--cache-weight")
+def test_a_book_and_a_cache(place: Any) -> None:
+    for number, line in enumerate(("　　影房道：“更衣来了。”\n", "　　更衣道：“影房兄！”\n")):
+        Path(f"book-{number}.txt").write_text(line * 20, encoding="utf-8")
+    model = place.model()
+    reading = {"tokenizer": model.vocabulary.tokenizer, "normalize": model.vocabulary.normalize}
+    book = place.stream("book-0.txt", "book-1.txt", **reading)
+    ngram = NGramLanguageModel.from_stream(book, model.vocabulary)
+    wanted = {
+        (): model,
+        ("--cache",): ContinuousCache(model, cache_size=1000, cache_weight=0.05, theta=0.6),
+        ("--cache", "--cache-weight", "0.6"): ContinuousCache(model, cache_size=1000, cache_weight=0.6, theta=0.6),
+        ("--like", "book-0.txt", "book-1.txt"): model_like(model, book),
+        ("--like", "book-0.txt", "--like", "book-1.txt", "--like-weight", "0.8"): model_like(model, book, weight=0.8),
+        ("--like", "book-0.txt", "book-1.txt", "--no-cache"): Mixture([model, ngram], [0.5, 0.5]),
+    }
+    texts = {words: place.run(*COMMAND, *LENGTH, *words) for words in wanted}
+    assert texts == {words: Sampler(wanted[words]).generate(PROMPT, max_new_tokens=60) + "\n" for words in wanted}
+    assert len(set(texts.values())) == len(texts)
+    assert place.run(*COMMAND, *LENGTH, "--no-cache") == texts[()]
+    place.run(*COMMAND, "--like", "no-book.txt", status=2)
+    assert "no-book.txt: no such file or folder" in place.err
+    place.run(*COMMAND, "--like", "book-0.txt", "--like-weight", "2", status=2)
+    assert "--like-weight must be from 0 to 1, got 2.0" in place.err
+    place.run(*COMMAND, "--like-weight", "0.5", status=2)
+    assert "name the book with --like FILE" in place.err
 
 
 @pytest.mark.parametrize("bias", ["酒", "=3", "酒=", "酒=x"])

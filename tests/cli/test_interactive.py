@@ -78,7 +78,7 @@ def test_another_turn_is_written_with_the_new_settings(place: Any, talk: Callabl
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("temprature 0.7", "did you mean 'temperature'?"),
+        ("temprature 0.7", "no command 'temprature 0.7'; did you mean 'temperature'? 'help'"),
         ("temperature", "temperature must be a number, got ''"),
         ("temperature hot", "temperature must be a number, got 'hot'"),
         ("top_p 7", "top_p must be from 0 to 1, got 7"),

@@ -41,6 +41,16 @@ def test_again_writes_the_last_turn_otherwise_each_time(sampler: Sampler) -> Non
         writer.again()
 
 
+def test_another_seed_takes_effect_with_the_next_turn(sampler: Sampler) -> None:
+    turns = set()
+    for seed in (1, 2, 3):
+        writer = CoWriter(sampler, "展昭", max_new_tokens=12)
+        writer.go_on()
+        writer.sampler = Sampler(sampler.model, SamplerConfig(temperature=1.0, seed=seed))
+        turns.add((writer.go_on(), writer.go_on()))
+    assert len({first for first, _ in turns}) == len({second for _, second in turns}) == 3
+
+
 def test_a_turn_stays_until_another_is_there(sampler: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

@@ -43,7 +43,11 @@ def follows_the_rules(prompt: str, token: str) -> bool:
 
 
 def begins_badly(text: str) -> bool:
-    return any(paragraph[:1] in tuple("，。！？：”’」』）》】") for paragraph in text.split("\n"))
+    """Whether a paragraph begins with a closing mark, or such a mark follows a comma or an opening mark."""
+    return (
+        re.search(r"(?m)^[，。！？：”’」』）》】]|[，；：、“‘「『（《【][，。；：、！？]|[。！？][，；：、]", text)
+        is not None
+    )
 
 
 @pytest.fixture(scope="module", params=["adaptive", "full"])

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from zh_lstm_lm.corpus.token_stream import TokenStream
     from zh_lstm_lm.generation.sampler import Sampler
+    from zh_lstm_lm.models.base import LanguageModel
 
 __all__ = ["add_command", "parse_bias"]
 
@@ -38,6 +39,7 @@ _NUMBERS = {
     "repetition_penalty": "above 1, words that occurred become less likely (default: 1.0)",
     "frequency_penalty": "subtracted from a word's log-probability for each occurrence (default: 0.0)",
     "presence_penalty": "subtracted from the log-probability of a word that occurred (default: 0.0)",
+    "cache_weight": "weight of the cache, which makes words that occurred likelier (default: the model's, at most 0.05)",
 }
 _INTEGERS = {
     "top_k": "keep this number of likeliest words, 0 for all (default: 0)",
@@ -47,7 +49,7 @@ _INTEGERS = {
 }
 _SWITCHES = {
     "balanced_pairs": "close quotes and brackets in order (default: True)",
-    "tidy_paragraphs": "start no paragraph with closing punctuation (default: True)",
+    "tidy_paragraphs": "no closing punctuation at the start of a paragraph, or after a comma (default: True)",
 }
 _LIMITS = {
     "max_new_tokens": "words to write (default: 200 if no limit is given)",
@@ -66,10 +68,31 @@ def add_command(add: AddCommand) -> None:
     generate.add_argument(
         "--prompt", type=text, default="", help="start of the text (default: the start of a document)"
     )
+    _add_model(generate)
     _add_limits(generate)
     _add_sampling(generate)
     _add_output(generate)
     add_reading(generate, tokenizer=False)
+
+
+def _add_model(generate: argparse.ArgumentParser) -> None:
+    group = generate.add_argument_group("persons and style")
+    group.add_argument(
+        "--like",
+        type=path,
+        nargs="+",
+        action="extend",
+        metavar="FILE",
+        help="write like this book, with its persons and in its style; nothing is trained (default: no book)",
+    )
+    group.add_argument(
+        "--like-weight", type=float, help="weight of the book's words beside the model's, from 0 to 1 (default: 0.5)"
+    )
+    group.add_argument(
+        "--cache",
+        action=argparse.BooleanOptionalAction,
+        help="make names and phrases that occurred likelier (default: as the model was saved, and with --like)",
+    )
 
 
 def _add_limits(generate: argparse.ArgumentParser) -> None:
@@ -158,8 +181,9 @@ def _generate(parsed: argparse.Namespace) -> int:
     # Mistakes are reported before the model is loaded.
     SamplerConfig.from_dict(options)
     Limits(**limits)
-    model = load_model(parsed.model)
-    sampler = Sampler(model, SamplerConfig.from_dict({**model.generation_config, **options}))
+    model = _load(parsed)
+    defaults = getattr(model, "generation_config", {})
+    sampler = Sampler(model, SamplerConfig.from_dict({**defaults, **options}))
     if parsed.interactive:
         from zh_lstm_lm.cli.interactive import co_write
 
@@ -179,10 +203,30 @@ def _generate(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _load(parsed: argparse.Namespace) -> "LanguageModel":
+    """Loads the model, with the cache and the book of the options."""
+    from zh_lstm_lm.generation.like import add_cache, model_like
+    from zh_lstm_lm.models.continuous_cache import ContinuousCache
+
+    model: LanguageModel = load_model(parsed.model)
+    if parsed.cache is False and isinstance(model, ContinuousCache):
+        model = model.model
+    if parsed.like:
+        vocabulary = model.vocabulary
+        files = argparse.Namespace(**{**vars(parsed), "paths": parsed.like})
+        book = read_stream(files, vocabulary.tokenizer, vocabulary.normalize)
+        return model_like(model, book, cache=parsed.cache is not False, **given(parsed, weight="like_weight"))
+    return add_cache(model) if parsed.cache and not isinstance(model, ContinuousCache) else model
+
+
 def _check_combination(parsed: argparse.Namespace) -> None:
     """Refuses options that contradict each other."""
+    from zh_lstm_lm._config import check_number
     from zh_lstm_lm.errors import ConfigError
 
+    check_number("like_weight", parsed.like_weight, maximum=1.0, optional=True)
+    if parsed.like_weight is not None and not parsed.like:
+        raise ConfigError("--like-weight is the weight of a book; name the book with --like FILE")
     several = "--num-samples" if parsed.num_samples else "--best-of" if parsed.best_of else None
     if parsed.resume and not parsed.output:
         raise ConfigError("--resume continues a file; name it with --output FILE")

@@ -104,7 +104,7 @@ def _answer(writer: "CoWriter", line: str) -> str:
         "": writer.go_on,
         "again": writer.again,
         "text": lambda: writer.text,
-        "settings": lambda: "\n".join(f"{name} {value}" for name, value in _settings(writer).items()),
+        "settings": lambda: "\n".join(f"{name} {_shown(value)}" for name, value in _settings(writer).items()),
         "help": lambda: _HELP,
     }
     if not argument and command in answers:
@@ -117,7 +117,7 @@ def _answer(writer: "CoWriter", line: str) -> str:
         return line
     hint = nearest_name(command, [*_COMMANDS, *_settings(writer)])
     raise ConfigError(
-        f"no command {line!r}{hint}; 'help' and 'settings' show what there is, and +{line} adds it as text"
+        f"no command {line!r}{hint or ';'} 'help' and 'settings' show what there is, and +{line} adds it as text"
     )
 
 
@@ -144,7 +144,14 @@ def _set(writer: "CoWriter", name: str, text: str) -> str:
         limits: Any = {key: kept for key, kept in {**writer.limits, name: value}.items() if kept is not None}
         Limits(**limits)
         writer.limits = limits
-    return f"{name} {_settings(writer)[name]}"
+    return f"{name} {_shown(_settings(writer)[name])}"
+
+
+def _shown(value: Any) -> str:
+    """Returns the value of a setting as it is typed."""
+    if isinstance(value, list):
+        return " ".join("=".join(map(str, item)) if isinstance(item, tuple) else str(item) for item in value) or "none"
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _value(name: str, text: str) -> Any:

@@ -7,7 +7,7 @@ import torch
 
 from zh_lstm_lm._config import check_number
 from zh_lstm_lm.generation.draft import Draft
-from zh_lstm_lm.generation.loop import read_prompts
+from zh_lstm_lm.generation.loop import Token, read_prompts
 from zh_lstm_lm.generation.next_token import NextTokenSampler
 from zh_lstm_lm.models.base import LanguageModel
 from zh_lstm_lm.runtime.interruption import check_interruption
@@ -24,12 +24,12 @@ class Beam:
 
     Attributes:
         draft: The text.
-        tokens: The tokens after the prompt: ids and log-probabilities by the model, in nats.
+        tokens: The tokens after the prompt.
         score: Sum of the scores of the tokens, in nats.
     """
 
     draft: Draft
-    tokens: tuple[tuple[int, float], ...] = ()
+    tokens: tuple[Token, ...] = ()
     score: float = 0.0
 
     def normalised(self, length_penalty: float) -> float:
@@ -89,8 +89,9 @@ def beam_search(
         for rank, (score, row, token_id, log_prob) in enumerate(candidates):
             if score == -math.inf or len(going) == num_beams:
                 break
-            beam = Beam(beams[row].draft.fork(), (*beams[row].tokens, (token_id, log_prob)), score)
-            beam.draft.add(token_id, sampler.tokens[token_id], state, row)
+            token = Token(token_id, sampler.text_after(beams[row].draft.ids[-1], token_id), log_prob)
+            beam = Beam(beams[row].draft.fork(), (*beams[row].tokens, token), score)
+            beam.draft.add(token_id, token.text, state, row)
             if beam.draft.finish_reason is None:
                 going.append(beam)
                 rows.append(row)

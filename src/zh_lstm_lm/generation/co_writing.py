@@ -1,6 +1,6 @@
 """Co-writing: a writer and a model write a text in turn."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from typing_extensions import Unpack
 
@@ -14,10 +14,11 @@ __all__ = ["CoWriter"]
 
 @dataclass(frozen=True)
 class _Step:
-    """A step of the text: the added text, the state after it, and the number of samples tried for it."""
+    """A step of the text: the added text, the state after it, its seed, and the number of samples tried for it."""
 
     added: str
     state: GenerationState
+    seed: int
     tried: int = 0
 
 
@@ -41,7 +42,8 @@ class CoWriter:
     def __init__(self, sampler: Sampler, prompt: str = "", **limits: Unpack[LimitOptions]) -> None:
         self.sampler = sampler
         self.limits: LimitOptions = limits or {"max_sentences": 1}
-        self._steps = [_Step(prompt, sampler.generate(prompt, return_results=True, max_new_tokens=0).state)]
+        start = sampler.generate(prompt, return_results=True, max_new_tokens=0).state
+        self._steps = [_Step(prompt, start, sampler.config.seed)]
         self._offered: list[GenerationResult] = []
 
     @property
@@ -90,7 +92,7 @@ class CoWriter:
         """Adds text of the writer."""
         state = self._steps[-1].state
         result = self.sampler.generate(text, state=state, return_results=True, max_new_tokens=0)
-        self._push(_Step(text, result.state))
+        self._push(_Step(text, result.state, self._steps[-1].seed))
 
     def undo(self) -> bool:
         """Undoes the last step; returns False if only the prompt is left."""
@@ -98,13 +100,15 @@ class CoWriter:
         return len(self._steps) > 1 and bool(self._steps.pop())
 
     def _sample(self, number: int, *, first: int = 0, before: int = 1) -> list[GenerationResult]:
-        state = self._steps[-before].state
+        step = self._steps[-before]
+        # Another seed starts new random numbers.
+        state = step.state if step.seed == self.sampler.config.seed else replace(step.state, random=None)
         return self.sampler.generate(
             [""], num_samples=number, first_sample=first, state=state, return_results=True, **self.limits
         )
 
     def _take(self, result: GenerationResult, *, tried: int) -> str:
-        self._push(_Step(result.text, result.state, tried))
+        self._push(_Step(result.text, result.state, self.sampler.config.seed, tried))
         return result.text
 
     def _push(self, step: _Step) -> None:

@@ -41,10 +41,13 @@ class SamplerConfig(Config):
         no_repeat_ngram_size: No n-gram of this size occurs twice; 0 sets no limit.
         banned_words: Words that are never generated, of at most 100,000 characters in all.
         word_bias: Added to the log-probabilities of words of the vocabulary, at most 100,000 of them; 0 changes nothing.
+        cache_weight: Weight of the cache of a `ContinuousCache` while text is sampled. None keeps its own, but takes at most
+            0.05 for a saved mixture whose weights were fitted: they suit real text, and make sampled text repeat itself.
         balanced_pairs: Quotes and brackets that are opened are closed, in order and in their paragraph (a text that
             reaches its limit closes them with its last tokens); none is closed that is not open, or directly after a
             colon or an opening mark. False sets no rule.
-        tidy_paragraphs: No paragraph starts with closing punctuation, such as a full stop. False sets no rule.
+        tidy_paragraphs: No paragraph starts with closing punctuation, such as a full stop, and none follows directly after
+            a comma or an opening mark. False sets no rule.
         seed: Seed of the random numbers; equal seeds give equal texts.
     """
 
@@ -63,6 +66,7 @@ class SamplerConfig(Config):
     no_repeat_ngram_size: int = 0
     banned_words: Sequence[str] = ()
     word_bias: Mapping[str, float] | tuple[tuple[str, float], ...] = ()
+    cache_weight: float | None = None
     balanced_pairs: bool = True
     tidy_paragraphs: bool = True
     seed: int = 0
@@ -81,6 +85,7 @@ class SamplerConfig(Config):
             check_number(name, getattr(self, name), minimum=-1e6)
         check_integer("penalty_window", self.penalty_window, minimum=1, maximum=_MAX_INTEGER, optional=True)
         check_integer("no_repeat_ngram_size", self.no_repeat_ngram_size, minimum=0, maximum=_MAX_INTEGER)
+        check_number("cache_weight", self.cache_weight, maximum=0.999, optional=True)
         check_type("balanced_pairs", self.balanced_pairs, bool)
         check_type("tidy_paragraphs", self.tidy_paragraphs, bool)
         if not isinstance(self.banned_words, (list, tuple)):

@@ -4,7 +4,7 @@ import copy
 import itertools
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -109,7 +109,6 @@ class Draft:
         self.in_chapter = False
         for line in prompt.split("\n")[:-1]:
             self._read_line(line)
-        self._began = time.monotonic()
         self.closing: FinishReason | None = None
         self.finish_reason: FinishReason | None = None
         self._line_start: _Cut | None = None
@@ -134,7 +133,7 @@ class Draft:
     @property
     def room_for_token(self) -> int:
         """Number of characters that the next token may have."""
-        return max(1, self.room - len(self.opened))
+        return max(1, self.room - len(self.opened) * self._rules.mark_length)
 
     def verdict(self) -> Verdict:
         """Returns the verdict of the rules of punctuation on the next token."""
@@ -224,14 +223,14 @@ class Draft:
         """Returns the progress towards the limits, as plain values."""
         return {name: getattr(self, name) for name in _COUNTS}
 
-    def restore_counts(self, counts: dict[str, int]) -> None:
-        """Restores the output of `counts`, before `start`."""
+    def restore_counts(self, counts: Mapping[str, int]) -> None:
+        """Restores the output of `counts`, before `start`; a missing count stays as it is."""
         for name in _COUNTS:
-            setattr(self, name, counts[name])
+            setattr(self, name, counts.get(name, getattr(self, name)))
 
     def _room_for_marks(self, token: str) -> int:
         """Returns the number of closing marks that there is room for after a token, or now if it is empty."""
-        return min(self.left - bool(token), self.room - len(token))
+        return min(self.left - bool(token), (self.room - len(token)) // self._rules.mark_length)
 
     def _forget(self) -> None:
         """Drops ids outside of the window now and then."""

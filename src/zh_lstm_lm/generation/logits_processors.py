@@ -28,7 +28,6 @@ __all__ = [
     "occurrence_penalties",
     "repetition_penalty",
     "temperature",
-    "tempered",
     "token_bias",
     "top_h",
     "top_k",
@@ -44,30 +43,22 @@ _SMALLEST = 1e-30
 
 def temperature(value: float) -> LogitsProcessor:
     """Divides the logits: below 1 likely tokens become likelier, 1 changes nothing."""
+    divisor = min(max(value, _SMALLEST), _LARGEST)
 
     def process(ids: Tensor, logits: Tensor) -> Tensor:
-        return tempered(logits, value)
+        # The greatest logit of each row is subtracted first, so that no quotient overflows.
+        return (logits - logits.amax(dim=-1, keepdim=True)).div_(divisor)
 
-    return process
-
-
-def tempered(logits: Tensor, value: float) -> Tensor:
-    """Divides logits by a temperature, after the greatest of each row was subtracted. **Shape:** (…, vocab_size)."""
-    if value == 1.0:
-        return logits
-    return (logits - logits.amax(dim=-1, keepdim=True)).div_(min(max(value, _SMALLEST), _LARGEST))
+    return _unchanged if value == 1 else process
 
 
 def top_k(k: int) -> LogitsProcessor:
     """Keeps the `k` likeliest tokens, and those that are exactly as likely as the last of them; 0 keeps all."""
 
-    def process(ids: Tensor, logits: Tensor) -> Tensor:
-        if k == 0 or k >= logits.shape[-1]:
-            return logits
-        least = logits.topk(k, dim=-1).values[..., -1:]  # (..., 1)
-        return logits.masked_fill(logits < least, -math.inf)
+    def dropped(logits: Tensor) -> Tensor:
+        return logits < logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]
 
-    return process
+    return _unchanged if k == 0 else _dropping(dropped)
 
 
 def top_p(p: float) -> LogitsProcessor:
@@ -76,26 +67,22 @@ def top_p(p: float) -> LogitsProcessor:
     Nucleus sampling (Holtzman et al., 2020). Among equally likely tokens those with the lowest ids are kept.
     """
 
-    def process(ids: Tensor, logits: Tensor) -> Tensor:
-        if p >= 1.0:
-            return logits
+    def dropped(logits: Tensor) -> Tensor:
         probs, order = logits.softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
         kept = (probs.cumsum(dim=-1, dtype=torch.float64) < p).sum(dim=-1, keepdim=True) + 1
-        dropped = torch.arange(probs.shape[-1], device=probs.device) >= kept
-        return logits.masked_fill(torch.zeros_like(dropped).scatter(-1, order, dropped), -math.inf)
+        after = torch.arange(probs.shape[-1], device=probs.device) >= kept
+        return torch.zeros_like(after).scatter(-1, order, after)
 
-    return process
+    return _unchanged if p >= 1 else _dropping(dropped)
 
 
 def min_p(p: float) -> LogitsProcessor:
     """Keeps tokens with at least `p` times the probability of the likeliest (Nguyen et al., 2024); 0 keeps all."""
 
-    def process(ids: Tensor, logits: Tensor) -> Tensor:
-        if p == 0:
-            return logits
-        return logits.masked_fill(logits < logits.amax(dim=-1, keepdim=True) + math.log(p), -math.inf)
+    def dropped(logits: Tensor) -> Tensor:
+        return logits < logits.amax(dim=-1, keepdim=True) + math.log(p)
 
-    return process
+    return _unchanged if p == 0 else _dropping(dropped)
 
 
 def typical_p(p: float) -> LogitsProcessor:
@@ -104,19 +91,16 @@ def typical_p(p: float) -> LogitsProcessor:
     Locally typical sampling (Meister et al., 2023).
     """
 
-    def process(ids: Tensor, logits: Tensor) -> Tensor:
-        if p >= 1.0:
-            return logits
+    def dropped(logits: Tensor) -> Tensor:
         log_probs = logits.log_softmax(dim=-1)
-        distances = (log_probs + _entropy(log_probs)).abs()
-        order = distances.argsort(dim=-1, stable=True)
+        order = (log_probs + _entropy(log_probs)).abs().argsort(dim=-1, stable=True)
         probabilities = log_probs.exp().gather(-1, order)
         # A token is dropped if the tokens before it reach p already.
-        dropped = probabilities.cumsum(dim=-1) - probabilities >= p
-        dropped[..., 0] = False
-        return logits.masked_fill(dropped.scatter(-1, order, dropped), -math.inf)
+        after = probabilities.cumsum(dim=-1) - probabilities >= p
+        after[..., 0] = False
+        return after.scatter(-1, order, after)
 
-    return process
+    return _unchanged if p >= 1 else _dropping(dropped)
 
 
 def top_h(h: float) -> LogitsProcessor:
@@ -126,29 +110,25 @@ def top_h(h: float) -> LogitsProcessor:
     token is always kept.
     """
 
-    def process(ids: Tensor, logits: Tensor) -> Tensor:
-        if h >= 1.0:
-            return logits
-        log_probs, tokens = logits.log_softmax(dim=-1).sort(dim=-1, descending=True)
+    def dropped(logits: Tensor) -> Tensor:
+        log_probs, order = logits.log_softmax(dim=-1).sort(dim=-1, descending=True)
         probabilities = log_probs.exp()
         sums = probabilities.cumsum(dim=-1)  # (..., vocab_size)
         entropies = sums.log() - (probabilities * log_probs.clamp(min=-1e30)).cumsum(dim=-1) / sums
-        dropped = entropies > h * entropies[..., -1:]
-        dropped[..., 0] = False
-        return logits.masked_fill(dropped.scatter(-1, tokens, dropped), -math.inf)
+        after = entropies > h * entropies[..., -1:]
+        after[..., 0] = False
+        return after.scatter(-1, order, after)
 
-    return process
+    return _unchanged if h >= 1 else _dropping(dropped)
 
 
 def epsilon_cutoff(epsilon: float) -> LogitsProcessor:
     """Keeps tokens of at least the probability `epsilon`, and the likeliest (Hewitt et al., 2022); 0 keeps all."""
 
-    def process(ids: Tensor, logits: Tensor) -> Tensor:
-        if epsilon == 0:
-            return logits
-        return _cut(logits, logits.log_softmax(dim=-1), math.log(epsilon))
+    def dropped(logits: Tensor) -> Tensor:
+        return _below(logits.log_softmax(dim=-1), math.log(epsilon))
 
-    return process
+    return _unchanged if epsilon == 0 else _dropping(dropped)
 
 
 def eta_cutoff(epsilon: float) -> LogitsProcessor:
@@ -157,14 +137,12 @@ def eta_cutoff(epsilon: float) -> LogitsProcessor:
     Eta sampling (Hewitt et al., 2022): where the model is uncertain, rarer tokens may follow.
     """
 
-    def process(ids: Tensor, logits: Tensor) -> Tensor:
-        if epsilon == 0:
-            return logits
+    def dropped(logits: Tensor) -> Tensor:
         log_probs = logits.log_softmax(dim=-1)
-        threshold = (0.5 * math.log(epsilon) - _entropy(log_probs)).clamp(max=math.log(epsilon))
-        return _cut(logits, log_probs, threshold)
+        threshold = 0.5 * math.log(epsilon) - _entropy(log_probs)
+        return _below(log_probs, threshold.clamp(max=math.log(epsilon)))
 
-    return process
+    return _unchanged if epsilon == 0 else _dropping(dropped)
 
 
 def repetition_penalty(penalty: float, *, window: int | None = None) -> LogitsProcessor:
@@ -174,16 +152,13 @@ def repetition_penalty(penalty: float, *, window: int | None = None) -> LogitsPr
         penalty: Above 1 for fewer repetitions; 1 changes nothing.
         window: Latest tokens that count; None counts all.
     """
+    factor = min(max(penalty, _SMALLEST), _LARGEST)
 
     def process(ids: Tensor, logits: Tensor) -> Tensor:
-        if penalty == 1.0:
-            return logits
-        factor = min(max(penalty, _SMALLEST), _LARGEST)
-        occurred = _counts(ids, logits, window) > 0
         penalised = torch.where(logits > 0, logits / factor, logits * factor).clamp(max=_LARGEST)
-        return torch.where(occurred, penalised, logits)
+        return torch.where(_counts(ids, logits, window) > 0, penalised, logits)
 
-    return process
+    return _unchanged if penalty == 1 else process
 
 
 def occurrence_penalties(frequency: float, presence: float, *, window: int | None = None) -> LogitsProcessor:
@@ -194,14 +169,13 @@ def occurrence_penalties(frequency: float, presence: float, *, window: int | Non
         presence: 0 changes nothing.
         window: Latest tokens that count; None counts all.
     """
+    each, once = (min(max(value, -_LARGEST), _LARGEST) for value in (frequency, presence))
 
     def process(ids: Tensor, logits: Tensor) -> Tensor:
-        if frequency == 0 and presence == 0:
-            return logits
         counts = _counts(ids, logits, window)
-        return logits - _bounded(frequency) * counts - _bounded(presence) * (counts > 0)
+        return logits - each * counts - once * (counts > 0)
 
-    return process
+    return process if frequency or presence else _unchanged
 
 
 def no_repeat_ngrams(size: int, *, window: int | None = None) -> LogitsProcessor:
@@ -213,15 +187,24 @@ def no_repeat_ngrams(size: int, *, window: int | None = None) -> LogitsProcessor
     """
 
     def process(ids: Tensor, logits: Tensor) -> Tensor:
-        if window is not None:
-            ids = ids[..., max(0, ids.shape[-1] - window) :]
-        if size == 0 or ids.shape[-1] < size:
+        ids = _latest(ids, window)
+        if ids.shape[-1] < size:
             return logits
         ngrams = ids.unfold(-1, size, 1)  # (..., ngrams, size)
         last = ids[..., None, ids.shape[-1] - size + 1 :]  # (..., 1, size - 1)
         begun = (ngrams[..., :-1] == last).all(dim=-1)  # (..., ngrams)
         banned = torch.zeros_like(logits).scatter_add_(-1, ngrams[..., -1], begun.to(logits.dtype))
         return logits.masked_fill(banned > 0, -math.inf)
+
+    return _unchanged if size == 0 else process
+
+
+def token_bias(bias: Tensor) -> LogitsProcessor:
+    """Adds a bias to each token's logit. **Shape:** (vocab_size,); 0 changes nothing."""
+    bounded = bias.clamp(-_LARGEST, _LARGEST)
+
+    def process(ids: Tensor, logits: Tensor) -> Tensor:
+        return logits + bounded.to(logits)
 
     return process
 
@@ -252,11 +235,9 @@ def banned_words(words: Sequence[str], tokens: Sequence[str]) -> LogitsProcessor
     texts = [token or "\ud800" for token in tokens]
 
     def process(ids: Tensor, logits: Tensor) -> Tensor:
-        if not banned:
-            return logits
         mask = always.expand(logits.shape).clone()
         rows = mask.view(-1, mask.shape[-1])
-        recent = ids[..., max(0, ids.shape[-1] - max(lengths, default=0)) :]
+        recent = _latest(ids, max(lengths, default=0))
         for row, row_ids in zip(rows, recent.reshape(len(rows), recent.shape[-1]).tolist(), strict=True):
             text = "".join(texts[token_id] for token_id in row_ids)
             for length in itertools.takewhile(len(text).__ge__, lengths):
@@ -264,7 +245,7 @@ def banned_words(words: Sequence[str], tokens: Sequence[str]) -> LogitsProcessor
                     row[sorted_ids[start:stop]] = True
         return logits.masked_fill(mask.to(logits.device), -math.inf)
 
-    return process
+    return process if banned else _unchanged
 
 
 def _contains(token: str, words: Collection[str], sizes: Sequence[int]) -> bool:
@@ -301,25 +282,28 @@ def checked(processor: LogitsProcessor) -> LogitsProcessor:
     return process
 
 
-def token_bias(bias: Tensor) -> LogitsProcessor:
-    """Adds a bias to each token's logit. **Shape:** (vocab_size,); 0 changes nothing."""
-    bounded = bias.clamp(-_LARGEST, _LARGEST)
+def _unchanged(ids: Tensor, logits: Tensor) -> Tensor:
+    """The processor of a neutral option."""
+    return logits
+
+
+def _dropping(dropped: Callable[[Tensor], Tensor]) -> LogitsProcessor:
+    """Returns the processor that gives minus infinity to the tokens for which a function of the logits is True."""
 
     def process(ids: Tensor, logits: Tensor) -> Tensor:
-        return logits + bounded.to(logits)
+        return logits.masked_fill(dropped(logits), -math.inf)
 
     return process
 
 
+def _latest(ids: Tensor, window: int | None) -> Tensor:
+    return ids if window is None else ids[..., max(0, ids.shape[-1] - window) :]
+
+
 def _counts(ids: Tensor, logits: Tensor, window: int | None) -> Tensor:
     """Counts each token in the latest ids. **Shape:** that of the logits."""
-    if window is not None:
-        ids = ids[..., max(0, ids.shape[-1] - window) :]
-    return torch.zeros_like(logits).scatter_add_(-1, ids, torch.ones_like(ids, dtype=logits.dtype))
-
-
-def _bounded(value: float) -> float:
-    return min(max(value, -_LARGEST), _LARGEST)
+    latest = _latest(ids, window)
+    return torch.zeros_like(logits).scatter_add_(-1, latest, torch.ones_like(latest, dtype=logits.dtype))
 
 
 def _entropy(log_probs: Tensor) -> Tensor:
@@ -327,7 +311,6 @@ def _entropy(log_probs: Tensor) -> Tensor:
     return -row_sums(log_probs.exp() * log_probs.clamp(min=-1e30))[..., None]
 
 
-def _cut(logits: Tensor, log_probs: Tensor, threshold: float | Tensor) -> Tensor:
-    """Drops tokens below the threshold, but never the likeliest."""
-    dropped = (log_probs < threshold) & (log_probs < log_probs.amax(dim=-1, keepdim=True))
-    return logits.masked_fill(dropped, -math.inf)
+def _below(log_probs: Tensor, threshold: float | Tensor) -> Tensor:
+    """Returns True for the tokens below a threshold, but never for the likeliest."""
+    return (log_probs < threshold) & (log_probs < log_probs.amax(dim=-1, keepdim=True))

@@ -1,6 +1,7 @@
 """The generation loop: every text that is not finished gets its next token, round after round."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 
@@ -9,16 +10,24 @@ from zh_lstm_lm.generation.next_token import NextTokenSampler
 from zh_lstm_lm.models.base import LanguageModel, State
 from zh_lstm_lm.runtime.interruption import check_interruption
 
-__all__ = ["generate_tokens", "read_prompts"]
+__all__ = ["Token", "generate_tokens", "read_prompts"]
 
 _PROMPT_WINDOW = 1024
 # Texts whose log-probabilities stay in the processor's cache while their tokens are sampled.
 _ROWS = 16
 
 
+class Token(NamedTuple):
+    """A generated token: its id, its text, and its log-probability by the model, in nats."""
+
+    id: int
+    text: str
+    log_prob: float
+
+
 def generate_tokens(
     model: LanguageModel, sampler: NextTokenSampler, drafts: Sequence[Draft]
-) -> Iterator[tuple[int, list[tuple[int, float]]]]:
+) -> Iterator[tuple[int, list[Token]]]:
     """Adds tokens to texts until all are finished.
 
     Args:
@@ -27,12 +36,11 @@ def generate_tokens(
         drafts: The texts; their prompts are read first.
 
     Yields:
-        The position of a text and its latest tokens: ids and log-probabilities by the model, in nats. It is one token,
-        unless tokens were held back that might have been cut off.
+        The position of a text and its latest tokens: one token, unless some were held back that might have been cut off.
     """
     for draft in drafts:
         draft.begin()
-    pending: list[list[tuple[int, float]]] = [[] for _ in drafts]
+    pending: list[list[Token]] = [[] for _ in drafts]
     active = [position for position, draft in enumerate(drafts) if draft.finish_reason is None]
     if not drafts:
         return
@@ -59,8 +67,9 @@ def generate_tokens(
             if token_id is None:
                 draft.end()
             else:
-                draft.add(token_id, sampler.tokens[token_id], state, row)
-                pending[position].append((token_id, log_prob))
+                token = Token(token_id, sampler.text_after(draft.ids[-1], token_id), log_prob)
+                draft.add(token_id, token.text, state, row)
+                pending[position].append(token)
             if not draft.undecided:
                 yield position, pending[position][: len(pending[position]) - draft.surplus]
                 pending[position] = []

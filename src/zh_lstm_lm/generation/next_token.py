@@ -38,7 +38,6 @@ class NextTokenSampler:
         processors: Processors of the user, which follow those of the config.
 
     Attributes:
-        tokens: The text of each id; empty for ids that are never sampled.
         rules: The rules of punctuation over the vocabulary.
         window: Number of latest ids that processors look at; None for all.
 
@@ -49,18 +48,26 @@ class NextTokenSampler:
 
     def __init__(self, model: LanguageModel, config: SamplerConfig, processors: Sequence[LogitsProcessor] = ()) -> None:
         vocabulary = model.vocabulary
-        self.tokens = list(vocabulary.texts())
+        tokens = list(vocabulary.texts())
+        self._tokens, self._separator = tokens, vocabulary.separator
+        self._paragraph_starts = (vocabulary.bos_id, vocabulary.paragraph_end_id)
         self.rules = PunctuationRules(
-            self.tokens,
+            tokens,
+            separator=vocabulary.separator,
             balanced_pairs=config.balanced_pairs,
             tidy_paragraphs=config.tidy_paragraphs,
             banned=config.banned_words,
         )
         self.window = None if processors else config.history_window
         self._bos_id = vocabulary.bos_id
-        self._lengths = torch.tensor([len(token) for token in self.tokens]).to(model.device)
+        self._lengths = torch.tensor([len(token) for token in tokens]).to(model.device)
         self._longest = int(self._lengths.max())
-        self._bans = logits_processors.banned_words(config.banned_words, self.tokens) if config.banned_words else None
+        self._bans = None
+        if config.banned_words:
+            # Separators between words do not hide a banned word.
+            words = [word.replace(vocabulary.separator, "") or word for word in config.banned_words]
+            plain = [token.removeprefix(vocabulary.separator) for token in tokens]
+            self._bans = logits_processors.banned_words(words, plain)
         self._processors = [
             *config.history_processors(vocabulary),
             *(logits_processors.checked(processor) for processor in processors),
@@ -71,11 +78,16 @@ class NextTokenSampler:
         # Cut-offs that need more than a look at the likeliest tokens are left to the processors.
         self._plain = config.has_plain_cutoffs
         self._picker = TokenPicker(config.top_k, config.top_p, config.min_p) if self._plain else TokenPicker()
-        writable = torch.zeros(len(self.tokens)).masked_fill_(self._lengths.cpu() == 0, -math.inf)
+        writable = torch.zeros(len(tokens)).masked_fill_(self._lengths.cpu() == 0, -math.inf)
         if self._bans is not None and bool((self._bans(torch.zeros(1, 0).long(), writable[None]) == -math.inf).all()):
             raise ConfigError("banned_words ban every token of the vocabulary, so nothing can be written; ban fewer")
         # Added to log-probabilities: 0 for tokens with a text, minus infinity for the others.
         self._writable = writable.to(model.device)
+
+    def text_after(self, last_id: int, token_id: int) -> str:
+        """Returns the text of a token; the first word of a paragraph has no separator before it."""
+        text = self._tokens[token_id]
+        return text.removeprefix(self._separator) if last_id in self._paragraph_starts else text
 
     def sample(self, drafts: Sequence[Draft], log_probs: Tensor) -> list[int | None]:
         """Samples the next id of each text.
@@ -134,7 +146,7 @@ class NextTokenSampler:
         token_id = draft.forced_id()
         if token_id is None or self._bans is None:
             return token_id
-        allowed = self._bans(torch.tensor(draft.ids), torch.zeros(len(self.tokens)))
+        allowed = self._bans(torch.tensor(draft.ids), torch.zeros(len(self._tokens)))
         return token_id if allowed[token_id] == 0 else None
 
     def _process(self, drafts: Sequence[Draft], log_probs: Tensor) -> tuple[Tensor, Tensor]:

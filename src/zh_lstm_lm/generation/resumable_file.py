@@ -1,23 +1,25 @@
-"""A text that goes into a file as it is made: it grows beside its place, can be resumed, and is completed at once.
+"""A text file that grows beside its place while the text is generated, and can be resumed.
 
-``PATH.part`` is the text so far. ``PATH.part.state`` says how to go on from one of its paragraph ends: a safetensors
-file with the state of generation and, as metadata, how long the text was. It is there before the text, and written anew
-now and then; a ``PATH.part`` without it is somebody's own file.
+``PATH.part`` is the text so far. ``PATH.part.state`` is a safetensors file from which the text continues: the state of
+generation and, as metadata, the length of the text at that point. It is created before the text and replaced now and
+then; a ``PATH.part`` without it belongs to somebody else.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeAlias
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
+from typing_extensions import Self
 
 from zh_lstm_lm.errors import CheckpointError, DataError
 from zh_lstm_lm.generation.draft import Draft
@@ -30,7 +32,10 @@ from zh_lstm_lm.storage.safe_reading import read_bytes
 from zh_lstm_lm.storage.strict_json import parse_json
 from zh_lstm_lm.storage.user_files import check_writable, is_special, keep_mode
 
-__all__ = ["model_identity", "write_text_file"]
+__all__ = ["Start", "call_identity", "write_text_file"]
+
+Start: TypeAlias = Callable[[GenerationState | None, Mapping[str, int]], tuple[Draft, Iterator[str]]]
+"""Starts the text from its prompt, or from a state and `Draft.counts`; returns the draft and its coming pieces."""
 
 WORDS_BETWEEN_STATES = 1000
 _MAX_STATE_BYTES = 1 << 30
@@ -39,68 +44,68 @@ _MAX_HEADER_BYTES = 1 << 20
 
 def write_text_file(
     path: Path,
-    begin: Callable[[GenerationState | None], Draft],
-    go_on: Callable[[Draft], Iterator[str]],
+    start: Start,
+    model: LanguageModel,
     *,
     prompt: str,
     call: str,
     resume: bool,
     progress: Callable[[int], None] | None,
-    model: LanguageModel,
 ) -> Path:
     """Writes a text into a file.
 
     Args:
         path: The file.
-        begin: Makes the text, from its prompt or from a state.
-        go_on: Adds to it word by word, and gives the words.
-        prompt: What it begins with.
-        call: Tells one text from another: equal for equal prompts, options and limits.
-        resume: Whether to go on with what was interrupted.
-        progress: Called now and then with the number of characters so far.
+        start: Starts the text.
         model: The model.
+        prompt: The start of the text.
+        call: The identity of the text: equal for equal prompts, options and limits.
+        resume: Whether to continue an interrupted text.
+        progress: Called now and then with the number of characters so far.
 
     Returns:
         The path.
 
     Raises:
-        DataError: The file cannot be written, another process is writing it, or what was interrupted is another text.
+        DataError: The file cannot be written, another process is writing it, or the interrupted text is another one.
     """
     if not path.name:
         raise DataError(f"{str(path)!r} cannot be written: it is not the name of a file; give one")
     try:
-        if is_special(path):
-            with catch_interruption(), open(path, "ab", buffering=0) as file:
-                _write_through(file, begin(None), go_on, prompt=prompt, progress=progress)
-            return path
-        target = Path(os.path.realpath(path))  # a symbolic link stays, and what it leads to is replaced
-        part, saved = target.with_name(f"{target.name}.part"), target.with_name(f"{target.name}.part.state")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        check_writable(target)
-        with catch_interruption(), lock_file(target):
-            begun = _begun(part, saved)
-            text, size, characters = begin(None), 0, 0
-            if resume and begun is not None and begun.size:
-                text, size, characters = _resumed(begin, begun, part, saved, call=call, model=model)
-            try:
-                if not size:
-                    _claim(saved, call)
-                with open(part, "r+b" if size else "wb", opener=_open_safely) as file:
-                    file.truncate(size)
-                    file.seek(size)
-                    if not size:
-                        file.write(prompt.encode("utf-8"))
-                        characters = len(prompt)
-                    for reached in _grow(file, saved, text, go_on(text), call=call, characters=characters):
-                        if progress is not None:
-                            progress(reached)
-            except (OSError, CheckpointError):
-                if not _is_resumable(saved):
-                    for leftover in (part, saved):
-                        with contextlib.suppress(OSError):
-                            leftover.unlink(missing_ok=True)
-                raise
-            _complete(part, target, saved)
+        with catch_interruption():
+            if is_special(path):
+                with open(path, "ab", buffering=0) as file:
+                    file.write(prompt.encode("utf-8"))
+                    _grow(file, None, *start(None, {}), call=call, characters=len(prompt), progress=progress)
+                return path
+            # A symbolic link stays, and its target is replaced.
+            target = Path(os.path.realpath(path))
+            part, saved = target.with_name(f"{target.name}.part"), target.with_name(f"{target.name}.part.state")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            check_writable(target)
+            with lock_file(target):
+                begun = _find_begun(part, saved)
+                draft, pieces = start(None, {})
+                point = _Point(call, 0, len(prompt), {}, {})
+                if resume and begun is not None and begun.size:
+                    point = _checked(begun, part, saved, call=call)
+                    draft, pieces = start(GenerationState.from_tensors(point.tensors, model=model), point.counts)
+                try:
+                    if not point.size:
+                        _claim(saved, call)
+                    with open(part, "r+b" if point.size else "wb", opener=_open_safely) as file:
+                        file.truncate(point.size)
+                        file.seek(point.size)
+                        if not point.size:
+                            file.write(prompt.encode("utf-8"))
+                        _grow(file, saved, draft, pieces, call=call, characters=point.characters, progress=progress)
+                except (OSError, CheckpointError):
+                    if not _is_resumable(saved):
+                        for leftover in (part, saved):
+                            with contextlib.suppress(OSError):
+                                leftover.unlink(missing_ok=True)
+                    raise
+                _complete(part, target, saved)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
     except CheckpointError as error:
@@ -108,30 +113,17 @@ def write_text_file(
     return path
 
 
-def _write_through(
+def _grow(
     file: IO[bytes],
-    text: Draft,
-    go_on: Callable[[Draft], Iterator[str]],
+    saved: Path | None,
+    draft: Draft,
+    pieces: Iterator[str],
     *,
-    prompt: str,
+    call: str,
+    characters: int,
     progress: Callable[[int], None] | None,
 ) -> None:
-    """Writes a text to what is no regular file: it cannot be taken back, nor gone on with."""
-    file.write(prompt.encode("utf-8"))
-    characters = len(prompt)
-    for number, piece in enumerate(go_on(text), 1):
-        file.write(piece.encode("utf-8"))
-        characters += len(piece)
-        if progress is not None and number % WORDS_BETWEEN_STATES == 0:
-            progress(characters)
-    if progress is not None:
-        progress(characters)
-
-
-def _grow(
-    file: IO[bytes], saved: Path, text: Draft, pieces: Iterator[str], *, call: str, characters: int
-) -> Iterator[int]:
-    """Adds the pieces of a text to its file; yields its characters whenever the state was saved, and at the end."""
+    """Adds the pieces of a text to its file; without `saved` the text cannot be resumed, as on a pipe."""
     since = 0
     for piece in pieces:
         file.write(piece.encode("utf-8"))
@@ -139,24 +131,29 @@ def _grow(
         since += 1
         if "\n" in piece:
             file.flush()
-        ends = text.closing is not None or text.finish_reason is not None
-        if since >= WORDS_BETWEEN_STATES and not ends and not text.undecided:
-            _flush(file)
-            facts = {"call": call, "size": file.tell(), "characters": characters, "counts": text.counts()}
-            atomic_write(saved, _packed(facts, text.state().to_tensors()))
+        ends = draft.closing is not None or draft.finish_reason is not None
+        if since >= WORDS_BETWEEN_STATES and not ends and not draft.undecided:
+            if saved is not None:
+                _flush(file)
+                point = _Point(call, file.tell(), characters, draft.counts(), draft.state().to_tensors())
+                atomic_write(saved, point.to_bytes())
             since = 0
-            yield characters
-    _flush(file)
-    yield characters
+            if progress is not None:
+                progress(characters)
+    if saved is not None:
+        _flush(file)
+    if progress is not None:
+        progress(characters)
 
 
 def _complete(part: Path, target: Path, saved: Path) -> None:
-    """Puts a text that is complete into its place."""
+    """Moves a complete text to its place."""
     try:
         keep_mode(part, target)
         replace_file(part, target)
     except OSError as error:
-        if not _is_resumable(saved):  # then the whole text is its user's own file, and not written over
+        # Without a state the complete text is the user's own file, which is not overwritten.
+        if not _is_resumable(saved):
             saved.unlink(missing_ok=True)
         raise DataError(f"{target}: cannot be written ({error.strerror}); the whole text is in {part}") from error
     saved.unlink(missing_ok=True)
@@ -168,7 +165,7 @@ def _flush(file: IO[bytes]) -> None:
 
 
 def _open_safely(path: str, flags: int) -> int:
-    """Opens a file, and neither what a symbolic link leads to nor a file with another name."""
+    """Opens a file, but neither the target of a symbolic link nor a file with another name."""
     descriptor = os.open(path, flags & ~os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
@@ -177,99 +174,88 @@ def _open_safely(path: str, flags: int) -> int:
     return descriptor
 
 
-# ---- the state beside the text
-
-
-class _Begun(NamedTuple):
-    """What a state tells of an unfinished text.
+class _Point(NamedTuple):
+    """The point of a text from which it is resumed.
 
     Attributes:
         call: As in `write_text_file`.
-        size: Bytes of the text to go on from; 0 to begin with its prompt.
-        characters: Characters of them.
-        counts: How far the limits were used up then.
-        tensors: The state of generation; none at the beginning.
+        size: Number of bytes of the text; 0 to start with its prompt.
+        characters: Number of characters of the text.
+        counts: `Draft.counts`.
+        tensors: The state of generation; none at the start.
     """
 
     call: str
     size: int
     characters: int
-    counts: dict[str, int]
-    tensors: dict[str, Tensor]
+    counts: Mapping[str, int]
+    tensors: Mapping[str, Tensor]
 
+    def to_bytes(self) -> bytes:
+        facts = json.dumps({name: value for name, value in self._asdict().items() if name != "tensors"})
+        contiguous = {name: tensor.contiguous() for name, tensor in self.tensors.items()}
+        return save_tensors(contiguous, metadata={"text_file": facts})
 
-def _packed(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bytes:
-    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    return save_tensors(contiguous, metadata={"text_file": json.dumps(facts)})
+    @classmethod
+    def read(cls, saved: Path) -> Self:
+        """Reads a saved point; raises a `DataError` if the file is damaged or foreign."""
+        try:
+            data = read_bytes(saved, max_bytes=_MAX_STATE_BYTES)
+            # The loader of safetensors returns tensors only, so the metadata are read from the header.
+            length = min(int.from_bytes(data[:8], "little"), _MAX_HEADER_BYTES)
+            header = parse_json(data[8 : 8 + length], name=str(saved))
+            facts = parse_json(header["__metadata__"]["text_file"].encode("utf-8"), name=str(saved))
+            size, characters = int(facts["size"]), int(facts["characters"])
+            return cls(str(facts["call"]), size, characters, dict(facts["counts"]), load_tensors(data))
+        except (CheckpointError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{saved}: damaged or foreign ({error!r}); remove it to start a new text") from error
 
 
 def _claim(saved: Path, call: str) -> None:
-    """Writes the first state, which tells whose the text beside it is; raises OSError."""
+    """Writes the first point, which shows that the text beside it is the library's; raises OSError."""
     saved.unlink(missing_ok=True)
     with saved.open("xb") as file:
-        file.write(_packed({"call": call, "size": 0, "characters": 0, "counts": {}}, {}))
+        file.write(_Point(call, 0, 0, {}, {}).to_bytes())
         _flush(file)
 
 
-def _begun(part: Path, saved: Path) -> _Begun | None:
-    """Reads the state of an unfinished text, where there is one.
-
-    Raises:
-        DataError: What lies there is not the library's own.
-    """
+def _find_begun(part: Path, saved: Path) -> _Point | None:
+    """Reads the latest point of an unfinished text, if there is one; raises a `DataError` for foreign files."""
     if os.path.lexists(saved):
-        return _read_state(saved)
+        return _Point.read(saved)
     if os.path.lexists(part):
         raise DataError(
-            f"{part}: is there already, and no unfinished text of this library, which has {saved.name} beside it; move "
-            "it away"
+            f"{part}: exists, but is no unfinished text of this library, which has {saved.name} beside it; move it away"
         )
     return None
 
 
-def _read_state(saved: Path) -> _Begun:
-    """Reads a state; raises DataError where it is none."""
-    try:
-        data = read_bytes(saved, max_bytes=_MAX_STATE_BYTES)
-        length = int.from_bytes(data[:8], "little")  # safetensors gives tensors only
-        header = parse_json(data[8 : 8 + min(length, _MAX_HEADER_BYTES)], name=str(saved))
-        facts = parse_json(header["__metadata__"]["text_file"].encode("utf-8"), name=str(saved))
-        size, characters = int(facts["size"]), int(facts["characters"])
-        return _Begun(str(facts["call"]), size, characters, dict(facts["counts"]), load_tensors(data))
-    except (CheckpointError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{saved}: damaged or foreign ({error!r}); remove it to begin anew") from error
-
-
 def _is_resumable(saved: Path) -> bool:
     with contextlib.suppress(DataError):
-        return _read_state(saved).size > 0
+        return _Point.read(saved).size > 0
     return False
 
 
-def _resumed(
-    begin: Callable[[GenerationState | None], Draft],
-    begun: _Begun,
-    part: Path,
-    saved: Path,
-    *,
-    call: str,
-    model: LanguageModel,
-) -> tuple[Draft, int, int]:
-    """The text that was interrupted, its bytes in the file and its characters; raises DataError if it is another."""
-    if begun.call != call:
+def _checked(point: _Point, part: Path, saved: Path, *, call: str) -> _Point:
+    """Returns the point if the text that was interrupted is this one and complete up to it; else raises a `DataError`."""
+    if point.call != call:
         raise DataError(
             f"{part}: was begun with another model, prompt, options or limits; give the same ones, or remove it and "
-            f"{saved.name} to begin anew"
+            f"{saved.name} to start a new text"
         )
     size = part.stat().st_size if os.path.lexists(part) else 0
-    if size < begun.size:
-        raise DataError(f"{part}: {size:,} bytes, fewer than the {begun.size:,} of its state; remove both")
-    text = begin(GenerationState.from_tensors(begun.tensors, model=model))
-    text.restore_counts(begun.counts)
-    return text, begun.size, begun.characters
+    if size < point.size:
+        raise DataError(f"{part}: {size:,} bytes, fewer than the {point.size:,} of its state; remove both")
+    return point
 
 
-def model_identity(model: Any) -> list[Any]:
+def call_identity(model: LanguageModel, *values: Any) -> str:
+    """Returns a hash that distinguishes a call by its model and by the plain values of its arguments."""
+    compared = [model.vocabulary.fingerprint(), _model_identity(model), *values]
+    return hashlib.sha256(repr(compared).encode()).hexdigest()
+
+
+def _model_identity(model: Any) -> list[Any]:
     """Returns plain values that distinguish a model from another one of the same vocabulary."""
     parts = [*getattr(model, "models", ()), *([model.model] if hasattr(model, "model") else [])]
     weights = model.parameters() if isinstance(model, torch.nn.Module) else ()
@@ -279,4 +265,4 @@ def model_identity(model: Any) -> list[Any]:
         for name, value in sorted(vars(model).items())
         if isinstance(value, (int, float, tuple)) and name != "models"
     ]
-    return [type(model).__name__, values, [] if values else options, [model_identity(part) for part in parts]]
+    return [type(model).__name__, values, [] if values else options, [_model_identity(part) for part in parts]]

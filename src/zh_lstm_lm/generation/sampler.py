@@ -2,9 +2,8 @@
 
 import asyncio
 import functools
-import hashlib
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -12,16 +11,18 @@ from typing import Any, Literal, overload
 from typing_extensions import Unpack
 
 from zh_lstm_lm._config import check_integer, check_type
+from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.generation.beam_search import beam_search
 from zh_lstm_lm.generation.config import SamplerConfig
 from zh_lstm_lm.generation.draft import Draft, random_numbers
+from zh_lstm_lm.generation.like import LIKE_WEIGHT, model_like, sampling_model
 from zh_lstm_lm.generation.limits import NO_LIMIT, LimitOptions, Limits
 from zh_lstm_lm.generation.logits_processors import LogitsProcessor
-from zh_lstm_lm.generation.loop import generate_tokens
+from zh_lstm_lm.generation.loop import Token, generate_tokens
 from zh_lstm_lm.generation.next_token import NextTokenSampler
 from zh_lstm_lm.generation.result import GenerationResult, GenerationState
-from zh_lstm_lm.generation.resumable_file import model_identity, write_text_file
+from zh_lstm_lm.generation.resumable_file import call_identity, write_text_file
 from zh_lstm_lm.models.base import LanguageModel, TextState, check_model, check_state, decoding_model
 from zh_lstm_lm.runtime.batch_invariant import warn_if_batch_dependent
 from zh_lstm_lm.text.normalization import normalize_text
@@ -49,30 +50,36 @@ class Sampler:
         config: SamplerConfig | None = None,
         *,
         processors: Sequence[LogitsProcessor] = (),
+        like: TokenStream | Sequence[str] | None = None,
+        like_weight: float = LIKE_WEIGHT,
     ) -> None:
         """Creates a sampler.
 
         Args:
             model: Any `LanguageModel`.
             config: The options; None takes the model's `generation_config`, or the defaults if it has none.
-            processors: Logits processors of your own, called as those of `zh_lstm_lm.generation.logits_processors`:
-                with the ids so far, **Shape:** (texts, time), shorter texts padded with ``<bos>`` on the left, and the
-                scores of the next token, **Shape:** (texts, vocab_size). They come before temperature and cut-offs.
+            processors: Logits processors of your own, called before temperature and cut-offs with the ids so far,
+                **Shape:** (texts, time), shorter texts padded with ``<bos>`` on the left, and the scores of the next
+                token, **Shape:** (texts, vocab_size); see `zh_lstm_lm.generation.logits_processors`.
+            like: A book whose persons and style the texts keep to, as a stream or a list of texts. Its n-grams are mixed
+                into the model, and the cache is filled with its last words; nothing is trained. None for no book.
+            like_weight: Weight of the n-gram model of the book, from 0 to 1.
 
         Raises:
-            ConfigError: An argument has the wrong type, or the options leave no token to write.
+            ConfigError: An argument has the wrong type or is out of range, or the options leave no token to write.
+            DataError: The book has fewer than four tokens.
             NonFiniteError: A weight of the model is not a finite number.
         """
         check_model("model", model)
         check_type("config", config, SamplerConfig, type(None))
         if not isinstance(processors, (list, tuple)):
             raise ConfigError(f"processors must be a list of functions, got {processors!r:.60}")
-        self.model = model
         self.config = config if config is not None else SamplerConfig.from_dict(getattr(model, "generation_config", {}))
+        written = model if like is None else model_like(model, like, weight=like_weight)
+        self.model = sampling_model(written, self.config.cache_weight)
         self.processors = tuple(processors)
-        self._next_token = NextTokenSampler(model, self.config, processors)
-        # Prepares the model's form for decoding, which the model keeps until its weights change.
-        decoding_model(model)
+        self._next_token = NextTokenSampler(self.model, self.config, processors)
+        decoding_model(self.model)  # which the model keeps until its weights change
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles the arguments alone; what depends on the weights is made again."""
@@ -171,13 +178,13 @@ class Sampler:
             warn_if_batch_dependent(model)
         results: list[Any] = []
         while batch := list(itertools.islice(starts, _BATCH_SIZE)):
-            drafts = [self._draft(each, ids, checked, sample=sample, state=state) for each, ids, sample in batch]
-            tokens: list[list[tuple[int, float]]] = [[] for _ in drafts]
+            drafts = [self._draft(each, checked, ids=ids, sample=sample, state=state) for each, ids, sample in batch]
+            texts: list[list[Token]] = [[] for _ in drafts]
             for position, latest in generate_tokens(model, self._next_token, drafts):
-                tokens[position] += latest
+                texts[position] += latest
             results += [
-                self._result(each, draft, pairs) if return_results else self._text(each, pairs)
-                for (each, _, _), draft, pairs in zip(batch, drafts, tokens, strict=True)
+                _result(each, draft, tokens) if return_results else _text(each, tokens)
+                for (each, _, _), draft, tokens in zip(batch, drafts, texts, strict=True)
             ]
         return results[0] if isinstance(prompt, str) and num_samples is None else results
 
@@ -214,14 +221,12 @@ class Sampler:
         found = beam_search(
             decoding_model(self.model),
             self._next_token,
-            self._draft(prompt, self._encode(prompt, checked), checked),
+            self._draft(prompt, checked),
             num_beams=num_beams,
             length_penalty=length_penalty,
             num_results=num_return_sequences,
         )
-        return [
-            self._result(prompt, beam.draft, beam.tokens[: len(beam.tokens) - beam.draft.surplus]) for beam in found
-        ]
+        return [_result(prompt, beam.draft, beam.tokens[: len(beam.tokens) - beam.draft.surplus]) for beam in found]
 
     def stream(
         self, prompt: str = "", *, state: TextState | None = None, **limits: Unpack[LimitOptions]
@@ -232,14 +237,13 @@ class Sampler:
         """
         checked = Limits(**limits)
         check_state(self.model, state)
-        draft = self._draft(prompt, self._encode(prompt, checked), checked, state=state)
+        draft = self._draft(prompt, checked, state=state)
 
         def pieces() -> Iterator[str]:
             if prompt:
                 yield prompt
-            for _, latest in generate_tokens(decoding_model(self.model), self._next_token, [draft]):
-                for token_id, _ in latest:
-                    yield self._next_token.tokens[token_id]
+            for latest in self._tokens(draft):
+                yield from (token.text for token in latest)
 
         return pieces()
 
@@ -285,49 +289,39 @@ class Sampler:
             DataError: The file cannot be written, or the interrupted text is another one.
         """
         checked = Limits(**limits)
-        options = {name: value for name, value in limits.items() if name != "stop_when"}
-        fingerprint = self.model.vocabulary.fingerprint()
-        call = [prompt, self.config.to_dict(), options, fingerprint, model_identity(self.model)]
+        compared = {name: value for name, value in limits.items() if name != "stop_when"}
 
-        def begin(state: GenerationState | None) -> Draft:
-            start = "" if state else prompt
-            return self._draft(start, self._encode(start, checked), checked, state=state)
+        def start(state: GenerationState | None, counts: Mapping[str, int]) -> tuple[Draft, Iterator[str]]:
+            draft = self._draft("" if state else prompt, checked, state=state)
+            draft.restore_counts(counts)
+            return draft, (_text("", latest) for latest in self._tokens(draft))
 
-        def pieces(draft: Draft) -> Iterator[str]:
-            for _, latest in generate_tokens(decoding_model(self.model), self._next_token, [draft]):
-                yield "".join(self._next_token.tokens[token_id] for token_id, _ in latest)
-
+        call = call_identity(self.model, prompt, self.config.to_dict(), compared)
         return write_text_file(
-            Path(path),
-            begin,
-            pieces,
-            prompt=prompt,
-            call=hashlib.sha256(repr(call).encode()).hexdigest(),
-            resume=resume,
-            progress=progress,
-            model=self.model,
+            Path(path), start, self.model, prompt=prompt, call=call, resume=resume, progress=progress
         )
 
     def _encode(self, prompt: str, limits: Limits) -> list[int]:
-        """Returns the ids of a prompt, after it was checked against the limits.
-
-        Raises:
-            DataError: The prompt is not text.
-            ConfigError: The prompt leaves less room than the limits require.
-        """
+        """Returns the ids of a prompt, after it was checked against the limits."""
         vocabulary = self.model.vocabulary
         ids: list[int] = vocabulary.encode(normalize_text(prompt, vocabulary.normalize))
         limits.room_after(prompt)
         return ids
 
     def _draft(
-        self, prompt: str, ids: Sequence[int], limits: Limits, *, sample: int = 0, state: TextState | None = None
+        self,
+        prompt: str,
+        limits: Limits,
+        *,
+        ids: Sequence[int] | None = None,
+        sample: int = 0,
+        state: TextState | None = None,
     ) -> Draft:
-        """Starts a draft with a prompt and its ids."""
+        """Starts a draft with a prompt, whose ids may be known already."""
         last = self.model.vocabulary.bos_id if state is None else state.last_id
         return Draft(
             prompt,
-            [last, *ids],
+            [last, *(self._encode(prompt, limits) if ids is None else ids)],
             limits,
             random_numbers(self.config.seed, sample, state),
             rules=self._next_token.rules,
@@ -335,16 +329,22 @@ class Sampler:
             state=state,
         )
 
-    def _text(self, prompt: str, pairs: Sequence[tuple[int, float]]) -> str:
-        return prompt + "".join(self._next_token.tokens[token_id] for token_id, _ in pairs)
+    def _tokens(self, draft: Draft) -> Iterator[list[Token]]:
+        """Generates one text; yields its latest tokens."""
+        return (latest for _, latest in generate_tokens(decoding_model(self.model), self._next_token, [draft]))
 
-    def _result(self, prompt: str, draft: Draft, pairs: Sequence[tuple[int, float]]) -> GenerationResult:
-        assert draft.finish_reason is not None
-        return GenerationResult(
-            text=self._text(prompt, pairs),
-            tokens=tuple(self._next_token.tokens[token_id] for token_id, _ in pairs),
-            ids=tuple(token_id for token_id, _ in pairs),
-            log_probs=tuple(log_prob for _, log_prob in pairs),
-            finish_reason=draft.finish_reason,
-            state=draft.state(),
-        )
+
+def _text(prompt: str, tokens: Sequence[Token]) -> str:
+    return prompt + "".join(token.text for token in tokens)
+
+
+def _result(prompt: str, draft: Draft, tokens: Sequence[Token]) -> GenerationResult:
+    assert draft.finish_reason is not None
+    return GenerationResult(
+        text=_text(prompt, tokens),
+        tokens=tuple(token.text for token in tokens),
+        ids=tuple(token.id for token in tokens),
+        log_probs=tuple(token.log_prob for token in tokens),
+        finish_reason=draft.finish_reason,
+        state=draft.state(),
+    )

@@ -1,0 +1,134 @@
+"""Models that are made for writing: like a given book, and with a cache that does not repeat what it wrote."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zh_lstm_lm._config import check_number
+from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.models.base import LanguageModel, State, check_model, context_length, decoding_model
+from zh_lstm_lm.models.continuous_cache import ContinuousCache
+from zh_lstm_lm.models.mixture import Mixture
+from zh_lstm_lm.models.ngram import NGramLanguageModel
+
+__all__ = ["LIKE_WEIGHT", "PrimedModel", "add_cache", "model_like", "sampling_model"]
+
+LIKE_WEIGHT = 0.5
+"""Default weight of the n-gram model of the book."""
+
+_ORDER = 4
+# A weight that is fitted to predict real text, 0.1 to 0.25, makes sampled text repeat itself: what was sampled becomes
+# likelier each time. Measured by benchmarks/cast.py.
+_CACHE_WEIGHT = 0.05
+# As in the mixtures that `zh-lstm-lm train` saves.
+_CACHE_SIZE, _THETA = 1000, 0.6
+_WINDOW = 1024
+
+
+class PrimedModel:
+    """A model that has read a text before it reads anything else: its initial state is the state after that text.
+
+    Every other member is that of the model inside.
+
+    Args:
+        model: The model.
+        start: The state after the text, of one row.
+    """
+
+    def __init__(self, model: LanguageModel, start: State) -> None:
+        self.model = model
+        self.start = start
+
+    def __getattr__(self, name: str) -> Any:
+        # Copies and pickles look for members before there is a model.
+        if name in ("model", "start") or name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.model, name)
+
+    def initial_state(self, batch_size: int) -> State:
+        """See `LanguageModel.initial_state`."""
+        return self.start.rows([0] * batch_size)
+
+    def read(self, ids: Tensor, state: State | None = None) -> tuple[Any, Any]:
+        """See `LanguageModel.read`."""
+        return self.model.read(ids, self.initial_state(len(ids)) if state is None else state)
+
+    def for_decoding(self) -> "PrimedModel":
+        """See `LanguageModel`."""
+        return PrimedModel(decoding_model(self.model), self.start)
+
+
+def model_like(
+    model: LanguageModel,
+    book: TokenStream | Sequence[str],
+    *,
+    weight: float = LIKE_WEIGHT,
+    cache: bool = True,
+) -> LanguageModel:
+    """Mixes a model with the n-gram model of a book, and fills its cache with the last words of the book.
+
+    Nothing is trained, and the model that is given stays as it is.
+
+    Args:
+        model: The model. The cache of a `ContinuousCache` goes around the mixture; another model gets that of `add_cache`.
+        book: The book: a stream, or a list of texts, which are segmented as the model's vocabulary was.
+        weight: Weight of the n-gram model of the book, from 0 to 1.
+        cache: False for no cache.
+
+    Raises:
+        ConfigError: An argument has the wrong type or is out of range.
+        DataError: The book is shorter than the order of the n-gram model.
+    """
+    check_model("model", model)
+    check_number("like_weight", weight, maximum=1.0)
+    vocabulary = model.vocabulary
+    if isinstance(book, (list, tuple)):
+        book = TokenStream.from_texts(book, tokenizer=vocabulary.tokenizer, normalize=vocabulary.normalize)
+    if not isinstance(book, TokenStream):
+        raise ConfigError(
+            f"like must be a TokenStream or a list of texts, got {book!r:.60}; TokenStream.from_files(path) reads a file"
+        )
+    base = model.model if isinstance(model, ContinuousCache) else model
+    ngram = NGramLanguageModel.from_stream(book, vocabulary, order=_ORDER).to(model.device)
+    mixture = Mixture([base, ngram], [1 - weight, weight])
+    if not cache:
+        return mixture
+    cached = _with(sampling_model(model), mixture) if isinstance(model, ContinuousCache) else add_cache(mixture)
+    ids = vocabulary.encode_stream(book)[-context_length(cached) :].long().to(model.device)
+    state = None
+    with torch.inference_mode():
+        for window in torch.split(ids, _WINDOW):
+            _, state = cached.read(window[None], state)
+    assert state is not None
+    return PrimedModel(cached, state)
+
+
+def add_cache(model: LanguageModel) -> ContinuousCache:
+    """Puts a cache for writing around a model: of hidden states, or of counts where the model has no hidden states."""
+    cache = ContinuousCache(model, cache_size=_CACHE_SIZE, cache_weight=_CACHE_WEIGHT, theta=_THETA)
+    try:
+        cache.initial_state(1)
+    except ConfigError:
+        return ContinuousCache(model, cache_size=_CACHE_SIZE, cache_weight=_CACHE_WEIGHT, theta=0.0)
+    return cache
+
+
+def sampling_model(model: Any, cache_weight: float | None = None) -> Any:
+    """Sets the weight of the cache for sampling; see `SamplerConfig.cache_weight`. Other models are returned as they are."""
+    if isinstance(model, PrimedModel):
+        return PrimedModel(sampling_model(model.model, cache_weight), model.start)
+    if not isinstance(model, ContinuousCache):
+        return model
+    if cache_weight is None:
+        # A summary is what a saved mixture has whose weights were fitted.
+        cache_weight = min(model.cache_weight, _CACHE_WEIGHT) if model.training_summary else model.cache_weight
+    return model if cache_weight == model.cache_weight else _with(model, model.model, cache_weight)
+
+
+def _with(cache: ContinuousCache, model: LanguageModel, cache_weight: float | None = None) -> ContinuousCache:
+    """Returns the cache around another model, or with another weight."""
+    weight = cache.cache_weight if cache_weight is None else cache_weight
+    return ContinuousCache(model, cache_size=cache.cache_size, cache_weight=weight, theta=cache.theta)

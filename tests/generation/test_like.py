@@ -1,0 +1,151 @@
+"""Writing like a book: the mixture and the primed cache are those that are built by hand, and the persons are its own."""
+
+import copy
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from zh_lstm_lm import (
+    ConfigError,
+    ContinuousCache,
+    CoWriter,
+    DataError,
+    GenerationState,
+    LSTMLanguageModel,
+    Mixture,
+    NGramLanguageModel,
+    Sampler,
+    SamplerConfig,
+    TokenStream,
+    Vocabulary,
+    evaluate,
+    score,
+)
+from zh_lstm_lm.generation.like import model_like
+
+BOOK = ["影房笑道：“更衣来了。”\n更衣道：“影房兄！”\n" * 12]
+CONFIG = SamplerConfig(seed=3)
+
+
+@pytest.fixture
+def book(vocabulary: Vocabulary) -> TokenStream:
+    return TokenStream.from_texts(BOOK, tokenizer="characters")
+
+
+@pytest.fixture(params=["lstm", "n-gram", "mixture", "cache", "cache of a mixture"])
+def base(request: pytest.FixtureRequest, model: LSTMLanguageModel, stream: TokenStream) -> Any:
+    """A model of each kind that can be saved."""
+    ngram = NGramLanguageModel.from_stream(stream, model.vocabulary, order=3)
+    kinds: dict[str, Callable[[], Any]] = {
+        "lstm": lambda: model,
+        "n-gram": lambda: ngram,
+        "mixture": lambda: Mixture([model, ngram], [0.7, 0.3]),
+        "cache": lambda: ContinuousCache(model, cache_size=50, cache_weight=0.2),
+        "cache of a mixture": lambda: ContinuousCache(Mixture([model, ngram]), cache_size=50, theta=0.5),
+    }
+    return kinds[request.param]()
+
+
+def test_the_distribution_is_that_of_the_mixture_built_by_hand(base: Any, book: TokenStream) -> None:
+    found = model_like(base, book, weight=0.4)
+    ngram = NGramLanguageModel.from_stream(book, base.vocabulary, order=4)
+    cached = isinstance(base, ContinuousCache)
+    mixture = Mixture([base.model if cached else base, ngram], [0.6, 0.4])
+    theta = 0.0 if isinstance(base, NGramLanguageModel) else 0.6
+    options: dict[str, Any] = {"cache_size": 1000, "cache_weight": 0.05, "theta": theta}
+    if cached:
+        options = {"cache_size": base.cache_size, "cache_weight": base.cache_weight, "theta": base.theta}
+    by_hand = ContinuousCache(mixture, **options)
+    ids = base.vocabulary.encode_stream(book).long()
+    _, state = by_hand.read(ids[None])
+    text = torch.tensor([[base.vocabulary.bos_id, *base.vocabulary.encode("展昭道：“好")]])
+    expected = by_hand.log_probs(by_hand.read(text, state)[0])
+    log_probs = found.log_probs(found.read(text)[0])
+    torch.testing.assert_close(log_probs, expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(log_probs.exp().sum(dim=1), torch.ones(len(log_probs)), rtol=0, atol=1e-5)
+
+
+def test_a_fitted_cache_gets_less_weight_while_text_is_sampled(model: LSTMLanguageModel, book: TokenStream) -> None:
+    cache = ContinuousCache(model, cache_size=50, cache_weight=0.2, theta=0.5)
+
+    def weight(sampler: Sampler) -> float:
+        return float(sampler.model.cache_weight)  # type: ignore[attr-defined]
+
+    assert weight(Sampler(cache)) == weight(Sampler(cache, like=book)) == 0.2
+    cache.training_summary = {"valid_parts": []}
+    assert weight(Sampler(cache)) == weight(Sampler(cache, like=book)) == 0.05
+    assert weight(Sampler(Sampler(cache, like=book).model)) == 0.05
+    assert weight(Sampler(cache, SamplerConfig(cache_weight=0.3), like=book)) == 0.3
+    assert cache.cache_weight == 0.2
+    with pytest.raises(ConfigError, match=r"cache_weight must be from 0 to 0\.999"):
+        SamplerConfig(cache_weight=1.0)
+
+
+def test_texts_name_the_persons_of_the_book(base: Any, book: TokenStream) -> None:
+    def names(sampler: Sampler) -> int:
+        texts = sampler.generate([""], num_samples=8, max_new_tokens=80)
+        return sum(text.count(letter) for text in texts for letter in "影房更衣")
+
+    assert names(Sampler(base, CONFIG, like=book)) > 4 * (names(Sampler(base, CONFIG)) + 4)
+
+
+def test_a_list_of_texts_is_a_book(model: LSTMLanguageModel, book: TokenStream) -> None:
+    text = Sampler(model, CONFIG, like=book).generate("展昭", max_new_tokens=40)
+    assert Sampler(model, CONFIG, like=BOOK).generate("展昭", max_new_tokens=40) == text
+    assert Sampler(model, CONFIG, like=BOOK, like_weight=0.9).generate("展昭", max_new_tokens=40) != text
+
+
+def test_the_model_that_is_given_stays_as_it_is(base: Any, book: TokenStream) -> None:
+    before = Sampler(base, CONFIG).generate("展昭", max_new_tokens=40)
+    Sampler(base, CONFIG, like=book).generate("展昭", max_new_tokens=40)
+    assert Sampler(base, CONFIG).generate("展昭", max_new_tokens=40) == before
+
+
+def test_all_ways_to_write_agree(model: LSTMLanguageModel, book: TokenStream, tmp_path: Path) -> None:
+    sampler = Sampler(model, CONFIG, like=book)
+    whole = sampler.generate("展昭", max_new_tokens=60)
+    assert "".join(sampler.stream("展昭", max_new_tokens=60)) == whole
+    assert sampler.write(tmp_path / "a.txt", prompt="展昭", max_new_tokens=60).read_text(encoding="utf-8") == whole
+    assert sampler.generate(["白玉堂", "展昭"], max_new_tokens=60)[1] == whole
+    for other in (copy.copy(sampler), copy.deepcopy(sampler), pickle.loads(pickle.dumps(sampler))):
+        assert other.generate("展昭", max_new_tokens=60) == whole
+    writer = CoWriter(sampler, "展昭", max_new_tokens=60)
+    assert "展昭" + writer.go_on() == whole
+
+
+def test_a_text_continues_from_its_state(model: LSTMLanguageModel, book: TokenStream) -> None:
+    sampler = Sampler(model, SamplerConfig(seed=3, balanced_pairs=False), like=book)
+    whole = sampler.generate("展昭", max_new_tokens=60)
+    first = sampler.generate("展昭", max_new_tokens=20, return_results=True)
+    restored = GenerationState.from_tensors(first.state.to_tensors(), sampler.model)
+    for state in (first.state, restored):
+        assert first.text + sampler.generate(state=state, max_new_tokens=40) == whole
+
+
+def test_the_book_itself_is_predicted_better(base: Any, book: TokenStream) -> None:
+    held_out = TokenStream.from_texts(["更衣笑道：“影房兄来了！”\n"], tokenizer="characters")
+    bits = evaluate(model_like(base, book), held_out).bits_per_character
+    assert bits is not None
+    assert bits < (evaluate(base, held_out).bits_per_character or 0.0) - 1
+    text = "更衣笑道：“影房兄来了！”"
+    assert score(model_like(base, book), text).log_prob > score(base, text).log_prob
+
+
+@pytest.mark.parametrize(
+    ("like", "weight", "error", "said"),
+    [
+        ("三侠五义.txt", 0.3, ConfigError, r"TokenStream\.from_files\(path\) reads a file"),
+        (7, 0.3, ConfigError, "like must be a TokenStream or a list of texts, got 7"),
+        ([], 0.3, DataError, "text"),
+        (["好"], 0.3, DataError, "fewer than the order 4; give more text"),
+        (BOOK, 1.2, ConfigError, "like_weight must be from 0 to 1, got 1.2"),
+        (BOOK, "much", ConfigError, "like_weight must be a number, got 'much'"),
+    ],
+)
+def test_bad_books_and_weights(like: Any, weight: Any, error: type[Exception], said: str, model: Any) -> None:
+    with pytest.raises(error, match=said):
+        Sampler(model, like=like, like_weight=weight)
