@@ -12,6 +12,7 @@ import collections
 import contextlib
 import hashlib
 import io
+import json
 import logging
 import multiprocessing
 import os
@@ -159,7 +160,27 @@ def pipe(place: Path, victim: Path) -> None:
     os.mkfifo(place)
 
 
-KINDS = (link_to_folder, link_to_file, hard_link, folder_of_users, folder_of_links, file_of_users, pipe)
+def copied_workspace(place: Path, victim: Path) -> None:
+    """Plants what a crashed writer leaves, as it comes in an archive: a marker, and folders to be put back."""
+    for target, folder in (("model", "old"), ("model", "left"), ("..", "left1")):
+        (place / folder).mkdir(parents=True)
+        for name in ("config.json", "generation_config.json", "notes.txt", "thesis.txt", "planted.txt"):
+            (place / folder / name).write_text("{}", encoding="utf-8")
+        marker = {"target": target, "owned": [], "inode": place.stat().st_ino + 1}
+        (place / "workspace.json").write_text(json.dumps(marker), encoding="utf-8")
+    (place / "removed").symlink_to(victim)
+
+
+KINDS = (
+    link_to_folder,
+    link_to_file,
+    hard_link,
+    folder_of_users,
+    folder_of_links,
+    file_of_users,
+    pipe,
+    copied_workspace,
+)
 HEX = "0123456789abcdef" * 2
 BESIDE = (
     ".{}.previous",
