@@ -33,7 +33,7 @@ _PATIENCE = timedelta(days=7)
 _BUCKET = 1 << 24
 _ANOTHER = "another process asked to stop"
 
-_ERRORS: dict[str, type[ZhLstmLmError]] = {
+_ERRORS = {
     kind.__name__: kind
     for kind in (
         errors.CheckpointError,
@@ -230,10 +230,10 @@ def others_needed() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        told = str(error).strip().splitlines()
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise RankError(
-            f"another process of this run ended or stopped responding ({told[0] if told else type(error).__name__}); its own "
-            "message says why; start all of them again, with resume: the checkpoints so far are whole"
+            f"another process of this run ended or stopped responding ({reason}); its own message says why; start all of "
+            "them again, with resume: the checkpoints so far are whole"
         ) from error
 
 
