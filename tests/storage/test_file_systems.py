@@ -122,6 +122,29 @@ def test_any_other_failure_of_a_lock_is_an_error(tmp_path: Path, monkeypatch: py
         pytest.fail("it was locked")
 
 
+NO_LOCKS: dict[str, Callable[[Path], object]] = {
+    "a pipe": os.mkfifo,
+    "a folder": Path.mkdir,
+    "a link to a device": lambda path: path.symlink_to("/dev/zero"),
+    "a link to a file": lambda path: path.symlink_to(path.with_name("mine.txt")),
+    "a link to nothing": lambda path: path.symlink_to("nothing"),
+    "a file with another name": lambda path: os.link(path.with_name("mine.txt"), path),
+    "a user's file": lambda path: path.write_text("mine"),
+    "a large file": lambda path: path.write_bytes(b"process 1 on here" * 1000),
+}
+
+
+@pytest.mark.parametrize("name", NO_LOCKS)
+def test_what_is_no_lock_is_refused_and_stays(tmp_path: Path, name: str) -> None:
+    (tmp_path / "mine.txt").write_text("")
+    NO_LOCKS[name](tmp_path / "lock")
+    before = os.lstat(tmp_path / "lock")
+    with pytest.raises(CheckpointError, match=r"lock: (is there already|cannot be written)"), lock_folder(tmp_path):
+        pytest.fail("it was locked")
+    assert os.lstat(tmp_path / "lock") == before
+    assert sorted(os.listdir(tmp_path)) == ["lock", "mine.txt"]
+
+
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
 def test_a_write_that_fails_destroys_nothing(
     tmp_path: Path, model: LSTMLanguageModel, monkeypatch: pytest.MonkeyPatch, code: int
@@ -272,6 +295,14 @@ for _ in range(2):
 assert (work / "model" / "plots" / "a.svg").read_text() == "mine"
 assert (work / "model" / "plots").stat().st_mode & 0o777 == 0o555
 assert os.listdir(work) == ["model"], os.listdir(work)
+unlisted = work / "unlisted"
+unlisted.mkdir(0o300)
+for _ in range(2):
+    model.save_pretrained(unlisted / "model")
+write_file(unlisted / "text.txt", b"new")
+LSTMLanguageModel.from_pretrained(unlisted / "model")
+unlisted.chmod(0o700)
+assert sorted(os.listdir(unlisted)) == ["model", "text.txt"], os.listdir(unlisted)
 """
 
 

@@ -281,3 +281,19 @@ def test_a_workspace_of_another_user_is_none(tmp_path: Path, monkeypatch: pytest
         assert folders_set_aside(tmp_path / "model"), "the owner of the folder above has put it there"
     finish_workspaces(tmp_path)
     assert contents(tmp_path) == {"model/a": "mine"}
+
+
+def test_workspaces_of_a_stranger_cause_little_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(1000):
+        (tmp_path / f".zh-lstm-lm-{number:04d}").mkdir()
+    looked_at: set[str] = set()
+    lstat = os.lstat
+
+    def counted(path: Path) -> os.stat_result:
+        looked_at.add(str(path))
+        return lstat(path)
+
+    monkeypatch.setattr(os, "lstat", counted)
+    with pytest.raises(CheckpointError, match="no such folder"):
+        read(tmp_path / "model")
+    assert len(looked_at) < 500

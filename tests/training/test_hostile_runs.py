@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,31 @@ def test_a_state_is_refused_or_can_be_computed_with(name: str, value: Any) -> No
         else:
             assert isinstance(number, (History, str)) or number is None
     assert math.isfinite(state.epoch)
+
+
+HEAVY = {
+    "many lines": b"{}\n" * 70_000,
+    "lines of many numbers": (b'{"a": [' + b"0.5," * 400_000 + b"1]}\n") * 4,
+    "lines of many texts": (b'{"a": [' + b'"",' * 400_000 + b"1]}\n") * 4,
+    "lines of many objects": (b'{"a": [' + b"{}," * 60_000 + b"1]}\n") * 4,
+    "a long number": b'{"step": ' + b"9" * 4000 + b"}\n",
+    "one line of 70 MB": b" " * (70 << 20),
+}
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_a_history_that_causes_much_work_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "history.jsonl").write_bytes(HEAVY[name])
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="not a history of training"):
+            History.load(tmp_path / "history.jsonl")
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_history_is_loaded(tmp_path: Path) -> None:
+    history = History({"step": step, "valid_loss": step / 3, "seconds": 0.5} for step in range(20_000))
+    history.save(tmp_path / "history.jsonl")
+    assert History.load(tmp_path / "history.jsonl") == history

@@ -22,6 +22,10 @@ __all__ = ["OPEN_SAFELY", "lock_file", "lock_folder", "try_lock"]
 OPEN_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 """Flags to open a file with, and neither follow a symbolic link nor wait for a pipe."""
 
+# The content of a lock that was just made, or that a crash has left; anything else is a user's file.
+_MAX_LOCK_BYTES = 4096
+_LOCK = re.compile(rb"(process \d+ on [^\n]*\n?)?")
+
 
 def lock_folder(folder: Path) -> contextlib.AbstractContextManager[None]:
     """Locks a folder for the block, by a file ``lock`` that names this process.
@@ -67,11 +71,11 @@ def _lock(path: Path, held: Path, doing: str) -> Iterator[None]:
         raise CheckpointError(
             f"{path}: cannot be written ({error.strerror}); check the folder and its permissions"
         ) from error
-    content = os.read(descriptor, 4096)
-    if not locked or not _is_lock(descriptor, content):
+    content = _content(descriptor)
+    if not locked or content is None or not _LOCK.fullmatch(content):
         os.close(descriptor)
         if not locked:
-            name = "".join(filter(str.isprintable, content[:200].decode("utf-8", "replace")))
+            name = "".join(filter(str.isprintable, (content or b"")[:200].decode("utf-8", "replace")))
             raise CheckpointError(f"{held}: {name or 'another process'} {doing}")
         raise CheckpointError(
             f"{path}: is there already, and is not a lock of this library; move it away, or give another place"
@@ -112,8 +116,10 @@ def _open_lock(path: Path) -> tuple[int, bool]:
         os.close(descriptor)
 
 
-def _is_lock(descriptor: int, content: bytes) -> bool:
-    """Returns True for a lock that was just made or that a crash has left, and False for a user's file."""
-    status = os.fstat(descriptor)
-    whole = stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
-    return whole and re.fullmatch(rb"(process \d+ on [^\n]*\n?)?", content) is not None
+def _content(descriptor: int) -> bytes | None:
+    """Returns the content of a lock; None for a large file, no regular file, or one that has another name."""
+    with contextlib.suppress(OSError):
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1 and status.st_size <= _MAX_LOCK_BYTES:
+            return os.read(descriptor, _MAX_LOCK_BYTES)
+    return None

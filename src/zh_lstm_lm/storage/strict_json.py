@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from zh_lstm_lm.errors import CheckpointError
 
-__all__ = ["MAX_VOCABULARY_BYTES", "VOCABULARY_LIMITS", "JSONLimits", "parse_json", "to_json"]
+__all__ = ["MAX_VOCABULARY_BYTES", "VOCABULARY_LIMITS", "JSONLimits", "check_work", "parse_json", "to_json"]
 
 _MAX_DEPTH = 16
 _CONTINUATION = bytes(range(0x80, 0xC0))
@@ -62,7 +62,7 @@ def parse_json(data: bytes, *, name: str, limits: JSONLimits | None = None) -> A
         CheckpointError: It is not such JSON, or holds more.
     """
     try:
-        _check_work(data, limits or JSONLimits())
+        check_work(data, limits or JSONLimits())
         value = json.loads(
             data.decode("utf-8"), parse_constant=_finite, parse_float=_finite, object_pairs_hook=_unique_keys
         )
@@ -76,7 +76,7 @@ def parse_json(data: bytes, *, name: str, limits: JSONLimits | None = None) -> A
         raise CheckpointError(f"{name}: not valid JSON ({error}); the file is damaged or foreign") from error
 
 
-def _check_work(data: bytes, limits: JSONLimits) -> None:
+def check_work(data: bytes, limits: JSONLimits) -> None:
     """Counts what parsing would produce, from the bytes alone; raises ValueError if a limit is exceeded."""
     width = 1 if data.isascii() else 4 if data.translate(None, delete=_BELOW_ASTRAL) else 2
     _check("bytes of text", width * len(data.translate(None, delete=_CONTINUATION)), limits.decoded_bytes)

@@ -19,7 +19,7 @@ import stat
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from zh_lstm_lm.errors import CheckpointError, escape_controls
 from zh_lstm_lm.storage.file_systems import flush_open_file
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 _PREFIX = ".zh-lstm-lm-"
 _MARKER = "workspace.json"
 _MAX_MARKER_BYTES = 1 << 14
+# Others in the same folder are ignored, so that a stranger's archive cannot cause more work.
+_MAX_WORKSPACES = 256
 
 
 class _Marker(NamedTuple):
@@ -124,7 +126,7 @@ def is_folder(path: Path) -> bool:
 
 
 def _workspaces(folder: Path, owners: Iterable[int] = ()) -> Iterator[tuple[Path, _Marker]]:
-    for place in folder.glob(f"{_PREFIX}*"):
+    for place in itertools.islice(folder.glob(f"{_PREFIX}*"), _MAX_WORKSPACES):
         with contextlib.suppress(OSError, CheckpointError):
             if _is_own_folder(place, owners):
                 yield place, _read_marker(place / _MARKER, owners)
@@ -169,7 +171,7 @@ def _read_marker(path: Path, owners: Iterable[int]) -> _Marker:
         os.close(descriptor)
     values = values if isinstance(values, dict) else {}
     target, owned, inode = values.get("target"), values.get("owned"), values.get("inode")
-    names = [target, *owned] if isinstance(owned, list) else [None]
+    names: list[Any] = [target, *owned] if isinstance(owned, list) else [None]
     if not all(isinstance(name, str) and name not in ("", "..") and Path(name).name == name for name in names):
         raise CheckpointError(f"{path}: not a marker of this library")
     return _Marker(names[0], frozenset(names[1:]), inode if isinstance(inode, int) else 0)
@@ -230,8 +232,9 @@ def _carry_over_entry(entry: Path, target: Path, owned: frozenset[str]) -> None:
     elif _is_same(entry, taken):
         entry.unlink()
     elif is_folder(entry) and is_folder(taken):
-        # It may be a folder that nobody may write to.
-        entry.chmod(0o700)
+        # It may be a folder that nobody may write to, or that has no modes.
+        with contextlib.suppress(OSError):
+            entry.chmod(0o700)
         _carry_over(entry, taken, frozenset())
     elif not os.path.lexists(taken):
         os.rename(entry, taken)

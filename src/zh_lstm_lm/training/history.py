@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from zh_lstm_lm.errors import CheckpointError, DataError
 from zh_lstm_lm.storage.safe_reading import read_bytes
-from zh_lstm_lm.storage.strict_json import parse_json
+from zh_lstm_lm.storage.strict_json import JSONLimits, check_work, parse_json
 from zh_lstm_lm.storage.user_files import write_file
 
 __all__ = ["History", "LearningCurve", "is_curve_record", "is_number", "is_record"]
@@ -23,7 +23,8 @@ _NUMBERS |= {"tokens_per_second", "seconds"}
 _METRICS = ("loss", "perplexity", "bits_per_character")
 
 _MAX_HISTORY_BYTES = 1 << 26
-_MAX_HISTORY_LINES = 1 << 17
+_MAX_HISTORY_LINES = 1 << 16
+_HISTORY_LIMITS = JSONLimits(strings=1 << 20, values=1 << 20, keys=1 << 20, containers=_MAX_HISTORY_LINES + 1000)
 
 
 class History(list[dict[str, Any]]):
@@ -58,11 +59,12 @@ class History(list[dict[str, Any]]):
             data = read_bytes(Path(path), max_bytes=_MAX_HISTORY_BYTES)
             if (number := data.count(b"\n")) > _MAX_HISTORY_LINES:
                 raise CheckpointError(f"{number:,} lines, more than the {_MAX_HISTORY_LINES:,} expected at most")
+            check_work(data, _HISTORY_LIMITS)
             lines = data.split(b"\n")
             records = [parse_json(line, name=f"line {number}") for number, line in enumerate(lines, 1) if line]
             if not all(isinstance(record, dict) for record in records):
                 raise CheckpointError("a line is not an object")
-        except CheckpointError as error:
+        except (CheckpointError, ValueError) as error:
             raise DataError(f"{path}: not a history of training ({error}); give a run's history.jsonl") from error
         return cls(records)
 
