@@ -11,8 +11,8 @@ from zh_lstm_lm.training.history import History, LearningCurve, is_curve_record,
 
 __all__ = ["TrainerState", "UpdateMetrics", "make_record", "make_summary"]
 
-# The largest number in a saved state; integers up to it are exact floats.
-_LARGEST = 1 << 53
+# The largest numbers in a saved state: integers that are exact as floats, and sums that cannot overflow.
+_LARGEST_INT, _LARGEST = 1 << 53, 1e100
 
 
 class UpdateMetrics(NamedTuple):
@@ -123,7 +123,9 @@ class TrainerState:
                 fits = kind is not None and isinstance(value, (int, float) if kind is float else kind)
                 if fits and isinstance(value, (int, float)):
                     endless = name == "best_loss" and value == math.inf
-                    fits = endless or (is_number(value, least=0) and value <= _LARGEST)
+                    fits = endless or (
+                        is_number(value, least=0) and value <= (_LARGEST if kind is float else _LARGEST_INT)
+                    )
             if not fits:
                 raise DataError(f"{name}={value!r:.80} is no value of a run's state")
         state = cls(**values)
