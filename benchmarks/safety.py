@@ -12,6 +12,7 @@ import collections
 import contextlib
 import hashlib
 import io
+import json
 import logging
 import multiprocessing
 import os
@@ -93,7 +94,7 @@ def trainer(run: Path, *callbacks: Callback, learning_rate: float = 0.02) -> Tra
     train, valid = corpus()
     config = TrainerConfig(
         max_epochs=4, batch_size=2, bptt_len=6, learning_rate=learning_rate, warmup_steps=0, run_dir=run, keep_last=2,
-        checkpoint_minutes=0.6,
+        checkpoint_minutes=0.3,
     )  # fmt: skip
     model = new_model(Vocabulary.from_stream(train))
     return Trainer(model, train, valid, config, callbacks=callbacks, progress=False)
@@ -159,7 +160,27 @@ def pipe(place: Path, victim: Path) -> None:
     os.mkfifo(place)
 
 
-KINDS = (link_to_folder, link_to_file, hard_link, folder_of_users, folder_of_links, file_of_users, pipe)
+def copied_workspace(place: Path, victim: Path) -> None:
+    """Plants what a crashed writer leaves, as it comes in an archive: a marker, and folders to be put back."""
+    for target, folder in (("model", "old"), ("model", "left"), ("..", "left1")):
+        (place / folder).mkdir(parents=True)
+        for name in ("config.json", "generation_config.json", "notes.txt", "thesis.txt", "planted.txt"):
+            (place / folder / name).write_text("{}", encoding="utf-8")
+        marker = {"target": target, "owned": [], "inode": place.stat().st_ino + 1}
+        (place / "workspace.json").write_text(json.dumps(marker), encoding="utf-8")
+    (place / "removed").symlink_to(victim)
+
+
+KINDS = (
+    link_to_folder,
+    link_to_file,
+    hard_link,
+    folder_of_users,
+    folder_of_links,
+    file_of_users,
+    pipe,
+    copied_workspace,
+)
 HEX = "0123456789abcdef" * 2
 BESIDE = (
     ".{}.previous",
@@ -214,8 +235,9 @@ def build(world: Path) -> None:
     (victim / "chapters").mkdir(parents=True)
     for name in ("thesis.txt", "README.md", "config.json", "model.safetensors", "notes.txt", "chapters/1.txt"):
         (victim / name).write_text(f"mine: {name}\n", encoding="utf-8")
-    run = trainer(world / "dist" / "run", StopAfter(9))
+    run = trainer(world / "dist" / "run", StopAfter(14))
     run.fit()
+    assert (world / "dist" / "run" / "best").is_dir(), "the run ended before its first evaluation"
     run.model.generation_config = {"temperature": 0.5}
     run.model.save_pretrained(world / "dist" / "model")
     (world / "novels").mkdir()
@@ -275,13 +297,13 @@ def is_ours(place: Path) -> bool:
     return place.name in {*MODEL_NAMES, *RUN_NAMES, *CACHE_NAMES, "novel.txt", "best"}
 
 
-def plants(scratch: Path) -> None:
+def plants(scratch: Path, every: int) -> None:
     """Plants one thing after another, reads and writes, and looks for what has changed."""
     build(scratch / "template")
     outcomes: collections.Counter[str] = collections.Counter()
     where = list(dict.fromkeys(place.relative_to(scratch / "template") for place in places(scratch / "template")))
     tried = 0
-    for place, kind in ((place, kind) for place in where for kind in KINDS):
+    for place, kind in [(place, kind) for place in where for kind in KINDS][::every]:
         if kind in (pipe, link_to_file) and place.name == "novel.txt":
             continue  # what the user names is written to
         world = scratch / "world"
@@ -458,6 +480,7 @@ def main() -> None:
     parser.add_argument("scratch", type=Path, help="a folder that is not there yet")
     parser.add_argument("--seconds", type=float, default=120.0, help="how long to race")
     parser.add_argument("--times", type=int, default=6, help="flipped bits and truncations of each file")
+    parser.add_argument("--every", type=int, default=1, help="plant only every so many of the things, for a short look")
     parser.add_argument("--seed", type=int, default=0)
     parsed = parser.parse_args()
     parsed.scratch.mkdir(parents=True)
@@ -467,7 +490,7 @@ def main() -> None:
     # Checkpoints come by the clock, so every reading of it counts.
     time.monotonic = Ticks()
     if parsed.what == "plants":
-        plants(parsed.scratch)
+        plants(parsed.scratch, parsed.every)
     elif parsed.what == "race":
         race(parsed.scratch, parsed.seconds)
     else:

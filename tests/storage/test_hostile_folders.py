@@ -279,6 +279,7 @@ HEAVY: dict[str, tuple[Change, str]] = {
     "lists behind a string": (raw(VOCABULARY, b'["\\"[", ' + LISTS + b"]"), "lists and objects, more than"),
     "numbers": (raw(VOCABULARY, b"[" + b"1," * 3_000_000 + b"1]"), "3,000,000 values, more than"),
     "strings": (raw(VOCABULARY, b"[" + b'"",' * 1_600_000 + b"1]"), "1,600,000 strings, more than"),
+    "keys": (raw(VOCABULARY, b"{" + b",".join(b'"%d": 1' % n for n in range(1_400_000)) + b"}"), "keys, more than"),
     "a number of 4,000 digits": (raw(VOCABULARY, b"[" + b"1" * 4000 + b"]"), "a number of 1,000 digits or more"),
     "text that is four times as large in memory": (
         raw(VOCABULARY, b'["' + b'x","' * (13 << 20 >> 1) + "\U0001f600".encode() + b'"]'),

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,8 @@ def contents(folder: Path) -> dict[str, str]:
             key = path.relative_to(folder).as_posix()
             if path.is_symlink():
                 found[key] = f"-> {os.readlink(path)}"
+            elif path.is_fifo():
+                found[key] = "pipe"
             elif path.is_file():
                 found[key] = path.read_text()
             elif not any(path.iterdir()):
@@ -42,7 +45,9 @@ def contents(folder: Path) -> dict[str, str]:
 def abandoned(folder: Path, *, target: str = "model", owned: list[str] | None = None, **files: str) -> Path:
     """A workspace as a crashed process leaves it."""
     place = folder / ".zh-lstm-lm-0123"
-    marker = json.dumps({"target": target, "owned": ["config.json", "manifest.json"] if owned is None else owned})
+    place.mkdir()
+    values = {"target": target, "owned": ["config.json", "manifest.json"] if owned is None else owned}
+    marker = json.dumps({**values, "inode": place.stat().st_ino})
     fill(place, {"workspace.json": marker, **{name.replace("__", "/"): text for name, text in files.items()}})
     return place
 
@@ -76,6 +81,8 @@ def test_a_folder_set_aside_is_read_where_it_lies_and_put_back_by_the_next_write
 def test_files_of_a_user_whose_names_are_taken_stay_where_they_are(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    tmp_path = tmp_path / ("a\x1b[2J" if os.name != "nt" else "a")
+    tmp_path.mkdir()
     place = abandoned(tmp_path)
     fill(place, {"old/config.json": "old", "old/notes.txt": "the older", "old/config.d/a": "b"})
     fill(tmp_path, {"model/config.json": "new", "model/notes.txt": "the newer"})
@@ -84,7 +91,9 @@ def test_files_of_a_user_whose_names_are_taken_stay_where_they_are(
     assert (tmp_path / "model" / "notes.txt").read_text() == "the newer"
     assert (tmp_path / "model" / "config.d" / "a").read_text() == "b"
     assert contents(place / "left") == {"notes.txt": "the older"}
-    assert "holds files of a folder that was replaced" in caplog.text
+    (message,) = caplog.messages
+    assert "keeps files of a replaced folder whose names are taken" in message
+    assert message.isprintable()
 
 
 def test_a_workspace_in_use_is_left_alone(tmp_path: Path) -> None:
@@ -116,6 +125,9 @@ FOREIGN: dict[str, Callable[[Path], object]] = {
         folder, {".zh-lstm-lm-0/workspace.json": "[]", ".zh-lstm-lm-0/old/a": ""}
     ),
     "a target elsewhere": lambda folder: abandoned(folder, target="../model", old__a="mine"),
+    "a target above": lambda folder: abandoned(folder, target="..", left__a="mine"),
+    "a target without a name": lambda folder: abandoned(folder, target="", left__a="mine"),
+    "a target that is the folder itself": lambda folder: abandoned(folder, target=".", left__a="mine"),
     "owned files elsewhere": lambda folder: abandoned(folder, owned=["../victim.txt"], old__a="mine"),
     "a file of a workspace's name": lambda folder: fill(folder, {".zh-lstm-lm-0": "mine"}),
 }
@@ -181,6 +193,83 @@ def test_files_are_not_carried_behind_a_link(tmp_path: Path) -> None:
     assert (place / "left" / "notes").is_file()
 
 
+def test_a_workspace_that_was_copied_is_never_finished(tmp_path: Path) -> None:
+    """As one that came in an archive, with a marker of this library."""
+    fill(abandoned(tmp_path), {"old/config.json": "old", "left/generation_config.json": "{}", "file": "half"})
+    (tmp_path / "copied").mkdir()
+    shutil.copytree(tmp_path / ".zh-lstm-lm-0123", tmp_path / "copied" / ".zh-lstm-lm-0123")
+    before = contents(tmp_path / "copied")
+    assert read(tmp_path / "copied" / "model") == "old"
+    save(tmp_path / "copied" / "model", "new")
+    finish_workspaces(tmp_path / "copied", alone=True)
+    after = contents(tmp_path / "copied")
+    assert {name: text for name, text in after.items() if not name.startswith("model/")} == before
+    assert sorted(os.listdir(tmp_path / "copied" / "model")) == ["config.json", "manifest.json"]
+
+
+USERS = {"notes.txt": "mine", "plots/a.svg": "mine", "plots/old/b.svg": "mine", "config.d/c": "mine"}
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_files_of_a_user_are_in_the_new_folder_from_the_first_moment_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    save(tmp_path / "model", "old")
+    fill(tmp_path / "model", USERS)
+    (tmp_path / "model" / "plots" / "empty").mkdir()
+    if os.name != "nt":
+        (tmp_path / "model" / "latest").symlink_to("plots/a.svg")
+        (tmp_path / "model" / "plots" / "link").symlink_to("nowhere")
+        os.mkfifo(tmp_path / "model" / "pipe")
+    before = contents(tmp_path / "model")
+    rename, seen = os.rename, []
+
+    def with_a_look(source: Path, target: Path) -> None:
+        rename(source, target)
+        if Path(target) == tmp_path / "model":
+            seen.append(contents(tmp_path / "model"))
+
+    def no_links(*given: object, **how: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", with_a_look)
+        if not links:
+            patched.setattr(os, "link", no_links)
+        save(tmp_path / "model", "new")
+    expected = {**before, "config.json": "new", "manifest.json": (tmp_path / "model" / "manifest.json").read_text()}
+    assert len(seen) == 1
+    assert (seen[0] == expected) == links
+    assert contents(tmp_path / "model") == expected
+    assert os.listdir(tmp_path) == ["model"]
+    if links:
+        assert (tmp_path / "model" / "notes.txt").stat().st_nlink == 1
+
+
+def test_a_file_that_changes_while_a_folder_is_replaced_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "model", "old")
+    fill(tmp_path / "model", {"notes.txt": "first", "plots/a.svg": "first"})
+    rename = os.rename
+
+    def with_an_editor(source: Path, target: Path) -> None:
+        if Path(source) == tmp_path / "model":
+            for name, text in {"notes.txt": "second", "plots/a.svg": "second", "plots/b.svg": "new"}.items():
+                (source / "edited").write_text(text)
+                os.replace(source / "edited", source / name)
+            (source / "more.txt").write_text("new")
+        rename(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", with_an_editor)
+        save(tmp_path / "model", "new")
+    found = contents(tmp_path / "model")
+    assert (found["more.txt"], found["plots/b.svg"]) == ("new", "new")
+    everywhere = [path.read_text() for path in tmp_path.rglob("*") if path.name in ("notes.txt", "a.svg")]
+    assert sorted(everywhere) == ["first", "first", "second", "second"]
+
+
 @posix_only
 def test_a_workspace_of_another_user_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     abandoned(tmp_path, old__a="mine", file="half")
@@ -192,3 +281,19 @@ def test_a_workspace_of_another_user_is_none(tmp_path: Path, monkeypatch: pytest
         assert folders_set_aside(tmp_path / "model"), "the owner of the folder above has put it there"
     finish_workspaces(tmp_path)
     assert contents(tmp_path) == {"model/a": "mine"}
+
+
+def test_workspaces_of_a_stranger_cause_little_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(1000):
+        (tmp_path / f".zh-lstm-lm-{number:04d}").mkdir()
+    looked_at: set[str] = set()
+    lstat = os.lstat
+
+    def counted(path: Path) -> os.stat_result:
+        looked_at.add(str(path))
+        return lstat(path)
+
+    monkeypatch.setattr(os, "lstat", counted)
+    with pytest.raises(CheckpointError, match="no such folder"):
+        read(tmp_path / "model")
+    assert len(looked_at) < 500

@@ -502,7 +502,8 @@ def test_lock_of_a_crashed_trainer_is_taken_over(tmp_path: Path) -> None:
         place = run / f".zh-lstm-lm-{number}"
         (place / half).parent.mkdir(parents=True)
         (place / half).write_bytes(b"half")
-        (place / "workspace.json").write_text('{"target": "checkpoint-00000004", "owned": []}')
+        marker = {"target": "checkpoint-00000004", "owned": [], "inode": place.stat().st_ino}
+        (place / "workspace.json").write_text(json.dumps(marker))
     (run / ".zh-lstm-lm-4").mkdir()
     (run / ".zh-lstm-lm-4" / "workspace.json").write_bytes(b"")
     (run / ".zh-lstm-lm-5").mkdir()

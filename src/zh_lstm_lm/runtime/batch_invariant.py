@@ -44,7 +44,7 @@ class BatchInvariantLinear(nn.Module):
 
     @property
     def is_batch_invariant(self) -> bool:
-        """Whether the weights could be packed."""
+        """True if the weights could be packed."""
         return self._packed is not None
 
     def forward(self, rows: Tensor) -> Tensor:

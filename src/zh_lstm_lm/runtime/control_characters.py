@@ -1,12 +1,13 @@
-"""Control characters made visible: on terminals, in messages and on pages.
+"""Control characters, escaped on terminals and in messages, and shown by symbols on pages.
 
-A terminal obeys escape sequences, and bidirectional controls reorder what a reader sees. Text in files and pipes stays as
-it is; a terminal, a message and a page show such characters in place of sending them.
+A terminal obeys escape sequences, and bidirectional controls change the visible order of text. Files and pipes get text
+unchanged.
 """
 
 from zh_lstm_lm.errors import CONTROL_CHARACTERS, escape_controls
 
-TYPE_CHECKING = False  # true for type checkers; this is loaded with the command line, typing and logging are not
+# True for type checkers; the command line loads this module, and neither typing nor logging.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
     from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Where tensors are and how exactly they are multiplied: the device, copies that wait for nothing, precision."""
+"""Devices, non-blocking copies, and the precision of matrix products."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,16 +12,16 @@ from zh_lstm_lm.errors import ConfigError
 __all__ = ["PRECISIONS", "autocast", "autocast_dtype", "choose_device", "matrix_precision", "on_device", "plain_modes"]
 
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
-"""What matrices are multiplied in; sums, weights and their updates are always float32 (or what the model is in)."""
+"""Precisions of matrix products; sums, weights and their updates are always in the dtype of the model."""
 
 
 def choose_device(name: str, *, local_rank: int | None = None) -> torch.device:
-    """The device of a name.
+    """Returns the device with a name.
 
     Args:
         name: ``"auto"`` (a CUDA device if there is one), or a name such as ``"cpu"`` or ``"cuda:1"``.
-        local_rank: The number of this process among those on this machine, each of which has a CUDA device of its own;
-            None for one that is alone.
+        local_rank: The index of this process among those on this machine, each of which has a CUDA device of its own;
+            None for a single process.
 
     Raises:
         ConfigError: There is no such device here.
@@ -43,15 +43,16 @@ def choose_device(name: str, *, local_rank: int | None = None) -> torch.device:
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on a device; a copy to CUDA goes through pinned memory, and nobody waits for it."""
+    """Returns a tensor on a device; copies to CUDA go through pinned memory and do not block."""
     if device.type != "cuda" or tensor.device.type != "cpu":
         return tensor.to(device)
-    return tensor.contiguous().pin_memory().to(device, non_blocking=True)  # gaps would be closed by a copy that waits
+    # A tensor with gaps would be copied by a blocking copy.
+    return tensor.contiguous().pin_memory().to(device, non_blocking=True)
 
 
 @contextmanager
 def matrix_precision(device: torch.device, precision: str) -> Iterator[None]:
-    """Sets what CUDA multiplies float32 matrices in inside the block; the settings that were there come back.
+    """Sets the precision of CUDA's float32 matrix products for the block.
 
     ``"float32"`` is exact. ``"tf32"``, which is what ``"auto"`` means, keeps 10 bits of the mantissa and is many times
     as fast. The LSTM stays with it under ``"bfloat16"`` too.
@@ -99,14 +100,14 @@ def plain_modes(model: nn.Module) -> Iterator[None]:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """The block in which a loss is computed: with ``"bfloat16"``, matrix products outside the LSTM are in bfloat16."""
+    """Returns the context of the loss: with ``"bfloat16"``, matrix products outside the LSTM are in bfloat16."""
     if precision != "bfloat16":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
-    """The type in which a surrounding `torch.autocast` wants matrices multiplied; None outside of one."""
+    """Returns the dtype of matrix products inside a surrounding `torch.autocast`; None outside of one."""
     if not torch.amp.is_autocast_available(device.type) or not torch.is_autocast_enabled(device.type):
         return None
     return torch.get_autocast_dtype(device.type)

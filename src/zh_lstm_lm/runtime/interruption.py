@@ -36,6 +36,15 @@ class Interruption:
             raise KeyboardInterrupt
         self.requested, self.signum = True, signum
 
+    @contextmanager
+    def leaving_block(self) -> Iterator[None]:
+        """Leaves the block early, without an error, if the work in it notices the first signal."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self.insisted or not self.requested:
+                raise
+
 
 @contextmanager
 def catch_interruption() -> Iterator[Interruption]:

@@ -1,4 +1,4 @@
-"""The memory of a device; what cannot fit is refused before it is allocated."""
+"""The memory of a device, checked before large allocations."""
 
 import os
 from pathlib import Path
@@ -13,31 +13,33 @@ _CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/mem
 
 
 def total_memory(device: torch.device) -> int | None:
-    """The memory of a device in bytes, for the CPU that of the machine or the container; None where it is not told."""
+    """Returns the memory of a device in bytes, for the CPU that of the machine or container; None if it is unknown."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     if device.type != "cpu":
         return None
     try:
         found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    except (AttributeError, OSError, ValueError):  # not a system that tells
+    # Not every system reports it.
+    except (AttributeError, OSError, ValueError):
         return None
     for path in _CONTAINER_LIMITS:
         try:
             found.append(int(path.read_text(encoding="ascii")))
-        except (OSError, ValueError):  # no such file, or "max"
+        # There is no such file, or "max" in it.
+        except (OSError, ValueError):
             continue
     return min(found)
 
 
 def check_fits(what: str, needed: int, device: torch.device, *, smaller: str) -> None:
-    """Refuses what is larger than all the memory of a device.
+    """Refuses an allocation that is larger than all the memory of a device.
 
     Args:
-        what: What takes the memory, for the message.
-        needed: Bytes.
-        device: Where it is to lie.
-        smaller: What to make smaller, for the message.
+        what: Its purpose, for the message.
+        needed: Its size in bytes.
+        device: The device.
+        smaller: The options to lower, for the message.
 
     Raises:
         ConfigError: It cannot fit.

@@ -1,4 +1,4 @@
-"""Optional libraries, imported at the moment they are needed."""
+"""Optional libraries, imported when they are needed."""
 
 import importlib
 from types import ModuleType
@@ -9,7 +9,7 @@ __all__ = ["require"]
 
 
 def require(module: str, *, extra: str) -> ModuleType:
-    """Imports an optional library, or says how to install it.
+    """Imports an optional library, or raises an error with the install command.
 
     Args:
         module: Import name, such as ``"rjieba"``.

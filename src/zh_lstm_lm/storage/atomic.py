@@ -1,26 +1,27 @@
-"""How the library's own files and folders are written for keeps; `user_files` writes those that a user named.
+"""Files and folders of the library that are written completely or not at all.
 
-A file or folder is written in a workspace beside its final place, flushed to the disk, and only then renamed, so that
-a reader sees the old one or the new one and never half of either. A saved folder ends with a manifest of sizes and
-SHA-256 sums. Symbolic links are never written through.
+Each is written in a workspace beside its place, flushed to the disk, and only then renamed, so that a reader gets the old
+version or the new one. A saved folder has a manifest of sizes and SHA-256 checksums. Symbolic links are not followed.
+`user_files` writes the files that a user names.
 """
 
+import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 from zh_lstm_lm.errors import CheckpointError
-from zh_lstm_lm.storage.safe_reading import MANIFEST, digest
+from zh_lstm_lm.storage.file_systems import flush_folder, flush_open_file
+from zh_lstm_lm.storage.safe_reading import MANIFEST, manifest_entry
 from zh_lstm_lm.storage.strict_json import to_json
-from zh_lstm_lm.storage.workspace import finish_workspaces, give_up, set_aside, workspace
+from zh_lstm_lm.storage.workspace import finish_workspaces, give_up, is_folder, set_aside, workspace
 
 __all__ = [
     "atomic_directory",
     "atomic_write",
-    "cannot_write",
     "check_place",
     "remove_directory",
     "replace_file",
@@ -30,10 +31,10 @@ __all__ = [
 
 
 def check_place(path: Path) -> None:
-    """Makes sure, before long work, that a folder can be written at `path` afterwards.
+    """Checks, before long work, that a folder can be written at `path` afterwards.
 
     Raises:
-        CheckpointError: It is a file, or the folder above it cannot be written to.
+        CheckpointError: It is a file, it holds the working directory, or its parent cannot be written to.
     """
     if path.exists() and not path.is_dir():
         raise CheckpointError(f"{path}: is a file, expected a folder or a free name; choose another place")
@@ -42,25 +43,28 @@ def check_place(path: Path) -> None:
             raise CheckpointError(
                 f"{path}: holds the working directory and cannot be replaced; save into a folder of its own"
             )
+        # The name may be too long, or hold a zero byte.
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
-    except OSError as error:
-        cannot_write(path, error)
+    except (OSError, ValueError) as error:
+        _cannot_write(path, error)
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Writes a file that is there whole or not at all; its mode follows the umask, and a link in its place goes.
+    """Writes a file completely or not at all; its mode follows the umask, and a link in its place is replaced.
 
     Raises:
-        CheckpointError: It cannot be written; a file that was there stays.
+        CheckpointError: It cannot be written; an existing file is left unchanged.
     """
     try:
         with workspace(path) as place:
             write_flushed(place / "file", data)
             replace_file(place / "file", path)
     except OSError as error:
-        cannot_write(path, error)
+        _cannot_write(path, error)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -68,30 +72,25 @@ def write_json(path: Path, value: Any) -> None:
     atomic_write(path, to_json(value))
 
 
-@contextmanager
-def atomic_directory(
-    path: Path, *, owned: frozenset[str], replace: bool = True, follow: bool = False
-) -> Iterator[Path]:
-    """Lets the caller fill a folder that takes its place whole when the block ends without an error.
+@contextlib.contextmanager
+def atomic_directory(path: Path, *, owned: frozenset[str], replace: bool = True) -> Iterator[Path]:
+    """Writes a folder that takes its place complete when the block ends without an error.
 
-    A folder that was there is replaced, and keeps its mode; what lies in it under names outside `owned` is carried
-    over, so that saving a model into a folder never removes somebody's own files.
+    An existing folder is replaced and keeps its mode. What lies in it under other names than `owned` belongs to its user
+    and is in the new folder from the first moment on.
 
     Args:
         path: The folder's final place.
         owned: The file names that a folder of this kind consists of.
-        replace: Whether a folder that is there when the block ends gives way; if not, it stays and ours is dropped.
-        follow: Whether a symbolic link at `path` stands for the folder that it leads to.
+        replace: False to keep a folder that is there when the block ends, and drop the new one.
 
     Yields:
         The staging folder to write into.
 
     Raises:
-        CheckpointError: The folder cannot be written; the old one stays as it was.
+        CheckpointError: The folder cannot be written; an existing one is left unchanged.
     """
-    if follow:
-        path = Path(os.path.realpath(path))
-    elif path.is_symlink():
+    if path.is_symlink():
         raise CheckpointError(f"{path}: is a symbolic link, which is not written through; put a folder in its place")
     try:
         finish_workspaces(path.parent, target=path.name)
@@ -100,35 +99,40 @@ def atomic_directory(
             staged = place / "new"
             staged.mkdir()
             yield staged
-            names = sorted(file.name for file in staged.iterdir())
-            for name in names:
-                _flush_file(staged / name)
-            write_flushed(staged / MANIFEST, to_json(_manifest(staged, names)))
-            _flush_directory(staged)
-            _flush_directory(place)
+            manifest = {}
+            for file in sorted(staged.iterdir()):
+                with file.open("r+b") as opened:
+                    manifest[file.name] = manifest_entry(opened)
+                    flush_open_file(opened.fileno())
+            write_flushed(staged / MANIFEST, to_json(manifest))
             if path.exists():
                 if not replace:
                     return
-                staged.chmod(path.stat().st_mode & 0o7777)
+                _link_users_files(path, staged, owned=owned | {MANIFEST})
+                # Some file systems have no modes.
+                with contextlib.suppress(OSError):
+                    staged.chmod(path.stat().st_mode & 0o7777)
+            flush_folder(staged)
+            flush_folder(place)
             _put_in_place(staged, path, place)
-            _flush_directory(path.parent)
+            flush_folder(path.parent)
     except OSError as error:
-        cannot_write(path, error)
+        _cannot_write(path, error)
 
 
 def remove_directory(path: Path, *, owned: frozenset[str]) -> None:
-    """Removes a folder; it is renamed first, so that no half of it is ever seen under its name.
+    """Removes a folder; it is renamed first, so that it never lacks some of its files under its own name.
 
     Args:
         path: The folder.
-        owned: The file names that a folder of this kind consists of; one that holds anything else stays.
+        owned: The file names that a folder of this kind consists of; one that holds anything else is left unchanged.
 
     Raises:
-        CheckpointError: It stays as it is.
+        CheckpointError: It cannot be removed and is left unchanged.
     """
     try:
         if path.is_symlink():
-            raise CheckpointError(f"{path}: is a symbolic link, which is not of this library; it stays")
+            raise CheckpointError(f"{path}: is a symbolic link, not a folder of this library; it stays")
         for entry in path.iterdir():
             if entry.name not in owned | {MANIFEST} or entry.is_dir():
                 raise CheckpointError(f"{path}: holds {entry.name!r:.100}, which is not of this library; it stays")
@@ -141,9 +145,9 @@ def remove_directory(path: Path, *, owned: frozenset[str]) -> None:
 
 
 def replace_file(source: Path, target: Path) -> None:
-    """Renames a file that was flushed to its place, and flushes the folder; raises OSError."""
+    """Renames a flushed file to its place and flushes the folder; raises OSError."""
     os.replace(source, target)
-    _flush_directory(target.parent)
+    flush_folder(target.parent)
 
 
 def write_flushed(path: Path, data: bytes) -> None:
@@ -151,48 +155,41 @@ def write_flushed(path: Path, data: bytes) -> None:
     with path.open("wb") as file:
         file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        flush_open_file(file.fileno())
 
 
-def cannot_write(path: Path, error: OSError) -> NoReturn:
-    """Raises what tells that a path cannot be written."""
+def _cannot_write(path: Path, error: Exception) -> NoReturn:
+    reason = getattr(error, "strerror", None) or error
     raise CheckpointError(
-        f"{path}: cannot be written ({error.strerror or error}); check the place, its permissions and the free space"
+        f"{path}: cannot be written ({reason}); check the place, its permissions and the free space"
     ) from error
 
 
+def _link_users_files(folder: Path, staged: Path, *, owned: frozenset[str]) -> None:
+    """Gives the user's files in a folder second names in the one that is about to replace it.
+
+    What cannot be linked is moved there after the replacement.
+    """
+    for entry in folder.iterdir():
+        # Windows has no second names of links.
+        with contextlib.suppress(OSError, NotImplementedError):
+            if is_folder(entry):
+                shutil.copytree(entry, staged / entry.name, symlinks=True, copy_function=os.link)
+            elif entry.name not in owned:
+                os.link(entry, staged / entry.name, follow_symlinks=False)
+
+
 def _put_in_place(staged: Path, path: Path, place: Path) -> None:
-    """Renames a folder to its place, and what is there into the workspace."""
+    """Moves an existing folder into the workspace, and the new one to its place."""
     while True:
         if path.is_dir():
             set_aside(place, path)
         try:
             os.rename(staged, path)
         except OSError:
+            # Another writer may have been faster; its folder is replaced as well.
             if not path.is_dir():
-                raise  # else another writer was faster, and its folder is replaced as well
+                raise
         else:
             give_up(place)
             return
-
-
-def _manifest(folder: Path, names: list[str]) -> dict[str, Any]:
-    return {name: {"bytes": (folder / name).stat().st_size, "sha256": digest(folder / name)} for name in names}
-
-
-def _flush_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _flush_directory(path: Path) -> None:
-    if os.name == "nt":  # Windows has no flush of a folder
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The folder of what can be made again: segmented text, dictionaries, room for large tensors."""
+"""The cache folder: segmented text, dictionaries, and temporary files of large tensors."""
 
 import contextlib
 import os
@@ -9,12 +9,13 @@ from pathlib import Path
 
 from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.storage.atomic import remove_directory
-from zh_lstm_lm.storage.workspace import finish_workspaces
+from zh_lstm_lm.storage.workspace import finish_workspaces, is_folder
 
 __all__ = ["SCRATCH_PREFIX", "cache_part", "cached_files", "clear_cache", "user_cache_dir"]
 
 SCRATCH_PREFIX = "zh-lstm-lm-"
-_PARTS = {  # and the names that this library gives to what it keeps in each
+# Each part, and the names that this library gives to its entries.
+_PARTS = {
     "streams": re.compile(r"[0-9a-f]{32}"),
     "dictionaries": re.compile(r"jieba-\d+-[0-9a-f]{32}"),
     "scratch": re.compile(rf"{SCRATCH_PREFIX}[0-9a-z_]{{8}}"),
@@ -23,10 +24,10 @@ _OWNED = frozenset({"tokens.bin", "lexicon.utf8", "stream.json", "index.json", "
 
 
 def user_cache_dir() -> Path:
-    """The folder for what can be made again: ``$ZH_LSTM_LM_CACHE``, or the platform's cache folder.
+    """Returns the cache folder: ``$ZH_LSTM_LM_CACHE``, or one in the platform's cache folder.
 
     Raises:
-        CheckpointError: Neither is known: the user has no home folder.
+        CheckpointError: Neither is known, because the user has no home folder.
     """
     if os.environ.get("ZH_LSTM_LM_CACHE"):
         return Path(os.environ["ZH_LSTM_LM_CACHE"])
@@ -45,10 +46,10 @@ def user_cache_dir() -> Path:
 
 
 def cache_part(folder: Path, name: str) -> Path:
-    """A part of a cache folder, such as ``streams``.
+    """Returns a part of a cache folder, such as ``streams``.
 
     Raises:
-        CheckpointError: It is a symbolic link, behind which somebody's own files may lie.
+        CheckpointError: It is a symbolic link, which may lead to a user's own files.
     """
     if (folder / name).is_symlink():
         raise CheckpointError(
@@ -59,15 +60,15 @@ def cache_part(folder: Path, name: str) -> Path:
 
 
 def cached_files(folder: Path) -> list[Path]:
-    """The files that this library keeps in a cache folder."""
+    """Returns the files of this library in a cache folder."""
     return [file for kept in _kept(folder) for file in (kept.iterdir() if kept.is_dir() else [kept])]
 
 
 def clear_cache(folder: Path) -> None:
-    """Removes everything that this library keeps in a cache folder, and nothing else.
+    """Removes the files of this library in a cache folder, and nothing else.
 
     Raises:
-        CheckpointError: Something cannot be removed.
+        CheckpointError: One cannot be removed.
     """
     for kept in _kept(folder):
         if kept.is_dir():
@@ -79,23 +80,24 @@ def clear_cache(folder: Path) -> None:
                 raise CheckpointError(f"{kept}: cannot be removed ({error.strerror}); check its permissions") from error
     for part in _PARTS:
         finish_workspaces(folder / part)
-        with contextlib.suppress(OSError):  # it is a link, or holds what is not ours
+        # It may be a link, or hold files of somebody else.
+        with contextlib.suppress(OSError):
             (folder / part).rmdir()
 
 
 def _kept(folder: Path) -> list[Path]:
-    """The folders and files of this library's own: by their names, by what is in them, and behind no link."""
+    """Returns the folders and files that this library made, by their names and contents, and behind no link."""
     found = []
     for part, name in _PARTS.items():
-        if (folder / part).is_dir() and not (folder / part).is_symlink():
+        if is_folder(folder / part):
             found += [path for path in (folder / part).iterdir() if name.fullmatch(path.name) and _is_own(path)]
     return found
 
 
 def _is_own(path: Path) -> bool:
-    """Whether a path is a file, or a folder with nothing but files of this library in it."""
+    """Returns True for a file, and for a folder with nothing but files of this library in it."""
     with contextlib.suppress(OSError):
-        if path.is_dir() and not path.is_symlink():
+        if is_folder(path):
             return all(entry.name in _OWNED and not entry.is_dir() for entry in path.iterdir())
         return stat.S_ISREG(path.lstat().st_mode)
     return False

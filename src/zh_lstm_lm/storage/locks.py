@@ -1,4 +1,4 @@
-"""One process at a time in a folder, or at a file."""
+"""Locks: one process at a time in a folder, or at a file."""
 
 import contextlib
 import os
@@ -10,50 +10,50 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zh_lstm_lm.errors import CheckpointError
+from zh_lstm_lm.storage.file_systems import optional_feature
 
 if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
 
-__all__ = ["lock_file", "lock_folder", "try_lock"]
+__all__ = ["OPEN_SAFELY", "lock_file", "lock_folder", "try_lock"]
 
-_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+OPEN_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Flags to open a file with, and neither follow a symbolic link nor wait for a pipe."""
+
+# The content of a lock that was just made, or that a crash has left; anything else is a user's file.
+_MAX_LOCK_BYTES = 4096
+_LOCK = re.compile(rb"(process \d+ on [^\n]*\n?)?")
 
 
 def lock_folder(folder: Path) -> contextlib.AbstractContextManager[None]:
-    """Holds a folder for the block, in a file ``lock`` that names the holder.
+    """Locks a folder for the block, by a file ``lock`` that names this process.
 
-    The system takes the lock away from a process that ends, however it ends, so no lock is ever stale.
+    The system releases the lock of a process that ends in any way, so no lock is ever stale.
 
     Raises:
-        CheckpointError: Somebody else holds it, or the file cannot be written.
+        CheckpointError: Another process has locked it, or the file cannot be written.
     """
     return _lock(folder / "lock", folder, "is at work in it; wait until it has ended, or give another folder")
 
 
 def lock_file(path: Path) -> contextlib.AbstractContextManager[None]:
-    """Holds a file that is being written, as `lock_folder` does a folder, in ``PATH.lock``.
-
-    Raises:
-        CheckpointError: Somebody else holds it, or the lock cannot be written.
-    """
+    """Locks a file for the block by a file ``PATH.lock``; see `lock_folder`."""
     lock = path.with_name(f"{path.name}.lock")
     return _lock(lock, path, "is writing it; wait until it has ended, or give another file")
 
 
 def try_lock(descriptor: int) -> bool:
-    """Locks an open file for this process, unless another one has; the system takes the lock away when it is closed.
-
-    Returns:
-        Whether it is locked now.
+    """Locks an open file until it is closed; returns False if another process has locked it.
 
     Raises:
-        OSError: The file system knows no locks.
+        OSError: The file system has no locks.
     """
     try:
         if sys.platform == "win32":
-            os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # what is locked there cannot be read
+            # A locked part cannot be read, so it lies behind the content.
+            os.lseek(descriptor, 1 << 30, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
             os.lseek(descriptor, 0, os.SEEK_SET)
         else:
@@ -66,26 +66,30 @@ def try_lock(descriptor: int) -> bool:
 @contextlib.contextmanager
 def _lock(path: Path, held: Path, doing: str) -> Iterator[None]:
     try:
-        descriptor = _open_lock(path)
+        descriptor, locked = _open_lock(path)
     except OSError as error:
         raise CheckpointError(
             f"{path}: cannot be written ({error.strerror}); check the folder and its permissions"
         ) from error
-    if descriptor is None:
-        raise CheckpointError(f"{held}: {_holder(path)} {doing}")
-    if not _is_lock(descriptor):
+    content = _content(descriptor)
+    if not locked or content is None or not _LOCK.fullmatch(content):
         os.close(descriptor)
+        if not locked:
+            name = "".join(filter(str.isprintable, (content or b"")[:200].decode("utf-8", "replace")))
+            raise CheckpointError(f"{held}: {name or 'another process'} {doing}")
         raise CheckpointError(
             f"{path}: is there already, and is not a lock of this library; move it away, or give another place"
         )
     try:
-        with contextlib.suppress(OSError):  # a lock without a name is a lock
+        # A lock without a name is a lock.
+        with contextlib.suppress(OSError):
             os.truncate(descriptor, 0)
             os.lseek(descriptor, 0, os.SEEK_SET)
             os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
         yield
     finally:
-        if sys.platform == "win32":  # which does not remove an open file
+        # Windows does not remove an open file.
+        if sys.platform == "win32":
             os.close(descriptor)
         with contextlib.suppress(OSError):
             path.unlink()
@@ -93,33 +97,29 @@ def _lock(path: Path, held: Path, doing: str) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _is_lock(descriptor: int) -> bool:
-    """Whether an open file is a lock that was just made or that a crash has left, and nobody's own file."""
-    status = os.fstat(descriptor)
-    whole = stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
-    return whole and re.fullmatch(rb"(process \d+ on [^\n]*\n?)?", os.read(descriptor, 4096)) is not None
-
-
-def _holder(path: Path) -> str:
-    with contextlib.suppress(OSError):
-        written = path.read_bytes()[:200].decode("utf-8", "replace")
-        return "".join(filter(str.isprintable, written)) or "another process"
-    return "another process"
-
-
-def _open_lock(path: Path) -> int | None:
-    """Opens and locks a file; None if somebody else has locked it."""
+def _open_lock(path: Path) -> tuple[int, bool]:
+    """Opens a file and locks it; returns its descriptor, and False if another process has locked it."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _SAFELY, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | OPEN_SAFELY, 0o666)
+        locked = True
         try:
-            locked = try_lock(descriptor)
-            if locked and os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
-        except FileNotFoundError:  # its holder has just given it up
-            locked = True
+            with optional_feature("has no locks, so nothing keeps a second process from working in the same place"):
+                locked = try_lock(descriptor)
+            # Its holder may have removed it just now.
+            if not locked or os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor, locked
+        except FileNotFoundError:
+            pass
         except OSError:
             os.close(descriptor)
             raise
         os.close(descriptor)
-        if not locked:
-            return None
+
+
+def _content(descriptor: int) -> bytes | None:
+    """Returns the content of a lock; None for a large file, no regular file, or one that has another name."""
+    with contextlib.suppress(OSError):
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1 and status.st_size <= _MAX_LOCK_BYTES:
+            return os.read(descriptor, _MAX_LOCK_BYTES)
+    return None

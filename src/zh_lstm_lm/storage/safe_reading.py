@@ -1,10 +1,10 @@
-"""Saved files, read with suspicion: whole by their manifest, of a known format, no larger than they may be."""
+"""Saved files of unknown origin: regular, of bounded size, of a known format, complete by their manifest."""
 
 import hashlib
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,7 +15,9 @@ from zh_lstm_lm.storage.strict_json import JSONLimits, parse_json
 __all__ = [
     "MANIFEST",
     "NewerFormatError",
+    "check_entry",
     "digest",
+    "manifest_entry",
     "open_regular",
     "parse_manifest",
     "parse_versioned",
@@ -23,6 +25,7 @@ __all__ = [
     "read_bytes",
     "read_json",
     "read_versioned",
+    "unreadable",
     "verify_manifest",
     "versioned",
 ]
@@ -36,23 +39,14 @@ _CHUNK = 1 << 20
 
 
 class NewerFormatError(CheckpointError):
-    """A saved file is of a format that only a newer version reads; it is not damaged."""
-
-
-def digest(path: Path) -> str:
-    """The SHA-256 sum of a file, in hexadecimal."""
-    sha256 = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            sha256.update(chunk)
-    return sha256.hexdigest()
+    """A saved file has a format that only a newer version reads; it is not damaged."""
 
 
 def open_regular(path: Path) -> IO[bytes]:
     """Opens a regular file inside its folder.
 
     Raises:
-        CheckpointError: It is missing, something else than a file, or a symbolic link out of its folder.
+        CheckpointError: It is missing, no regular file, or a symbolic link out of its folder.
     """
     missing = CheckpointError(f"{path}: no such file; the folder is incomplete or holds something else")
     try:
@@ -61,33 +55,27 @@ def open_regular(path: Path) -> IO[bytes]:
             raise CheckpointError(f"{path}: a symbolic link out of its folder is not followed; copy the file itself")
         if not real.is_file():
             raise missing
+        # Without waiting for a pipe that may have come into its place.
         flags = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        descriptor = os.open(real, os.O_RDONLY | flags)  # which waits for no pipe, whatever is there by now
+        descriptor = os.open(real, os.O_RDONLY | flags)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise missing
         return os.fdopen(descriptor, "rb")
     except FileNotFoundError:
         raise missing from None
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a link to itself, in older Pythons
-        raise _unreadable(path, error) from error
+    # Older Pythons raise a RuntimeError for a link to itself.
+    except (OSError, RuntimeError, ValueError) as error:
+        raise unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: Exception) -> CheckpointError:
+def unreadable(path: Path, error: Exception) -> CheckpointError:
+    """Returns the error for a file that cannot be read."""
     return CheckpointError(f"{path}: cannot be read ({error})")
 
 
 def read_all(file: IO[bytes], path: Path, *, max_bytes: int = _MAX_BYTES) -> bytes:
-    """Reads an open file from its beginning.
-
-    Args:
-        file: The file.
-        path: What to call it in an error.
-        max_bytes: Its largest size.
-
-    Raises:
-        CheckpointError: It is larger, or cannot be read.
-    """
+    """Reads an open file from its beginning; raises CheckpointError if it is larger than `max_bytes` or unreadable."""
     try:
         size = os.fstat(file.fileno()).st_size
         if size > max_bytes:
@@ -95,44 +83,31 @@ def read_all(file: IO[bytes], path: Path, *, max_bytes: int = _MAX_BYTES) -> byt
         file.seek(0)
         return file.read(size)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def read_bytes(path: Path, *, max_bytes: int = _MAX_BYTES) -> bytes:
-    """Reads a regular file of a saved folder.
-
-    Raises:
-        CheckpointError: It is missing, not a regular file, or larger than `max_bytes`.
-    """
+    """Reads a regular file; see `open_regular` and `read_all`."""
     with open_regular(path) as file:
         return read_all(file, path, max_bytes=max_bytes)
 
 
 def read_json(path: Path, *, max_bytes: int = _MAX_JSON_BYTES, limits: JSONLimits | None = None) -> Any:
-    """Reads strict JSON; see `parse_json`.
-
-    Raises:
-        CheckpointError: The file is missing, too large, or not such JSON.
-    """
+    """Reads a file of strict JSON; see `read_bytes` and `parse_json`."""
     return parse_json(read_bytes(path, max_bytes=max_bytes), name=str(path), limits=limits)
 
 
+# ---- formats
+
+
 def versioned(format_number: int, values: Mapping[str, Any]) -> dict[str, Any]:
-    """An object of a saved file, with its format and the version of this library that wrote it."""
+    """Adds the format and the version of this library to an object that is saved."""
     return {"format": format_number, _VERSION_KEY: __version__, **values}
 
 
-def read_versioned(
-    path: Path,
-    format_number: int,
-    *,
-    required: Collection[str],
-    optional: Collection[str] = (),
-    max_bytes: int = _MAX_JSON_BYTES,
-) -> dict[str, Any]:
+def read_versioned(path: Path, format_number: int, *, required: Collection[str]) -> dict[str, Any]:
     """Reads an object that `versioned` made from a file; see `parse_versioned`."""
-    data = read_bytes(path, max_bytes=max_bytes)
-    return parse_versioned(data, path, format_number, required=required, optional=optional)
+    return parse_versioned(read_bytes(path, max_bytes=_MAX_JSON_BYTES), path, format_number, required=required)
 
 
 def parse_versioned(
@@ -144,21 +119,18 @@ def parse_versioned(
     optional: Collection[str] = (),
     limits: JSONLimits | None = None,
 ) -> dict[str, Any]:
-    """Reads an object that `versioned` made.
+    """Parses an object that `versioned` made, and returns it without format and version.
 
     Args:
         data: The content of its file.
-        path: What to call the file in an error.
-        format_number: The newest format that is known.
+        path: The name of the file in an error.
+        format_number: The newest known format.
         required: The keys that it has.
         optional: The keys that it may have.
-        limits: How much it may hold; None takes the defaults.
-
-    Returns:
-        The values, without format and version.
+        limits: The most that it may hold; None for the defaults.
 
     Raises:
-        NewerFormatError: It is of a newer format; the message tells which version reads it.
+        NewerFormatError: It has a newer format; the message names the version that reads it.
         CheckpointError: It is missing, foreign or damaged.
     """
     values: dict[str, Any] = parse_json(data, name=str(path), limits=limits)
@@ -169,32 +141,38 @@ def parse_versioned(
     if written > format_number:
         known = isinstance(version, str) and re.fullmatch(r"[0-9A-Za-z.+]{1,40}", version)
         raise NewerFormatError(
-            f"{path}: its format is {written}, and zh-lstm-lm {__version__} reads up to {format_number}; it was written "
-            f"by a newer version{f', {version}' if known else ''}: pip install -U "
+            f"{path}: its format is {written!s:.20}, and zh-lstm-lm {__version__} reads up to {format_number}; it was "
+            f"written by a newer version{f', {version}' if known else ''}: pip install -U "
             f"'zh-lstm-lm{f'>={version}' if known else ''}'"
         )
-    unknown = values.keys() - {*required, *optional}
-    missing = set(required) - values.keys()
-    if unknown or missing:
-        told = [
-            f"{word} {', '.join(map(repr, sorted(keys)))}"
-            for word, keys in (("unknown", unknown), ("no", missing))
-            if keys
-        ]
+    wrong = {"unknown": values.keys() - {*required, *optional}, "no": set(required) - values.keys()}
+    told = [f"{word} {', '.join(map(repr, sorted(keys)))}" for word, keys in wrong.items() if keys]
+    if told:
         raise CheckpointError(f"{path}: {' and '.join(told):.300}; the file is damaged or foreign")
     return values
 
 
+# ---- manifests
+
+
+def manifest_entry(file: IO[bytes]) -> dict[str, Any]:
+    """Returns what a manifest says of an open file; raises OSError."""
+    sha256, size = hashlib.sha256(), 0
+    file.seek(0)
+    while chunk := file.read(_CHUNK):
+        sha256.update(chunk)
+        size += len(chunk)
+    return {"bytes": size, "sha256": sha256.hexdigest()}
+
+
+def digest(path: Path) -> str:
+    """Returns the SHA-256 checksum of a file, in hexadecimal; raises OSError."""
+    with path.open("rb") as file:
+        return str(manifest_entry(file)["sha256"])
+
+
 def parse_manifest(data: bytes, path: Path) -> Mapping[str, Any]:
-    """Reads a manifest: file name to ``{"bytes": …, "sha256": …}``.
-
-    Args:
-        data: Its content.
-        path: What to call it in an error.
-
-    Raises:
-        CheckpointError: It is none.
-    """
+    """Parses a manifest, file name to ``{"bytes": …, "sha256": …}``; raises CheckpointError if it is none."""
     manifest = parse_json(data, name=str(path))
     if not isinstance(manifest, dict) or not all(
         isinstance(entry, dict) and entry.keys() == {"bytes", "sha256"} for entry in manifest.values()
@@ -203,29 +181,29 @@ def parse_manifest(data: bytes, path: Path) -> Mapping[str, Any]:
     return manifest
 
 
-def verify_manifest(path: Path, *, only: Iterable[str] | None = None) -> Mapping[str, Any]:
-    """Checks a saved folder against its manifest.
+def check_entry(path: Path, manifest: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
+    """Raises CheckpointError unless the manifest of a file's folder has this entry for it."""
+    if manifest.get(path.name) != entry:
+        raise CheckpointError(
+            f"{path}: truncated or changed since it was saved; get it again or restore a copy, or remove {MANIFEST} if "
+            "you changed it yourself"
+        )
 
-    Args:
-        path: The folder.
-        only: The files to check; None checks all that the manifest names.
 
-    Returns:
-        File name to ``{"bytes": …, "sha256": …}``.
+def verify_manifest(path: Path) -> Mapping[str, Any]:
+    """Compares all files of a saved folder with its manifest, and returns the manifest.
 
     Raises:
         CheckpointError: There is no manifest, or a file is missing, truncated or changed.
     """
     manifest = parse_manifest(read_bytes(path / MANIFEST, max_bytes=MAX_MANIFEST_BYTES), path / MANIFEST)
-    for name in manifest if only is None else only:
+    for name in manifest:
         if Path(name).name != name:
             raise CheckpointError(f"{path / MANIFEST}: {name!r:.200} is not a plain file name")
-        file, entry = path / name, manifest.get(name, {})
-        open_regular(file).close()
-        try:
-            same = file.stat().st_size == entry.get("bytes") and digest(file) == entry.get("sha256")
-        except OSError as error:
-            raise _unreadable(file, error) from error
-        if not same:
-            raise CheckpointError(f"{file}: truncated or changed since it was saved; get it again or restore a copy")
+        with open_regular(path / name) as file:
+            try:
+                entry = manifest_entry(file)
+            except OSError as error:
+                raise unreadable(path / name, error) from error
+        check_entry(path / name, manifest, entry)
     return manifest

@@ -1,4 +1,4 @@
-"""A saved folder as a reader sees it: its files are opened together, and read as they were then."""
+"""A saved folder as a reader sees it: its files are opened together, whatever a writer does meanwhile."""
 
 import contextlib
 import hashlib
@@ -7,16 +7,19 @@ import stat
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.storage.safe_reading import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
+    check_entry,
+    manifest_entry,
     open_regular,
     parse_manifest,
     parse_versioned,
     read_all,
+    unreadable,
 )
 from zh_lstm_lm.storage.strict_json import JSONLimits
 from zh_lstm_lm.storage.workspace import folders_set_aside
@@ -25,24 +28,19 @@ __all__ = ["SavedFolder", "open_folder"]
 
 _ATTEMPTS = 50
 _PAUSE_SECONDS = 0.002
-_CHUNK = 1 << 20
+
+_Files: TypeAlias = Mapping[str, IO[bytes] | CheckpointError]
+"""Open files by name, or the error that opening one raised; missing files are left out."""
 
 
 class SavedFolder:
-    """The files of a saved folder.
+    """The open files of a saved folder.
 
-    Where the folder has a manifest, every file that is read is held against it, and files that it does not name are
-    refused.
-
-    Args:
-        path: The folder that was asked for.
-        files: Its files by name, or the error that opening one gave; those that are not there are left out.
-
-    Raises:
-        CheckpointError: The manifest is damaged or foreign.
+    If the folder has a manifest, every file is compared with it when it is read, and files that it does not name are
+    refused. A damaged manifest raises CheckpointError.
     """
 
-    def __init__(self, path: Path, files: "Mapping[str, IO[bytes] | CheckpointError]") -> None:
+    def __init__(self, path: Path, files: _Files) -> None:
         self.path = path
         self._files = files
         self._manifest: Mapping[str, Any] | None = None
@@ -51,11 +49,11 @@ class SavedFolder:
             self._manifest = parse_manifest(data, path / MANIFEST)
 
     def __contains__(self, name: str) -> bool:
-        """Whether a file is there, or is missing although the manifest names it."""
+        """Returns True if a file is there, or is missing although the manifest names it."""
         return name in self._files or (self._manifest is not None and name in self._manifest)
 
     def open(self, name: str) -> IO[bytes]:
-        """Gives an open file, which has not been held against the manifest.
+        """Returns an open file, which has not been compared with the manifest.
 
         Raises:
             CheckpointError: It is missing, not a regular file, or a symbolic link out of the folder.
@@ -68,39 +66,32 @@ class SavedFolder:
         return file
 
     def read(self, name: str, *, max_bytes: int) -> bytes:
-        """Reads a whole file.
+        """Reads a file.
 
         Raises:
-            CheckpointError: It is missing, larger, or not what the manifest says.
+            CheckpointError: It is missing, larger than `max_bytes`, or not what the manifest says.
         """
         data = read_all(self.open(name), self.path / name, max_bytes=max_bytes)
-        self._compare(name, len(data), hashlib.sha256(data).hexdigest())
+        if self._manifest is not None:
+            entry = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            check_entry(self.path / name, self._manifest, entry)
         return data
 
     def check(self, name: str) -> None:
-        """Holds a file against the manifest, without keeping what is in it.
+        """Compares a file with the manifest, without keeping its content.
 
         Raises:
             CheckpointError: There is no manifest, or the file is missing or not what it says.
         """
         if self._manifest is None:
             self.open(MANIFEST)
-        file, sha256, size = self.open(name), hashlib.sha256(), 0
+            return
+        file = self.open(name)
         try:
-            file.seek(0)
-            while chunk := file.read(_CHUNK):
-                sha256.update(chunk)
-                size += len(chunk)
+            entry = manifest_entry(file)
         except OSError as error:
-            raise CheckpointError(f"{self.path / name}: cannot be read ({error})") from error
-        self._compare(name, size, sha256.hexdigest())
-
-    def _compare(self, name: str, size: int, sha256: str) -> None:
-        if self._manifest is not None and self._manifest.get(name) != {"bytes": size, "sha256": sha256}:
-            raise CheckpointError(
-                f"{self.path / name}: truncated or changed since it was saved; get it again or restore a copy, or "
-                f"remove {MANIFEST} if you changed it yourself"
-            )
+            raise unreadable(self.path / name, error) from error
+        check_entry(self.path / name, self._manifest, entry)
 
     def read_versioned(
         self,
@@ -121,18 +112,18 @@ class SavedFolder:
 
 @contextlib.contextmanager
 def open_folder(path: Path, names: Collection[str], *, hint: str) -> Iterator[SavedFolder]:
-    """Opens files of a folder, all of one and the same folder even while a writer replaces it.
+    """Opens files of a folder, all of the same version even while a writer replaces it; nothing is changed.
 
-    Where the folder is missing because a writer is about to put a new one there, or has crashed then, the files of the
-    one before are opened where they lie. Nothing is changed.
+    If the folder is missing because a writer is about to put a new one there, or has crashed at that moment, the files
+    of the one before are opened.
 
     Args:
         path: The folder.
         names: The files to open, besides the manifest.
-        hint: What to do where there is no such folder.
+        hint: The next step for the error if there is no such folder.
 
     Raises:
-        CheckpointError: There is no such folder, or its manifest is damaged.
+        CheckpointError: There is no such folder, it cannot be read, or its manifest is damaged.
     """
     with contextlib.ExitStack() as opened:
         for attempt in range(_ATTEMPTS):
@@ -143,24 +134,34 @@ def open_folder(path: Path, names: Collection[str], *, hint: str) -> Iterator[Sa
             if files is not None:
                 break
         else:
-            raise CheckpointError(f"{path}: no such folder; {hint}")
+            raise CheckpointError(f"{path}: {_obstacle(path)}; {hint}")
         yield SavedFolder(path, files)
+
+
+def _obstacle(path: Path) -> str:
+    try:
+        os.listdir(path)
+    except PermissionError as error:
+        return f"cannot be read ({error.strerror})"
+    except (OSError, ValueError):
+        pass
+    return "no such folder"
 
 
 def _places(path: Path) -> Iterator[Path]:
     yield path
+    # A path with a zero byte raises a ValueError.
     with contextlib.suppress(OSError, ValueError):
         yield from folders_set_aside(Path(os.path.realpath(path)))
 
 
-def _open_files(
-    folder: Path, names: Iterable[str], opened: contextlib.ExitStack
-) -> "dict[str, IO[bytes] | CheckpointError] | None":
-    """Opens the files that are there; None if there is no folder, or another one has come into its place meanwhile."""
+def _open_files(folder: Path, names: Iterable[str], opened: contextlib.ExitStack) -> _Files | None:
+    """Opens the files that are there; returns None if there is no folder, or another one came into its place meanwhile."""
     files: dict[str, IO[bytes] | CheckpointError] = {}
-    with contextlib.suppress(OSError, ValueError), contextlib.ExitStack() as these:  # ValueError: no name of a folder
+    with contextlib.suppress(OSError, ValueError), contextlib.ExitStack() as these:
         before = os.stat(folder)
-        if os.name != "nt":  # while it is open, no other folder gets its number
+        # While it is open, no other folder gets its inode.
+        if os.name != "nt":
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             these.callback(os.close, descriptor)
             before = os.fstat(descriptor)

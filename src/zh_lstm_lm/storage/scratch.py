@@ -1,4 +1,4 @@
-"""Room for tensors that may be larger than the memory."""
+"""Tensors that may be larger than the memory."""
 
 import contextlib
 import os
@@ -18,16 +18,13 @@ _IN_MEMORY_BYTES = 1 << 28
 
 
 def scratch_tensor(size: int) -> Tensor:
-    """A tensor to fill; a large one lies in a temporary file, whose pages the system writes out where memory is short.
+    """Returns a tensor to fill; a large one lies in a temporary file, so that the system can write its pages out.
 
-    Args:
-        size: Number of elements.
-
-    Returns:
-        **Shape:** (size,), int32, not initialised.
+    **Shape:** (size,), int32, not initialised.
     """
     if 4 * size > _IN_MEMORY_BYTES:
-        with contextlib.suppress(OSError, CheckpointError):  # no room on the disk either: memory is what is left
+        # Without room on the disk either, only memory is left.
+        with contextlib.suppress(OSError, CheckpointError):
             return _mapped(size)
     return torch.empty(size, dtype=torch.int32)
 
@@ -35,16 +32,19 @@ def scratch_tensor(size: int) -> Tensor:
 def _mapped(size: int) -> Tensor:
     folder = cache_part(user_cache_dir(), "scratch")
     folder.mkdir(parents=True, exist_ok=True)
-    if shutil.disk_usage(folder).free < 8 * size:  # a full disk would end the process when a page is written
+    # A full disk would end the process when a page is written.
+    if shutil.disk_usage(folder).free < 8 * size:
         raise OSError("no room")
     descriptor, name = tempfile.mkstemp(prefix=SCRATCH_PREFIX, dir=folder)
     os.close(descriptor)
     try:
         tensor = torch.from_file(name, shared=True, size=size, dtype=torch.int32)
-    except RuntimeError as error:  # the file cannot be made so large, or not be mapped
+    # The file cannot be that large, or not be mapped.
+    except RuntimeError as error:
         _remove(name)
         raise OSError(str(error)) from error
-    if os.name == "nt":  # an open file cannot be removed there
+    # Windows does not remove an open file.
+    if os.name == "nt":
         weakref.finalize(tensor, _remove, name)
     else:
         os.unlink(name)

@@ -1,4 +1,4 @@
-"""JSON without surprises: finite numbers, no key twice, bounded depth and size, and Chinese as it is written."""
+"""Strict JSON: finite numbers, unique keys, bounded depth and size, and Chinese without escapes."""
 
 import json
 import math
@@ -6,41 +6,45 @@ from typing import Any, NamedTuple
 
 from zh_lstm_lm.errors import CheckpointError
 
-__all__ = ["MAX_VOCABULARY_BYTES", "VOCABULARY_LIMITS", "JSONLimits", "parse_json", "to_json"]
+__all__ = ["MAX_VOCABULARY_BYTES", "VOCABULARY_LIMITS", "JSONLimits", "check_work", "parse_json", "to_json"]
 
 _MAX_DEPTH = 16
 _CONTINUATION = bytes(range(0x80, 0xC0))
 _BELOW_ASTRAL = bytes(range(0xF0))
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
-_BLOCK = 1 << 23
-_NUMERIC = b"0123456789.eE+-,[]{} \t\r\n"  # what a long list of numbers consists of
-_LONG_NUMBER = b"0" * 1000  # reading one takes time that grows with the square of its length
+_BLOCK, _SMALL_BLOCK = 1 << 23, 1 << 16
+# The bytes of a long list of numbers.
+_NUMERIC = b"0123456789.eE+-,[]{} \t\r\n"
+# Reading a number takes time that grows with the square of its length.
+_LONG_NUMBER = b"0" * 1000
 
 
 class JSONLimits(NamedTuple):
-    """The most that a file may ask of the parser; a file with more is refused before anything is made of it.
+    """Bounds on the work of the parser; a file that exceeds one is refused before it is parsed.
 
     Attributes:
         strings: Number of strings, keys included.
-        values: Number of members of lists and objects, all told.
+        values: Total number of members of lists and objects.
+        keys: Number of keys of objects.
         containers: Number of lists and objects.
         decoded_bytes: Memory that the decoded text takes.
     """
 
     strings: int = 1 << 19
     values: int = 1 << 19
+    keys: int = 1 << 18
     containers: int = 1 << 16
     decoded_bytes: int = 96 << 20
 
 
 MAX_VOCABULARY_BYTES = 1 << 26
 """Size of the largest saved vocabulary."""
-VOCABULARY_LIMITS = JSONLimits(strings=3 << 19, values=5 << 19, containers=1000)
+VOCABULARY_LIMITS = JSONLimits(strings=3 << 19, values=5 << 19, keys=1 << 19, containers=1000)
 """Limits of a saved vocabulary: a million tokens, their counts, and half a million words of a user dictionary."""
 
 
 def to_json(value: Any) -> bytes:
-    """Strict JSON in UTF-8, indented; a list of plain values stays on one line."""
+    """Returns a value as strict, indented JSON in UTF-8."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
     # UTF-8 has no lone surrogates, which stand for the bytes of a file name that is not UTF-8; JSON escapes them so.
     return text.encode("utf-8", "backslashreplace")
@@ -51,14 +55,14 @@ def parse_json(data: bytes, *, name: str, limits: JSONLimits | None = None) -> A
 
     Args:
         data: UTF-8.
-        name: What to call it in an error.
-        limits: How much it may hold; None takes the defaults.
+        name: Its name in an error.
+        limits: The most that it may hold; None for the defaults.
 
     Raises:
         CheckpointError: It is not such JSON, or holds more.
     """
     try:
-        _check_work(data, limits or JSONLimits())
+        check_work(data, limits or JSONLimits())
         value = json.loads(
             data.decode("utf-8"), parse_constant=_finite, parse_float=_finite, object_pairs_hook=_unique_keys
         )
@@ -72,12 +76,8 @@ def parse_json(data: bytes, *, name: str, limits: JSONLimits | None = None) -> A
         raise CheckpointError(f"{name}: not valid JSON ({error}); the file is damaged or foreign") from error
 
 
-def _check_work(data: bytes, limits: JSONLimits) -> None:
-    """Counts what parsing would make, from the bytes alone.
-
-    Raises:
-        ValueError: It is more than the limits allow.
-    """
+def check_work(data: bytes, limits: JSONLimits) -> None:
+    """Counts what parsing would produce, from the bytes alone; raises ValueError if a limit is exceeded."""
     width = 1 if data.isascii() else 4 if data.translate(None, delete=_BELOW_ASTRAL) else 2
     _check("bytes of text", width * len(data.translate(None, delete=_CONTINUATION)), limits.decoded_bytes)
     # Without escapes, every quote that is left begins or ends a string.
@@ -90,11 +90,22 @@ def _check_work(data: bytes, limits: JSONLimits) -> None:
     try:
         _check_outside(plain, limits)
     except ValueError:
-        _check_outside(b"".join(plain.split(b'"')[::2]), limits)
+        _check_outside(_without_strings(plain), limits)
+
+
+def _without_strings(plain: bytes) -> bytes:
+    """Removes all strings from JSON without escapes, in blocks, since the parts of a whole file take much memory."""
+    outside, inside = [], 0
+    for start in range(0, len(plain), _SMALL_BLOCK):
+        parts = plain[start : start + _SMALL_BLOCK].split(b'"')
+        outside.append(b"".join(parts[inside::2]))
+        inside ^= (len(parts) - 1) % 2
+    return b"".join(outside)
 
 
 def _check_outside(plain: bytes, limits: JSONLimits) -> None:
     _check("values", plain.count(b","), limits.values)
+    _check("keys", plain.count(b":"), limits.keys)
     _check("lists and objects", plain.count(b"[") + plain.count(b"{"), limits.containers)
     if _LONG_NUMBER in plain.translate(_DIGITS):
         raise ValueError(f"a number of {len(_LONG_NUMBER):,} digits or more")

@@ -1,4 +1,4 @@
-"""Tensors in safetensors files; what a file holds is known from its header, before anything is allocated for it."""
+"""Tensors in safetensors files, whose headers are checked before anything is allocated."""
 
 import math
 import os
@@ -37,36 +37,23 @@ _DTYPES = {
 
 
 class TensorKind(NamedTuple):
-    """What is known of a tensor before it is there.
-
-    Attributes:
-        dtype: The type of its elements.
-        shape: Its shape.
-    """
+    """Type and shape of a tensor."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
 
     def __str__(self) -> str:
-        """The kind as text."""
+        """Returns the kind as text."""
         return f"{self.dtype} of the shape {self.shape}"
 
 
 def kinds_of(tensors: Mapping[str, Tensor]) -> dict[str, TensorKind]:
-    """The kinds of tensors that are there, on any device."""
+    """Returns the kinds of tensors on any device."""
     return {name: TensorKind(tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
 
 
 def read_kinds(file: IO[bytes], path: Path) -> dict[str, TensorKind]:
-    """Reads a file's header, and holds it against the file's size.
-
-    Args:
-        file: The open file.
-        path: What to call it in an error.
-
-    Raises:
-        CheckpointError: The file is truncated, or no such file.
-    """
+    """Reads the header of an open file; raises CheckpointError if it is damaged or does not fit the file's size."""
     try:
         size = os.fstat(file.fileno()).st_size
         file.seek(0)
@@ -100,17 +87,7 @@ def _is_side(side: object) -> bool:
 
 
 def check_kinds(path: Path, found: Mapping[str, TensorKind], expected: Mapping[str, TensorKind], *, by: str) -> None:
-    """Holds the kinds of a file's tensors against those that there should be.
-
-    Args:
-        path: The file.
-        found: What its header tells.
-        expected: What there should be.
-        by: What says so.
-
-    Raises:
-        CheckpointError: One is missing, extra, or of another shape or type.
-    """
+    """Raises CheckpointError unless the tensors of a file have the kinds that `by` asks for."""
     for name in sorted(expected.keys() | found.keys()):
         if found.get(name) != expected.get(name):
             raise CheckpointError(
@@ -120,15 +97,7 @@ def check_kinds(path: Path, found: Mapping[str, TensorKind], expected: Mapping[s
 
 
 def load_tensors(data: bytes, path: Path) -> dict[str, Tensor]:
-    """Makes the tensors of a file whose kinds were checked.
-
-    Args:
-        data: Its content.
-        path: What to call it in an error.
-
-    Raises:
-        CheckpointError: It is damaged.
-    """
+    """Loads the tensors of a file whose kinds were checked; raises CheckpointError if it is damaged."""
     try:
         return load(data)
     except SafetensorError as error:

@@ -1,4 +1,4 @@
-"""The one way to write a file that a user named: whole or not at all, and what was there stays until then."""
+"""Files that a user names, written completely or not at all."""
 
 import contextlib
 import os
@@ -14,14 +14,10 @@ __all__ = ["check_writable", "is_special", "keep_mode", "write_file"]
 
 
 def write_file(path: str | PathLike[str], data: bytes) -> None:
-    """Writes a file; a crash or a full disk leaves the one that was there.
+    """Writes a file; a crash or a full disk leaves an existing one unchanged.
 
-    A symbolic link stays, and what it leads to is replaced; a file that is replaced keeps its mode and owner. What is
-    no regular file, as a pipe or ``/dev/stdout``, is written to as it is.
-
-    Args:
-        path: The file.
-        data: Its content.
+    A symbolic link stays, and its target is replaced. A replaced file keeps its mode and owner. A pipe, a device and
+    ``/dev/stdout`` are written to directly.
 
     Raises:
         DataError: It cannot be written.
@@ -38,20 +34,21 @@ def write_file(path: str | PathLike[str], data: bytes) -> None:
             write_flushed(place / "file", data)
             keep_mode(place / "file", target)
             replace_file(place / "file", target)
-    except (OSError, ValueError) as error:  # ValueError: no name of a file
+    # A path with a zero byte raises a ValueError.
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be written ({reason}); choose another file") from error
 
 
 def is_special(path: Path) -> bool:
-    """Whether something is there that is neither a regular file nor a folder, or another name of an open file."""
+    """Returns True for what is neither a regular file nor a folder, and for another name of an open file."""
     if path.is_absolute() and path.parts[1:2] in (("dev",), ("proc",)):
         return path.exists()
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def check_writable(target: Path) -> None:
-    """Raises OSError where a file is a folder, or may not be written to: its folder would let it be replaced."""
+    """Raises OSError if a file is a folder or may not be written to, although its folder would let it be replaced."""
     if target.is_dir():
         raise IsADirectoryError(None, "it is a folder")
     if target.exists() and not os.access(target, os.W_OK):
@@ -59,9 +56,10 @@ def check_writable(target: Path) -> None:
 
 
 def keep_mode(file: Path, target: Path) -> None:
-    """Gives a file the mode, and where the system lets it the owner, of the one that it is about to replace."""
+    """Gives a file the mode, and the owner if that is allowed, of the one that it is about to replace."""
     with contextlib.suppress(OSError):
         status = target.stat()
-        with contextlib.suppress(OSError, AttributeError):  # AttributeError: Windows has no owners
+        # Windows has no owners.
+        with contextlib.suppress(OSError, AttributeError):
             os.chown(file, status.st_uid, status.st_gid)
         file.chmod(stat.S_IMODE(status.st_mode))

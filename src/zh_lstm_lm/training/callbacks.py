@@ -8,14 +8,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from zh_lstm_lm._config import check_integer, check_number
-from zh_lstm_lm.errors import MissingDependencyError
+from zh_lstm_lm.errors import ConfigError, MissingDependencyError
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.runtime.control_characters import unescaped
 from zh_lstm_lm.runtime.optional import require
 from zh_lstm_lm.training.state import TrainerState
 
-__all__ = ["Callback", "EarlyStopping", "ProgressCallback", "notify"]
-
+__all__ = ["Callback", "EarlyStopping", "ProgressCallback", "all_callbacks", "notify"]
 
 # A closed stream raises a ValueError.
 _UNWRITABLE = (OSError, ValueError)
@@ -181,6 +180,19 @@ def _show_line(text: str) -> None:
     with contextlib.suppress(*_UNWRITABLE):
         if sys.stderr is not None and sys.stderr.isatty():
             print(text, end="", file=unescaped(sys.stderr), flush=True)
+
+
+def all_callbacks(further: object, *, patience: int | None, progress: bool) -> list[Callback]:
+    """Returns the callbacks of a run: those that its options ask for, then the user's own.
+
+    Raises:
+        ConfigError: `further` is no list of callbacks.
+    """
+    own = list(further) if isinstance(further, Iterable) else None
+    if own is None or not all(isinstance(callback, Callback) for callback in own):
+        raise ConfigError(f"callbacks must be a list of Callback objects, got {further!r}")
+    stopping = [EarlyStopping(patience)] if patience else []
+    return [*stopping, *([ProgressCallback()] if progress else []), *own]
 
 
 def notify(callbacks: Iterable[Callback], event: str, *details: Any) -> None:

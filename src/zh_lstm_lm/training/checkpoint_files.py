@@ -1,4 +1,4 @@
-"""The folder of one checkpoint: what a run goes on from, and whose it is."""
+"""The files of a checkpoint."""
 
 import contextlib
 import dataclasses
@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from zh_lstm_lm.errors import CheckpointError, DataError, NonFiniteError
@@ -52,11 +53,11 @@ _MAX_STATE_BYTES = 1 << 26
 
 
 class ForeignCheckpointError(CheckpointError):
-    """A checkpoint is whole, and of another run than the one in whose folder it lies."""
+    """A complete checkpoint belongs to another run than the one in whose folder it is."""
 
 
 class Checkpoint(NamedTuple):
-    """Everything from which a run goes on as if it had never stopped.
+    """Everything that is needed to resume a run exactly.
 
     Attributes:
         state: Position, sums and history.
@@ -72,18 +73,18 @@ class Checkpoint(NamedTuple):
 
 
 def make_run_file(description: Mapping[str, Any]) -> bytes:
-    """The ``run.json`` of a run that begins: what it is, an id of its own, and a checksum."""
+    """Returns the ``run.json`` of a new run: its identity, a new id, and a checksum."""
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     described = {"run": uuid.uuid4().hex, **description, "date": now}
     return to_json(versioned(_FORMAT, {**described, "sha256": _sum_of(described)}))
 
 
 def parse_run_file(data: bytes, path: Path) -> dict[str, Any]:
-    """Reads a ``run.json``; the first ones had neither an id, ``run``, nor a checksum.
+    """Parses a ``run.json``; the first ones had neither an id, ``run``, nor a checksum.
 
     Args:
         data: Its content.
-        path: What to call it in an error.
+        path: Its name in an error.
 
     Raises:
         CheckpointError: It is damaged or foreign.
@@ -101,26 +102,22 @@ def _sum_of(description: Mapping[str, Any]) -> str:
 
 
 def read_run_copy(folder: Path) -> bytes:
-    """Reads the copy of ``run.json`` in a checkpoint.
-
-    Raises:
-        CheckpointError: There is none, or a damaged one.
-    """
+    """Reads the copy of ``run.json`` in a checkpoint; raises CheckpointError if it is missing or damaged."""
     with _open(folder) as files:
         files.check(RUN_FILE)
         return files.read(RUN_FILE, max_bytes=MAX_RUN_BYTES)
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, run_file: bytes) -> None:
-    """Writes a checkpoint, whole or not at all.
+    """Writes a checkpoint completely or not at all.
 
     Args:
-        folder: Where to.
-        checkpoint: What it holds.
+        folder: Its folder.
+        checkpoint: The checkpoint.
         run_file: The content of the run's ``run.json``.
 
     Raises:
-        NonFiniteError: A value of it is not a finite number; nothing is written.
+        NonFiniteError: It holds a value that is not finite; nothing is written.
         CheckpointError: It cannot be written.
     """
     for part in _TENSORS:
@@ -131,7 +128,8 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, run_file: bytes) -> N
                     "is written; resume from the last one with a lower learning_rate"
                 )
     state = dataclasses.asdict(checkpoint.state)
-    if math.isinf(state["best_loss"]):  # JSON has no infinity
+    # JSON has no infinity.
+    if math.isinf(state["best_loss"]):
         state["best_loss"] = None
     with atomic_directory(folder, owned=CHECKPOINT_FILES) as staged:
         for part, file in _TENSORS.items():
@@ -141,21 +139,22 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, run_file: bytes) -> N
 
 
 def load_checkpoint(folder: Path, like: Checkpoint, *, run: str | None) -> Checkpoint:
-    """Reads a checkpoint, once the headers of its files were held against what is expected.
+    """Loads a checkpoint; the headers of its files are checked first.
 
     Args:
-        folder: Where it is.
-        like: What a checkpoint of the run looks like; only shapes and types matter.
-        run: The id of the run; None takes a checkpoint of any.
+        folder: Its folder.
+        like: A checkpoint of the run, for the shapes and types of its tensors.
+        run: The id of the run; None for any.
 
     Raises:
         NewerFormatError: A newer version wrote it.
-        ForeignCheckpointError: It is of another run.
-        CheckpointError: It is not whole, foreign, or of another model.
+        ForeignCheckpointError: It belongs to another run.
+        CheckpointError: It is damaged, foreign, or of another model.
     """
     with _open(folder) as files:
-        files.check(_STATE)  # first: a format number that is damaged is none of a newer version
-        found = _run_of(files)  # whatever the run: a damaged copy is noticed
+        # Before the format is read, since a damaged number is not that of a newer version.
+        files.check(_STATE)
+        found = _run_of(files)
         if run is not None and found != run:
             raise ForeignCheckpointError(
                 f"{folder}: is a checkpoint of another run than that of {folder.parent / RUN_FILE}; move it away"
@@ -176,7 +175,7 @@ def _open(folder: Path) -> contextlib.AbstractContextManager[SavedFolder]:
 
 
 def _run_of(files: SavedFolder) -> str | None:
-    """The id of the run that a checkpoint is of; None where it names none."""
+    """Returns the id of a checkpoint's run; None if it names none."""
     if RUN_FILE not in files:
         return None
     data = files.read(RUN_FILE, max_bytes=MAX_RUN_BYTES)
@@ -185,21 +184,26 @@ def _run_of(files: SavedFolder) -> str | None:
 
 
 def _check_parts(folder: Path, kinds: Mapping[str, Mapping[str, TensorKind]], like: Checkpoint) -> None:
-    """Holds what the headers of a checkpoint's files tell against the run; raises CheckpointError."""
+    """Compares the tensors of a checkpoint with the expected ones; raises CheckpointError."""
     check_kinds(folder, kinds["model"], kinds_of(like.model), by="the model")
     for key, kind in kinds["optimizer"].items():
         weight = like.model.get(key.rpartition("/")[0])
-        if weight is None or kind.shape not in ((), weight.shape, (len(weight), 1)):  # a step, a mean, or one by rows
+        # It is a number of steps, a mean, or a mean by rows.
+        if weight is None or kind.shape not in ((), weight.shape, (len(weight), 1)):
             raise CheckpointError(f"{folder}: the optimizer's {key[:200]!r}, {kind}, belongs to no weight")
     expected = kinds_of(like.carried)
-    if kinds["carried"].keys() == {"generator"}:  # as at the start of an epoch
+    # At the start of an epoch no state is carried.
+    if kinds["carried"].keys() == {"generator"}:
         expected = {"generator": expected["generator"]}
-    expected["generator"] = kinds["carried"].get("generator", expected["generator"])  # devices differ in it
+    # The size of a generator's state depends on the device.
+    found = kinds["carried"].get("generator")
+    if found is not None and (found.dtype, len(found.shape)) == (torch.uint8, 1):
+        expected["generator"] = found
     check_kinds(folder, kinds["carried"], expected, by="the run's options")
 
 
 def _state_of(saved: dict[str, Any], like: Checkpoint, path: Path) -> TrainerState:
-    """The state that was saved in a file; raises CheckpointError where it does not fit the run."""
+    """Returns the saved state of a run; raises CheckpointError if it does not fit the run."""
     try:
         state = TrainerState.from_dict(saved)
     except DataError as error:
@@ -207,5 +211,12 @@ def _state_of(saved: dict[str, Any], like: Checkpoint, path: Path) -> TrainerSta
     if state.steps_per_epoch != like.state.steps_per_epoch or state.window > state.steps_per_epoch:
         raise CheckpointError(
             f"{path}: window {state.window} of {state.steps_per_epoch}, the run has {like.state.steps_per_epoch}"
+        )
+    if bool(state.updates) != bool(state.num_targets) or (
+        not state.updates and 0 < state.window == state.steps_per_epoch
+    ):
+        raise CheckpointError(
+            f"{path}: window {state.window} after {state.updates} updates with {state.num_targets} targets; the file is "
+            "damaged or foreign"
         )
     return state

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: when they are written and what is resumed from; the first process writes, all read."""
+"""The checkpoints of a run of one or several processes: the first one writes, all of them read."""
 
 import contextlib
 from collections.abc import Callable, Mapping
@@ -47,7 +47,7 @@ class Checkpointer:
         self._saved: tuple[int, int, bool] | None = (0, 0, False)
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
-        """Keeps other trainers out of the folder; see `RunFolder.locked`."""
+        """Locks the folder; see `RunFolder.locked`."""
         if self._folder is None or self._ranks.rank != 0:
             return contextlib.nullcontext()
         return self._folder.locked()
@@ -81,13 +81,13 @@ class Checkpointer:
         return same_budget
 
     def check_space(self) -> None:
-        """Makes sure that the disk has room for the checkpoints; see `RunFolder.check_space`."""
+        """Checks that the disk has room for the checkpoints; see `RunFolder.check_space`."""
         if self._folder is not None and self._ranks.rank == 0:
             weights = sum(tensor.nbytes for tensor in self._model.state_dict().values())
             self._folder.check_space(weights, optimizer_bytes(self._model, betas=self._config.betas))
 
     def load(self, like: Checkpoint) -> tuple[Checkpoint, Mapping[str, Tensor] | None]:
-        """Loads the newest whole checkpoint, and the best weights so far if there are any.
+        """Loads the newest complete checkpoint, and the best weights so far if there are any.
 
         Args:
             like: A checkpoint of this run, for the names, shapes and types of its tensors.
@@ -110,7 +110,7 @@ class Checkpointer:
         return self._folder is not None and bool(wanted) and _held(state) != self._saved
 
     def save(self, checkpoint: Checkpoint, best: Mapping[str, Tensor] | None) -> None:
-        """Commits a checkpoint, then the best model; what cannot be written is warned of.
+        """Writes a checkpoint, then the best model; a failure is warned of.
 
         Args:
             checkpoint: The checkpoint.
@@ -143,11 +143,7 @@ class Checkpointer:
 
 
 def check_run_dir(path: Path) -> None:
-    """Refuses a folder that holds a run already; cheap, so that it can come before all long work.
-
-    Raises:
-        ConfigError: It holds a run.
-    """
+    """Raises ConfigError if a folder holds a run already; cheap enough to come before all long work."""
     if RunFolder(path, keep_last=1).holds_run():
         raise ConfigError(f"{path}: holds a run already; resume it with fit(resume=True), or give another run_dir")
 

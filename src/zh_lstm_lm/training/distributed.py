@@ -7,7 +7,6 @@ decisions do too.
 The ranks are started by ``torchrun --nproc-per-node 2 -m zh_lstm_lm train novels/ --output MODEL``.
 """
 
-import atexit
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,13 +18,10 @@ import torch
 from torch import Tensor, distributed, nn
 
 from zh_lstm_lm import errors
-from zh_lstm_lm.errors import ConfigError, RankError, ZhLstmLmError
+from zh_lstm_lm.errors import ConfigError, ZhLstmLmError
+from zh_lstm_lm.runtime.process_group import join_process_group, others_needed
 
-__all__ = ["Ranks", "join_ranks", "others_needed"]
-
-# A rank that does not respond for so long is given up.
-_TIMEOUT = timedelta(minutes=10)
-_ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+__all__ = ["Ranks", "join_ranks"]
 
 # The others wait while one rank reads a text for all.
 _PATIENCE = timedelta(days=7)
@@ -33,7 +29,7 @@ _PATIENCE = timedelta(days=7)
 _BUCKET = 1 << 24
 _ANOTHER = "another process asked to stop"
 
-_ERRORS: dict[str, type[ZhLstmLmError]] = {
+_ERRORS = {
     kind.__name__: kind
     for kind in (
         errors.CheckpointError,
@@ -220,23 +216,6 @@ class Ranks:
                 distributed.barrier(group=self._patient)
 
 
-@contextmanager
-def others_needed() -> Iterator[None]:
-    """Reports a rank that is no longer there as an error of the library.
-
-    Raises:
-        RankError: An exchange inside the block failed.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        told = str(error).strip().splitlines()
-        raise RankError(
-            f"another process of this run ended or stopped responding ({told[0] if told else type(error).__name__}); its own "
-            "message says why; start all of them again, with resume: the checkpoints so far are whole"
-        ) from error
-
-
 def _sum_in_place(tensors: Sequence[Tensor]) -> None:
     """Sums tensors over the ranks, many of them in one message; the next is packed while one is under way."""
     buckets: list[list[Tensor]] = []
@@ -258,43 +237,8 @@ def _sum_in_place(tensors: Sequence[Tensor]) -> None:
 
 
 def join_ranks() -> Ranks:
-    """Joins the other processes of this run; a process that was started alone stays alone.
-
-    The processes find each other by the variables ``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR`` and ``MASTER_PORT``, which
-    ``torchrun`` sets. Where the caller has initialised `torch.distributed`, its processes are used; they need gloo for
-    the CPU, as in ``init_process_group("cpu:gloo,cuda:nccl")``. They stay joined until the process ends.
-
-    Raises:
-        ConfigError: The variables are incomplete, or PyTorch was built without `torch.distributed`.
-        RankError: Another process did not come.
-    """
-    if os.environ.get("WORLD_SIZE", "1") == "1" and not (distributed.is_available() and distributed.is_initialized()):
+    """Joins the other processes of this run; a process that was started alone stays alone. See `join_process_group`."""
+    if not join_process_group():
         return Ranks()
-    if not distributed.is_available():
-        raise ConfigError("several processes need a PyTorch with torch.distributed, which this one lacks; start one")
-    if not distributed.is_initialized():
-        missing = [name for name in _ENVIRONMENT if not os.environ.get(name)]
-        if missing:
-            raise ConfigError(
-                f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {' and '.join(missing)} not set; start with torchrun, "
-                "or unset WORLD_SIZE to train in one process"
-            )
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and distributed.is_nccl_available() else "gloo"
-        with others_needed():
-            distributed.init_process_group(backend, timeout=_TIMEOUT)
-        atexit.register(_leave)
-    if "gloo" not in distributed.get_backend_config():
-        raise ConfigError(
-            f"the processes were joined by {distributed.get_backend_config()!r}, which knows no CPU; begin with "
-            "init_process_group('cpu:gloo,cuda:nccl')"
-        )
-    return Ranks(
-        distributed.get_rank(),
-        distributed.get_world_size(),
-        local_rank=int(os.environ.get("LOCAL_RANK", "0")),
-    )
-
-
-def _leave() -> None:
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    return Ranks(distributed.get_rank(), distributed.get_world_size(), local_rank=local_rank)

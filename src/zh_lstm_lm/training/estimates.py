@@ -1,4 +1,4 @@
-"""What a training run will take on this machine: a few real updates, timed, in place of arithmetic."""
+"""Estimates of speed and memory of a training run, from a few real updates on this machine."""
 
 import itertools
 import statistics
@@ -23,19 +23,20 @@ if sys.platform != "win32":
 
 __all__ = ["TrainingEstimate", "estimate_training"]
 
-_WARMING_STEPS = 5  # updates that are slower than the rest
+# The first updates are slower than the rest.
+_WARMING_STEPS = 5
 _TIMED_STEPS = 30
 
 
 @dataclass(frozen=True)
 class TrainingEstimate:
-    """What a configuration takes.
+    """Speed and memory of training with some options.
 
     Attributes:
         num_parameters: Weights of the model.
         peak_memory: Most memory that training will hold in this process, in bytes: what the process has held so far,
             trial updates included, the copy of the best weights and, with a `run_dir`, the optimizer's means once more
-            while they are written. None where the system does not tell.
+            while they are written. None if the system does not report it.
         tokens_per_second: Training speed.
         seconds_per_epoch: Time for one pass over the training text, without evaluation.
     """
@@ -46,7 +47,7 @@ class TrainingEstimate:
     seconds_per_epoch: float
 
     def __str__(self) -> str:
-        """The estimate as a line of text."""
+        """Returns the estimate as a line of text."""
         memory = f", {self.peak_memory / 1e6:,.0f} MB of memory" if self.peak_memory else ""
         return (
             f"{self.num_parameters:,} weights{memory}, {self.tokens_per_second:,.0f} tokens/s, "
@@ -55,14 +56,14 @@ class TrainingEstimate:
 
 
 class _Stopwatch(Callback):
-    """Notes when each update ends."""
+    """Records when each update ends."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
 
     def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
         if model.device.type == "cuda":
-            torch.cuda.synchronize(model.device)  # an update ends when the device is through with it
+            torch.cuda.synchronize(model.device)
         self.times.append(perf_counter())
 
 
@@ -72,13 +73,13 @@ def estimate_training(
     model_config: ModelConfig | None = None,
     trainer_config: TrainerConfig | None = None,
 ) -> TrainingEstimate:
-    """Trains a model for a few updates, throws it away, and tells what training it will take.
+    """Estimates speed and memory of training, with a model that is trained for a few updates and thrown away.
 
     Args:
         vocabulary: The vocabulary.
         train: The training text.
-        model_config: Sizes; None takes the defaults.
-        trainer_config: How to train; its budgets do not matter, and nothing is written.
+        model_config: Sizes; None for the defaults.
+        trainer_config: Options of training; its budgets do not matter, and nothing is written.
 
     Raises:
         ConfigError: An option does not fit.
@@ -109,7 +110,7 @@ def estimate_training(
 
 
 def peak_memory() -> int | None:
-    """The most memory that this process has held so far, in bytes; None where the system does not tell."""
+    """Returns the peak memory of this process in bytes; None if the system does not report it."""
     if sys.platform == "win32":
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

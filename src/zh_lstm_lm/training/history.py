@@ -1,23 +1,30 @@
 """The records of a training run: a history with one for every evaluation, and a learning curve."""
 
 import json
+import sys
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from zh_lstm_lm.errors import CheckpointError, DataError
 from zh_lstm_lm.storage.safe_reading import read_bytes
-from zh_lstm_lm.storage.strict_json import parse_json
+from zh_lstm_lm.storage.strict_json import JSONLimits, check_work, parse_json
 from zh_lstm_lm.storage.user_files import write_file
 
-__all__ = ["History", "LearningCurve", "is_curve_record", "is_record"]
+__all__ = ["History", "LearningCurve", "is_curve_record", "is_number", "is_record"]
 
 # An even number, so that each record has another one to join.
 _MAX_RECORDS = 512
 _SUMS = ("updates", "clipped_updates", "num_targets", "num_characters", "loss_sum", "gradient_norm_sum", "seconds")
 
+# Fields of a record that are numbers, by their names and by the ends of their names.
+_NUMBERS = {"epoch", "step", "learning_rate", "gradient_norm", "largest_gradient_norm", "clipped_share"}
+_NUMBERS |= {"tokens_per_second", "seconds"}
+_METRICS = ("loss", "perplexity", "bits_per_character")
+
 _MAX_HISTORY_BYTES = 1 << 26
-_MAX_HISTORY_LINES = 1 << 17
+_MAX_HISTORY_LINES = 1 << 16
+_HISTORY_LIMITS = JSONLimits(strings=1 << 20, values=1 << 20, keys=1 << 20, containers=_MAX_HISTORY_LINES + 1000)
 
 
 class History(list[dict[str, Any]]):
@@ -52,11 +59,12 @@ class History(list[dict[str, Any]]):
             data = read_bytes(Path(path), max_bytes=_MAX_HISTORY_BYTES)
             if (number := data.count(b"\n")) > _MAX_HISTORY_LINES:
                 raise CheckpointError(f"{number:,} lines, more than the {_MAX_HISTORY_LINES:,} expected at most")
+            check_work(data, _HISTORY_LIMITS)
             lines = data.split(b"\n")
             records = [parse_json(line, name=f"line {number}") for number, line in enumerate(lines, 1) if line]
             if not all(isinstance(record, dict) for record in records):
                 raise CheckpointError("a line is not an object")
-        except CheckpointError as error:
+        except (CheckpointError, ValueError) as error:
             raise DataError(f"{path}: not a history of training ({error}); give a run's history.jsonl") from error
         return cls(records)
 
@@ -87,14 +95,20 @@ def _joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     return {**second, **sums, "gradient_norm_max": highest}
 
 
+def is_number(value: object, *, least: float = -sys.float_info.max) -> bool:
+    """Checks that a loaded value is a number with which a float can be computed."""
+    return type(value) in (int, float) and least <= cast(float, value) <= sys.float_info.max
+
+
 def is_record(value: object) -> bool:
     """Checks that a loaded value is a record of a history."""
-    if not isinstance(value, dict) or not isinstance(value.get("step"), int):
+    if not isinstance(value, dict) or type(value.get("step")) is not int:
         return False
-    return isinstance(value.get("valid_loss", 0.0), (int, float))
+    measured = [number for name, number in value.items() if name in _NUMBERS or name.endswith(_METRICS)]
+    return value.get("valid_loss", 0.0) is not None and all(number is None or is_number(number) for number in measured)
 
 
 def is_curve_record(value: object) -> bool:
     """Checks that a loaded value is a record of a learning curve."""
     needed = ("step", "learning_rate", "gradient_norm_max", *_SUMS)
-    return isinstance(value, dict) and all(isinstance(value.get(name), (int, float)) for name in needed)
+    return isinstance(value, dict) and all(is_number(value.get(name)) for name in needed)

@@ -1,4 +1,4 @@
-"""Memory of training: estimates by arithmetic, and what an update holds, counted."""
+"""Memory of training: estimated by arithmetic, and counted for one update."""
 
 import itertools
 from collections.abc import Iterable
@@ -15,24 +15,14 @@ __all__ = ["optimizer_bytes", "scores_per_token", "training_bytes", "training_me
 
 
 def optimizer_bytes(model: LSTMLanguageModel, *, betas: tuple[float, float]) -> int:
-    """Bytes of the running means that `Optimizer` keeps for a model.
-
-    Args:
-        model: The model.
-        betas: Decay of the means.
-    """
+    """Returns the bytes of the running means that `Optimizer` keeps for a model."""
     dense, tables = dense_and_tables(model)
     rows = sum(table.itemsize * len(table) for table in tables)
     return 2 * _size(dense) + rows + (_size(tables) if betas[0] else 0)
 
 
 def training_bytes(model: LSTMLanguageModel, *, betas: tuple[float, float]) -> int:
-    """Bytes of a model's weights, their gradients and `Optimizer`'s means; rows of the embedding's gradient left out.
-
-    Args:
-        model: The model.
-        betas: Decay of the means.
-    """
+    """Returns the bytes of weights, gradients (without those of the embedding) and `Optimizer`'s means."""
     dense, tables = dense_and_tables(model)
     return 2 * _size(dense) + _size(tables) + optimizer_bytes(model, betas=betas)
 
@@ -44,25 +34,26 @@ def _size(parameters: Iterable[nn.Parameter]) -> int:
 def training_memory(
     *, held: int, num_tokens: int, hidden_size: int, num_layers: int, scores: float, itemsize: int
 ) -> int:
-    """About what training takes, in bytes, at least; the copy of the best weights is not counted.
+    """Estimates the least memory that training needs, in bytes, without the copy of the best weights.
 
     Args:
         held: Bytes of the weights, their gradients and the optimizer's means.
-        num_tokens: Tokens of a window, over all lanes.
+        num_tokens: Tokens of a BPTT segment, over all batch rows.
         hidden_size: Width of the LSTM.
         num_layers: Its layers.
         scores: Scores that the output layer computes for a token.
         itemsize: Bytes of a number.
     """
-    of_token = 8 * hidden_size * num_layers + 2 * scores  # gates, states, outputs; scores and their gradient
+    # Gates, states and outputs; scores and their gradient.
+    of_token = 8 * hidden_size * num_layers + 2 * scores
     return held + int(itemsize * num_tokens * of_token)
 
 
 def scores_per_token(counts: Tensor, cutoffs: tuple[int, ...] | None) -> float:
-    """The scores that the output layer computes for a token, on average over the training text.
+    """Returns the number of scores that the output layer computes for a token, on average over the training text.
 
     Args:
-        counts: How often each id occurs in it. **Shape:** (vocab_size,).
+        counts: Number of occurrences of each id. **Shape:** (vocab_size,).
         cutoffs: First ids of an adaptive softmax's tails; None for a full softmax.
     """
     if cutoffs is None:
@@ -73,15 +64,15 @@ def scores_per_token(counts: Tensor, cutoffs: tuple[int, ...] | None) -> float:
 
 
 def update_memory(model: LSTMLanguageModel, batch: Batch, *, betas: tuple[float, float]) -> int:
-    """Bytes that an update holds when its backward pass begins.
+    """Returns the bytes that an update holds when its backward pass begins.
 
     They are the weights, the optimizer's means, and the tensors that the forward pass kept for the backward one, each
-    storage counted once. Memory of the allocator and of other parts of the process is not in it, so that the figure is
+    storage counted once. Memory of the allocator and of other parts of the process is not in it, so that the result is
     the same on every machine.
 
     Args:
-        model: The model, which is left as it is.
-        batch: A training window.
+        model: The model, which is left unchanged.
+        batch: A BPTT segment.
         betas: Decay of the means.
     """
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}

@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 
 __all__ = ["Optimizer", "dense_and_tables"]
@@ -15,7 +16,7 @@ _EMBEDDING_RATE = 3.0
 
 
 class RowAdam(torch.optim.Optimizer):
-    """Adam for tables of which an update touches few rows: the others stay as they are, and so do their means.
+    """Adam for tables of which an update touches few rows; the others and their means stay unchanged.
 
     The mean of squares is one number a row, as in FBGEMM's partial row-wise Adam, and no mean of the gradient is kept
     where its decay is 0: the table then needs next to no memory beside its own, and trains as well as with all of Adam's.
@@ -86,7 +87,7 @@ class Optimizer:
             optimizer.zero_grad(set_to_none=True)
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Everything that a checkpoint needs, as ``"parameter name/field"`` to tensor."""
+        """Returns all that a checkpoint needs, as ``"parameter name/field"`` to tensor."""
         return {
             f"{self._names[cast(nn.Parameter, parameter)]}/{field}": torch.as_tensor(value).detach().cpu().contiguous()
             for optimizer in self._optimizers
@@ -95,21 +96,48 @@ class Optimizer:
         }
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes over what `state_tensors` gave."""
-        parameters = {name: parameter for parameter, name in self._names.items()}
+        """Restores the result of `state_tensors`.
+
+        Raises:
+            CheckpointError: It is not that of an optimizer of this model.
+        """
         for optimizer in self._optimizers:
-            owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-            for key, value in tensors.items():
-                name, _, field = key.rpartition("/")
-                parameter = parameters[name]
-                if id(parameter) in owned:
-                    counter = field == "step" and isinstance(optimizer, RowAdam)
-                    kept = int(value) if counter else value.to(parameter.device, copy=True)
-                    optimizer.state[parameter][field] = kept
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    self._load(optimizer, parameter, group["betas"], tensors)
+
+    def _load(
+        self,
+        optimizer: torch.optim.Optimizer,
+        parameter: nn.Parameter,
+        betas: tuple[float, float],
+        tensors: Mapping[str, Tensor],
+    ) -> None:
+        """Restores the state of one weight; a weight without a gradient so far has none."""
+        by_rows, name = isinstance(optimizer, RowAdam), self._names[parameter]
+        found = {key.rpartition("/")[2]: value for key, value in tensors.items() if key.rpartition("/")[0] == name}
+        if not found:
+            return
+        shapes = {
+            "step": (),
+            "exp_avg": parameter.shape,
+            "exp_avg_sq": (len(parameter), 1) if by_rows else parameter.shape,
+        }
+        if by_rows and not betas[0]:
+            del shapes["exp_avg"]
+        fits = {field: value.shape for field, value in found.items()} == shapes
+        fits = fits and all(value.dtype == parameter.dtype for field, value in found.items() if field != "step")
+        # PyTorch's Adam counts with a float.
+        fits = fits and found["step"].is_floating_point() is not by_rows
+        if not fits or not 0 <= float(found["step"]) < 1 << 53:
+            raise CheckpointError(f"the optimizer's state of {name} does not fit the model; the checkpoint is foreign")
+        for field, value in found.items():
+            counter = field == "step" and by_rows
+            optimizer.state[parameter][field] = int(value) if counter else value.to(parameter.device, copy=True)
 
 
 def dense_and_tables(model: LSTMLanguageModel) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The weights that every update touches, and the tables of which it touches rows."""
+    """Returns the weights that every update touches, and the tables of which it touches rows."""
     tables = [] if model.config.tie_weights else list(model.embedding.parameters())
     apart = set(map(id, tables))
     return [parameter for parameter in model.parameters() if id(parameter) not in apart], tables

@@ -1,8 +1,8 @@
-"""A run's folder: its description, checkpoints that are there whole or not at all, its history and best model.
+"""The folder of a run.
 
-- ``run.json``: what the run is: its id, options, sizes, sums of vocabulary and text
+- ``run.json``: the identity of the run: its id, options, sizes, checksums of vocabulary and text
 - ``checkpoint-00001234/``: model, optimizer, carried state and random state after 1,234 updates, and a copy of
-  ``run.json``, which tells whose checkpoint it is
+  ``run.json``, which names the run
 - ``history.jsonl``: a record for every evaluation
 - ``curve.jsonl``: a record for every few updates
 - ``best/``: the best model so far, a folder for `from_pretrained`
@@ -23,12 +23,9 @@ from zh_lstm_lm.models.pretrained import LOADED_FILES, MODEL_FILES, open_model_f
 from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.storage.atomic import atomic_write, remove_directory
 from zh_lstm_lm.storage.locks import lock_folder
-from zh_lstm_lm.storage.safe_reading import (
-    NewerFormatError,
-    read_bytes,
-)
+from zh_lstm_lm.storage.safe_reading import NewerFormatError, read_bytes
 from zh_lstm_lm.storage.strict_json import parse_json
-from zh_lstm_lm.storage.workspace import finish_workspaces
+from zh_lstm_lm.storage.workspace import finish_workspaces, is_folder
 from zh_lstm_lm.training.checkpoint_files import (
     CHECKPOINT_FILES,
     MAX_RUN_BYTES,
@@ -54,8 +51,8 @@ class RunFolder:
     """The folder of one run.
 
     Args:
-        path: Where it is.
-        keep_last: Checkpoints that are kept.
+        path: Its path.
+        keep_last: Number of checkpoints that are kept.
     """
 
     def __init__(self, path: Path, *, keep_last: int) -> None:
@@ -63,19 +60,20 @@ class RunFolder:
         self.keep_last = keep_last
         self.best = path / "best"
         self._exported_step: int | None = None
-        self._run_file = b""  # of the run that was begun or is gone on with
+        # The content of run.json, and the id in it.
+        self._run_file = b""
         self._run_id: str | None = None
 
     def holds_run(self) -> bool:
-        """Whether there is a checkpoint in it."""
+        """Returns True if there is a checkpoint in it."""
         return bool(self._checkpoints())
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Makes the folder, keeps other trainers out of it, and clears away what a crash has left half done.
+        """Makes and locks the folder, and finishes what a crash has left incomplete.
 
         Raises:
-            CheckpointError: It cannot be made, or another trainer is at work in it.
+            CheckpointError: It cannot be made, or another process trains in it.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -88,27 +86,23 @@ class RunFolder:
             yield
 
     def begin(self, description: dict[str, Any]) -> None:
-        """Writes down what the run is.
-
-        Raises:
-            CheckpointError: It cannot be written.
-        """
+        """Writes the identity of a new run; raises CheckpointError if that fails."""
         self._run_file = make_run_file(description)
         self._run_id = parse_run_file(self._run_file, self.path / RUN_FILE)["run"]
         atomic_write(self.path / RUN_FILE, self._run_file)
 
     def check_space(self, model_bytes: int, optimizer_bytes: int) -> None:
-        """Makes sure that the disk has room for all the checkpoints that will lie here side by side.
+        """Checks that the disk has room for all checkpoints of the run.
 
         Args:
             model_bytes: Size of the weights.
             optimizer_bytes: Size of the optimizer's means.
 
         Raises:
-            CheckpointError: It has not; the message tells how much is needed and how much is free.
+            CheckpointError: It has not.
         """
-        there = len(self._checkpoints())
-        missing = max(1, self.keep_last + 2 - there)  # the best one, and the one that is being written
+        # Besides keep_last, there are the best one and the one that is being written.
+        missing = max(1, self.keep_last + 2 - len(self._checkpoints()))
         needed = missing * (model_bytes + optimizer_bytes) + (2 - self.best.is_dir()) * model_bytes
         free = shutil.disk_usage(self.path).free
         if free < needed:
@@ -118,12 +112,12 @@ class RunFolder:
             )
 
     def check_same(self, description: Mapping[str, Any]) -> bool:
-        """Holds the run in the folder against what it is now; see `check_same_run`.
+        """Compares the run in the folder with the present one; see `check_same_run`.
 
-        Where ``run.json`` is damaged, it is made again from the copy in a checkpoint.
+        A damaged ``run.json`` is restored from the copy in a checkpoint.
 
         Raises:
-            CheckpointError: It is another run, or there is no whole description of it.
+            CheckpointError: It is another run, or no complete copy is left.
         """
         path = self.path / RUN_FILE
         try:
@@ -132,13 +126,13 @@ class RunFolder:
         except CheckpointError as error:
             self._run_file = self._copied_run_file(error)
             begun = parse_run_file(self._run_file, path)
-            logger.warning("%s; it is made again from a checkpoint", error)
+            logger.warning("%s; it is restored from a checkpoint", error)
             atomic_write(path, self._run_file)
         self._run_id = begun.get("run")
         return check_same_run(begun, description, folder=self.path)
 
     def _copied_run_file(self, damage: CheckpointError) -> bytes:
-        """The ``run.json`` that all checkpoints have copies of; raises `damage` where there is no such one."""
+        """Returns the ``run.json`` of which all checkpoints have copies; raises `damage` if there are none or several."""
         copies = set()
         for folder in self._checkpoints():
             with contextlib.suppress(CheckpointError):
@@ -148,10 +142,10 @@ class RunFolder:
         return copies.pop()
 
     def newest(self, like: Checkpoint) -> Checkpoint:
-        """Loads the newest checkpoint that is whole; newer ones that are not are passed over with a warning.
+        """Loads the newest complete checkpoint; damaged ones are skipped with a warning.
 
         Args:
-            like: What a checkpoint of this run looks like; only shapes and types matter.
+            like: A checkpoint of this run, for the shapes and types of its tensors.
 
         Raises:
             CheckpointError: There is none, it is of another run, or a newer version of the library wrote it.
@@ -166,14 +160,14 @@ class RunFolder:
         raise CheckpointError(f"{self.path}: no whole checkpoint to resume from; start anew in another run_dir")
 
     def best_weights(self, step: int, like: Checkpoint) -> Mapping[str, Tensor]:
-        """The weights after the update with the lowest held-out loss, from its checkpoint or from ``best``.
+        """Returns the weights after the update with the lowest validation loss, from its checkpoint or from ``best``.
 
         Args:
             step: The update.
             like: As in `newest`.
 
         Raises:
-            CheckpointError: Neither is whole.
+            CheckpointError: Both are damaged.
         """
         try:
             return load_checkpoint(self._checkpoint(step), like, run=self._run_id).model
@@ -190,7 +184,7 @@ class RunFolder:
         Args:
             model: The model, for its config and vocabulary.
             weights: Its best weights by name.
-            training: How it was trained; ``best_step`` tells the update.
+            training: A summary of the training; ``best_step`` is the update.
 
         Raises:
             CheckpointError: It cannot be written.
@@ -200,7 +194,7 @@ class RunFolder:
         self._exported_step = training["best_step"]
 
     def exported_step(self) -> int | None:
-        """The update whose weights lie in ``best``; None if there is no whole model in it."""
+        """Returns the update whose weights are in ``best``; None if there is no complete model in it."""
         if self._exported_step is None:
             with contextlib.suppress(CheckpointError, KeyError, TypeError), open_model_folder(self.best) as files:
                 for name in sorted(LOADED_FILES):
@@ -212,39 +206,41 @@ class RunFolder:
         return self._exported_step
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Commits a checkpoint and the history, then removes all but the newest `keep_last` checkpoints and those
-        that were the best when one of them was written.
+        """Writes a checkpoint and the history, then removes old checkpoints.
+
+        The newest `keep_last` stay, and those that were the best when one of them was written.
 
         Raises:
-            NonFiniteError: A value of it is not a finite number; nothing is written.
+            NonFiniteError: It holds a value that is not finite; nothing is written.
             CheckpointError: It cannot be written; older checkpoints stay.
         """
         write_checkpoint(self._checkpoint(checkpoint.state.step), checkpoint, self._run_file)
         atomic_write(self.path / "history.jsonl", checkpoint.state.history.to_json_lines())
         atomic_write(self.path / "curve.jsonl", checkpoint.state.curve.to_json_lines())
         older = [folder for folder in self._checkpoints() if _step_of(folder) <= checkpoint.state.step]
-        # What is newer is damaged. What is kept may be resumed from, and asks for the best checkpoint of its time.
+        # A newer one is damaged. To resume from one that is kept, the best one of its time is needed as well.
         kept = [_step_of(folder) for folder in older[-self.keep_last :]]
         needed = {*kept, *map(checkpoint.state.best_step_until, kept)}
         for folder in older:
             if _step_of(folder) not in needed:
                 try:
                     remove_directory(folder, owned=CHECKPOINT_FILES)
-                except CheckpointError as error:  # it is tried again with the next one
+                # It is tried again with the next one.
+                except CheckpointError as error:
                     logger.warning("%s; an old checkpoint stays", error)
 
     def _checkpoint(self, step: int) -> Path:
         return self.path / f"checkpoint-{step:08d}"
 
     def _checkpoints(self) -> list[Path]:
-        """The checkpoint folders, oldest first."""
+        """Returns the checkpoint folders, oldest first."""
         found = (folder for folder in self.path.glob("checkpoint-*") if _NAME.fullmatch(folder.name))
-        return sorted((folder for folder in found if folder.is_dir() and not folder.is_symlink()), key=_step_of)
+        return sorted(filter(is_folder, found), key=_step_of)
 
 
 def remove_run(path: Path) -> None:
-    """Removes a run's folder, as far as it holds what this library puts there; what cannot be removed stays."""
-    if path.is_symlink() or not path.is_dir():
+    """Removes the files of this library in a run's folder, and the folder if it is empty then."""
+    if not is_folder(path):
         return
     run = RunFolder(path, keep_last=1)
     finish_workspaces(path, alone=True)

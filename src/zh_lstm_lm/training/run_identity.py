@@ -1,4 +1,4 @@
-"""What makes a run the one it is: written down when it begins, and held against what it is when it is resumed."""
+"""The identity of a run: saved at the start, compared on resume."""
 
 import hashlib
 import json
@@ -17,54 +17,72 @@ from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.runtime.control_characters import get_logger
+from zh_lstm_lm.training.config import TrainerConfig
 
-__all__ = ["IDENTITY", "check_same_run", "describe_run", "describe_texts", "digest_of", "fingerprint_of"]
+__all__ = [
+    "IDENTITY",
+    "check_same_run",
+    "describe_run",
+    "describe_texts",
+    "digest_of",
+    "fingerprint_of",
+    "weights_digest",
+]
 
 logger = get_logger(__name__)
 
 _BUDGET = {"max_epochs", "max_steps", "max_minutes"}
+# Options that may differ in a resumed run.
 _FREE = {*_BUDGET, "run_dir", "device", "checkpoint_minutes", "keep_last", "learning_rate", "max_rollbacks"}
 _FREE |= {"eval_steps", "patience"}
-"""Options that may differ in a resumed run."""
 
 IDENTITY = ("options", "environment", "model", "vocabulary", "train", "valid")
-_SUMMED = 1 << 24  # numbers that are held in memory at once
+# Numbers that are held in memory at once.
+_SUMMED = 1 << 24
 
 
 def describe_run(
-    options: Mapping[str, Any], model: LSTMLanguageModel, train_ids: Tensor, valid_ids: Tensor | None
+    config: TrainerConfig,
+    model: LSTMLanguageModel,
+    train: tuple[TokenStream, Tensor],
+    valid: tuple[TokenStream | None, Tensor | None],
+    *,
+    batch_size: int,
+    processes: int,
 ) -> dict[str, Any]:
-    """What makes a run the one it is, in plain values.
+    """Returns the identity of a run as plain values.
 
     Args:
-        options: Those of training.
+        config: Options of training.
         model: The model, on the device that it is trained on.
-        train_ids: The training text. **Shape:** (number of ids,).
-        valid_ids: The held-out text; None for none. **Shape:** (number of ids,).
+        train: The training text and its ids. **Shape:** (number of ids,).
+        valid: The validation set, None for none, and its ids.
+        batch_size: Batch rows of the run.
+        processes: Number of its processes.
     """
     return {
-        "options": dict(options),
+        "options": config.to_dict(),
         "model": model.config.to_dict(),
         "vocabulary": model.vocabulary.fingerprint(),
-        "train": fingerprint_of(train_ids),
-        "valid": fingerprint_of(valid_ids) if valid_ids is not None else None,
+        "train": fingerprint_of(train[1]),
+        "valid": fingerprint_of(valid[1]) if valid[1] is not None else None,
         "environment": {
             "zh_lstm_lm": __version__,
             "torch": str(torch.__version__),
             "python": platform.python_version(),
             "threads": torch.get_num_threads(),
             "device": str(model.device),
+            "processes": processes,
         },
+        "text": describe_texts(model.vocabulary, train[0], valid[0]),
+        "chosen": {"batch_size": batch_size},
     }
 
 
 def describe_texts(vocabulary: Vocabulary, train: TokenStream, valid: TokenStream | None) -> dict[str, Any]:
-    """What a run reads and how, for whoever compares it with another.
+    """Describes the texts of a run, for comparisons with other runs.
 
-    Args:
-        vocabulary: The vocabulary of its model.
-        train: The training text.
-        valid: The held-out text; its SHA-256 sum is the same under every tokenizer and vocabulary.
+    The SHA-256 checksum of the validation set is the same under every tokenizer and vocabulary.
     """
     texts: dict[str, Any] = {"tokenizer": vocabulary.tokenizer.fingerprint, "vocab_size": len(vocabulary)}
     for name, stream in (("train", train), ("valid", valid)):
@@ -80,15 +98,15 @@ def describe_texts(vocabulary: Vocabulary, train: TokenStream, valid: TokenStrea
 
 
 def check_same_run(begun: Mapping[str, Any], description: Mapping[str, Any], *, folder: Path) -> bool:
-    """Holds a run as it was begun against what it is now; what may differ and does is warned of.
+    """Compares the saved identity of a run with the present one; permitted differences are warned of.
 
     Args:
-        begun: What was described when it began.
-        description: What it is now.
-        folder: Its folder.
+        begun: The saved identity.
+        description: The present one.
+        folder: The run's folder.
 
     Returns:
-        Whether the budgets are what they were.
+        True if the budgets are the same.
 
     Raises:
         CheckpointError: It is another run.
@@ -97,7 +115,7 @@ def check_same_run(begun: Mapping[str, Any], description: Mapping[str, Any], *, 
         before, now = begun["options"], description["options"]
         for key in IDENTITY[2:]:
             was, is_ = begun[key], description[key]
-            # The first ones had no vectors of characters and only one type of weights.
+            # The first runs had no character vectors and only one type of weights.
             if key == "model":
                 was, is_ = ({"character_vectors": False, "dtype": "float32", **model} for model in (was, is_))
             if was != is_:
@@ -127,15 +145,21 @@ def check_same_run(begun: Mapping[str, Any], description: Mapping[str, Any], *, 
 
 
 def digest_of(description: Mapping[str, Any]) -> bytes:
-    """A sum over all of a description that has to be the same in all processes of a run."""
+    """Returns a checksum of all of a description that has to be the same in all processes of a run."""
     options = {name: value for name, value in description["options"].items() if name not in ("run_dir", "device")}
     same = {**description, "options": options, "environment": None}
     return hashlib.sha256(json.dumps(same, sort_keys=True).encode("utf-8")).digest()
 
 
+def weights_digest(model: LSTMLanguageModel) -> bytes:
+    """Returns a checksum of the weights of a model."""
+    return "".join(fingerprint_of(weight.cpu()) for weight in model.state_dict().values()).encode("ascii")
+
+
 def fingerprint_of(tensor: Tensor) -> str:
-    """The SHA-256 sum of a tensor's shape and values."""
+    """Returns the SHA-256 checksum of a tensor's shape and values."""
     sha256 = hashlib.sha256()
-    for part in torch.split(tensor, _SUMMED):  # a long text may lie in a file
+    # A long text may lie in a file.
+    for part in torch.split(tensor, _SUMMED):
         sha256.update(save_tensors({"values": part.contiguous()}))
     return sha256.hexdigest()

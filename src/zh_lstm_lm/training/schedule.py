@@ -7,6 +7,7 @@ import torch
 
 from zh_lstm_lm.corpus.batches import Batch
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.training.state import TrainerState
 
 __all__ = [
@@ -17,7 +18,11 @@ __all__ = [
     "estimate_evaluation",
     "evaluation_is_due",
     "learning_rate_at",
+    "make_budget",
+    "warn_if_short",
 ]
+
+logger = get_logger(__name__)
 
 _RATE, _STEPS_AT_RATE = 5e-3, 3_000
 
@@ -80,6 +85,22 @@ def evaluation_is_due(state: TrainerState, eval_steps: int | None, *, cost: floa
     between = max(_LEAST_BETWEEN, state.planned_steps / _EVALUATIONS, cost)
     left = min(state.steps_per_epoch - state.window, state.planned_steps - state.step)
     return state.step - state.last_evaluated_step >= between and left >= between / 2
+
+
+def make_budget(*, max_minutes: float | None, max_steps: int | None) -> "StepBudget | TimeBudget":
+    """Returns the budget of a run; at least one of the two bounds is given."""
+    if max_minutes is not None:
+        return TimeBudget(max_minutes, max_steps)
+    assert max_steps is not None
+    return StepBudget(max_steps)
+
+
+def warn_if_short(state: TrainerState, max_minutes: float | None) -> None:
+    """Warns of a time budget that was used up before the run could be planned."""
+    if state.stop_reason == "finished" and not state.planned_steps:
+        logger.warning(
+            "max_minutes=%g was over after %d updates, too few to learn anything; give more", max_minutes, state.step
+        )
 
 
 class RunClock:

@@ -7,9 +7,12 @@ from typing import Any, NamedTuple, get_type_hints
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.evaluation.result import EvaluationResult
-from zh_lstm_lm.training.history import History, LearningCurve, is_curve_record, is_record
+from zh_lstm_lm.training.history import History, LearningCurve, is_curve_record, is_number, is_record
 
 __all__ = ["TrainerState", "UpdateMetrics", "make_record", "make_summary"]
+
+# The largest numbers in a saved state: integers that are exact as floats, and sums that cannot overflow.
+_LARGEST_INT, _LARGEST = 1 << 53, 1e100
 
 
 class UpdateMetrics(NamedTuple):
@@ -117,9 +120,12 @@ class TrainerState:
                 fits = isinstance(value, list) and all(map(check, value))
                 values[name] = kind(value) if fits else None
             else:
-                number = kind is float and isinstance(value, int)
-                fits = kind is not None and (number or isinstance(value, kind)) and not isinstance(value, bool)
-                fits = fits and not (isinstance(value, (int, float)) and value < 0)
+                fits = kind is not None and isinstance(value, (int, float) if kind is float else kind)
+                if fits and isinstance(value, (int, float)):
+                    endless = name == "best_loss" and value == math.inf
+                    fits = endless or (
+                        is_number(value, least=0) and value <= (_LARGEST if kind is float else _LARGEST_INT)
+                    )
             if not fits:
                 raise DataError(f"{name}={value!r:.80} is no value of a run's state")
         state = cls(**values)

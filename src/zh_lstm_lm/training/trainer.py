@@ -1,8 +1,7 @@
 """Training over truncated BPTT segments with a carried state."""
 
-import contextlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from zh_lstm_lm._config import check_type
 from zh_lstm_lm.corpus.hapax_spelling import training_ids
 from zh_lstm_lm.corpus.token_stream import TokenStream
-from zh_lstm_lm.errors import ConfigError, DataError, NonFiniteError
+from zh_lstm_lm.errors import DataError, NonFiniteError
 from zh_lstm_lm.evaluation.evaluate import evaluate_ids
 from zh_lstm_lm.evaluation.result import EvaluationResult
 from zh_lstm_lm.models.gradients import sparse_embedding
@@ -19,13 +18,13 @@ from zh_lstm_lm.models.lstm import LSTMLanguageModel, unwrapped
 from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.runtime.devices import matrix_precision, plain_modes
 from zh_lstm_lm.runtime.interruption import catch_interruption
-from zh_lstm_lm.training.callbacks import Callback, EarlyStopping, ProgressCallback, notify
+from zh_lstm_lm.training.callbacks import Callback, all_callbacks, notify
 from zh_lstm_lm.training.checkpointer import Checkpointer
 from zh_lstm_lm.training.config import TrainerConfig
 from zh_lstm_lm.training.distributed import join_ranks
 from zh_lstm_lm.training.history import History
-from zh_lstm_lm.training.run_identity import describe_run, describe_texts, digest_of, fingerprint_of
-from zh_lstm_lm.training.schedule import RunClock, StepBudget, TimeBudget, estimate_evaluation, evaluation_is_due
+from zh_lstm_lm.training.run_identity import describe_run, digest_of, weights_digest
+from zh_lstm_lm.training.schedule import RunClock, estimate_evaluation, evaluation_is_due, make_budget, warn_if_short
 from zh_lstm_lm.training.state import TrainerState, make_record, make_summary
 from zh_lstm_lm.training.updater import Updater
 
@@ -80,15 +79,10 @@ class Trainer:
         check_type("config", config, TrainerConfig, type(None))
         assert isinstance(inner, LSTMLanguageModel)
         self.model = inner
-        self.train = train
-        self.valid = valid
+        self.train, self.valid = train, valid
         self.config = config or TrainerConfig()
         self.state = TrainerState()
-        stopping = [EarlyStopping(self.config.patience)] if self.config.patience else []
-        further = list(callbacks) if isinstance(callbacks, Iterable) else None
-        if further is None or not all(isinstance(callback, Callback) for callback in further):
-            raise ConfigError(f"callbacks must be a list of Callback objects, got {callbacks!r}")
-        self._callbacks = [*stopping, *([ProgressCallback()] if progress else []), *further]
+        self._callbacks = all_callbacks(callbacks, patience=self.config.patience, progress=progress)
 
     def fit(self, *, resume: bool = False) -> History:
         """Trains until a budget is used up, and leaves the model with its best weights by validation loss.
@@ -130,11 +124,7 @@ class Trainer:
                 except BaseException as error:
                     notify(self._callbacks, "on_exception", self.state, self.model, error)
                     raise
-        if self.state.stop_reason == "finished" and not self.state.planned_steps:
-            logger.warning(
-                "max_minutes=%g was over after %d updates, too few to learn anything; give more",
-                self.config.max_minutes, self.state.step,
-            )  # fmt: skip
+        warn_if_short(self.state, self.config.max_minutes)
         if self._best is not None:
             self.model.load_state_dict(self._best)
         self.model.eval()
@@ -147,21 +137,16 @@ class Trainer:
         config, vocabulary = self.config, self.model.vocabulary
         self._train_ids = training_ids(self.train, vocabulary)
         self._valid_ids = vocabulary.encode_stream(self.valid) if self.valid else None
-        if len(self.train) < _MIN_TOKENS:
-            raise DataError(
-                f"the training text has {len(self.train)} tokens, at least {_MIN_TOKENS} are needed; give more"
-            )
+        if (found := len(self.train)) < _MIN_TOKENS:
+            raise DataError(f"the training text has {found} tokens, at least {_MIN_TOKENS} are needed; give more")
         self._updater = Updater(self.model, self._train_ids, config, self._ranks)
         self._best: Mapping[str, Tensor] | None = None
         self._checkpoints = Checkpointer(config, self._ranks, self.model, lambda state: make_summary(state, self.train))
         steps_per_epoch = len(self._updater.windows)
         max_steps = config.step_budget(steps_per_epoch)
-        self.state = TrainerState(steps_per_epoch=steps_per_epoch)
-        if config.max_minutes is not None:
-            self._budget: StepBudget | TimeBudget = TimeBudget(config.max_minutes, max_steps)
-        else:
-            assert max_steps is not None
-            self._budget, self.state.planned_steps = StepBudget(max_steps), max_steps
+        planned = None if config.max_minutes else max_steps
+        self.state = TrainerState(steps_per_epoch=steps_per_epoch, planned_steps=planned)
+        self._budget = make_budget(max_minutes=config.max_minutes, max_steps=max_steps)
 
     def _train(self) -> None:
         """Runs the loop: update after update, with evaluations and checkpoints in between."""
@@ -221,9 +206,7 @@ class Trainer:
         if state.stop_reason == "interrupted":
             return
         if valid is not None and not math.isfinite(valid.loss):
-            raise NonFiniteError(
-                f"after update {state.step}: the validation loss is {valid.loss}; {self._updater.advice()}"
-            )
+            raise self._updater.diverged(f"after update {state.step}: the validation loss is {valid.loss}")
         record = make_record(state, open_vocabulary=self.model.vocabulary.unknown == "characters", valid=valid)
         state.history.append(record)
         if record.get("valid_loss", math.inf) < state.best_loss:
@@ -242,7 +225,7 @@ class Trainer:
         """Evaluates on the validation set, every rank some of the segments; None if one of them was interrupted."""
         ranks, part = self._ranks, None
         assert self._valid_ids is not None
-        with self._interruptible():
+        with self._interruption.leaving_block():
             part = evaluate_ids(self.model, self._valid_ids, part=(ranks.rank, ranks.size))
         if part is None:
             # Even if the run was finished: its last evaluation is missing.
@@ -286,30 +269,24 @@ class Trainer:
         return paused
 
     def _notify(self, event: str, *details: Any) -> None:
-        """Calls all callbacks; one that is interrupted ends early."""
-        with self._interruptible():
+        """Calls all callbacks; one that is interrupted ends early, and the run at the next `_synchronize`."""
+        with self._interruption.leaving_block():
             notify(self._callbacks, event, self.state, self.model, *details)
-
-    @contextlib.contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Ends the block early where the work in it notices an interruption; the run stops at the next `_synchronize`."""
-        try:
-            yield
-        except KeyboardInterrupt:
-            if self._interruption.insisted or not self._interruption.requested:
-                raise
 
     def _restore(self, resume: bool) -> None:
         """Begins a run in the run folder, or resumes from its newest checkpoint."""
         ranks, together = self._ranks, self._ranks.together
-        description = self._description() if together or self.config.run_dir is not None else {}
+        description: dict[str, Any] = {}
+        if together or self.config.run_dir is not None:
+            train, valid = (self.train, self._train_ids), (self.valid, self._valid_ids)
+            rows = self._updater.windows.batch_size
+            description = describe_run(self.config, self.model, train, valid, batch_size=rows, processes=ranks.size)
         if together:
             ranks.check_same(digest_of(description))
         same_budget = self._checkpoints.find(description, resume=resume)
         if same_budget is None:
             if together:
-                weights = (fingerprint_of(weight.cpu()) for weight in self.model.state_dict().values())
-                ranks.check_same("".join(weights).encode("ascii"))
+                ranks.check_same(weights_digest(self.model))
             return
         planned = self.state.planned_steps
         self._load()
@@ -321,14 +298,6 @@ class Trainer:
             state.stop_reason = None
         self._clock.seconds += state.seconds
         self._checkpoints.export(state, self._best)
-
-    def _description(self) -> dict[str, Any]:
-        """Returns the identity of the run."""
-        description = describe_run(self.config.to_dict(), self.model, self._train_ids, self._valid_ids)
-        description["text"] = describe_texts(self.model.vocabulary, self.train, self.valid)
-        description["environment"]["processes"] = self._ranks.size
-        description["chosen"] = {"batch_size": self._updater.windows.batch_size}
-        return description
 
     def _load(self) -> None:
         """Goes back to the newest whole checkpoint."""

@@ -187,11 +187,11 @@ class Updater:
             self._carried = LSTMState(h, c)
         self._queue, self._unread_seconds = MetricsQueue(self.device), 0.0
 
-    def advice(self) -> str:
-        """Returns the advice for training that has diverged."""
-        return (
-            f"lower learning_rate (now {self._peak:g}) and resume: the last checkpoint is from before; "
-            "or let the run roll back by itself, with max_rollbacks"
+    def diverged(self, problem: str) -> NonFiniteError:
+        """Returns the error for training that has diverged."""
+        return NonFiniteError(
+            f"{problem}; lower learning_rate (now {self._peak:g}) and resume: the last checkpoint is from before; or let "
+            "the run roll back by itself, with max_rollbacks"
         )
 
     def _zero_state(self) -> LSTMState:
@@ -202,7 +202,7 @@ class Updater:
         self._peak = self._config.learning_rate or default_learning_rate(state.planned_steps)
         return learning_rate_at(
             state.step,
-            peak=self._peak / 2**state.rollbacks,
+            peak=math.ldexp(self._peak, -state.rollbacks),
             schedule=self._config.schedule,
             warmup_steps=self._config.warmup_steps,
             progress=state.progress,
@@ -240,9 +240,8 @@ class Updater:
         for metrics in read:
             if not math.isfinite(metrics.loss + metrics.gradient_norm):
                 self._model.zero_grad(set_to_none=True)
-                raise NonFiniteError(
-                    f"update {metrics.step}: the loss is {metrics.loss} and the gradient norm "
-                    f"{metrics.gradient_norm}; {self.advice()}"
+                raise self.diverged(
+                    f"update {metrics.step}: the loss is {metrics.loss} and the gradient norm {metrics.gradient_norm}"
                 )
         return read
 
