@@ -198,9 +198,7 @@ def test_words_that_never_occur_are_reported(tmp_path: Path, caplog: pytest.LogC
         TokenStream.from_files(
             tmp_path / "a.txt", tokenizer=get_tokenizer("jieba", user_dictionary=words), cache_dir=tmp_path / "cache"
         )
-        assert warnings_of(caplog) == [
-            "user_dictionary: 2 of 4 words never occur as tokens of the text: 桃花岛 黑木崖"
-        ]
+        assert warnings_of(caplog) == ["user_dictionary: 2 of 4 words never occur as tokens of the text: 桃花岛 黑木崖"]
     caplog.clear()
     TokenStream.from_texts([TEXT], tokenizer=get_tokenizer("jieba", user_dictionary=["铁笛崖"]))
     assert not warnings_of(caplog)

@@ -1,4 +1,4 @@
-"""From files or texts to segmented documents: surveyed once, then taken from the cache, or read again and segmented."""
+"""Reading of files and texts into segmented documents: a survey, then the cache or segmentation."""
 
 import time
 from array import array
