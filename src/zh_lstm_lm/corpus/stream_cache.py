@@ -99,12 +99,6 @@ def _bounds(path: Path) -> tuple[int, int]:
 def check_stored(tokens: Tensor, lexicon: list[str], spans: list[DocumentSpan], *, bounds: tuple[int, int]) -> None:
     """Checks that the parts of a stream fit together.
 
-    Args:
-        tokens: Lexicon numbers. **Shape:** (number of tokens,), int32.
-        lexicon: The distinct tokens.
-        spans: The documents.
-        bounds: The least and the greatest of the numbers.
-
     Raises:
         ValueError: They do not.
     """

@@ -75,11 +75,6 @@ def read_files(
 def read_texts(texts: Iterable[str], tokenizer: LosslessTokenizer, normalize: str) -> StoredStream:
     """Segments texts in memory, each a document.
 
-    Args:
-        texts: The documents.
-        tokenizer: The tokenizer.
-        normalize: The normalisation.
-
     Raises:
         DataError: There is no text, or something that is not a string or holds a lone surrogate.
     """

@@ -51,11 +51,7 @@ _CLAUSE_END = re.compile("[。！？!?….]$")
 
 
 def identify_content(text: str) -> str | None:
-    """Identifies what a file holds from its beginning; None for running text.
-
-    Args:
-        text: The decoded text, or its first block.
-    """
+    """Identifies what a file holds from its beginning; None for running text."""
     head = text[:_HEAD_CHARACTERS].lstrip("\ufeff\0")
     lines = [line for line in map(str.strip, head.split("\n")) if line]
     if _JSON_START.match(head) and (_is_json(head) or _JSON_OBJECT.match(head) or all(map(_is_json, lines[:2]))):

@@ -239,11 +239,7 @@ def survey_files(
 ) -> list[FileSurvey]:
     """Surveys every file, so that all broken ones are named together before any long work starts.
 
-    Args:
-        files: The files.
-        encoding: ``"auto"``, or the name of an encoding.
-        clean: The cleaning; with ``"none"`` files are read whatever they hold.
-        text_field: The field of records that is read; None for running text.
+    With ``clean="none"`` files are read whatever their content is.
 
     Raises:
         DataError: Files that cannot be read or decoded, or that were named and do not hold running text.
