@@ -1,4 +1,4 @@
-"""What the steps of reading are worth: bits per character with and without each, everything else equal.
+"""The effect of each step of reading on bits per character, everything else equal.
 
     python benchmarks/reading.py CORPUS [--steps 1500] [--variants default,no-hmm]
 
@@ -26,75 +26,20 @@ from zh_lstm_lm import (
     get_tokenizer,
 )
 
-# People of the novels of the knights-errant, most of whom jieba does not know.
+# People of the novels of knights-errant, most of whom jieba does not know.
 NAMES = [
-    "展昭",
-    "白玉堂",
-    "蒋平",
-    "徐庆",
-    "卢方",
-    "韩彰",
-    "智化",
-    "欧阳春",
-    "艾虎",
-    "丁兆兰",
-    "丁兆蕙",
-    "沈仲元",
-    "公孙策",
-    "徐良",
-    "白芸生",
-    "卢珍",
-    "韩天锦",
-    "黄天霸",
-    "施公",
-    "彭公",
-    "欧阳德",
-    "马玉龙",
-    "杨香武",
-    "朱光祖",
-    "贺天保",
-    "计全",
-    "姜子牙",
-    "申公豹",
-    "黄飞虎",
-    "雷震子",
-    "牛皋",
-    "秦叔宝",
-    "程咬金",
-    "单雄信",
-    "尉迟恭",
-    "薛仁贵",
-    "薛丁山",
-    "樊梨花",
-    "徐茂公",
-    "罗成",
-    "狄青",
-    "呼延豹",
-    "周侗",
-    "汤怀",
-    "王贵",
-    "陈希真",
-    "陈丽卿",
-    "云天彪",
-    "祝永清",
-    "唐赛儿",
-    "李俊",
-    "乐和",
-    "马成龙",
-    "张广太",
-    "胜奎",
-    "华云龙",
-    "罗焜",
-    "胡奎",
-    "鸾英",
-    "凤仙",
-]
+    "展昭", "白玉堂", "蒋平", "徐庆", "卢方", "韩彰", "智化", "欧阳春", "艾虎", "丁兆兰", "丁兆蕙", "沈仲元",
+    "公孙策", "徐良", "白芸生", "卢珍", "韩天锦", "黄天霸", "施公", "彭公", "欧阳德", "马玉龙", "杨香武", "朱光祖",
+    "贺天保", "计全", "姜子牙", "申公豹", "黄飞虎", "雷震子", "牛皋", "秦叔宝", "程咬金", "单雄信", "尉迟恭", "薛仁贵",
+    "薛丁山", "樊梨花", "徐茂公", "罗成", "狄青", "呼延豹", "周侗", "汤怀", "王贵", "陈希真", "陈丽卿", "云天彪",
+    "祝永清", "唐赛儿", "李俊", "乐和", "马成龙", "张广太", "胜奎", "华云龙", "罗焜", "胡奎", "鸾英", "凤仙",
+]  # fmt: skip
 AS_IT_IS: dict[str, Any] = {"clean": "indents+empty_lines", "normalize": "none"}
 
 
 @dataclass(frozen=True)
 class Variant:
-    """How one side reads."""
+    """The options of reading of a variant."""
 
     tokenizer: str = "jieba"
     options: dict[str, Any] = field(default_factory=dict)

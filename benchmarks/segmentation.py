@@ -1,4 +1,4 @@
-"""jieba against the other tokenizers: the same tokens? how fast? how soon?
+"""jieba compared with the other tokenizers: agreement, speed, and time to the first word.
 
     python benchmarks/segmentation.py DATA_FOLDER [--sample 0.1] [--reading CORPUS]
 
@@ -53,7 +53,8 @@ def read_corpora(folder: Path, sample: float) -> dict[str, list[str]]:
     for corpus in sorted(path for path in folder.iterdir() if any(path.glob("*.txt"))):
         try:
             stream = TokenStream.from_files(corpus, tokenizer="characters", clean="none")
-        except DataError:  # nothing but notes, say
+        except DataError:
+            # There can be nothing but notes in a folder.
             continue
         lines = [line for text in stream.texts() for line in text.split("\n") if line]
         corpora[corpus.name] = random.Random(0).sample(lines, max(1, round(len(lines) * sample)))
@@ -93,7 +94,8 @@ def print_speed(lines: list[str]) -> None:
         except MissingDependencyError as error:
             print(f"{name:<24}{error}")
             continue
-        cut = [tokenizer.tokenize(line) for line in lines]  # once before, so that the dictionary is there
+        # The first call loads the dictionary.
+        cut = [tokenizer.tokenize(line) for line in lines]
         taken = min(seconds(lambda: [tokenizer.tokenize(line) for line in lines]) for _ in range(2))  # noqa: B023
         base = base or taken
         joining = min(
@@ -152,7 +154,7 @@ def print_reading(corpus: Path) -> None:
 def print_start_up() -> None:
     """Time to the first word in a new process, less that of a process that only imports."""
     with tempfile.TemporaryDirectory() as folder:
-        # both caches lie in a folder of this run's own; jieba calls it the temporary folder
+        # Both caches are in a folder of this run; jieba uses the temporary folder.
         environment = {**os.environ, "ZH_LSTM_LM_CACHE": folder, "TMPDIR": folder, "TEMP": folder, "TMP": folder}
 
         def start(code: str) -> float:

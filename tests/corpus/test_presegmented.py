@@ -264,6 +264,37 @@ def test_segmented_chinese_given_to_a_segmenter_is_warned_of(
     assert not told.records
 
 
+@pytest.mark.parametrize(
+    ("separator", "step"),
+    [
+        ("\t", r"get_tokenizer('whitespace', separator='\t')"),
+        ("\u3000", r"get_tokenizer('whitespace', separator='\u3000')"),
+        ("\xa0", "replace these signs by single spaces"),
+        ("/n ", "'/n '"),
+        ("_v ", "'_v '"),
+        ("/", "'/'"),
+    ],
+)
+def test_every_kind_of_segmented_chinese_is_noticed(told: pytest.LogCaptureFixture, separator: str, step: str) -> None:
+    text = (TEXT * 3).replace(" ", separator)
+
+    TokenStream.from_texts([text], tokenizer="jieba")
+    assert "segmented already" in told.text
+    assert step in told.text
+    if separator.isspace():
+        told.clear()
+        TokenStream.from_texts([text], tokenizer="whitespace")
+        assert step in told.text
+
+
+def test_running_text_given_to_the_whitespace_tokenizer_is_warned_of(
+    told: pytest.LogCaptureFixture, texts: list[str]
+) -> None:
+    TokenStream.from_texts(texts, tokenizer="whitespace")
+
+    assert "use a segmenter such as 'jieba'" in told.text
+
+
 def test_running_text_is_not_warned_of(told: pytest.LogCaptureFixture, texts: list[str]) -> None:
     TokenStream.from_texts([*texts, "第一回 锦毛鼠 夜探 冲霄楼\n" + texts[0]], tokenizer="jieba")
     TokenStream.from_texts(["the cat sat on the mat and looked at the other cat . " * 9], tokenizer="jieba")

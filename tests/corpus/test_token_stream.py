@@ -521,6 +521,23 @@ def test_proportions_that_cannot_be_met_are_warned_of(caplog: pytest.LogCaptureF
     assert "by='document'" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "texts", [["雪夜归人。\n" * 3], ["雪夜归人。\n" * 40], ["展昭笑道。" * 20] * 9 + ["雪夜归人。\n" * 40]]
+)
+def test_proportions_less_than_a_paragraph_get_one(texts: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    parts = TokenStream.from_texts(texts, tokenizer="characters").split(valid=0.002, test=0.001)
+
+    assert [list(part.texts()) for part in parts[1:]] == [["雪夜归人。\n"]] * 2
+    assert ("cannot be met" in caplog.text) == (len(texts) == 1)
+
+
+def test_a_text_that_repeats_itself_is_in_one_script(caplog: pytest.LogCaptureFixture) -> None:
+    for size in (1_000, 2_500, 5_000):
+        TokenStream.from_texts([SENTENCES * size], tokenizer="characters").split()
+
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
 def test_a_held_out_part_in_another_script_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     licence = "You may copy it, give it away or re-use it under the terms of the licence. " * 150
     simplified = "\n".join(["这个时候他们来到门前，听见里面说话，还没开门，便问谁在这里。"] * 700)
@@ -529,10 +546,10 @@ def test_a_held_out_part_in_another_script_is_warned_of(caplog: pytest.LogCaptur
     assert "test: 0 % of its letters are Han characters, against" in caplog.text
     caplog.clear()
     TokenStream.from_texts([simplified, traditional, traditional], tokenizer="characters").split(by="document")
-    assert "of its Han characters do not occur in a sample of the training part" in caplog.text
+    assert "of its Han characters do not occur in the training part" in caplog.text
     caplog.clear()
     TokenStream.from_texts([simplified, traditional + "\n" + simplified], tokenizer="characters").split()
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_the_default_split_is_the_tail_of_every_document() -> None:

@@ -119,7 +119,9 @@ def test_headings_stay(heading: str) -> None:
     "heading",
     ["第一回", "第1章 风雪", "第二十三回　风雪夜　归来人", "正文 第一回 风雪", "上卷 第一回　风雪", "卷一 风雪", "卷之二", "●卷一·风雪第一",
      "楔子　夜行", "序", "自序", "尾声", "目录", "第三卷", "十二", "Chapter 12 Snow", "第五节 谁是凶手？",
-     "☆、第一章", "☆、第一章 初遇", "（一）", "(12)", "（上）", "1、", "1、初遇", "01.风雪夜", "一、风雪", "番外（一）", "【第三章】风雪", "第12章(上)"],
+     "☆、第一章", "☆、第一章 初遇", "（一）", "(12)", "（上）", "1、", "1、初遇", "01.风雪夜", "一、风雪", "番外（一）", "【第三章】风雪", "第12章(上)",
+     "☆、初遇", "第壹章 风雪", "第3话 初遇", "第12-13章 风雪", "====第一章====", "[3]", "001 初遇", "番外1", "番外之初遇", "大结局上", "间章 雪夜", "完结感言",
+     "VIP卷 第三章", "chapter12 Snow", "第二章 杀！", "第二章：原来是他……"],
 )  # fmt: skip
 def test_headings_are_known(heading: str) -> None:
     assert is_heading(heading)
@@ -137,6 +139,9 @@ def test_headings_are_known(heading: str) -> None:
         "3.14",
         "2、3、5",
         "（他没有说话）",
+        "第二章他终于杀到！",
+        "幕间他睡着了",
+        "100 元",
         "正文风",
         "",
         *STORY,
@@ -276,6 +281,42 @@ def test_a_line_of_a_site_that_recurs_in_one_file_goes(line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "关注公众号：xueye，回复“雪夜”看后续",
+        "QQ交流群：123456",
+        "（本章完）",
+        "求鲜花，求评价票！",
+        "跪求月票！！！",
+        "鸣谢：xueye打赏100起点币",
+        "« 上一篇 | 返回列表 | 下一篇 »",
+        "返回顶部",
+        "举报本章错误（无需登录）",
+        "当前位置：首页 > 小说 > 雪夜 > 第9章",
+        "All rights reserved.",
+        "天才壹秒記住『雪夜小說網→www.example.com』，為您提供精彩小說閱讀。",
+        "先定个小目标，比如1秒记住：书客居",
+        '<a href="http://www.example.com">雪夜</a>',
+        "&lt;/p&gt;",
+        "扫描校对：雪儿",
+        "请勿用于商业用途，下载后请于24小时内删除",
+    ],
+)
+def test_another_line_of_a_site_goes(line: str) -> None:
+    story = [f"这是第{number}段，展昭在雪夜里行了{number}里。" for number in range(30)]
+
+    assert clean([part for paragraph in story for part in (paragraph, line)]) == story
+
+
+@pytest.mark.parametrize("letters", ["{}", "ab{}cd", "{}/q"])
+def test_letters_do_not_make_a_recurring_line_another_one(letters: str) -> None:
+    story = [f"这是第{number}段，展昭在雪夜里行了{number}里。" for number in range(12)]
+    adverts = [f"收藏本站永久域名 {letters.format(chr(97 + number))}.cc 防止丢失。" for number in range(12)]
+
+    assert clean([part for pair in zip(story, adverts, strict=True) for part in pair]) == story
+
+
+@pytest.mark.parametrize(
     "page", ["第({}/9)页", "雪夜小说网更新于2021年{}月，记住本站网址：www.example.com", "本章未完，请点击下一页({}/9)"]
 )
 def test_numbers_do_not_make_a_recurring_line_another_one(page: str) -> None:
@@ -302,7 +343,8 @@ def test_a_line_counts_inside_files_as_between_them(tmp_path: Path, place: str) 
 @pytest.mark.parametrize(
     "line",
     ["手机响了。", "“收藏好你的推荐信！”", "请收藏好这封信。", "众人求收藏家割爱。", "他把手机关了，不再看更新。", "整理行装。", "未完的棋局摆在桌上。", "下一页空着。",
-     "钟声又响了。", "风雪更大了。", "话分两头。", "本书分为三卷。", "微信响了。", "3/4", "目录", "＊＊＊", "叮！", "雪一直下。", "如此三秒。", "最新的章程贴在墙上。"],
+     "钟声又响了。", "风雪更大了。", "话分两头。", "本书分为三卷。", "微信响了。", "3/4", "目录", "＊＊＊", "叮！", "雪一直下。", "如此三秒。", "最新的章程贴在墙上。", "下一页。", "【叮，恭喜您获得免费抽奖机会】", "谢谢朋友们的支持", "亲爱的朋友，您好", "归去来兮，田园将芜胡不归？",
+     "网友评论：", "作者：佚名", "您好，朋友！"],
 )  # fmt: skip
 def test_a_line_of_a_story_stays_however_often_it_recurs(line: str) -> None:
     lines = [part for number in range(50) for part in (f"这是第{number}段，展昭行了{number}里。", line)]

@@ -49,6 +49,17 @@ CONTENT = {
     "m.srt": ("\n".join(map(subtitles, range(20))), "SRT or WebVTT subtitles"),
     "n.vtt": ("WEBVTT\n\n" + "\n".join(map(subtitles, range(20))).replace(",", "."), "SRT or WebVTT subtitles"),
     "o.ass": ("[Script Info]\nTitle: x\n[Events]\n" + "Dialogue: 0,0:00:01.00,0:00:03.00,Default,,0,0,0,,展昭道：好大的雪，二人进了酒店\n" * 9, "ASS subtitles"),
+    "q.json": (json.dumps([[n, text] for n, text in enumerate(TEXTS)], ensure_ascii=False), "JSON"),
+    "r.json": ("[null, " + json.dumps(RECORDS, ensure_ascii=False)[1:], "JSON"),
+    "s.jsonl": ("\n".join(json.dumps([n, text]) for n, text in enumerate(TEXTS)), "JSON Lines"),
+    "t.csv": ("姓名,门派,武功\n" + "展昭,南侠,燕子飞\n白玉堂,陷空岛,点穴\n" * 4, "a table"),
+    "u.md": ("| 姓名 | 门派 |\n|---|---|\n" + "| 展昭 | 南侠 |\n" * 6, "a table"),
+    "v.xml": ("\n".join(f"<s n='{n}'><w>展昭</w><w>道</w></s>" for n in range(9)), "HTML or XML"),
+    "w.txt": ('<doc id="1" title="展昭">\n' + NOVEL + "\n</doc>", "HTML or XML"),
+    "x.html": ("\n".join(f"{text}<br>" for text in TEXTS), "HTML or XML"),
+    "y.sbv": ("\n\n".join(f"0:00:{n:02}.000,0:00:{n + 1:02}.000\n展昭道：好大的雪" for n in range(20)), "SRT or WebVTT subtitles"),
+    "z.srt": ("\n\n".join(f"{n}\n00:00:{n:02} --> 00:00:{n + 1:02}\n展昭\nZhan\n雪\nsnow" for n in range(20)), "SRT or WebVTT subtitles"),
+    "za.sub": ("\n".join(f"{{{n * 25}}}{{{n * 25 + 40}}}展昭道：好大的雪" for n in range(20)), "MicroDVD subtitles"),
     "p.lrc": ("\n".join(f"[00:{n:02}.50]风雪夜归人" for n in range(20)), "LRC lyrics"),
 }  # fmt: skip
 
@@ -75,6 +86,14 @@ def test_content_is_identified_after_decoding(name: str, codec: str) -> None:
         NOVEL.replace("。", "。<br>", 2),
         "他说，三点零五分\n[00:01.00]歌声响起\n" + NOVEL,
         "雪夜\n\n1\n\n风雪\n" * 3,
+        '{"引子"}\n' + NOVEL + "\n{注：此处缺一页}\n" * 9,
+        "[1]" + NOVEL.replace("，", "[2]，", 9),
+        NOVEL.replace("。", "。<br>", 9),
+        NOVEL.replace("展昭", "<b>展昭</b>", 6),
+        "\n".join(f"他读了<三国演义>第{n}回，又读<红楼梦>，不觉天明。" for n in range(30)),
+        "人之初,性本善,性相近,习相远\n苟不教,性乃迁,教之道,贵以专\n" * 4,
+        "展昭听了,心中大喜,忙进了酒店.\n只见那人,身高八尺,面如冠玉.\n" * 9,
+        "He came, he saw, he won.\nShe came, she saw, she lost.\n" * 9,
     ],
 )
 def test_running_text_is_taken_for_nothing_else(text: str) -> None:
@@ -153,6 +172,17 @@ def test_every_string_comes_back_from_json_lines(
     stream = TokenStream.from_records(path, text_field="text", tokenizer="characters", encoding="utf-8", clean="none")
 
     assert list(stream.texts()) == [text if text.endswith("\n") else text + "\n" for text in texts if text]
+
+
+def test_records_are_read_by_a_field_inside_an_object_and_longer_than_what_is_looked_at(tmp_path: Path) -> None:
+    texts = [TEXTS[0], "雪夜。" * 60_000, TEXTS[1]]
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"d": {"text": text}}) for text in texts[1:]), "utf-8")
+    with (tmp_path / "b.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["id", "d.text"], *enumerate(texts)])
+
+    stream = TokenStream.from_records(tmp_path, text_field="d.text", tokenizer="characters", cache_dir=tmp_path / "c")
+
+    assert list(stream.texts()) == [text + "\n" for text in [*texts[1:], *texts]]
 
 
 def test_lists_of_strings_are_paragraphs(shared_data: Path, tmp_path: Path) -> None:

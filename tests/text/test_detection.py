@@ -1,11 +1,16 @@
 """What is found to be Chinese, in which encoding, and what is refused as something else."""
 
+import base64
 import gzip
 import io
+import quopri
 import random
+import re
 import struct
+import urllib.parse
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -229,3 +234,60 @@ def test_english_wikipedia_is_read(shared_data: Path) -> None:
     data = (shared_data / "wikitext-2" / "valid.txt").read_bytes()
 
     assert decode(data).text == data.decode()
+
+
+GARBLED: dict[str, Callable[[str], bytes]] = {
+    "HZ": lambda text: text.encode("hz"),
+    "UTF-7": lambda text: text.encode("utf-7"),
+    "character references": lambda text: "".join(f"&#{ord(one)};" for one in text).encode(),
+    "character references, in capitals": lambda text: "".join(f"&#X{ord(one):X};" for one in text).encode(),
+    "escapes": lambda text: text.encode("unicode_escape"),
+    "escapes, of URLs": lambda text: "".join(f"%u{ord(one):04X}" for one in text).encode(),
+    "escapes, octal": lambda text: "".join(f"\\{byte:o}" for byte in text.encode()).encode(),
+    "percent-encoding": lambda text: urllib.parse.quote(text).encode(),
+    "quoted-printable": lambda text: quopri.encodestring(text.encode()),
+    "base64": lambda text: base64.encodebytes(text.encode("gb18030")),
+    "hexadecimal digits": lambda text: text.encode().hex().encode(),
+    "are lost: 锟斤拷": lambda text: text.encode("gb18030").decode("utf-8", "replace").encode().decode("gb18030", "replace").encode(),
+    "are lost: ?": lambda text: text.encode("latin-1", "replace"),
+    "GBK or Big5 that was read as cp932": lambda text: text.encode("gb18030").decode("cp932", "replace").encode(),
+    "utf-8 that was read as gb18030": lambda text: text.encode().decode("gb18030", "replace").encode(),
+    "utf-8 that was read as cp1252": lambda text: text.encode().decode("latin-1").encode(),
+    "utf-8 that was read as cp850": lambda text: text.encode().decode("cp850").encode(),
+    "gb18030 that was read as cp1252": lambda text: text.encode("gb18030").decode("cp1252", "replace").encode(),
+    "gb18030 that was read as mac_roman": lambda text: text.encode("gb18030").decode("mac_roman").encode(),
+    "gb18030 that was read as big5hkscs": lambda text: text.encode("gb18030").decode("big5", "replace").encode(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GARBLED)
+def test_a_text_inside_another_encoding_is_refused_by_name(shared_data: Path, name: str) -> None:
+    text = (shared_data / "wuxia" / "争春园.txt").read_text("utf-8-sig")[9_000:12_000]
+    text = "".join(one for one in text if one.encode("gb2312", "ignore"))
+
+    with pytest.raises(DataError, match=rf"a\.txt: .*{re.escape(name.partition(',')[0])}.*encoding='"):
+        decode(GARBLED[name](text), name="a.txt")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "L'été dernier, à Orléans, le garçon était fâché : « où est ma mère ? » ",
+        "Все счастливые семьи похожи друг на друга. ",
+        "Zhǎn Zhāo tīng le cǐ yán, xīn zhōng dà xǐ. ",
+        "魑魅魍魉饕餮龘靐齉爩鱻麤龗灪吁龖厵滟爨癵籱",
+        "What? Why? Who? deadbeef ",
+    ],
+)
+def test_text_of_other_letters_is_not_taken_for_garbled(text: str) -> None:
+    assert decode((text * 20).encode()).text == text * 20
+
+
+@pytest.mark.parametrize("codec", ["gb18030", "big5hkscs", "utf-16-le", "utf-16-be"])
+def test_a_text_that_repeats_itself_is_little_evidence_however_long(codec: str) -> None:
+    with pytest.raises(
+        DataError, match=r"cannot tell its encoding \(it repeats itself: of \d+ bytes looked at, \d+ are"
+    ):
+        decode(("哈" * 5_000).encode(codec))
+    varied = "展昭大喜，忙進了酒店。\n" if codec == "big5hkscs" else "展昭大喜，忙进了酒店。\n"
+    assert decode((varied * 300).encode(codec)).text == varied * 300

@@ -91,6 +91,11 @@ def test_a_list_keeps_its_order_and_takes_each_file_once(tmp_path: Path) -> None
 
 def test_notes_beside_the_novels_are_skipped_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     strays = {"inf.txt": LIST_OF_NAMES, "README.txt": NOVEL, "书目.txt": "射雕，神雕，倚天\n", "licence.TXT": NOVEL}
+    strays |= {
+        "数据来源.txt": "本数据来自网络。\n",
+        "版权声明（必看）.txt": "仅供学习。\n",
+        "欢迎访问本站.txt": "雪夜书屋\n",
+    }
     write(tmp_path, {"novel.txt": NOVEL, **strays})
 
     with caplog.at_level(logging.WARNING):
@@ -117,6 +122,23 @@ def test_a_note_that_is_named_beside_its_folder_is_read(tmp_path: Path, folder_f
     found = read(reversed(paths) if folder_first else paths)
 
     assert {document.name for document in found} == {"inf.txt", "novel.txt"}
+
+
+def test_a_collection_beside_its_novels_is_read_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    novels = [
+        "".join(f"第{part}卷第{number}天夜里，展昭又一次来到那座古庙之前。\n" for number in range(50))
+        for part in "一二三"
+    ]
+    write(tmp_path, {f"{number}.txt": novel for number, novel in enumerate(novels)})
+    write(tmp_path, {"全集.txt": "".join(novels)})
+
+    with caplog.at_level(logging.WARNING):
+        found = {document.name: text_of(document) for document in read(tmp_path)}
+
+    assert found["全集.txt"].count("\n") == 3 * 50 - 1
+    assert len(found) == 4
+    for number in range(3):
+        assert f"{number}.txt: 100 % of its long paragraphs also stand in {tmp_path / '全集.txt'}" in caplog.text
 
 
 def test_short_texts_that_are_no_lists_stay(tmp_path: Path) -> None:

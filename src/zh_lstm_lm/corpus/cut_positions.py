@@ -101,6 +101,23 @@ class DividedDocument:
         first = nearest(second.characters - valid)
         return min(first, second), second
 
+    @property
+    def num_paragraphs(self) -> int:
+        """Number of paragraphs, empty ones left out."""
+        return int((self._characters.diff() > 0).sum())
+
+    def cut_paragraphs(self, valid: float, test: float) -> Cut:
+        """Cuts off parts at paragraph ends as `cut` does, at least one paragraph for each that is wanted."""
+        second = self._end_before(self.size, test)
+        return self._end_before(second.characters, valid), second
+
+    def _end_before(self, stop: int, wanted: float) -> Boundary:
+        """Returns the paragraph end with nearly the wanted number of characters from it to a later one."""
+        distances = (self._characters - (stop - wanted)).abs()
+        if wanted:
+            distances[self._characters >= stop] = stop + 1
+        return self._paragraph_end(int(distances.argmin()))
+
     def _nearest_end(self, wanted: float) -> Boundary:
         """Returns the start or the end of the document."""
         return self._paragraph_end(-1 if wanted > self.size / 2 else 0)

@@ -54,12 +54,6 @@ def number_tokens(
 ) -> tuple[list[str], list[DocumentSpan]]:
     """Segments documents and writes out the number of every token, 0 for a paragraph end.
 
-    Args:
-        documents: The documents.
-        tokenizer: The tokenizer.
-        workers: Number of processes.
-        write: Takes the numbers, a chunk at a time.
-
     Returns:
         The lexicon (all distinct tokens by number) and the documents' spans.
 

@@ -38,15 +38,7 @@ def cached_stream(
     cache_dir: str | PathLike[str] | None,
     workers: int,
 ) -> StoredStream | None:
-    """Takes segmented documents from the cache, or segments them into it; None where no cache can be kept.
-
-    Args:
-        key: The name of their folder in the cache.
-        documents: The documents; not touched if they are in the cache.
-        tokenizer: The tokenizer.
-        cache_dir: The cache folder; None is the user's.
-        workers: Processes to segment with.
-    """
+    """Takes segmented documents from the cache, or segments them into it; None where no cache can be kept."""
     try:
         directory = cache_part(Path(cache_dir or user_cache_dir()), "streams") / key
         stored = load_stream(directory)
@@ -61,8 +53,9 @@ def cached_stream(
 
 
 def store_stream(directory: Path, documents: Iterable[Document], tokenizer: LosslessTokenizer, workers: int) -> None:
-    """Segments documents into a folder of the cache. One that is there by now is damaged, and is replaced; one that another
-    process makes meanwhile stays.
+    """Segments documents into a folder of the cache.
+
+    A folder that is there already is damaged and is replaced; one that another process makes meanwhile stays.
     """
     with atomic_directory(directory, owned=_FILES, replace=directory.is_dir()) as staged:
         with (staged / "tokens.bin").open("wb") as file:
@@ -94,7 +87,7 @@ def load_stream(directory: Path) -> StoredStream | None:
 
 
 def _bounds(path: Path) -> tuple[int, int]:
-    """The least and the greatest number in a file. It is read and not mapped: mapped pages count as this process's memory."""
+    """Returns the least and the greatest number in a file, which is not mapped: mapped pages count as used memory."""
     least = most = 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
@@ -104,13 +97,10 @@ def _bounds(path: Path) -> tuple[int, int]:
 
 
 def check_stored(tokens: Tensor, lexicon: list[str], spans: list[DocumentSpan], *, bounds: tuple[int, int]) -> None:
-    """Makes sure that the parts of a stream fit, whoever wrote them; raises ValueError.
+    """Checks that the parts of a stream fit together.
 
-    Args:
-        tokens: Lexicon numbers. **Shape:** (number of tokens,), int32.
-        lexicon: The distinct tokens.
-        spans: The documents.
-        bounds: The least and the greatest of the numbers.
+    Raises:
+        ValueError: They do not.
     """
     position = 0
     for span in spans:

@@ -1,4 +1,4 @@
-"""From files or texts to segmented documents: surveyed once, then taken from the cache, or read again and segmented."""
+"""Reading of files and texts into segmented documents: a survey, then the cache or segmentation."""
 
 import time
 from array import array
@@ -74,11 +74,6 @@ def read_files(
 
 def read_texts(texts: Iterable[str], tokenizer: LosslessTokenizer, normalize: str) -> StoredStream:
     """Segments texts in memory, each a document.
-
-    Args:
-        texts: The documents.
-        tokenizer: The tokenizer.
-        normalize: The normalisation.
 
     Raises:
         DataError: There is no text, or something that is not a string or holds a lone surrogate.

@@ -29,7 +29,7 @@ MAX_DEVIATION = 0.01
 
 # In units of `MAX_DEVIATION`: a single document may miss more than the corpus.
 _MAX_DOCUMENT_ERROR = 5
-_SAMPLED_TOKENS = 20_000
+_SAMPLED_TOKENS, _RUN_TOKENS = 20_000, 64
 _MIN_SAMPLE = 500
 _MAX_HAN_DIFFERENCE = 0.2
 _MAX_NEW_HAN = 0.15
@@ -46,8 +46,9 @@ def cut_tails(
 ) -> Parts:
     """Takes the last characters of every document: the test part last, the validation part before it.
 
-    A paragraph belongs to the part in which it ends. Where that misses the proportions of a document, the nearest paragraph end is taken, and inside a long paragraph the nearest sentence end. Documents
-    too small for that go whole into one part, and the others make up for the difference.
+    A paragraph belongs to the part in which it ends. Where that misses the proportions of a document, the nearest
+    paragraph end is taken, and inside a long paragraph the nearest sentence end. Documents too small for that go whole
+    into one part, and the others make up for the difference.
 
     Args:
         tokens: Lexicon numbers. **Shape:** (number of tokens in storage,), int32.
@@ -69,14 +70,7 @@ def cut_tails(
 
 
 def cut_documents(sizes: Sequence[int], documents: Sequence[DocumentSpan], *, valid: float, test: float) -> Parts:
-    """Takes the last documents whole, as many as come nearest to the proportions, at least one for each part.
-
-    Args:
-        sizes: The characters of each document.
-        documents: The documents to split.
-        valid: Proportion of the characters.
-        test: The same.
-    """
+    """Takes the last documents whole, as many as come nearest to the proportions, at least one for each part."""
     last, before = _last_documents(sizes, (valid, test))
     return list(documents[:last]), list(documents[last:before]), list(documents[before:])
 
@@ -110,7 +104,7 @@ def _tail_cuts(documents: Sequence[DividedDocument], proportions: tuple[float, f
     if all(fine) and _error(documents, cuts, proportions) <= 1:
         return cuts
     attempts = [_balance(documents, fine, proportions, whole=whole) for whole in (True, False)]
-    attempts += [_whole(documents, proportions), plain]
+    attempts += [_whole(documents, proportions), _last_paragraphs(documents, proportions), plain]
     errors = [_error(documents, attempt, proportions) for attempt in attempts]
     # Whole documents are better, unless they miss the proportions.
     best = min(max(1.0, error) for error in errors)
@@ -125,6 +119,18 @@ def _whole(documents: Sequence[DividedDocument], proportions: tuple[float, float
         for index, document in enumerate(documents)
     ]
     return [document.cut(*size, whole=True) for document, size in zip(documents, sizes, strict=True)]
+
+
+def _last_paragraphs(documents: Sequence[DividedDocument], proportions: tuple[float, float]) -> list[Cut]:
+    """Gives at least a paragraph to each held-out part, all from the last of the documents with most paragraphs."""
+    total = sum(document.size for document in documents)
+    chosen = max(reversed(documents), key=lambda document: document.num_paragraphs)
+    return [
+        document.cut_paragraphs(*(proportion * total for proportion in proportions))
+        if document is chosen
+        else document.cut(0, 0, whole=True)
+        for document in documents
+    ]
 
 
 def _balance(
@@ -161,7 +167,7 @@ def _error(documents: Sequence[DividedDocument], cuts: Sequence[Cut], proportion
     total = max(1, sum(document.size for document in documents))
     valid = sum(second.characters - first.characters for first, second in cuts)
     test = sum(document.size - second.characters for document, (_, second) in zip(documents, cuts, strict=True))
-    if any(proportion and not number for number, proportion in zip((valid, test), proportions, strict=True)):
+    if total == valid + test or any(p and not number for p, number in zip(proportions, (valid, test), strict=True)):
         return math.inf
     return max(
         (
@@ -181,12 +187,6 @@ def check_split(
 ) -> None:
     """Refuses empty parts; warns of proportions that are not met, and of held-out parts in another script.
 
-    Args:
-        corpus: The documents that were split.
-        parts: The training, validation and test parts.
-        proportions: The proportions asked for, for validation and test.
-        by: The kind of split.
-
     Raises:
         DataError: A part that was asked for is empty.
     """
@@ -199,7 +199,8 @@ def check_split(
                 "give more text or other proportions"
             )
     train = _sample(parts[0])
-    known = set(train)
+    words = parts[0].token_counts().nonzero().squeeze(1).tolist()
+    known = set("".join(map(corpus.lexicon.__getitem__, words)))
     for name, part, proportion in zip(names[1:], parts[1:], proportions, strict=True):
         if not proportion:
             continue
@@ -223,15 +224,24 @@ def check_split(
             )  # fmt: skip
         elif len(train) >= _SAMPLED_TOKENS / 2 and new > _MAX_NEW_HAN:
             logger.warning(
-                "%s: %.0f %% of its Han characters do not occur in a sample of the training part; look for traditional "
+                "%s: %.0f %% of its Han characters do not occur in the training part; look for traditional "
                 "characters beside simplified ones (normalize='nfc+width+simplified') or garbled text", name, 100 * new,
             )  # fmt: skip
 
 
 def _sample(stream: "TokenStream") -> str:
-    """Returns the characters of tokens evenly spaced over a stream."""
+    """Returns the characters of runs of tokens evenly spaced over a stream."""
     stride = 1 + stream.num_tokens // _SAMPLED_TOKENS
-    return "".join(stream.lexicon[number] for numbers in stream.numbers() for number in numbers[::stride].tolist())
+    words: list[str] = []
+    wanted = 0.0
+    # Single tokens at equal distances would miss some of a text that repeats itself.
+    for numbers in stream.numbers(chunk_size=_RUN_TOKENS * stride):
+        wanted += len(numbers) / stride
+        if stride == 1 or wanted >= _RUN_TOKENS:
+            run = numbers[: round(wanted)].tolist()
+            words += map(stream.lexicon.__getitem__, run)
+            wanted -= len(run)
+    return "".join(words)
 
 
 def _han_proportion(text: str) -> float:

@@ -123,7 +123,8 @@ class TokenStream:
         Args:
             paths: A folder (its ``.json``, ``.jsonl``, ``.ndjson``, ``.csv`` and ``.tsv`` files), a file, a glob pattern,
                 or a list of these.
-            text_field: The name of the field: a string, or a list of strings, which become paragraphs.
+            text_field: The name of the field: a string, or a list of strings, which become paragraphs. A dot reaches
+                into an object, as in ``"data.text"``.
             tokenizer: As in `from_files`, like all that follow.
             encoding: The encoding.
             clean: The cleaning of each record.

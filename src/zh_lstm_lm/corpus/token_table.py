@@ -2,9 +2,13 @@
 
 import operator
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 from typing import NoReturn, SupportsIndex
+
+import torch
+from torch import Tensor
 
 from zh_lstm_lm._config import check_text, shown
 from zh_lstm_lm.corpus.segmentation import PARAGRAPH_END
@@ -31,6 +35,7 @@ class TokenTable:
     Attributes:
         unknown: ``"characters"`` or ``"unk"``.
         separator: The string that words imply between them; empty for none.
+        num_special: Number of special tokens, which have the first ids.
     """
 
     def __init__(self, tokens: Iterable["str | int"], *, unknown: str, separator: str = "") -> None:
@@ -48,7 +53,7 @@ class TokenTable:
         self.separator = separator
         unk = [separator + UNK] if unknown == "unk" else []
         self._tokens: list[str | int] = [_BOS, PARAGRAPH_END, *unk]
-        self._num_special = len(self._tokens)
+        self.num_special = len(self._tokens)
         self._ids: dict[str, int] = {PARAGRAPH_END: 1}
         # Pre-segmented corpora contain the word <unk> where words were replaced.
         if separator and unk:
@@ -57,14 +62,44 @@ class TokenTable:
         tokens = list(tokens)
         if unknown == "characters" and not tokens:
             tokens = list(range(256))
-        if len(tokens) > MAX_TOKENS - self._num_special:
+        if len(tokens) > MAX_TOKENS - self.num_special:
             raise VocabularyError(
-                f"a vocabulary has at most {MAX_TOKENS:,} entries, got {len(tokens) + self._num_special:,}; raise "
+                f"a vocabulary has at most {MAX_TOKENS:,} entries, got {len(tokens) + self.num_special:,}; raise "
                 "min_freq, or give max_size"
             )
         self._append(tokens)
         if unknown == "characters" and len(self._byte_ids) != 256:
             raise VocabularyError(f"a vocabulary with byte fallback needs all 256 bytes, got {len(self._byte_ids)}")
+
+    @property
+    def own_tokens(self) -> list["str | int"]:
+        """The tokens after the special ones, as they are kept; integers for bytes."""
+        return self._tokens[self.num_special :]
+
+    @property
+    def ids(self) -> Mapping[str, int]:
+        """The kept tokens to their ids, without bytes."""
+        return MappingProxyType(self._ids)
+
+    def add_token(self, token: str) -> int:
+        """Adds a token if it is new.
+
+        Returns:
+            Its id; a token of the vocabulary keeps its id.
+
+        Raises:
+            VocabularyError: The token is empty or not a string.
+            DataError: The token contains a lone surrogate.
+        """
+        if token in self:
+            return self._ids[self.with_separator(token)]
+        if not isinstance(token, str):
+            raise VocabularyError(f"a token must be a string, got {token!r}")
+        check_text("token", token)
+        self._append([token and self.with_separator(token)])
+        # The cached value is that of the shorter vocabulary.
+        self.__dict__.pop("characters_per_id", None)
+        return len(self) - 1
 
     def _append(self, tokens: "Sequence[str | int]") -> None:
         """Appends tokens at once, since a saved vocabulary may contain a million of them."""
@@ -115,7 +150,7 @@ class TokenTable:
         return len(self._tokens)
 
     def __contains__(self, token: object) -> bool:
-        return isinstance(token, str) and token != "" and self._kept(token) in self._ids
+        return isinstance(token, str) and token != "" and self.with_separator(token) in self._ids
 
     def __iter__(self) -> Iterator[str]:
         """Yields the token of each id."""
@@ -129,7 +164,7 @@ class TokenTable:
         Raises:
             VocabularyError: It is not in the vocabulary (with ``unknown="unk"`` the id of ``<unk>`` is returned).
         """
-        found = self._ids.get(self._kept(token)) if token else None
+        found = self._ids.get(self.with_separator(token)) if token else None
         if found is None:
             found = self._names.get(token, self.unk_id)
         if found is None:
@@ -144,14 +179,14 @@ class TokenTable:
         Raises:
             VocabularyError: There is no such id.
         """
-        token = self._token_of(token_id)
+        token = self.token_of(token_id)
         if isinstance(token, int):
             return f"<0x{token:02X}>"
         if not self.separator or token in (_BOS, PARAGRAPH_END, self.separator):
             return token
         return token[len(self.separator) :] if token.startswith(self.separator) else f"##{token}"
 
-    def _token_of(self, token_id: SupportsIndex) -> "str | int":
+    def token_of(self, token_id: SupportsIndex) -> "str | int":
         """Returns the kept token of an id: a string, or an integer for a byte. Any library's integers are accepted."""
         try:
             index = -1 if isinstance(token_id, bool) else operator.index(token_id)
@@ -172,7 +207,22 @@ class TokenTable:
     def is_character(self, token_id: int) -> bool:
         """Returns True for an id of a single character that is neither special nor a byte."""
         token = self._tokens[token_id]
-        return token_id >= self._num_special and isinstance(token, str) and len(token) == 1
+        return token_id >= self.num_special and isinstance(token, str) and len(token) == 1
+
+    @cached_property
+    def characters_per_id(self) -> Tensor | None:
+        """The number of characters of each id; None with ``unknown="unk"``, where ``<unk>`` hides them.
+
+        The first byte of a character counts 1 and its other bytes 0. **Shape:** (vocabulary size,), int64.
+        """
+        if self.unknown == "unk":
+            return None
+        lengths = [len(token) if isinstance(token, str) else int(token & 0xC0 != 0x80) for token in self._tokens]
+        lengths[self.bos_id] = 0
+        # Each word counts the separator before it, so the paragraph end stands for that of the first word.
+        if self.separator:
+            lengths[self.paragraph_end_id] = 0
+        return torch.tensor(lengths)
 
     @cached_property
     def _names(self) -> dict[str, int]:
@@ -182,13 +232,13 @@ class TokenTable:
         names = {self.id_to_token(self._ids[piece]): self._ids[piece] for piece in pieces}
         return {**names, **special, **{f"<0x{byte:02X}>": token_id for byte, token_id in self._byte_ids.items()}}
 
-    def _kept(self, token: str) -> str:
+    def with_separator(self, token: str) -> str:
         """Returns a token as it is kept: with the separator that it implies before it."""
         return add_separator(token, self.separator)
 
     def spell(self, token: str) -> list[int]:
         """Returns the ids of one token: its own, or those of its characters and bytes."""
-        token = self._kept(token)
+        token = self.with_separator(token)
         found = self._ids.get(token)
         if found is not None:
             return [found]

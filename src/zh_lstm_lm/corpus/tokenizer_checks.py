@@ -16,19 +16,18 @@ logger = get_logger(__name__)
 
 _SAMPLED_TOKENS = 200_000
 _HAN = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
-_GAP = re.compile(f"(?<={_HAN.pattern})[ \t\u3000]+(?={_HAN.pattern})")
+_BLANKS = "[ \t\xa0\u200b\u3000]"
+# Blanks, a tag of the part of speech with or without blanks after it, or a stroke.
+_GAP = re.compile(f"(?<={_HAN.pattern})(?:{_BLANKS}+|[/_][A-Za-z]{{1,5}}{_BLANKS}*|[/|])(?={_HAN.pattern})")
 # Running Chinese text has almost no spaces between Han characters; in segmented text nearly every word has one.
 _MAX_SPACED_PROPORTION = 0.2
 _MIN_SPACES = 5
+_MAX_WORD_CHARACTERS = 6
 _SHOWN_WORDS = 10
 
 
 def with_normalized_dictionary(tokenizer: LosslessTokenizer, normalize: str) -> LosslessTokenizer:
     """Returns the tokenizer with its user dictionary normalised as the text is, so that its words can occur in it.
-
-    Args:
-        tokenizer: The tokenizer; one without a user dictionary is returned unchanged.
-        normalize: The normalisation, such as ``"nfc+width"``.
 
     Raises:
         ConfigError: A normalised word is not a word.
@@ -43,13 +42,7 @@ def with_normalized_dictionary(tokenizer: LosslessTokenizer, normalize: str) -> 
 
 
 def check_segmentation(tokens: Tensor, lexicon: Sequence[str], tokenizer: LosslessTokenizer) -> None:
-    """Warns of segmented text that a segmenter segments again, of unfit separators, and of unused user words.
-
-    Args:
-        tokens: Lexicon numbers of the text. **Shape:** (number of tokens,), int32.
-        lexicon: The distinct tokens.
-        tokenizer: The tokenizer.
-    """
+    """Warns of segmented text that a segmenter segments again, of unfit separators, and of unused user words."""
     sample = [lexicon[number] for number in tokens[:_SAMPLED_TOKENS].tolist()]
     if tokenizer.separator:
         _check_separator(sample, tokenizer.separator)
@@ -73,19 +66,26 @@ def _check_spaces(sample: Sequence[str], tokenizer: LosslessTokenizer) -> None:
     gaps = _GAP.findall("".join(sample))
     if len(gaps) < _MIN_SPACES or len(gaps) <= _MAX_SPACED_PROPORTION * han:
         return
-    separator = max(set(gaps), key=gaps.count)
-    option = "" if separator == " " else f", separator={separator!r}"
+    gap = max(set(gaps), key=gaps.count)
     logger.warning(
-        "the text has spaces between its words, so it is segmented already, and the tokenizer %r segments it again: the "
-        "spaces become tokens that are easily predicted, so the metrics look better than they are; to keep the given words, "
-        "use the tokenizer 'whitespace' (get_tokenizer('whitespace'%s))",
+        "the text has %s between its words, so it is segmented already, and the tokenizer %r segments it again: these "
+        "become tokens that are easily predicted, so the metrics look better than they are; to keep the given words, %s",
+        "spaces" if not gap.strip() else f"signs such as {gap!r}",
         tokenizer.name or tokenizer.inner,
-        option,
+        _how_to_keep_words(gap),
     )
+
+
+def _how_to_keep_words(gap: str) -> str:
+    option = "" if gap == " " else f", separator={gap!r}"
+    if re.fullmatch("[ \t\u3000]+", gap):
+        return f"use the tokenizer 'whitespace' (get_tokenizer('whitespace'{option}))"
+    return "replace these signs by single spaces and use the tokenizer 'whitespace'"
 
 
 def _check_separator(sample: Sequence[str], separator: str) -> None:
     extra = sample.count(separator)
+    words = [token for token in sample if _HAN.search(token)]
     if extra >= _MIN_SPACES and extra > _MAX_SPACED_PROPORTION * len(sample):
         logger.warning(
             "%d of %d tokens are further separators beside the %r between two words; if words are separated by %r, use "
@@ -95,4 +95,14 @@ def _check_separator(sample: Sequence[str], separator: str) -> None:
             separator,
             2 * separator,
             2 * separator,
+        )
+    elif len(words) > max(_MIN_SPACES, len(sample) / 5) and sum(map(len, words)) > _MAX_WORD_CHARACTERS * len(words):
+        gaps = _GAP.findall("".join(words))
+        is_spaced = len(gaps) > len(words)
+        logger.warning(
+            "the tokens of the tokenizer 'whitespace' have %.0f characters on average, so the words of the text are not "
+            "separated by %r; %s",
+            sum(map(len, words)) / len(words),
+            separator,
+            _how_to_keep_words(max(set(gaps), key=gaps.count)) if is_spaced else "use a segmenter such as 'jieba'",
         )

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, SupportsIndex
 
-import torch
 from torch import Tensor
 
 from zh_lstm_lm._config import check_choice, check_integer, check_text, check_type, shown
@@ -83,13 +82,11 @@ class Vocabulary(TokenTable):
         self.normalize = normalize
         self._frozen = False
         super().__init__(tokens, unknown=unknown, separator=self.tokenizer.separator)
-        self.counts: list[int] = list(counts) if counts is not None else [0] * len(self._tokens)
+        self.counts: list[int] = list(counts) if counts is not None else [0] * len(self)
         kinds = set(map(type, self.counts))
-        fits = len(self.counts) == len(self._tokens) and all(issubclass(kind, int) for kind in kinds)
+        fits = len(self.counts) == len(self) and all(issubclass(kind, int) for kind in kinds)
         if not fits or not 0 <= min(self.counts) <= max(self.counts) < 1 << 63:
-            raise VocabularyError(
-                f"expected an integer count for each of {len(self._tokens)} tokens, got {shown(counts)}"
-            )
+            raise VocabularyError(f"expected an integer count for each of {len(self)} tokens, got {shown(counts)}")
 
     @classmethod
     def from_stream(
@@ -119,16 +116,14 @@ class Vocabulary(TokenTable):
         )
         draft = cls(chosen, tokenizer=stream.tokenizer, unknown=unknown)
         spelled = draft.count_ids(stream)
-        order = sorted(
-            range(draft._num_special, len(draft)),
-            key=lambda token_id: (-spelled[token_id], draft.id_to_token(token_id)),
-        )
+        first = draft.num_special
+        order = sorted(range(first, len(draft)), key=lambda token_id: (-spelled[token_id], draft.id_to_token(token_id)))
         return cls(
-            [draft._tokens[token_id] for token_id in order],
+            map(draft.token_of, order),
             tokenizer=stream.tokenizer,
             unknown=unknown,
             normalize=stream.normalize,
-            counts=[*spelled[: draft._num_special], *(spelled[token_id] for token_id in order)],
+            counts=[*spelled[:first], *map(spelled.__getitem__, order)],
         )
 
     def __repr__(self) -> str:
@@ -145,20 +140,12 @@ class Vocabulary(TokenTable):
             VocabularyError: The vocabulary belongs to a model, or the token is empty or not a string.
             DataError: The token contains a lone surrogate.
         """
-        if token in self:
-            return self._ids[self._kept(token)]
-        if self._frozen:
+        if self._frozen and token not in self:
             raise VocabularyError(
                 f"{token!r} cannot be added: a model's vocabulary is fixed; make a new vocabulary and a new model"
             )
-        if not isinstance(token, str):
-            raise VocabularyError(f"a token must be a string, got {token!r}")
-        check_text("token", token)
-        token_id = len(self)
-        self._append([token and self._kept(token)])
-        self.counts.append(0)
-        # The cached value is that of the shorter vocabulary.
-        self.__dict__.pop("characters_per_id", None)
+        token_id = super().add_token(token)
+        self.counts += [0] * (len(self) - len(self.counts))
         return token_id
 
     def encode(self, text: str) -> list[int]:
@@ -182,7 +169,7 @@ class Vocabulary(TokenTable):
             if number:
                 yield PARAGRAPH_END, [self.paragraph_end_id]
             for index, word in enumerate(self.tokenizer.tokenize(paragraph)):
-                kept = self._kept(word)
+                kept = self.with_separator(word)
                 yield kept if index else kept.removeprefix(self.separator), self.spell(word)
 
     def decode(self, ids: Iterable[SupportsIndex]) -> str:
@@ -200,7 +187,7 @@ class Vocabulary(TokenTable):
         pieces: list[str] = []
         spelled = bytearray()
         for token_id in ids:
-            token = self._token_of(token_id)
+            token = self.token_of(token_id)
             if isinstance(token, int):
                 spelled.append(token)
                 continue
@@ -236,29 +223,14 @@ class Vocabulary(TokenTable):
             stream: The text that the vocabulary was built from, or another one, such as the validation set.
         """
         check_type("stream", stream, TokenStream)
-        return measure_coverage(stream, self._ids, spells=self.unknown == "characters")
-
-    @cached_property
-    def characters_per_id(self) -> Tensor | None:
-        """The number of characters of each id; None with ``unknown="unk"``, where ``<unk>`` hides them.
-
-        The first byte of a character counts 1 and its other bytes 0. **Shape:** (vocabulary size,), int64.
-        """
-        if self.unknown == "unk":
-            return None
-        lengths = [len(token) if isinstance(token, str) else int(token & 0xC0 != 0x80) for token in self._tokens]
-        lengths[self.bos_id] = 0
-        # Each word counts the separator before it, so the paragraph end stands for that of the first word.
-        if self.separator:
-            lengths[self.paragraph_end_id] = 0
-        return torch.tensor(lengths)
+        return measure_coverage(stream, self.ids, spells=self.unknown == "characters")
 
     def frozen_copy(self) -> "Vocabulary":
         """Returns a copy for a model, which `add_token` cannot change; a frozen vocabulary returns itself."""
         if self._frozen:
             return self
         copy = Vocabulary(
-            self._tokens[self._num_special :],
+            self.own_tokens,
             tokenizer=self.tokenizer,
             unknown=self.unknown,
             normalize=self.normalize,
@@ -269,7 +241,7 @@ class Vocabulary(TokenTable):
 
     def fingerprint(self) -> str:
         """Returns a SHA-256 checksum of everything that affects the ids of a text."""
-        what = [self.unknown, self.normalize, self._tokens[self._num_special :], self.tokenizer.fingerprint]
+        what = [self.unknown, self.normalize, self.own_tokens, self.tokenizer.fingerprint]
         return hashlib.sha256(json.dumps(what).encode("utf-8")).hexdigest()
 
     @cached_property
@@ -282,7 +254,7 @@ class Vocabulary(TokenTable):
             "unknown": self.unknown,
             "normalize": self.normalize,
             "tokenizer": self._saved_tokenizer,
-            "tokens": self._tokens[self._num_special :],
+            "tokens": self.own_tokens,
             "counts": self.counts,
         }
 

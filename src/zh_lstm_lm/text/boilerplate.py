@@ -93,12 +93,7 @@ def _rules(lines: Sequence[Line], removed: set[int]) -> set[int]:
 
 
 def _header(lines: Sequence[Line], removed: set[int]) -> set[int]:
-    """Returns the numbers of the lines of an e-book's header at the very start, if it has one.
-
-    Args:
-        lines: The lines of the text.
-        removed: The numbers of those that are a site's or a publisher's.
-    """
+    """Returns the numbers of the lines of an e-book's header at the very start, if it has one."""
     head = [line for line in lines[: 4 * _HEADER] if line.text][:_HEADER]
     own = [line for line in head if line.number not in removed and not _RULE.fullmatch(line.text)]
     if not own:

@@ -1,7 +1,7 @@
-"""Cleaning: what is taken out of a file before it is text to learn from.
+"""Cleaning: named steps that remove what is not text to learn from.
 
-A cleaning is a list of named steps, each a function from numbered lines to numbered lines. They are gone through until nothing
-changes any more, so that cleaning a cleaned text changes nothing.
+Each step is a function from numbered lines to numbered lines. The steps are repeated until nothing changes any more, so
+cleaning a cleaned text changes nothing.
 """
 
 import re
@@ -23,12 +23,12 @@ __all__ = [
     "explain",
 ]
 
-CLEANING_VERSION = 4
-"""Goes up whenever a preset starts to give another text, so that no cache outlives the change."""
+CLEANING_VERSION = 5
+"""Increases whenever a preset gives another text, so that no cache outlives the change."""
 
 _SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))
 # Controls but tab and newline, zero-width space, word joiner, byte order mark; the marks of HZ, an encoding of the
-# 1990s, whose remnants stand in some novels. The letters between them say nothing any more and stay.
+# 1990s, whose remnants are in some novels. The letters between them are lost and stay.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2060\ufeff]|~[{}]")
 # One set of characters is found far quicker.
 _CONTROL_HINT = re.compile("[\x00-\x08\x0b-\x1f~\x7f-\x9f\u200b\u2060\ufeff]")
@@ -58,7 +58,7 @@ def strip_controls(lines: list[Line], context: Context) -> list[Line]:
 
 
 def strip_indents(lines: list[Line], context: Context) -> list[Line]:
-    """Takes spaces of every kind (U+3000 too) off both ends of each line and notes how wide an indent was."""
+    """Removes spaces of every kind (U+3000 too) at both ends of each line and keeps the width of the indent."""
     stripped = []
     for line in lines:
         text = line.text.strip(_SPACES)
@@ -71,7 +71,7 @@ def strip_indents(lines: list[Line], context: Context) -> list[Line]:
 
 
 def drop_empty_lines(lines: list[Line], context: Context) -> list[Line]:
-    """Removes lines with nothing in them."""
+    """Removes empty lines."""
     for line in lines:
         if not line.text:
             context.report("empty", line, "")
@@ -92,7 +92,7 @@ CLEANINGS: dict[str, tuple[str, ...]] = {
 
 
 def check_cleaning(clean: str) -> list[Step]:
-    """The steps of a preset, or those that are named one by one.
+    """Returns the steps of a preset, or those that are named one by one.
 
     Args:
         clean: A preset, or names of steps joined by ``+``, as in ``"indents+empty_lines"``.
@@ -113,7 +113,7 @@ def check_cleaning(clean: str) -> list[Step]:
 
 
 def clean_text(text: str, clean: str, *, repeated: frozenset[str] | None = None) -> str:
-    r"""Applies a preset; to apply it once more changes nothing.
+    r"""Applies a preset; applying it again changes nothing.
 
     Args:
         text: Text whose lines end in ``\n``.
@@ -128,7 +128,7 @@ def clean_text(text: str, clean: str, *, repeated: frozenset[str] | None = None)
 
 
 def explain(text: str, clean: str, *, repeated: frozenset[str] | None = None) -> list[Change]:
-    """Tells what `clean_text` does to a text, and changes nothing.
+    """Returns the changes that `clean_text` makes to a text.
 
     Args:
         text: As for `clean_text`, as the others.
@@ -149,7 +149,7 @@ def explain(text: str, clean: str, *, repeated: frozenset[str] | None = None) ->
 def _clean(text: str, clean: str, repeated: frozenset[str] | None, changes: list[Change] | None) -> str:
     steps = check_cleaning(clean)
     lines = [Line(number, line) for number, line in enumerate(text.split("\n"), 1)] if text else []
-    # This ends, as every pass that changes anything leaves fewer lines or fewer characters.
+    # This ends because every pass that changes anything leaves fewer lines or fewer characters.
     while True:
         recurring = repeated
         if recurring is None:

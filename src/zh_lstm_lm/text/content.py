@@ -5,7 +5,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from statistics import mean
 from typing import Any
 
@@ -21,54 +21,71 @@ RECORD_ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")
 _HEAD_CHARACTERS = 100_000
 _HEAD_ROWS = 50
 _MIN_ROWS = 5
-_JSON = re.compile(r"""\s*(?:[\[{]\s*)+"(?:[^"\\\n]|\\.)*"\s*[:,\]}]""")
-_HTML_START = re.compile(r"\s*<(?:!doctype\s+html|html|\?xml|!--)", re.IGNORECASE)
-_HTML_TAG = re.compile(
-    r"</?(?:p|br|div|span|a|body|head|table|tr|td|img|b|i|font|center|h[1-6]|title|meta|link|script|li|ul|ol|em|strong|"
-    r"section|article)\b[^<>\n]{0,200}>",
-    re.IGNORECASE,
+_JSON_START = re.compile(r"""\s*[\[{]""")
+_JSON_OBJECT = re.compile(r"""\s*(?:[\[{]\s*)+"(?:[^"\\\n]|\\.)*"\s*:\s*["\[{\dtfn-]""")
+_MARKUP_START = re.compile(
+    r"""\s*<(?:!doctype\s|html\b|\?xml|!--|[a-z][\w:.-]*\s[^<>\n]{0,200}?=\s*["'])""", re.IGNORECASE
 )
+_CLOSING_TAG = re.compile(r"</([A-Za-z][\w:.-]*)\s*>", re.ASCII)
+# These are often not closed.
+_OPEN_TAGS = ("p", "br", "div", "span", "body", "tr", "td", "li", "img", "hr", "font", "meta", "link")
 _MIN_TAGS = 5
-_MAX_CHARACTERS_PER_TAG = 500
-_TIMED_LINES = {
-    "SRT or WebVTT subtitles": re.compile(r"(?:\d+:)?\d{1,2}:\d{2}[,.]\d{3}\s*-->\s*(?:\d+:)?\d{1,2}:\d{2}[,.]\d{3}"),
-    "ASS subtitles": re.compile(r"(?:Dialogue|Comment):\s*\d+,\d+:\d{2}:\d{2}|\[Script Info\]|Style:\s*\w+,"),
-    "LRC lyrics": re.compile(r"\[\d{1,3}:\d{2}(?:[.:]\d{1,3})?\]"),
-}
+# Proportion of lines with a tag, and characters for each tag in text of long lines; a novel can mention a few tags.
+_MIN_TAGGED = 0.25
+_MAX_CHARACTERS_PER_TAG = 150
+_TIME = r"(?:\d+:)?\d{1,2}:\d{2}(?:[,.:]\d{1,3})?"
+_TIMED_LINES = (
+    ("SRT or WebVTT subtitles", 0.08, re.compile(rf"WEBVTT\b|{_TIME}\s*-+>\s*{_TIME}|\d+:\d\d:\d\d\.\d+,\d+:\d\d:\d\d\.\d+")),
+    ("MicroDVD subtitles", 0.5, re.compile(r"\{\d+\}\{\d*\}")),
+    ("ASS subtitles", 0.2, re.compile(r"(?:Dialogue|Comment):\s*\d+,\d+:\d{2}:\d{2}|\[Script Info\]|Style:\s*\w+,")),
+    ("LRC lyrics", 0.2, re.compile(r"\[\d{1,3}:\d{2}(?:[.:]\d{1,3})?\]")),
+)  # fmt: skip
 _MIN_TIMED_LINES = 3
-_MIN_TIMED_PROPORTION = 0.2
 _DELIMITERS = "\t,;|"
-_IDENTIFIER = re.compile(r"[A-Za-z_][\w .-]{0,40}")
+_IDENTIFIER = re.compile(r"[A-Za-z_][\w .-]{0,40}", re.ASCII)
 _NUMBER = re.compile(r"[-+]?\d[\d.,:/-]*%?")
 _SHORT_CELL, _LONG_CELL = 12, 20
+# The largest that the csv module takes everywhere.
+_MAX_CELL = (1 << 31) - 1
+_CLAUSE_END = re.compile("[。！？!?….]$")
 
 
 def identify_content(text: str) -> str | None:
-    """Identifies what a file holds from its beginning; None for running text.
-
-    Args:
-        text: The decoded text, or its first block.
-    """
+    """Identifies what a file holds from its beginning; None for running text."""
     head = text[:_HEAD_CHARACTERS].lstrip("\ufeff\0")
-    if _JSON.match(head):
-        lines = [line for line in head.split("\n") if line.strip()]
+    lines = [line for line in map(str.strip, head.split("\n")) if line]
+    if _JSON_START.match(head) and (_is_json(head) or _JSON_OBJECT.match(head) or all(map(_is_json, lines[:2]))):
         return "JSON Lines" if len(lines) > 1 and all(map(_is_json, lines[:2])) else "JSON"
-    tags = sum(1 for _ in _HTML_TAG.finditer(head))
-    if _HTML_START.match(head) or tags >= max(_MIN_TAGS, len(head) / _MAX_CHARACTERS_PER_TAG):
+    if _MARKUP_START.match(head) or _is_markup(head, lines):
         return "HTML or XML"
-    lines = [line.strip() for line in head.split("\n") if line.strip()]
-    for name, pattern in _TIMED_LINES.items():
+    for name, proportion, pattern in _TIMED_LINES:
         timed = sum(1 for line in lines if pattern.match(line))
-        if timed >= max(_MIN_TIMED_LINES, _MIN_TIMED_PROPORTION * len(lines)):
+        if timed >= max(_MIN_TIMED_LINES, proportion * len(lines)):
             return name
     return "a table" if _delimiter(head) else None
 
 
-def _is_json(line: str) -> bool:
+def _is_json(text: str) -> bool:
+    """Decides whether a text is a JSON list or object, or the beginning of a long one."""
     try:
-        return isinstance(json.loads(line), (dict, list))
-    except ValueError:
+        return isinstance(json.loads(text), (dict, list))
+    except json.JSONDecodeError as error:
+        return len(text) >= _HEAD_CHARACTERS - 1 and (
+            error.pos >= len(text) - 6 or error.msg.startswith("Unterminated")
+        )
+    except (ValueError, RecursionError):
         return False
+
+
+def _is_markup(head: str, lines: Sequence[str]) -> bool:
+    """Decides whether a text is full of tags: of HTML, or with names that are closed somewhere."""
+    if head.count("<") < _MIN_TAGS:
+        return False
+    names = "|".join(map(re.escape, {*_CLOSING_TAG.findall(head), *_OPEN_TAGS}))
+    tag = re.compile(rf"</?(?:{names})(?:[\s/][^<>\n]{{0,200}})?>", re.IGNORECASE)
+    tagged = sum(1 for line in lines if tag.search(line))
+    tags = sum(1 for _ in tag.finditer(head))
+    return tags >= _MIN_TAGS and (tagged >= _MIN_TAGGED * len(lines) or tags * _MAX_CHARACTERS_PER_TAG >= len(head))
 
 
 def _delimiter(head: str) -> str | None:
@@ -85,13 +102,23 @@ def _delimiter(head: str) -> str | None:
         rows = rows[: max(_MIN_ROWS, len(rows) - 1)]
         if len(rows) >= 3 and len({len(row) for row in rows}) == 1 and len(rows[0]) > 1 and _is_table(rows, delimiter):
             return delimiter
+        if len(head) >= _HEAD_CHARACTERS and len(rows) > 1 and len(rows[0]) > 1 and _is_header(rows[0]):
+            # A row can be longer than the head.
+            return delimiter
     return None
+
+
+def _is_header(row: Sequence[str]) -> bool:
+    return all(_IDENTIFIER.fullmatch(cell.strip()) for cell in row)
 
 
 def _is_table(rows: Sequence[Sequence[str]], delimiter: str) -> bool:
     """Decides whether rows of equal length are those of a table; verse with half-width commas has such rows as well."""
     header, body = rows[0], rows[1:]
-    if all(_IDENTIFIER.fullmatch(cell.strip()) for cell in header):
+    if _is_header(header) and not all(map(_is_header, body)):
+        return True
+    if delimiter == "|" and all(row[0].strip() == row[-1].strip() == "" for row in rows):
+        # A table of Markdown.
         return True
     if len(rows) < _MIN_ROWS:
         return False
@@ -102,6 +129,12 @@ def _is_table(rows: Sequence[Sequence[str]], delimiter: str) -> bool:
     if any(all(_NUMBER.fullmatch(cell.strip()) for cell in column) for column in columns):
         return True
     is_short = [all(len(cell) <= _SHORT_CELL for cell in column) for column in columns]
+    if all(is_short):
+        # The clauses of verse are equally long, those of prose end in a mark.
+        lengths = {len(cell.strip()) for column in columns for cell in column}
+        return (
+            len(columns) > 2 and len(lengths) > 1 and not any(_CLAUSE_END.search(cell.strip()) for cell in columns[-1])
+        )
     return any(is_short) and any(mean(map(len, column)) > _LONG_CELL for column in columns)
 
 
@@ -110,7 +143,8 @@ def read_records(blocks: Iterable[str], field: str, name: str) -> Iterator[str]:
 
     Args:
         blocks: The decoded text of a file of JSON, JSON Lines, or comma- or tab-separated values with a header.
-        field: The field: a string, or a list of strings, which become lines.
+        field: The field: a string, or a list of strings, which become lines. A dot reaches into an object, as in
+            ``"data.text"``.
         name: The file's name, for messages.
 
     Raises:
@@ -119,33 +153,52 @@ def read_records(blocks: Iterable[str], field: str, name: str) -> Iterator[str]:
     blocks = iter(blocks)
     first = next(blocks, "")
     kind = identify_content(first)
-    lines = (line for block in _chain(first, blocks) for line in io.StringIO(block, newline="\n"))
+    lines = (line for block in chain([first], blocks) for line in io.StringIO(block, newline="\n"))
     try:
-        if kind == "JSON":
-            records = iter(_records_of(json.loads("".join(_chain(first, blocks)))))
-        elif kind == "JSON Lines":
-            records = (json.loads(line) for line in lines if line.strip())
-        else:
-            delimiter = _delimiter(first) or ("\t" if "\t" in first.partition("\n")[0] else ",")
-            records = csv.DictReader(lines, delimiter=delimiter)
+        records = _rows(first, lines) if kind not in ("JSON", "JSON Lines") else _json_records(kind, lines)
         for number, record in enumerate(records, 1):
             yield _field_of(record, field, f"{name}, record {number}")
+    except DataError:
+        raise
     except (ValueError, csv.Error, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError(
             f"{name}: holds no records that can be read ({error}); "
             "expected JSON, JSON Lines, or comma- or tab-separated values with a header"
         ) from error
 
 
-def _chain(first: str, rest: Iterable[str]) -> Iterator[str]:
-    yield first
-    yield from rest
+def _json_records(kind: str, lines: Iterator[str]) -> Iterator[Any]:
+    if kind == "JSON":
+        text = "".join(lines)
+        try:
+            yield from _records_of(json.loads(text))
+            return
+        except json.JSONDecodeError as error:
+            # The first of several records can be longer than what is looked at.
+            if error.msg != "Extra data":
+                raise
+        lines = io.StringIO(text, newline="\n")
+    yield from (json.loads(line) for line in lines if line.strip())
+
+
+def _rows(first: str, lines: Iterator[str]) -> Iterator[dict[str, str]]:
+    """Yields the rows of a table; a cell can be a whole book."""
+    delimiter = _delimiter(first) or ("\t" if "\t" in first.partition("\n")[0] else ",")
+    rows = csv.DictReader(lines, delimiter=delimiter)
+    while True:
+        # The limit is one of the process.
+        before = csv.field_size_limit(_MAX_CELL)
+        try:
+            row = next(rows, None)
+        finally:
+            csv.field_size_limit(before)
+        if row is None:
+            return
+        yield row
 
 
 def _records_of(value: Any) -> Sequence[Any]:
-    """Returns the records of a JSON value: a list, or the only list in an object."""
+    """Returns the records of a JSON value: a list, or the only list of objects in an object."""
     if isinstance(value, Mapping):
         lists = [item for item in value.values() if isinstance(item, list) and item and isinstance(item[0], Mapping)]
         return lists[0] if len(lists) == 1 else [value]
@@ -153,10 +206,12 @@ def _records_of(value: Any) -> Sequence[Any]:
 
 
 def _field_of(record: Any, field: str, name: str) -> str:
-    if not isinstance(record, Mapping) or field not in record:
-        known = ", ".join(map(repr, record)) if isinstance(record, Mapping) else "none"
-        raise DataError(f"{name}: has no field {field!r}; its fields are {known}"[:500])
-    value = record[field]
+    value = record
+    for part in [field] if isinstance(record, Mapping) and field in record else field.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            known = ", ".join(map(repr, value)) if isinstance(value, Mapping) else "none"
+            raise DataError(f"{name}: has no field {field!r}; its fields are {known}"[:500])
+        value = value[part]
     if value is None:
         return ""
     if isinstance(value, list) and all(isinstance(item, str) for item in value):

@@ -1,10 +1,12 @@
-"""Which encoding a Chinese text is in, and its decoding with an account of what could not be decoded.
+"""Decoding of Chinese text, with an account of what could not be decoded.
 
 Chinese novels circulate in five encodings: UTF-8 and UTF-16 (with or without a byte order mark), GB18030 (which holds
 GBK and GB2312) and Big5 with its supplements. A byte order mark decides; `detection` finds the others.
 """
 
+import base64
 import codecs
+import contextlib
 import re
 from dataclasses import dataclass
 
@@ -15,36 +17,47 @@ from zh_lstm_lm.text.language import COMMON_CHARACTERS, check_language, how_to_r
 __all__ = ["MAX_FAULT_RATE", "DecodedText", "DecodingFault", "check_encoding", "decode", "normalize_line_ends"]
 
 MAX_FAULT_RATE = 0.01
-"""Share of undecodable bytes above which a file is refused."""
+"""Proportion of undecodable bytes above which a file is refused."""
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16: it begins with UTF-16's mark
+    # It begins with the mark of UTF-16 and so comes first.
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
     (b"\x84\x31\x95\x33", "gb18030"),
 )
-_FAULTS_ALLOWED = 16  # bytes, in however short a file
+# Undecodable bytes that a file of any size may have.
+_FAULTS_ALLOWED = 16
 _STEP_BYTES, _MAX_CHARACTER_BYTES = 1 << 12, 4
-_STATEFUL = ("hz", "iso2022", "utf-7")  # what a byte means depends on all before, so that these cannot be read in steps
+# A byte depends on all before it, so these cannot be decoded in steps.
+_STATEFUL = ("hz", "iso2022", "utf-7")
 # Of a text, this much is looked at for escapes, and of what is not ASCII this much for mojibake.
 _GARBLED_CHARACTERS, _MOJIBAKE_CHARACTERS, _MIN_MOJIBAKE = 20_000, 400, 8
 # Proportions: of escapes among all characters, and of common characters among those beyond ASCII in Chinese text.
 _MIN_ESCAPED, _CHINESE = 0.3, 0.4
 _SEVEN_BIT = {"hz": "HZ, a 7-bit form of GB2312", "utf-7": "UTF-7"}
 _ESCAPES = (
-    ("character references (&#23637;)", re.compile(r"&#x?[0-9a-fA-F]{2,6};"), "html.unescape"),
-    (r"escapes (\u5c55)", re.compile(r"\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}"), "the JSON reader"),
+    ("character references (&#23637;)", re.compile(r"&#[xX]?[0-9a-fA-F]{2,6};?"), "html.unescape"),
+    (r"escapes (\u5c55)", re.compile(r"(?:\\u\{?|%u|U\+)[0-9a-fA-F]{4,5}\}?|(?:\\|0)x[0-9a-fA-F]{2}|\\[0-7]{3}"), "the JSON reader"),
     ("percent-encoding (%E5%B1%95)", re.compile(r"%[0-9A-Fa-f]{2}"), "urllib.parse.unquote"),
     ("quoted-printable (=E5=B1=95)", re.compile(r"=[0-9A-F]{2}"), "quopri.decodestring"),
-)
-_MOJIBAKE_RUN = re.compile(r"[^\x00-\x7f\u3000-\u3002\uff01-\uff1f]+")
-_MOJIBAKE = (
-    ("gb18030", "utf-8"), ("cp1252", "utf-8"), ("cp1252", "gb18030"), ("cp1252", "big5"), ("big5", "utf-8"),
-    ("big5", "gb18030"), ("gb18030", "big5"), ("cp932", "gb18030"), ("cp932", "utf-8"), ("cp949", "gb18030"),
-    ("cp437", "utf-8"), ("cp437", "gb18030"), ("cp437", "big5"),
 )  # fmt: skip
+_PACKED = (
+    ("hexadecimal digits", re.compile("[0-9a-fA-F]+"), bytes.fromhex, "bytes.fromhex"),
+    ("base64", re.compile("[A-Za-z0-9+/]+=*"), base64.b64decode, "base64.b64decode"),
+)
+_LOST = ("锟斤拷", "\ufffd", "烫烫", "屯屯", "?")
+_MOJIBAKE_RUN = re.compile(r"[^\x00-\x7f\u3000-\u3002\uff01-\uff1f]+")
+_HALF_WIDTH_KANA = re.compile("[\uff61-\uff9f]")
+# The encoding in which a text was read by mistake, and its own.
+_MOJIBAKE = (
+    *((wrong, right) for wrong in ("cp1252", "cp437", "cp850", "cp1251", "mac_roman") for right in ("utf-8", "gb18030", "big5")),
+    ("gb18030", "utf-8"), ("big5hkscs", "utf-8"), ("big5hkscs", "gb18030"), ("gb18030", "big5"), ("cp932", "gb18030"), ("cp932", "utf-8"),
+    ("cp949", "gb18030"),
+)  # fmt: skip
+_WIDE = ("gb18030", "big5hkscs", "cp932", "cp949")
 _LINE_END = re.compile(r"\r\r?\n|\r|\n")
 
 
@@ -71,8 +84,8 @@ class DecodedText:
         text: The text, without a byte order mark, line ends as they were.
         encoding: Python's name of the encoding.
         faults: What could not be decoded; each stands as one U+FFFD in the text.
-        confidence: Share of belief (0 to 1) that it is this encoding rather than another or no text, given a sample of
-            the file; 1.0 where a byte order mark or the caller settled it.
+        confidence: Probability (0 to 1) that it is this encoding, given a sample of the file; 1.0 where a byte order mark
+            or the caller decided.
     """
 
     text: str
@@ -82,10 +95,10 @@ class DecodedText:
 
 
 def normalize_line_ends(text: str) -> str:
-    r"""Turns every line end into ``\n``: ``\n``, ``\r\n``, ``\r\r\n`` (one, not two), a bare ``\r``.
+    r"""Replaces every line end (``\n``, ``\r\n``, ``\r\r\n``, a bare ``\r``) by one ``\n``.
 
-    So ``\r\n\n\r\n`` is three line ends. Vertical tab, form feed, U+0085, U+2028 and U+2029 are no line ends but stay
-    as they are: in files they separate pages or are garbage, and editors do not count them either.
+    So ``\r\n\n\r\n`` is three line ends. Vertical tab, form feed, U+0085, U+2028 and U+2029 stay: in files they separate
+    pages or are garbage, and editors do not count them either.
     """
     return _LINE_END.sub("\n", text) if "\r" in text else text
 
@@ -95,22 +108,23 @@ def decode(
 ) -> DecodedText:
     """Decodes the bytes of a Chinese text.
 
-    Every character stays as it is (NUL, a U+FEFF inside, 0x1A, ``~}``, line ends); only a byte order mark goes.
+    Only a byte order mark is removed; NUL, U+FEFF inside the text, 0x1A, ``~}`` and line ends stay.
 
     Args:
         data: The whole file.
-        encoding: ``"auto"``, or the name of any of Python's text encodings, which is taken at its word.
-        name: What to call the text in an error.
-        offset: Where the bytes begin in their file, for a block of one; faults are told by their place in the file.
-        line: The line that they begin with.
+        encoding: ``"auto"``, or the name of any of Python's text encodings, which is not checked.
+        name: The name of the text in an error.
+        offset: The offset of a block of a file in the file, by which faults are reported.
+        line: The line with which the block begins.
 
     Raises:
         DataError: The encoding is unknown, or does not fit more than `MAX_FAULT_RATE` of the bytes; or it is
-            ``"auto"`` and cannot be told, or the file seems to be Japanese, Korean, Latin-1, or no text at all.
+            ``"auto"`` and cannot be found, or the file seems to be Japanese, Korean, Latin-1, or no text at all.
     """
     codec = check_encoding(encoding)
     marked = next((marked for mark, marked in _BYTE_ORDER_MARKS if data.startswith(mark)), None)
-    if codec in ("utf-16", "utf-32"):  # these read the mark themselves, but only at the start
+    if codec in ("utf-16", "utf-32"):
+        # Their decoders read the mark themselves, but only at the start.
         codec = marked if marked is not None and marked.startswith(codec) else f"{codec}-le"
     if codec != "auto":
         return _decode_as(data, codec, 1.0, name, (offset, line))
@@ -121,18 +135,9 @@ def decode(
         codec = big5_supplement(data) if codec == "big5hkscs" else codec
         decoded = _decode_as(data, codec, confidence, name, (offset, line))
     check_language(decoded.text, name, decoded.encoding)
-    _refuse_garbled(decoded.text, name, decoded.encoding)
+    if garbled := _find_escapes(decoded.text) or _find_mojibake(decoded.text):
+        raise DataError(f"{name}: {garbled}; {how_to_read_anyhow(decoded.encoding)}")
     return decoded
-
-
-def _refuse_garbled(text: str, name: str, encoding: str) -> None:
-    """Refuses text that stands in another encoding inside the one that was found, or was decoded wrongly before.
-
-    Raises:
-        DataError: The text is of this kind, which is named.
-    """
-    if kind := _find_escapes(text) or _find_mojibake(text):
-        raise DataError(f"{name}: {kind}; {how_to_read_anyhow(encoding)}")
 
 
 def _find_escapes(text: str) -> str | None:
@@ -146,6 +151,15 @@ def _find_escapes(text: str) -> str | None:
                 continue
             if _common_proportion(decoded) > _CHINESE:
                 return f"seems to be {shown}; read it with encoding={codec!r}"
+        whole = "".join(sample.split())
+        for shown, alphabet, unpack, remedy in _PACKED:
+            if alphabet.fullmatch(whole):
+                data = unpack(whole[: len(whole) // 4 * 4])
+                if any(
+                    _common_proportion(data.decode(codec, "ignore")) > _CHINESE
+                    for codec in ("utf-8", "gb18030", "big5")
+                ):
+                    return f"its characters stand as {shown}; convert it first, as with {remedy}"
     if sample.lstrip()[:1] in ("{", "["):
         # JSON has escapes of its own.
         return None
@@ -159,16 +173,24 @@ def _find_escapes(text: str) -> str | None:
 def _find_mojibake(text: str) -> str | None:
     """Returns what a text was decoded as instead of its encoding, with the next step."""
     sample = "".join(_MOJIBAKE_RUN.findall(text, 0, _GARBLED_CHARACTERS))[:_MOJIBAKE_CHARACTERS]
-    if len(sample) < _MIN_MOJIBAKE or _common_proportion(sample) > _CHINESE:
+    if len(sample) >= _MIN_MOJIBAKE and _common_proportion(sample) > _CHINESE:
         return None
-    for mark in ("锟斤拷", "\ufffd"):
-        if sample.count(mark) * len(mark) > _MIN_ESCAPED * len(sample):
+    for mark in _LOST:
+        beyond = sample if mark != "?" else text[:_MOJIBAKE_CHARACTERS]
+        if len(beyond) >= _MIN_MOJIBAKE and beyond.count(mark) * len(mark) > _MIN_ESCAPED * len(beyond):
             return f"its characters are lost: {mark} stands in their place; look for a better copy"
+    if len(sample) < _MIN_MOJIBAKE:
+        return None
+    if len(_HALF_WIDTH_KANA.findall(sample)) > _MIN_ESCAPED * len(sample):
+        return "seems to be mojibake: GBK or Big5 that was read as cp932 and saved again; look for a better copy"
+    start = text.index(sample[0])
     for wrong, right in _MOJIBAKE:
-        data = sample.encode(wrong, "ignore") if wrong != "cp1252" else _in_one_byte(sample)
+        # Of two bytes that became two characters, the second can be ASCII.
+        garbled = sample if wrong in _WIDE else text[start : start + _MOJIBAKE_CHARACTERS]
+        data = garbled.encode(wrong, "ignore") if wrong != "cp1252" else _in_one_byte(garbled)
         repaired = data.decode(right, "ignore")
         is_varied = len(COMMON_CHARACTERS.intersection(repaired)) >= _MIN_MOJIBAKE
-        if is_varied and _common_proportion(repaired) > _CHINESE and 4 * len(repaired) > len(data) > len(sample) / 2:
+        if is_varied and _common_proportion(repaired) > _CHINESE and 4 * len(repaired) > len(data) > len(garbled) / 2:
             return (
                 f"seems to be mojibake: {right} that was read as {wrong} and saved again "
                 f"({sample[:6]} for {repaired[:3]}); repair it with text.encode({wrong!r}).decode({right!r})"
@@ -197,7 +219,8 @@ def check_encoding(encoding: str) -> str:
         return encoding
     try:
         info = codecs.lookup(encoding)
-        "".encode(info.name)  # refuses bytes-to-bytes codecs such as base64
+        # Codecs from bytes to bytes, such as base64, raise here.
+        "".encode(info.name)
     except (LookupError, TypeError, ValueError) as error:
         raise DataError(
             f"encoding must be 'auto' or one of Python's text encodings ('utf-8', 'gb18030', 'big5hkscs', …), "
@@ -206,24 +229,17 @@ def check_encoding(encoding: str) -> str:
     return "utf-8" if info.name == "utf-8-sig" else info.name
 
 
-def _decode_strictly(data: bytes | memoryview, codec: str) -> str | None:
-    try:
-        return codecs.decode(data, codec)
-    except UnicodeDecodeError:
-        return None
-
-
 def _decode_as(data: bytes, codec: str, confidence: float, name: str, place: tuple[int, int]) -> DecodedText:
-    """Decodes strictly, noting and replacing each fault, and gives up above `MAX_FAULT_RATE`."""
+    """Decodes and replaces each fault; refuses bytes with more faults than `MAX_FAULT_RATE`."""
     mark = next((mark for mark, marked in _BYTE_ORDER_MARKS if marked == codec and data.startswith(mark)), b"")
     start = len(mark)
-    whole = _decode_strictly(memoryview(data)[start:], codec)
-    if whole is not None:
-        return DecodedText(whole, codec, (), confidence)
+    with contextlib.suppress(UnicodeDecodeError):
+        return DecodedText(codecs.decode(memoryview(data)[start:], codec), codec, (), confidence)
     pieces: list[str] = []
-    found: list[tuple[int, int, bytes]] = []  # offset in the file, offset in the text, bytes
+    # The offset in the bytes, the offset in the text, and the bytes.
+    found: list[tuple[int, int, bytes]] = []
     length = bad = 0
-    # In steps, because the error of a decoder carries a copy of all that it was given
+    # The error of a decoder contains a copy of all bytes that it was given, so it is given few.
     step = len(data) if codec.startswith(_STATEFUL) else _STEP_BYTES
     while start < len(data):
         window = data[start : start + step]
@@ -236,7 +252,7 @@ def _decode_as(data: bytes, codec: str, confidence: float, name: str, place: tup
             piece = window[:read].decode(codec)
             if read <= len(window) - _MAX_CHARACTER_BYTES or start + len(window) == len(data):
                 fault = window[read : max(error.end, read + 1)]
-            # else it may be a character that the step cut: the next step begins with it
+            # Otherwise it can be a character that the step cuts, with which the next step begins.
         pieces.append(piece)
         start, length = start + read, length + len(piece)
         if fault:

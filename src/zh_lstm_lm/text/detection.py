@@ -1,14 +1,13 @@
-"""In which encoding a file is, by how well each encoding explains its bytes.
+"""Detection of the encoding of a file, by the probability of its bytes under each encoding.
 
-A hypothesis is an encoding with a language. It explains the bytes if what they decode to is likely as text of that
-language (`character_kinds`). Summed over a sample, the logarithms give each hypothesis a likelihood, and Bayes' rule its
-share of belief, beside one more: that the bytes are no text, all 256 being equally likely. So one measure covers long
-texts and short ones, tells Big5 from GB18030 (as which it decodes to rare and private-use characters), finds UTF-16 that
-happens to be valid UTF-8, and refuses what is in a foreign encoding or no text at all. Where evidence is scarce, no
-hypothesis gets most of the belief.
+A hypothesis is an encoding with a language. Its likelihood is that of the decoded text in that language
+(`text.language`), and Bayes' rule gives its probability. One more hypothesis is that the bytes are no text and all 256
+are equally likely. This one measure covers long and short texts, tells Big5 from GB18030 (as which it decodes to rare and
+private-use characters), finds UTF-16 that is also valid UTF-8, and refuses foreign encodings and binary data. With little
+evidence, no hypothesis gets a high probability.
 
-Most files are plain enough that nothing needs to be weighed: a few hundred bytes are valid UTF-8 with many different
-characters, or what they decode to is made of `COMMON_CHARACTERS`, which text in a wrong encoding never is.
+Most files need no weighing: a few hundred bytes are valid UTF-8 with many different characters, or decode to
+`COMMON_CHARACTERS`, which text in a wrong encoding never does.
 """
 
 import codecs
@@ -22,7 +21,7 @@ from zh_lstm_lm.text.language import COMMON_CHARACTERS, how_to_read_anyhow, log_
 __all__ = ["MIN_CONFIDENCE", "big5_supplement", "detect"]
 
 MIN_CONFIDENCE = 0.995
-"""Belief (0 to 1) an encoding must have to be taken.
+"""Least probability (0 to 1) of an encoding that is taken.
 
 Two uncommon characters in UTF-16 whose bytes are printable ASCII come to 0.994 as ASCII; from eight characters on,
 nearly all texts reach 0.9999.
@@ -57,22 +56,27 @@ _BINARY_FORMATS = {
     b"RIFF": "a sound, a film or an image (RIFF)",
     b"SQLite format 3\0": "an SQLite database",
 }
-"""How files begin that may hold stretches of plain text, and what they are."""
+"""The first bytes of formats that can contain stretches of plain text."""
 _BINARY_STARTS = tuple(_BINARY_FORMATS)
 
 _LOG_PRIOR_NO_TEXT = -5.0
 
 _HEAD_BYTES, _WINDOW_BYTES, _WINDOWS = 1_536, 512, 3
-_GLANCES = ((128, 48), (1_024, 384))  # bytes of the head and of a window, first as few as mostly do
-_PLAIN_UTF_8 = 16  # different characters beyond ASCII; one in GB18030 is valid UTF-8 by accident in one case of seven
-# Different common characters, and their share of all different ones beyond ASCII. In a wrong encoding, the share is 0.06.
+# Bytes of the head and of a window, at first as few as mostly do.
+_GLANCES = ((128, 48), (1_024, 384))
+# Different characters beyond ASCII. One in GB18030 is valid UTF-8 by accident in one case of seven.
+_PLAIN_UTF_8 = 16
+# Different common characters, and their proportion of all different ones beyond ASCII, which is 0.06 in a wrong encoding.
 _PLAIN_CHINESE, _PLAIN_SHARE = 16, 0.4
 _ASCII = frozenset(map(chr, range(0x80)))
 _PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\n\r\f"
-_SURELY_ASCII_BYTES = 16  # of eight Chinese characters in UTF-16, hardly ever are all bytes printable ASCII
+# The bytes of eight Chinese characters in UTF-16 are hardly ever all printable ASCII.
+_SURELY_ASCII_BYTES = 16
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
-_NUL_BLOCKS = re.compile(rb"\0\0\0\0(?:\0\0)*")  # an even number, so that UTF-16 stays in step
-_NEVER_INSIDE = re.compile(rb"[\0-\x2f]")  # in none of the encodings but UTF-16 a later byte of a character
+# An even number, so that UTF-16 stays in step.
+_NUL_BLOCKS = re.compile(rb"\0\0\0\0(?:\0\0)*")
+# Only in UTF-16 these are later bytes of a character.
+_NEVER_INSIDE = re.compile(rb"[\0-\x2f]")
 
 
 def detect(data: bytes, name: str) -> tuple[str, float]:
@@ -80,14 +84,14 @@ def detect(data: bytes, name: str) -> tuple[str, float]:
 
     Args:
         data: The whole file.
-        name: What to call it in an error.
+        name: The name of the file in an error.
 
     Returns:
-        Python's name of the encoding, and the share of belief that it is right (0 to 1). Big5 is ``"big5hkscs"``,
-        whatever its supplement (`big5_supplement`).
+        Python's name of the encoding, and its probability (0 to 1). Big5 is ``"big5hkscs"``, whatever its supplement
+        (`big5_supplement`).
 
     Raises:
-        DataError: No encoding is believed by `MIN_CONFIDENCE`, or a foreign one is, or that the bytes are no text.
+        DataError: No encoding has a probability of `MIN_CONFIDENCE`, or a foreign one has it, or that of no text.
     """
     if data.startswith(_BINARY_STARTS):
         what = next(what for start, what in _BINARY_FORMATS.items() if data.startswith(start))
@@ -96,14 +100,15 @@ def detect(data: bytes, name: str) -> tuple[str, float]:
         )
     sound = _NUL_BLOCKS.sub(b"", data) if b"\0\0\0\0" in data else data
     if not sound[:_HEAD_BYTES].strip(b"\0") and not sound.strip(b"\0"):
-        return "utf-8", 1.0  # nothing to judge by, and the same in all
+        # NULs alone are the same in all encodings.
+        return "utf-8", 1.0
     if _is_plainly_ascii(sound):
         return "utf-8", 1.0
     for sizes in _GLANCES:
         plain = _glance(sound, *sizes)
         if plain is not None:
             return plain, 1.0
-    # Bytes of another encoding pass as UTF-8 by accident only if they are few, or UTF-16 of characters like "N-"
+    # Bytes of another encoding are valid UTF-8 by accident only if they are few, or UTF-16 of characters like "N-".
     by_accident = len(sound) <= _HEAD_BYTES or not _is_utf_8(data)
     windows = list(_windows(sound, _HEAD_BYTES, _WINDOW_BYTES))
     distinct, size = _evidence(b"".join(sound[start:stop] for start, stop in windows))
@@ -131,7 +136,7 @@ def detect(data: bytes, name: str) -> tuple[str, float]:
 
 
 def _glance(data: bytes, head: int, window: int) -> str | None:
-    """The encoding of a text of which that is plain at first sight; None if it is not."""
+    """Returns the encoding of a text where a few bytes decide it; None for others."""
     windows = list(_windows(data, head, window))
     try:
         if len(set(_read(data, windows, "utf-8", errors="strict")) - _ASCII) >= _PLAIN_UTF_8:
@@ -190,7 +195,8 @@ def _beliefs(
     readings: set[str] = set()
     for codec in encodings:
         text = _read(data, windows, codec)
-        if text not in readings:  # encodings that agree do not compete
+        # Encodings that agree do not compete.
+        if text not in readings:
             readings.add(text)
             likelihoods[codec] = max(log_likelihoods(text, weight=weight))
     most = max(likelihoods.values())
@@ -235,9 +241,9 @@ def _read(data: bytes, windows: Sequence[tuple[int, int]], codec: str, *, errors
 
 
 def big5_supplement(data: bytes) -> str:
-    """Which of the two supplements of Big5 gives the likelier Chinese; the lines decide in which they differ.
+    """Chooses the supplement of Big5 that gives the likelier Chinese in the lines in which the two differ.
 
-    They seldom do, so that it takes all of a text.
+    They seldom differ, so the whole text is read.
     """
     readings = [data.decode(codec, errors="replace") for codec in _BIG5]
     if readings[0] == readings[1]:

@@ -1,6 +1,5 @@
 """Documents: the texts of surveyed files, cleaned and normalised block by block."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,8 +8,7 @@ from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.text.cleaning import CLEANING_VERSION, clean_text
 from zh_lstm_lm.text.content import RECORD_ENDINGS, read_records
 from zh_lstm_lm.text.normalization import normalization_fingerprint, normalize_text
-from zh_lstm_lm.text.site_lines import find_repeated_lines
-from zh_lstm_lm.text.survey import FileSurvey, decoded_blocks, find_duplicates
+from zh_lstm_lm.text.survey import FileSurvey, decoded_blocks, find_boilerplate, find_duplicates
 
 __all__ = ["Document", "ReadingOptions", "read_documents", "report_findings"]
 
@@ -37,7 +35,7 @@ class ReadingOptions:
 
     @property
     def endings(self) -> tuple[str, ...]:
-        """The endings of the files that are read in a folder."""
+        """Endings of the files that are read in a folder."""
         return (".txt",) if self.text_field is None else RECORD_ENDINGS
 
     def fingerprint(self) -> list[str | int | None]:
@@ -68,10 +66,6 @@ class Document:
 def report_findings(surveys: Sequence[FileSurvey], options: ReadingOptions) -> None:
     """Warns of faults, of files that are skipped or read as they are, and of duplicates.
 
-    Args:
-        surveys: The files, surveyed with the same options.
-        options: The options of reading.
-
     Raises:
         DataError: There is no text in any file.
     """
@@ -101,16 +95,8 @@ def report_findings(surveys: Sequence[FileSurvey], options: ReadingOptions) -> N
 
 
 def read_documents(surveys: Sequence[FileSurvey], options: ReadingOptions) -> Iterator[Document]:
-    """Yields the documents of files in order; no more than a block of one is held at a time.
-
-    Args:
-        surveys: The files, surveyed with the same options.
-        options: The options of reading.
-    """
-    site_lines: Counter[str] = Counter()
-    for survey in surveys:
-        site_lines.update(survey.site_lines)
-    repeated = find_repeated_lines([survey.edges for survey in surveys], site_lines)
+    """Yields the documents of files in order; no more than a block of one is held at a time."""
+    repeated = find_boilerplate(surveys)
 
     def finish(text: str) -> str:
         return normalize_text(clean_text(text, options.clean, repeated=repeated), options.normalize)

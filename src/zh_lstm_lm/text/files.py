@@ -1,4 +1,4 @@
-"""From what the user names (a folder, a file, a glob, a list of them) to the text files that are meant."""
+"""Text files by the paths that the user gives: a folder, a file, a glob pattern, or a list of these."""
 
 import glob
 import os
@@ -23,9 +23,9 @@ class TextFile:
     """A file to read.
 
     Attributes:
-        path: Where it is.
-        name: What to call it: its path inside the folder that was named, or its own name, as printable text.
-        chosen: Whether the user named this very file (rather than the folder or pattern that holds it).
+        path: Its path.
+        name: Its path inside the folder that was given, or its own name, as printable text.
+        chosen: True if the user gave this very file, not the folder or pattern that contains it.
     """
 
     path: Path
@@ -44,22 +44,22 @@ class TextFile:
             raise self.unreadable(error) from error
 
     def unreadable(self, error: OSError) -> DataError:
-        """What to raise when the system does not give the bytes."""
+        """Returns the error to raise if the file cannot be opened or read."""
         return DataError(
             f"{self}: cannot be read ({error.strerror}); check the file and its permissions, or leave it out"
         )
 
     def __str__(self) -> str:
-        """The path as printable text, also where the name on disk is no UTF-8."""
+        """Returns the path as printable text, also if the name on disk is not UTF-8."""
         return _printable(self.path)
 
 
 def find_files(paths: Paths, *, endings: tuple[str, ...] = (".txt",)) -> list[TextFile]:
-    """Lists the text files that the user named, each once, in an order that does not depend on the file system.
+    """Lists the text files of the given paths, each once, in an order that does not depend on the file system.
 
     Args:
         paths: A folder (its files with the `endings`, at any depth), a file, a glob pattern, or a list of these.
-        endings: The endings of the files that are meant by a folder.
+        endings: The endings of the files that are taken from a folder.
 
     Raises:
         DataError: Something named does not exist, or there is no text file in it.
@@ -84,7 +84,7 @@ def find_files(paths: Paths, *, endings: tuple[str, ...] = (".txt",)) -> list[Te
 
 
 def raise_broken(broken: Sequence[str]) -> None:
-    """Raises one `DataError` that tells of every broken file, if there is any."""
+    """Raises one `DataError` that names every broken file, if there is any."""
     if broken:
         more = [f"… and {len(broken) - _MOST_NAMED} more"] if len(broken) > _MOST_NAMED else []
         raise DataError(*broken[:_MOST_NAMED], *more)
@@ -96,7 +96,8 @@ def _expand(item: str | os.PathLike[str], endings: tuple[str, ...]) -> list[Text
         is_file, is_folder = path.is_file(), path.is_dir() and bool(os.fspath(item))
     except PermissionError as error:
         raise TextFile(path, path.name, chosen=True).unreadable(error) from error
-    except (OSError, ValueError):  # too long for a path, or with a NUL in it
+    except (OSError, ValueError):
+        # It is too long for a path, or contains a NUL.
         raise DataError(
             f"{os.fspath(item)[:40]!r}…: no path of a file or folder; "
             "a text itself is read with TokenStream.from_texts([text])"
@@ -122,7 +123,7 @@ def _expand(item: str | os.PathLike[str], endings: tuple[str, ...]) -> list[Text
 
 
 def _text_files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
-    """The ``*.txt`` files below a folder, hidden ones left out, sorted; folders behind links are entered once."""
+    """Returns the files below a folder, sorted, without hidden ones; folders behind links are entered once."""
     found: list[Path] = []
     seen = {os.path.realpath(folder)}
     broken: list[str] = []
@@ -139,7 +140,7 @@ def _text_files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
                 entered.append(name)
         folders[:] = entered
         if _CACHE_MARK in names:
-            # A folder of the cache can lie among the files, and holds JSON of its own.
+            # A folder of the cache can be among the files, and contains JSON.
             continue
         found += (Path(parent, name) for name in names if name.lower().endswith(endings) and not name.startswith("."))
     raise_broken(broken)
@@ -147,7 +148,7 @@ def _text_files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether to read it. What cannot be looked at, as a link that leads nowhere, is told of when it is opened."""
+    """Returns True for a file, and for what cannot be examined, such as a broken link, which is reported when opened."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except OSError:

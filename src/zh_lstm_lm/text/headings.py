@@ -5,32 +5,36 @@ import re
 __all__ = ["MAX_HEADING_LENGTH", "is_heading"]
 
 MAX_HEADING_LENGTH = 50
-"""Characters of the longest heading; one of two parallel clauses has about 25."""
+"""Maximum length of a heading in characters; one of two parallel clauses has about 25."""
 
-_NUMBER = r"[0-9０-９〇零○Ｏ一二三四五六七八九十百千廿卅两兩上中下终終]"
+_NUMBER = r"[0-9０-９〇零○Ｏ一二三四五六七八九十百千廿卅两兩壹贰貳叁參肆伍陆陸柒捌玖拾上中下终終]"
 _HEADING = re.compile(
     rf"""
-    [●○◎◆◇■□★☆※*＊#＃【〔、\s　]*
+    [●○◎◆◇■□★☆※*＊#＃=—－【〔、\s　-]*
     (?:《[^》]{{0,30}}》\s*)?
     (?:目[录錄]\s*)?
-    (?:正文|[上中下][卷部篇册冊])?
+    (?:正文卷?|VIP(?:章[节節]|卷)|[上中下][卷部篇册冊])?
     [\s　·.．:：-]*
     (?:
-        第\s*{_NUMBER}{{1,9}}\s*[回章卷节節折部集篇幕册冊]
+        第\s*{_NUMBER}{{1,9}}(?:\s*[-~～至]\s*{_NUMBER}{{1,9}})?\s*(?:[回章卷节節折部集篇幕册冊]|[话話](?![题題]))
       | 卷\s*[之第]?{_NUMBER}{{1,6}}(?=$|[\s　·.．:：、】〕])
-      | (?:楔子|引子|序[言章文曲幕]?|自序|前言|引言|后记|後記|尾[声聲]|附[录錄]|跋|目\s*[录錄]|番外篇?|终章|終章|大[结結]局)
+      | (?:楔子|引子|序[言章文曲幕]?|自序|前言|引言|后记|後記|尾[声聲]|附[录錄]|跋|目\s*[录錄]|番外篇?|终章|終章|大[结結]局|幕[间間]|[间間]章|特[别別]篇|(?:完[结結]|上架)感言)
         (?=$|[\s　·:：（(一二三四五六七八九十】〕])
+      | (?:番外篇?|大[结結]局)[上中下0-9０-９之]
+      | ☆、\s*[^，。！？：,:、\s]{{1,20}}$
       | (?:正文|[上中下][卷部篇册冊])(?=$|[\s　])
       | {_NUMBER}{{1,5}}$
-      | [（(【]\s*{_NUMBER}{{1,5}}\s*[）)】]$
-      | [0-9０-９一二三四五六七八九十百]{{1,4}}\s*[、.．]\s*(?![0-9０-９])[^，。！？：,:、\s]{{0,20}}$
-      | (?i:chapter|part|book|volume)\s+[0-9IVXLC]+\b
+      | [（(【［\[]\s*{_NUMBER}{{1,5}}\s*[）)】］\]]$
+      | [0-9０-９一二三四五六七八九十百]{{1,6}}\s*[、.．]\s*(?![0-9０-９])[^，。！？：,:、\s]{{0,20}}$
+      | 0[0-9]{{1,3}}[\s:：]\s*[^，。！？：,:、\s]{{1,20}}$
+      | (?i:chapter\s*|part\s+|book\s+|volume\s+)[0-9IVXLC]+\b
     )
     """,
     re.VERBOSE,
 )
-# A question can be a heading's title.
+# A question can be a heading's title, and an exclamation one that stands apart from the number.
 _SENTENCE_ENDS = tuple("。！；，…”」』;,")
+_APART = re.compile(rf"[^第]{{0,6}}第\s*{_NUMBER}{{1,9}}\s*[回章节節话話][\s　:：][^，。；”」』;,]+$")
 
 
 def is_heading(text: str) -> bool:
@@ -38,4 +42,6 @@ def is_heading(text: str) -> bool:
 
     A sentence that begins like one (第二回他又来了。) is none, because of its end.
     """
-    return len(text) <= MAX_HEADING_LENGTH and not text.endswith(_SENTENCE_ENDS) and _HEADING.match(text) is not None
+    if len(text) > MAX_HEADING_LENGTH or (text.endswith(_SENTENCE_ENDS) and not _APART.match(text)):
+        return False
+    return _HEADING.match(text) is not None

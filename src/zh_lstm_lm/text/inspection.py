@@ -8,8 +8,7 @@ from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.text.cleaning import Change, check_cleaning, clean_text, explain
 from zh_lstm_lm.text.decoding import check_encoding
 from zh_lstm_lm.text.files import Paths, TextFile, find_files
-from zh_lstm_lm.text.site_lines import find_repeated_lines
-from zh_lstm_lm.text.survey import FileSurvey, decoded_blocks, find_duplicates, not_running_text, survey_file
+from zh_lstm_lm.text.survey import FileSurvey, decoded_blocks, find_boilerplate, find_duplicates, survey_file
 
 __all__ = ["FileInspection", "inspect_files"]
 
@@ -81,18 +80,11 @@ def inspect_files(paths: Paths, *, encoding: str = "auto", clean: str = "novel")
     surveys: list[FileSurvey | str] = []
     for file in files:
         try:
-            survey = survey_file(file, encoding=encoding)
+            surveys.append(survey_file(file, encoding=encoding, clean=clean))
         except DataError as error:
             surveys.append(str(error))
-            continue
-        if survey.content and not survey.skipped and clean != "none":
-            survey = replace(survey, skipped=not_running_text(survey.content))
-        surveys.append(survey)
     sound = [survey for survey in surveys if isinstance(survey, FileSurvey)]
-    site_lines: Counter[str] = Counter()
-    for survey in sound:
-        site_lines.update(survey.site_lines)
-    repeated = find_repeated_lines([survey.edges for survey in sound], site_lines)
+    repeated = find_boilerplate(sound)
     duplicates = iter(find_duplicates(sound))
     inspections: list[FileInspection] = []
     for file, found in zip(files, surveys, strict=True):

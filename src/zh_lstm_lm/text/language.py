@@ -1,7 +1,7 @@
-"""The kinds of characters, and how likely a text is in each language by the kinds that it is made of.
+"""Kinds of characters, and the likelihood of a text in each language by its kinds.
 
-Of the probability of a character we know only its kind's, spread evenly over the kind: two of three characters of a
-Chinese text are among the thousand of `COMMON_CHARACTERS`; next to none is for private use.
+The probability of a kind is spread evenly over its characters: two of three characters of a Chinese text are among the
+thousand of `COMMON_CHARACTERS`; next to none is for private use.
 """
 
 import re
@@ -61,14 +61,15 @@ COMMON_HANGUL = frozenset(
 """The syllables most frequent in Korean, by which Korean is told from Chinese bytes read as Korean."""
 
 MAX_FOREIGN_SHARE = 0.25
-"""Share of kana, or of hangul, among a text's letters, above which it is Japanese, or Korean, and refused.
+"""Proportion of kana, or of hangul, among a text's letters, above which it is Japanese, or Korean, and refused.
 
-Japanese prose has a share of 0.5 to 0.75, Korean of more than 0.9; in a Chinese or English text, Japanese names and
-quotations seldom come to 0.05.
+Japanese prose has 0.5 to 0.75, Korean more than 0.9; in a Chinese or English text, Japanese names and quotations are
+seldom 0.05.
 """
 
-_TYPOGRAPHIC_SIGNS = frozenset("·–—‘’“”…«»○●□■─━")  # with those that stand for lost characters, and rules
-# From which character on which kind begins, where the sets above do not say; "" is left to the Unicode category
+# Some of these stand for lost characters, or are rules.
+_TYPOGRAPHIC_SIGNS = frozenset("·–—‘’“”…«»○●□■─━")
+# The first character of each kind, outside of the sets above; "" is left to the Unicode category.
 _BEGINNINGS = (
     (0x00, "NUL"),
     (0x01, "control"),
@@ -112,9 +113,9 @@ _BEGINNINGS = (
 )
 _BEGINS = [begin for begin, _ in _BEGINNINGS]
 
-# The kinds of characters: how many there are of each, and which share of a text in each language they make up. The
-# shares are round figures; they need not be exact, since true and false readings differ by nats a character. ASCII has
-# one share in all languages: it reads the same in all encodings but UTF-16, and must not decide between the others.
+# The number of characters of each kind, and its proportion of a text in each language. The proportions are round figures;
+# they need not be exact, since true and false readings differ by nats a character. ASCII has one proportion in all
+# languages: it is the same in all encodings but UTF-16, and must not decide between the others.
 # The columns are the languages of `_LOG_PRIORS`.
 _KINDS: dict[str, tuple[int, tuple[float, ...]]] = {
     "lower-case ASCII": (30, (0.6, 0.6, 0.6, 0.6, 0.6)),
@@ -138,7 +139,8 @@ _KINDS: dict[str, tuple[int, tuple[float, ...]]] = {
 }
 _LOG_PROBABILITIES = {kind: [log(share / size) for share in shares] for kind, (size, shares) in _KINDS.items()}
 _LOG_PRIORS = {"Chinese": 0.0, "Japanese": -5.0, "Korean": -5.0, "Western": -5.0, "other": -8.0}
-_MAX_NUL_SHARE = 0.3  # outside of blocks; arrays of small numbers have more
+# Outside of blocks of NULs. Arrays of small numbers have more.
+_MAX_NUL_SHARE = 0.3
 _LETTERS_SAMPLED = 2_000
 _LETTERS_COUNTED = 4_000
 _FOREIGN_LETTER = re.compile("[\u3040-\u30ff\uac00-\ud7a3]")
@@ -212,5 +214,5 @@ def is_han(character: str) -> bool:
 
 
 def how_to_read_anyhow(codec: str) -> str:
-    """What to do where a text is refused, for the message."""
+    """Returns the next step for the message of a refused text."""
     return f"to read it anyhow, name the encoding, as in encoding={codec!r}"

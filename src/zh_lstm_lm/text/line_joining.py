@@ -1,8 +1,7 @@
-"""Hard-wrapped lines joined again, where the text says that the sentence goes on.
+"""Joining of hard-wrapped lines.
 
-Old editors, terminals and download sites broke paragraphs at a width, often in the middle of a word. Such files are
-told from all others first, by their lines as a whole; files that are not wrapped stay as they are. Then each break is
-judged by itself.
+Old editors, terminals and download sites broke paragraphs at a width, often in the middle of a word. Such files
+are recognised by their lines as a whole; others stay as they are. Then each break is judged by itself.
 
 A line is *open* if it is long, has clauses, and ends in a character that is no punctuation: in prose, a line that was
 cut. A file is wrapped if more than a few of its lines are open, and if besides
@@ -31,24 +30,42 @@ from zh_lstm_lm.text.lines import Context, Line, display_width
 
 __all__ = ["join_wrapped_lines"]
 
-_MIN_WIDTH = 40  # columns; below this are headings, verses, lists and signatures
+# Columns; narrower lines are headings, verses, lists and signatures.
+_MIN_WIDTH = 40
 _MIN_OPEN_LINES = 8
-_MIN_OPEN_SHARE = 0.02  # of lines of prose; files wrapped in part have 3 % to 60 %, others at most 0.6 %
-_MIN_UNIFORM_SHARE = 0.2  # of lines of prose that are open, for the width alone to settle it
-_MIN_SENTENCE_ENDS = 0.05  # of lines of prose with the end of a sentence inside: subtitles and verse have none
-_MAX_REVERSED = 20  # lines that begin with a closing quotation mark, where none begins with an opening one
-_SLACK = 6  # columns by which a full line may be narrower than the widest: punctuation is not put first in a line
-_HANGING = 4  # columns by which it may be wider than most: punctuation that is not put first hangs over
-_MIN_INDENTED = 0.005  # of lines: a file with fewer has no indents
-_MAX_CHANCE = 0.2  # that a paragraph ends with a finished line as wide as the wrap, for these to be joined
-_MIN_FINISHED = 150  # finished lines, for that chance to be known
-_SAMPLE = 300  # breaks looked at
-_MIN_LEAD = 0.15  # of the share of known pairs around open ends over that around finished ones
+# Proportion of lines of prose; files wrapped in part have 3 % to 60 %, others at most 0.6 %.
+_MIN_OPEN_SHARE = 0.02
+# Proportion of open lines among lines of prose, from which on the width alone decides.
+_MIN_UNIFORM_SHARE = 0.2
+# Proportion of lines of prose with the end of a sentence inside; subtitles and verse have none.
+_MIN_SENTENCE_ENDS = 0.05
+# Lines that begin with a closing quotation mark, where none begins with an opening one.
+_MAX_REVERSED = 20
+# Columns by which a full line can be narrower than the widest, or wider than most: punctuation is not put first in a line.
+_SLACK, _HANGING = 6, 4
+# Proportion of lines; a file with fewer has no indents.
+_MIN_INDENTED = 0.005
+# Probability that a paragraph ends at the wrap by chance, below which such lines are joined, and the lines to know it by.
+_MAX_CHANCE, _MIN_FINISHED = 0.2, 150
+# Breaks that are examined, and the lead of known pairs around open ends over those around finished ones.
+_SAMPLE, _MIN_LEAD = 300, 0.15
 
 _HAN = re.compile("[\u3400-\u9fff]")
-_NEVER_FIRST = tuple("，。、；：！？）》〉】")
-_OPENED_BY = {"”": "“", "」": "「", "』": "『", "）": "（", "》": "《", "〉": "〈", "】": "【"}
-_ONLY_MARKS = re.compile(r"([！？。])\1+|[！？]+")
+_NEVER_FIRST = tuple("，。、；：！？,!?;）》〉】］〕")
+_OPENED_BY = {
+    "”": "“",
+    "」": "「",
+    "』": "『",
+    "）": "（",
+    "》": "《",
+    "〉": "〈",
+    "】": "【",
+    "］": "［",
+    "〕": "〔",
+    "’": "‘",
+}
+_ONLY_MARKS = re.compile(r"([！？。!?])\1+|[！？]+")
+_ONLY_CLOSING = re.compile("[”’」』）》〉】]+[，。！？…]*")
 _SENTENCE_END = re.compile("[。！？.!?]")
 _CLAUSE_MARK = re.compile("[，。！？；：、．,.!?;:”」』]")
 _FINISHED = re.compile(r"(\w)[。！？．.!?…”」』）)]+$")
@@ -57,20 +74,22 @@ _NEW_PARAGRAPH = re.compile("[且却卻再话話]说|[且却卻再话話]說|[�
 _COLONS = ("：", ":")
 _OPENING_MARKS = tuple("“「『")
 _GOES_ON = tuple("，、；,")
-_QUOTED_WORD = re.compile(r"\w[」』”》]")  # a speech has its full stop before the mark
-_SPEECH_OPEN = re.compile("[：:][「」“”][^「」“”]+[。！？；!?]$")  # many files have marks the wrong way round
+# A speech has its full stop before the mark.
+_QUOTED_WORD = re.compile(r"\w[」』”》]")
+# In many files the marks are the wrong way round.
+_SPEECH_OPEN = re.compile("[：:][「」“”][^「」“”]+[。！？；!?]$")
 _SPEECH_ENDS = re.compile("[^「」“”]+[。！？!?…][「」“”]")
 
 
 class _Paragraphs(NamedTuple):
-    """The lines with text of a file, and which of them open a paragraph by an indent or an empty line before."""
+    """The lines with text of a file, with flags for those that begin a paragraph by an indent or an empty line before."""
 
     lines: list[Line]
     opens: list[bool]
 
 
 class _Wrapping(NamedTuple):
-    """How a file is wrapped.
+    """The wrapping of a file.
 
     Attributes:
         min_width: Columns, indent included, that a line has at least if it was broken.
@@ -97,14 +116,15 @@ def join_wrapped_lines(lines: list[Line], context: Context) -> list[Line]:
         return lines
     # The lines that a line is joined of, by the number of the first.
     pieces: dict[int, list[Line]] = {}
-    head = paragraphs.lines[0].number
+    head, whole = paragraphs.lines[0].number, paragraphs.lines[0].text
     for index, (line, following) in enumerate(pairwise(paragraphs.lines)):
-        if _begins_with_an_end(line, following, closes) or (
+        if _begins_with_an_end(whole, following.text, closes) or (
             wrapping and _goes_on(line, following, opens=paragraphs.opens[index + 1], wrapping=wrapping)
         ):
             pieces.setdefault(head, [line]).append(following)
+            whole += following.text
         else:
-            head = following.number
+            head, whole = following.number, following.text
     joined: list[Line] = []
     last = 0
     for line in lines:
@@ -115,9 +135,9 @@ def join_wrapped_lines(lines: list[Line], context: Context) -> list[Line]:
             continue
         run = pieces[line.number]
         last = run[-1].number
-        whole = _join(run)
-        context.report("joined", line, whole, before="\n".join(piece.text for piece in run))
-        joined.append(Line(line.number, whole, line.indent))
+        joined_text = _join(run)
+        context.report("joined", line, joined_text, before="\n".join(piece.text for piece in run))
+        joined.append(Line(line.number, joined_text, line.indent))
     return joined
 
 
@@ -138,7 +158,8 @@ def _find_wrapping(paragraphs: _Paragraphs) -> _Wrapping | None:
     ends: list[str] = []
     finished_widths: list[int] = []
     if sum(_is_open(line.text) and 2 * len(line.text) >= _MIN_WIDTH for line in paragraphs.lines) < _MIN_OPEN_LINES:
-        return None  # most files, without a closer look
+        # Most files need no closer look.
+        return None
     for (line, following), opens in zip(pairwise(paragraphs.lines), paragraphs.opens[1:], strict=True):
         if not _is_prose(line.text) or is_heading(following.text) or not _same_script(line.text, following.text):
             continue
@@ -169,8 +190,9 @@ def _find_wrapping(paragraphs: _Paragraphs) -> _Wrapping | None:
 
 
 def _ends_at_the_wrap(finished_widths: Sequence[int], most: int, top: int) -> bool:
-    """Whether finished lines as wide as the wrap are far more than paragraphs would end there by chance."""
-    narrower = sum(width < most for width in finished_widths)  # the last lines of paragraphs
+    """Decides if more finished lines are as wide as the wrap than paragraphs would end there by chance."""
+    # These are the last lines of paragraphs.
+    narrower = sum(width < most for width in finished_widths)
     there = sum(most <= width <= top for width in finished_widths)
     by_chance = narrower * (top - most + 1) / max(1, most - _MIN_WIDTH)
     return len(finished_widths) >= _MIN_FINISHED and by_chance < _MAX_CHANCE * there
@@ -186,11 +208,12 @@ def _is_prose(text: str) -> bool:
 
 
 def _is_open(text: str) -> bool:
-    return text[-1].isalnum() or "\ue000" <= text[-1] <= "\uf8ff"  # private use: a character that was lost
+    # A character for private use stands for one that was lost.
+    return text[-1].isalnum() or "\ue000" <= text[-1] <= "\uf8ff"
 
 
 def _are_cut_anywhere(cuts: Sequence[str], ends: Sequence[str], lines: Sequence[Line]) -> bool:
-    """Whether the pairs around cuts are those of running text, measured by the pairs around the ends of sentences."""
+    """Compares the pairs of characters around cuts with running text, and with the pairs around ends of sentences."""
     text = "\n".join(line.text for line in lines)
 
     def share(pairs: Sequence[str]) -> float:
@@ -205,7 +228,8 @@ def _goes_on(line: Line, following: Line, *, opens: bool, wrapping: _Wrapping) -
     if is_heading(text) or is_heading(following.text) or not _same_script(text, following.text):
         return False
     width = line.indent + display_width(text)
-    if wrapping.indents_tell:  # a part of the file can be wrapped at a smaller width
+    if wrapping.indents_tell:
+        # A part of the file can be wrapped at a smaller width.
         full = wrapping.min_width <= width <= wrapping.max_width
         return not opens and (full or (_is_prose(text) and (_is_open(text) or text.endswith((*_GOES_ON, *_COLONS)))))
     if width < wrapping.min_width or not _is_prose(text) or _NEW_PARAGRAPH.match(following.text) or _is_verse(text):
@@ -228,30 +252,31 @@ def _closing_marks(lines: Sequence[Line]) -> tuple[str, ...]:
     """Returns the marks that no paragraph of a file begins with; in some files quotation marks are the wrong way round."""
     begins = Counter(line.text[0] for line in lines)
     quotes = (
-        close for opening, close in ("“”", "「」", "『』") if begins[close] <= max(_MAX_REVERSED, begins[opening])
+        close for opening, close in ("“”", "「」", "『』", "‘’") if begins[close] <= max(_MAX_REVERSED, begins[opening])
     )
     return (*_NEVER_FIRST, *quotes)
 
 
-def _begins_with_an_end(line: Line, following: Line, closes: tuple[str, ...]) -> bool:
-    """Decides whether a line begins with a mark that closes what stands in the line before."""
-    mark, last = following.text[0], line.text[-1]
-    if not following.text.startswith(closes) or is_heading(line.text) or _ONLY_MARKS.fullmatch(following.text):
+def _begins_with_an_end(text: str, following: str, closes: tuple[str, ...]) -> bool:
+    """Decides whether a line begins with a mark that closes what stands in the text before."""
+    if not following.startswith(closes) or is_heading(text) or _ONLY_MARKS.fullmatch(following):
         return False
+    mark, last = following[0], text[-1]
     opening = _OPENED_BY.get(mark)
     if opening is None:
         return last not in _NEVER_FIRST
-    return last != mark and line.text.count(opening) > line.text.count(mark)
+    # A speech of several paragraphs can end in a line of its own.
+    return last != mark and (text.count(opening) > text.count(mark) or _ONLY_CLOSING.fullmatch(following) is not None)
 
 
 def _is_in_speech(text: str, following: str) -> bool:
-    """Whether a line breaks off inside direct speech that ends in the next one."""
+    """Decides if a line breaks off inside direct speech that ends in the next one."""
     mark = max(map(text.rfind, "「」“”"))
     return mark > 0 and bool(_SPEECH_OPEN.match(text, mark - 1)) and bool(_SPEECH_ENDS.match(following))
 
 
 def _is_verse(text: str) -> bool:
-    """Whether a line is made of clauses of five or of seven characters, what precedes a colon left aside."""
+    """Decides if a line, or what follows its colon, consists of clauses of five or of seven characters."""
     clauses = [clause for clause in _CLAUSES.split(text.rpartition("：")[2].strip("“”「」『』")) if clause]
     return len(clauses) > 1 and len(clauses[0]) in (5, 7) and all(len(clause) == len(clauses[0]) for clause in clauses)
 

@@ -1,4 +1,4 @@
-"""What the cleaning steps hand on: numbered lines, and an account of every change."""
+"""Numbered lines, and the record of changes that cleaning steps make to them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Change:
-    r"""One thing that cleaning does to a text.
+    r"""A change that cleaning makes to a text.
 
     Attributes:
         kind: ``"control"``, ``"indent"``, ``"advert"``, ``"joined"`` or ``"empty"``.
         line: The line's number in the input, counted from 1; of joined lines the number of the first.
-        before: What stood there; joined lines are separated by ``\n``.
-        after: What stands there now; empty where the whole line went.
+        before: The text before; joined lines are separated by ``\n``.
+        after: The text after; empty if the whole line was removed.
     """
 
     kind: str
@@ -40,18 +40,18 @@ class Change:
 
 @dataclass
 class Context:
-    """What a step is given beside the lines.
+    """The input of a step besides the lines.
 
     Attributes:
-        repeated: Lines known to be boilerplate because several files of a corpus begin or end with them.
-        changes: Where a step reports what it changes; None where nobody asks.
+        repeated: Lines that are boilerplate because they recur (`find_repeated_lines`).
+        changes: The changes reported so far; None if they are not wanted.
     """
 
     repeated: frozenset[str] = frozenset()
     changes: list[Change] | None = None
 
     def report(self, kind: str, line: Line, after: str, *, before: str | None = None) -> None:
-        """Notes a change of a line, if anybody asks."""
+        """Adds a change of a line, if changes are wanted."""
         if self.changes is not None:
             self.changes.append(Change(kind, line.number, line.text if before is None else before, after))
 
@@ -60,9 +60,8 @@ Step: TypeAlias = Callable[[list[Line], Context], list[Line]]
 
 
 def display_width(text: str) -> int:
-    """Columns of a text on a terminal: two for a Chinese character, one for an ASCII one.
+    """Computes the columns of a text on a terminal: two for a Chinese character, one for an ASCII one.
 
-    GB18030 has as many bytes for a character as old editors and downloaders gave it columns, which is what they
-    wrapped lines by.
+    A character has as many bytes in GB18030 as columns in the old editors and downloaders that wrapped lines.
     """
     return len(text.encode("gb18030", "replace"))

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from typing import Any
 
@@ -37,16 +37,6 @@ def fold_width(text: str) -> str:
     return _FULL_WIDTH_RUN.sub(lambda run: run[0].translate(_FOLDED), text)
 
 
-def to_nfc(text: str) -> str:
-    """Composes characters canonically, so that what looks the same is the same."""
-    return unicodedata.normalize("NFC", text)
-
-
-def to_nfkc(text: str) -> str:
-    """Composes characters with compatibility, which makes Chinese punctuation half-width, too."""
-    return unicodedata.normalize("NFKC", text)
-
-
 def to_simplified(text: str) -> str:
     """Converts traditional characters to simplified ones (OpenCC, the extra ``opencc``)."""
     converted: str = _converter().convert(text)
@@ -59,15 +49,16 @@ def _converter() -> Any:
 
 
 NORMALIZATION_STEPS: dict[str, Callable[[str], str]] = {
-    "nfc": to_nfc,
+    "nfc": partial(unicodedata.normalize, "NFC"),
     "width": fold_width,
-    "nfkc": to_nfkc,
+    # It makes Chinese punctuation half-width, too.
+    "nfkc": partial(unicodedata.normalize, "NFKC"),
     "simplified": to_simplified,
 }
 
 
 def check_normalization(normalize: str) -> list[str]:
-    """The steps that a normalisation names.
+    """Returns the steps that a normalisation names.
 
     Args:
         normalize: Names of steps joined by ``+``, as in ``"nfc+width"``; ``"none"`` for no step.
@@ -105,7 +96,7 @@ def normalize_text(text: str, normalize: str) -> str:
 
 
 def normalization_fingerprint(normalize: str) -> str:
-    """The normalisation and everything that its result depends on."""
+    """Returns the normalisation and everything that its result depends on."""
     steps = check_normalization(normalize)
     tables = [f"unicode {unicodedata.unidata_version}"] if {"nfc", "nfkc"} & set(steps) else []
     return " ".join([normalize, *tables, *([f"opencc {version('opencc')}"] if "simplified" in steps else [])])
@@ -113,29 +104,25 @@ def normalization_fingerprint(normalize: str) -> str:
 
 @dataclass(frozen=True)
 class AlignedText:
-    """A normalised text and where it comes from.
+    """A normalised text with its alignment to the original.
 
     Attributes:
         text: The normalised text.
-        spans: For each of its characters the start and stop of what it comes from in the text that was given; None
-            where every character comes from the one in its place.
+        spans: For each of its characters the start and stop in the original; None if all positions are the same.
     """
 
     text: str
     spans: tuple[_Span, ...] | None = None
 
     def span(self, start: int, stop: int) -> _Span:
-        """The part of the given text that a part of the normalised text (not an empty one) comes from.
-
-        A character that is one of several that one given character became has the span of that one.
-        """
+        """Returns the span of the original that a span of the normalised text, not an empty one, comes from."""
         if self.spans is None:
             return start, stop
         return self.spans[start][0], self.spans[stop - 1][1]
 
 
 def align_text(text: str, normalize: str) -> AlignedText:
-    """Normalises a text as `normalize_text` does, and keeps where each character comes from.
+    """Normalises a text as `normalize_text` does, and aligns it to the original.
 
     Args:
         text: The text.
@@ -154,7 +141,7 @@ def align_text(text: str, normalize: str) -> AlignedText:
 
 
 def _step_spans(text: str, apply: Callable[[str], str]) -> Iterator[_Span]:
-    """For each character of the normalised text the span that it comes from; no step reaches across a newline."""
+    """Yields the original span of each character of the normalised text; no step reaches across a newline."""
     position = 0
     for number, line in enumerate(text.split("\n")):
         if number:
@@ -162,14 +149,14 @@ def _step_spans(text: str, apply: Callable[[str], str]) -> Iterator[_Span]:
             position += 1
         changed = apply(line)
         pieces = [line] if changed == line else list(_pieces(line, apply))
-        if "".join(map(apply, pieces)) != changed:  # a phrase of more characters than the pieces know of
+        # A step can depend on more characters than a piece has, as in phrases.
+        if "".join(map(apply, pieces)) != changed:
             pieces = [line]
         for piece in pieces:
             done = apply(piece)
             size = len(done)
-            if done == piece or (
-                size == len(piece) and not any(map(unicodedata.combining, piece))
-            ):  # none changed places
+            keeps_order = size == len(piece) and not any(map(unicodedata.combining, piece))
+            if done == piece or keeps_order:
                 yield from ((place, place + 1) for place in range(position, position + size))
             else:
                 yield from [(position, position + len(piece))] * size
@@ -177,7 +164,7 @@ def _step_spans(text: str, apply: Callable[[str], str]) -> Iterator[_Span]:
 
 
 def _pieces(line: str, apply: Callable[[str], str]) -> Iterator[str]:
-    """Cuts a line where the two sides are normalised independently: never before a mark, nor within what composes."""
+    """Cuts a line between characters that are normalised independently, never before a combining mark."""
     piece = done = ""
     for character in line:
         alone, together = apply(character), apply(piece + character)

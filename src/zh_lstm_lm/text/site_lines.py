@@ -29,7 +29,7 @@ _MAX_NAME = 6
 _HINT = re.compile(
     "[wWｗＷ][^0-9A-Za-z\u4e00-\u9fff]{0,3}[wWｗＷ]|[hH][tT][tT][pP]|[.．][cCnNoO][a-zA-Z]"
     "|章[节節字]|更新|[仅僅]供|校[对對排]|[扫掃][描瞄校]|[录錄]入|[输輸]入|OCR|整理|[制製]作|[记記]住|本章|未完|手[机機]|[网網]址|域名"
-    "|[无無][弹彈]窗|收藏|推[荐薦]|月票|[订訂][阅閱]|下一?[页頁章]|公[众眾]|[Qq][Qq]群|[书書]友|互[联聯][网網]|公有|尽在|盡在|更多|本[书書站]|[|｜]|最新章|全文|提示|[声聲]明|手打|感[谢謝]|[>›»&<]|[页頁]|\\)"
+    "|[无無][弹彈]窗|收藏|推[荐薦]|月票|[订訂][阅閱]|下一?[页頁章]|公[众眾]|[Qq][Qq]群|[书書]友|互[联聯][网網]|公有|尽在|盡在|更多|本[书書站]|[|｜]|最新章|全文|提示|[声聲]明|手打|[感鸣鳴][谢謝]|[>›»&<]|[页頁]|\\)|返回[目列顶頂首]|求.{0,3}[票花]"
 )
 _WATERMARK = re.compile("w{3}[a-z0-9]{3,30}(?:com|net|org|cn|cc)[a-z]{0,16}(?:[\u4e00-\u9fff]{1,8}[a-z]{0,16}){0,3}")
 _ADDRESS = re.compile(
@@ -49,30 +49,32 @@ _NOTICES = re.compile(
   | (?:更新[时時][间間]\s*[:：]\s*[\d:/.\s年月日-]+)?(?:本章字[数數]\s*[:：]\s*\d+)?
   | (?:本?作品|本[电電]?子?[书書]|本[书書站]).{0,40}[仅僅]供.{0,10}(?:[预預][览覽]|[试試][读讀阅閱看]|[学學][习習]|交流).{0,20}(?:[删刪]除|商[业業]).{0,80}
   | [^，,。！？：:\s]{1,8}[\s,，:：]*(?:[扫掃][描瞄校]|OCR)[\s、,，及/]*(?:[^，,。！？\s]{1,8}?)?校[对對排]
-  | (?:(?:[扫掃][描瞄校]|OCR|[录錄]入|[输輸]入|校[对對排]|[制製]作)\s*[:：]\s*[^，,。！？：:\s]{1,12}[\s,，]*){1,4}
+  | (?:(?:(?:[扫掃][描瞄校]|OCR|[录錄]入|[输輸]入|校[对對排]|[制製]作)[\s、/及和]*){1,4}[:：]\s*[^，,。！？：:\s]{1,12}[\s,，]*){1,4}
   | (?:[^，,。！？：:\s]{1,8}\s+){1,2}(?:[扫掃][描瞄校]|[录錄]入|[输輸]入|整理|[制製]作|校[对對])
     """,
     re.VERBOSE | re.IGNORECASE,
 )
 _VOTES = "(?:推[荐薦]票?|月票|收藏|[订訂][阅閱]|打[赏賞]|[红紅]票|[点點][击擊]|[评評]价?票|[鲜鮮]花|票)"
-_STEPS = "(?:上一?[章页頁]|下一?[章页頁]|返回(?:目[录錄]|[书書][页頁籍])|加入[书書][签籤架])"
+_STEPS = "(?:上一?[章页頁篇]|下一?[章页頁篇]|返回(?:目[录錄]|[书書][页頁籍]|列表|[顶頂]部|首[页頁])|加入[书書][签籤架])"
 _LINKS = rf"(?:{_STEPS}|[上下]一?[节節]|返回首[页頁]|(?:章[节節]?|回)?目[录錄]|[书書][签籤架]|投?推[荐薦](?:票|本[书書])|首[页頁]|[\W\d_])*"
 # What sites write on their pages, and no narrator would.
 _CERTAIN_NOTICES = re.compile(
     rf"""
-    \W*(?:天才|[请請])?(?:只需)?[一3三]秒[记記]住.*
+    \W*(?:天才|[请請])?(?:只需)?[一壹1１3三]秒[记記]住.*
+  | .{{0,16}}[一壹1１3三]秒[记記]住\s*[:：].*
   | \W*(?:本章)?(?:[还還尚]?未完)(?:待[续續]|[结結]束|[，,]\s*[请請点點]).{{0,160}}
-  | {_LINKS}{_STEPS}{_LINKS}
+  | {_LINKS}{_STEPS}{_LINKS}(?<![。！？])
   | \W*加入[书書][签籤架].{{0,30}}
-  | .{{0,12}}章[节節](?:[错錯][误誤乱亂]?|有[误誤]|缺失|[报報][错錯])[，,（(、：:].{{0,60}}
+  | .{{0,12}}(?:章[节節]|本章)(?:[错錯][误誤乱亂]?|有[误誤]|缺失|[报報][错錯])[，,（(、：:].{{0,60}}
   | .{{0,40}}[无無](?:[弹彈]窗|[错錯]章[节節]).{{0,80}}
   | .{{0,20}}正在手打中.*
-  | (?:PS\s*[:：]\s*)?感[谢謝].{{0,60}}(?:月票|推[荐薦]票|盟主|[书書]友.{{0,20}}打[赏賞]).{{0,20}}
-  | [^\n>]{{2,16}}[网網站]\s*[>›»].{{1,40}}[>›»].{{1,60}}
+  | (?:PS\s*[:：]\s*)?(?:感|[鸣鳴]|[谢謝])[谢謝].{{0,60}}(?:月票|推[荐薦]票|盟主|(?:[书書]友|同[学學]|[】」』A-Za-z0-9]).{{0,20}}打[赏賞]).{{0,20}}
+  | (?:[^\n>]{{2,16}}[网網站]|.{{0,8}}首[页頁])\s*[>›»].{{1,40}}[>›»].{{1,60}}
   | \W*(?:第\W?\s*)?\d+\s*[/／]\s*\d+\s*\W?[页頁]\W*
   | (?:[^|｜\s]{{1,6}}\s*[|｜]\s*){{4,}}[^|｜\s]{{1,6}}
   | (?:readx|chaptererror|loadAdv|show_?\w*|read_?\w*|_?\w{{0,12}}ads?\w*)\s*\([^()]*\)\s*;?\s*
-  | (?:&\w{{2,8}};|&\#\d{{1,6}};|</?(?:br|p|div)\s*/?>|\s)+
+  | (?:&lt;/?(?:br|p|div)\s*/?&gt;|&\w{{2,8}};|&\#\d{{1,6}};|</?(?:br|p|div)\s*/?>|\s)+
+  | <(?P<tag>a|script|span|font)\b[^<>]*>.{{0,80}}</(?P=tag)>|document\.write\(.*
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -87,7 +89,7 @@ _PAGE_NOTICES = re.compile(
   | .{{0,40}}(?:全文[阅閱][读讀]|txt下[载載]).{{0,40}}(?:提供|本站|[网網]).{{0,40}}
   | .{{0,40}}(?:[小文][说說学學]|[书書]).{{0,3}}[网網]\W{{0,2}}[欢歡]迎[您你].{{0,10}}
   | .{{0,20}}[请請](?:大家|各位|[您广廣]大?)?(?:[书書]友|[读讀]者)?收藏(?:本[站书書]|一下|我们|[:：（(！!，,]|$).{{0,60}}
-  | (?:ps|P\.?S\.?)?\s*[:：]?(?:[^。]{{0,12}}[，,、：:！!\s])?求{_VOTES}(?:[，,、！!。～~\s]*求?{_VOTES}){{0,8}}[！!。～~，,\s]*(?:[谢謝拜]+.{{0,12}})?
+  | (?:ps|P\.?S\.?)?\s*[:：]?(?:[^。]{{0,12}}[，,、：:！!\s])?[跪急]?求{_VOTES}(?:[，,、！!。～~\s]*求?{_VOTES}){{0,8}}[！!。～~，,\s]*(?:[谢謝拜]+.{{0,12}})?
   | (?:ps|P\.?S\.?)\s*\d?\s*[:：].{{0,60}}(?:{_VOTES}|更新|支持|新[书書]|上架|加更).{{0,60}}
   | .{{0,20}}(?:QQ群|[书書]友群|[读讀]者群|[粉][丝絲]群|交流群|公[众眾][号號])[^。，]{{0,10}}?(?:[:：]\s*\w|[\dA-Za-z_]{{5,}}|搜索?|[关關]注|加入).{{0,60}}
   | \W*(?:推[荐薦][阅閱][读讀]|(?:新|好)[书書]推[荐薦]|(?:[热熱][门門]|相[关關])推[荐薦])\s*[:：].*
@@ -108,19 +110,24 @@ _EDGE_HINT = re.compile(
     "[小文][说說学學].?[网網]|[网網][站址友]|版[权權]|[仅僅]供|免[费費]|更新|[连連][载載]|首[发發]|收集|上[传傳]",
     re.IGNORECASE,
 )
-# A line that recurs needs one sign of the first kind, or two of the second.
+# A line that recurs needs one sign of the first kind, or two of the second. Every alternative begins with a plain character,
+# by which the search is fast.
 _STRONG_SIGN = re.compile(
-    r"一秒记住|一秒記住|本站|弹窗|彈窗|最新章|章节错|书签|書籤|推荐票|推薦票|月票|本章未完|未完待续|未完待續|下一页|下一頁|小说网|"
-    r"小說網|中文网|中文網|文学网|文學網|笔趣阁|公众号|首发|域名|网址|網址|www|WWW|http|\.com|\.net|\.org|"
-    r"\.cc|\.cn|求收藏|求订阅|手机用户|更新最快|最快更新|电子书|電子書|全文阅读|txt下载",
+    r"一秒记住|一秒記住|壹秒记住|壹秒記住|本站|站内|弹窗|彈窗|最新章|章节错|书签|書籤|推荐票|推薦票|月票|本章未完|未完待续|未完待續|本章完|下一页|下一頁|小说网|"
+    r"小說網|中文网|中文網|文学网|文學網|笔趣阁|公众号|首发|域名|网址|網址|www|WWW|http|\.com|\.net|\.org|交流群|书友群|QQ群|读者群|微信群|加微信|"
+    r"\.cc|\.cn|求收藏|求订阅|手机用户|更新最快|最快更新|电子书|電子書|全文阅读|txt下载|All rights reserved|All Rights Reserved|Powered by|Copyright",
 )
 _WEAK_SIGNS = (
-    "本书", "本書", "更新", "手机", "手機", "章节", "章節", "推荐", "推薦", "收藏", "订阅", "訂閱", "下一章", "上一章", "目录", "书库", "書庫", "书屋", "书吧",
+    "本书", "本書", "更新", "章节", "章節", "推荐", "推薦", "收藏", "订阅", "訂閱", "下一章", "上一章", "目录", "书库", "書庫", "书屋", "书吧", "字数", "点赞",
     "阅读", "閱讀", "微信", "QQ", "正版", "盗版", "下载", "下載", "论坛", "論壇", "校对", "校對", "整理", "书友", "書友", "txt", "TXT", "转载", "轉載",
-    "互联网", "广告", "打赏", "支持", "作者", "免费", "免費", "关注", "關注", "搜索", "百度", "更多", "精彩", "点击", "小说", "小說", "书架", "書架", "网站", "網站", "朋友", "正文", "您",
+    "互联网", "广告", "打赏", "百度", "点击", "小说", "小說", "书架", "書架", "网站", "網站", "正文", "商业用途", "小时内删除", "VIP",
+)  # fmt: skip
+# Stories have these as well: any number of them counts as one sign of the second kind.
+_ORDINARY_SIGNS = (
+    "手机", "手機", "支持", "作者", "免费", "免費", "关注", "關注", "搜索", "更多", "精彩", "朋友", "您", "网友", "網友", "评论", "評論", "转发",
 )  # fmt: skip
 _OPENING_QUOTES = frozenset('“「『"')
-_DIGITS = re.compile("[0-9０-９]+")
+_VARYING = re.compile("[0-9A-Za-z０-９Ａ-Ｚａ-ｚ]+")
 
 
 def is_site_line(text: str, repeated: frozenset[str]) -> bool:
@@ -149,8 +156,8 @@ def has_address(text: str) -> bool:
 
 
 def _key(text: str) -> str:
-    """Returns a line with its numbers masked, so that pages and dates do not make it another one."""
-    return _DIGITS.sub("0", text)
+    """Returns a line with numbers and Latin letters masked, so that pages, dates and addresses do not make it another."""
+    return _VARYING.sub("0", text)
 
 
 def _is_watermark(text: str) -> bool:
@@ -176,14 +183,20 @@ def edge_lines(text: str) -> list[str]:
 
 
 def count_site_lines(text: str) -> Counter[str]:
-    """Counts lines that look like a site's, numbers masked; those with weak signs alone only if they recur."""
-    lines = Counter(_key(line.strip()) for line in text.split("\n") if _MIN_LENGTH <= len(line) <= MAX_LINE_LENGTH)
+    """Counts lines that look like a site's, by their keys; those with weak signs alone only if they recur."""
+    counts: Counter[str] = Counter()
+    lines: dict[str, str] = {}
+    for line in text.split("\n"):
+        if _MIN_LENGTH <= len(line) <= MAX_LINE_LENGTH:
+            key = _key(line.strip())
+            counts[key] += 1
+            lines[key] = line.strip()
     has_strong = _STRONG_SIGN.search(text) is not None
     return Counter(
         {
-            line: count
-            for line, count in lines.items()
-            if (count >= _MIN_RECURRENCES or (has_strong and _STRONG_SIGN.search(line)))
+            key: counts[key]
+            for key, line in lines.items()
+            if (counts[key] >= _MIN_RECURRENCES or (has_strong and _STRONG_SIGN.search(line)))
             and _looks_like_a_site(line)
             and not is_heading(line)
         }
@@ -193,6 +206,7 @@ def count_site_lines(text: str) -> Counter[str]:
 def _looks_like_a_site(line: str) -> bool:
     """Decides whether a line that recurs is a site's; a sentence needs twice the signs."""
     signs = 2 * len(set(_STRONG_SIGN.findall(line))) + sum(sign in line for sign in _WEAK_SIGNS)
+    signs += any(sign in line for sign in _ORDINARY_SIGNS)
     return signs >= (4 if line.endswith(("。", "！", "？", "…")) else 2) and line[:1] not in _OPENING_QUOTES
 
 

@@ -1,4 +1,4 @@
-"""One pass over each file for all that is known before its text is used: checksum, encoding, faults, content."""
+"""Survey of files before their text is used: checksum, encoding, faults, content, in one pass over each."""
 
 import codecs
 import hashlib
@@ -14,15 +14,28 @@ from zh_lstm_lm.text.content import RECORD_FORMATS, identify_content
 from zh_lstm_lm.text.decoding import DecodedText, DecodingFault, check_encoding, decode, normalize_line_ends
 from zh_lstm_lm.text.files import TextFile, raise_broken
 from zh_lstm_lm.text.language import count_letters
-from zh_lstm_lm.text.site_lines import count_site_lines, edge_lines
+from zh_lstm_lm.text.site_lines import count_site_lines, edge_lines, find_repeated_lines
 
-__all__ = ["FileSurvey", "ParagraphSample", "decoded_blocks", "find_duplicates", "survey_file", "survey_files"]
+__all__ = [
+    "FileSurvey",
+    "ParagraphSample",
+    "decoded_blocks",
+    "find_boilerplate",
+    "find_duplicates",
+    "survey_file",
+    "survey_files",
+]
 
 _BLOCK_BYTES = 1 << 24
-_NOT_NOVELS = re.compile(r"(readme|license|licence|copying|changelog|inf|index)(\.\w+)*", re.IGNORECASE)
+_NOT_NOVELS = re.compile(
+    r"(readme|license|licence|copying|changelog|inf|index)(\.\w+)*",
+    re.IGNORECASE,
+)
 _NOTES = re.compile(
-    r".{0,6}(?:来源|來源|说明|說明|须知|須知|必读|必讀|必看|声明|聲明|书目|書目|书单|書單|目录|目錄|简介|簡介|公告|更新日志|网址|網址)"
-    r".{0,4}\.\w+"
+    "(?:(?:欢迎|歡迎).{0,8}|.{0,6}(?:来源|來源|说明|說明|须知|須知|必读|必讀|必看|声明|聲明|书目|書目|书单|書單|目录|目錄|简介|簡介|公告|更新日志|网址|網址|"
+    "地址|版权|版權|版权信息|勘误|勘誤|勘误表|联系方式|聯繫方式|关于我们|關於我們)|更多(?:小说|小說|好书|好書|电子书)|"
+    "(?i:about|authors|notice|contributing|sources?|urls?|metadata|requirements))"
+    r"(?:[\W\d_]*|[（(【].{0,6}[）)】])\.\w+"
 )
 _MAX_NOTE_CHARACTERS = 3_000
 _SENTENCE_END = re.compile("[。！？!?…”」』]")
@@ -68,7 +81,7 @@ class ParagraphSample:
 
 @dataclass(frozen=True)
 class FileSurvey:
-    """What is known of a file before its text is used.
+    """The findings of a pass over a file.
 
     Attributes:
         file: The file.
@@ -79,7 +92,7 @@ class FileSurvey:
         num_characters: Characters before cleaning, line ends counted as one.
         num_letters: Letters, by ``"Han"`` and ``"other"``.
         faults: The bytes that could not be decoded.
-        content: What it holds if that is not running text, such as ``"JSON"``; else None.
+        content: The kind of its content if that is not running text, such as ``"JSON"``; else None.
         edges: Its first and last lines, by which boilerplate is found that recurs in several files.
         site_lines: Its lines that look like a download site's, with their counts.
         paragraphs: A sample of its paragraphs, by which duplicates are found.
@@ -121,11 +134,6 @@ class _CountedHash:
 def decoded_blocks(file: TextFile, encoding: str, *, counted: _CountedHash | None = None) -> Iterator[DecodedText]:
     r"""Decodes a file, line ends as ``\n``, in blocks of whole lines of about 16 MB.
 
-    Args:
-        file: The file.
-        encoding: ``"auto"``, or the name of an encoding.
-        counted: Takes all bytes.
-
     Raises:
         DataError: It cannot be read or decoded.
     """
@@ -165,13 +173,8 @@ def _last_line_end(data: bytes, encoding: str, name: str) -> int:
     return 0
 
 
-def survey_file(file: TextFile, *, encoding: str, text_field: str | None = None) -> FileSurvey:
+def survey_file(file: TextFile, *, encoding: str, clean: str = "novel", text_field: str | None = None) -> FileSurvey:
     """Reads a file through.
-
-    Args:
-        file: The file.
-        encoding: ``"auto"``, or the name of an encoding.
-        text_field: The field of its records that is read; None for running text.
 
     Raises:
         DataError: It cannot be read or decoded.
@@ -199,6 +202,13 @@ def survey_file(file: TextFile, *, encoding: str, text_field: str | None = None)
         skipped = "no text in it"
     elif number == 0 and text_field is None and not file.chosen and _is_stray(file.path.name, text.strip(_NOTHING)):
         skipped = "not a novel but a note beside them; name it itself to read it"
+    elif content and text_field is None and clean != "none":
+        instead = (
+            "read one field of each record with TokenStream.from_records(…, text_field='…')"
+            if content in RECORD_FORMATS
+            else "convert it to plain text first"
+        )
+        skipped = f"holds {content}, not running text; {instead}, or read it as it is with clean='none'"
     return FileSurvey(
         file,
         counted.sha256.hexdigest(),
@@ -229,11 +239,7 @@ def survey_files(
 ) -> list[FileSurvey]:
     """Surveys every file, so that all broken ones are named together before any long work starts.
 
-    Args:
-        files: The files.
-        encoding: ``"auto"``, or the name of an encoding.
-        clean: The cleaning; with ``"none"`` files are read whatever they hold.
-        text_field: The field of records that is read; None for running text.
+    With ``clean="none"`` files are read whatever their content is.
 
     Raises:
         DataError: Files that cannot be read or decoded, or that were named and do not hold running text.
@@ -243,36 +249,27 @@ def survey_files(
     for file in files:
         check_interruption()
         try:
-            survey = survey_file(file, encoding=encoding, text_field=text_field)
+            survey = survey_file(file, encoding=encoding, clean=clean, text_field=text_field)
         except DataError as error:
             broken.append(str(error))
             continue
-        if survey.content and not survey.skipped and text_field is None and clean != "none":
-            reason = not_running_text(survey.content)
-            if file.chosen:
-                broken.append(f"{file}: {reason}")
-            survey = replace(survey, skipped=reason)
+        if survey.content and survey.skipped and file.chosen:
+            broken.append(f"{file}: {survey.skipped}")
         surveys.append(survey)
     raise_broken(broken)
     return surveys
 
 
-def not_running_text(content: str) -> str:
-    """Returns the reason why a file is not read, with the next step."""
-    instead = (
-        "read one field of each record with TokenStream.from_records(…, text_field='…')"
-        if content in RECORD_FORMATS
-        else "convert it to plain text first"
-    )
-    return f"holds {content}, not running text; {instead}, or read it as it is with clean='none'"
+def find_boilerplate(surveys: Sequence[FileSurvey]) -> frozenset[str]:
+    """Returns the lines that are boilerplate because they recur in the files or between them."""
+    site_lines: Counter[str] = Counter()
+    for survey in surveys:
+        site_lines.update(survey.site_lines)
+    return find_repeated_lines([survey.edges for survey in surveys], site_lines)
 
 
 def find_duplicates(surveys: Sequence[FileSurvey]) -> list[list[tuple[FileSurvey, float]]]:
-    """Returns for each file the others that hold its long paragraphs as well, with the proportion of them.
-
-    Args:
-        surveys: The files.
-    """
+    """Returns for each file the others that hold its long paragraphs as well, with the proportion of them."""
     holders: dict[int, list[int]] = {}
     for number, survey in enumerate(surveys):
         for checksum in survey.paragraphs.checksums:

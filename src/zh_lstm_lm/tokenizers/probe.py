@@ -89,10 +89,6 @@ def share_cut_differently(cut: Sequence[str], tokenizer: LosslessTokenizer) -> f
 def warn_of_mismatch(saved: dict[str, Any], tokenizer: LosslessTokenizer) -> None:
     """Warns if the tokenizer differs from the one that a vocabulary was made with.
 
-    Args:
-        saved: The checked ``fingerprint`` and ``probe`` of that tokenizer, or None for either.
-        tokenizer: The tokenizer to compare.
-
     Raises:
         DataError: The tokenizer changes characters of the text.
     """

@@ -52,10 +52,6 @@ def is_users_own(saved: object) -> bool:
 def tokenizer_of(saved: dict[str, Any], given: str | Tokenizer | None) -> LosslessTokenizer:
     """Makes the tokenizer of a saved vocabulary.
 
-    Args:
-        saved: The output of `describe_tokenizer`.
-        given: The user's replacement; a name gets the saved options.
-
     Raises:
         VocabularyError: The tokenizer was a user's object, and no replacement is given.
         ConfigError: The name or the options are unknown.

@@ -34,12 +34,7 @@ _HINT = re.compile(_MARK + _MARK)
 
 
 def merge_tokens(text: str, tokens: list[str]) -> list[str]:
-    """Joins the tokens of dashes, ellipses and numbers.
-
-    Args:
-        text: The text that was segmented.
-        tokens: Its tokens, which concatenate to it.
-    """
+    """Joins the tokens of dashes, ellipses and numbers."""
     if _HINT.search(text) is None:
         return tokens
     return join_spans(text, tokens, (match.span() for match in _JOINED.finditer(text)))
