@@ -91,9 +91,10 @@ class CacheState:
         return self.tokens, self.keys, self.last_key, self.started
 
     def _padded(self, entries: int) -> Self:
-        missing = entries - self.tokens.shape[1]
-        tokens = torch.nn.functional.pad(self.tokens, (missing, 0), value=_EMPTY)
-        keys = torch.nn.functional.pad(self.keys, (0, 0, missing, 0))
+        # PyTorch 2.6 cannot pad the keys of a unigram cache, which have no elements.
+        rows, missing = len(self.tokens), entries - self.tokens.shape[1]
+        tokens = torch.cat([self.tokens.new_full((rows, missing), _EMPTY), self.tokens], dim=1)
+        keys = torch.cat([self.keys.new_zeros(rows, missing, self.keys.shape[2]), self.keys], dim=1)
         return type(self)(self.inner, tokens, keys, self.last_key, self.started)
 
 
