@@ -1,5 +1,7 @@
 """Standard streams, pipes, devices and file names as they come: a clear outcome each, and no traceback."""
 
+import errno
+import io
 import os
 import subprocess
 import sys
@@ -69,6 +71,47 @@ def test_closed_streams(line: str, status: int, shell: Shell, place: Any) -> Non
     assert shell(line).returncode == status
     if "train" in line:
         assert place.model("closed").training_summary["epochs"] > 0
+
+
+@pytest.mark.parametrize(
+    ("line", "result"),
+    [
+        (f"lm train novels --output kept {TINY.replace('--steps 1', '--steps 60')}", "kept/model.safetensors"),
+        (f"lm train novels --output unlogged {TINY} 2>/dev/full", "unlogged/model.safetensors"),
+        (
+            f"lm study epochs novels --output measured --budget 1 --equality updates --seeds 0 1 --shares 0.5 1 "
+            f"{TINY.replace('--steps 1', '')}",
+            "measured/study.json",
+        ),
+    ],
+)
+def test_a_reader_that_goes_away_does_not_end_long_work(line: str, result: str, shell: Shell, place: Any) -> None:
+    done = shell(f"{line} | head -n 1; echo ${{PIPESTATUS[0]}}")
+    assert done.stdout.splitlines()[-1] == "0"
+    assert (place.folder / result).is_file()
+    assert "study" not in line or place.json("measured", "study.json")["complete"]
+
+
+class Filling(io.StringIO):
+    """A file on a disk that is full after the first lines."""
+
+    encoding = "utf-8"
+
+    def flush(self) -> None:
+        if self.tell() > 100:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_disk_that_fills_behind_standard_output_does_not_end_a_run(
+    place: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Filling())
+    assert main(["train", "novels", "--output", "filled", "--steps", "30", *TINY.split()[:-2]]) == 2
+    assert capsys.readouterr().err.endswith(
+        "zh-lstm-lm: error: standard output: cannot be written (No space left on device); check the file and its disk\n"
+    )
+    assert place.lines("filled.run", "history.jsonl")[-1]["test_perplexity"]
+    assert place.model("filled").training_summary["test_perplexity"]
 
 
 def test_a_process_without_streams(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:

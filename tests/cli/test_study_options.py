@@ -111,6 +111,26 @@ def test_records(place: Any) -> None:
     assert "title" in place.err
 
 
+@pytest.mark.options("study", "--separator")
+def test_words_that_are_given(place: Any) -> None:
+    Path("given.txt").write_text("展昭  笑  道  ：  好  大雪\n" * 90, encoding="utf-8")
+    command = [
+        "study",
+        "epochs",
+        "given.txt",
+        "--tokenizer",
+        "whitespace",
+        "--separator",
+        "  ",
+        "--clean",
+        "none",
+        *SIZES,
+    ]
+    command += ["--seeds", "0", "1", "--shares", "0.5", "1", "--budget", "1", "--equality", "updates"]
+    place.run(*command, "--output", "given", "--quiet")
+    assert place.json("given", "study.json")["corpus"]["tokens"] == 90 * 7
+
+
 @pytest.mark.options("study", "--workers", "--quiet")
 def test_workers_and_quiet(place: Any) -> None:
     command = ["study", "epochs", "novels", *SIZES, "--shares", "0.5", "1", "--seeds", "0", "1", "--budget", "1"]

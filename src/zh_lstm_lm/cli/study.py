@@ -62,7 +62,7 @@ def add_command(add: AddCommand) -> None:
         "--equality", help="equal amount for all conditions: tokens, updates or minutes (default: tokens)"
     )
     varied.add_argument(
-        "--budget", type=_number, help="that amount: passes over the text, updates or minutes (default: 8 passes)"
+        "--budget", type=number, help="that amount: passes over the text, updates or minutes (default: 8 passes)"
     )
     varied.add_argument("--seeds", type=int, nargs="+", help="each condition is trained with each (default: 0 1 2)")
     varied.add_argument(
@@ -74,10 +74,10 @@ def add_command(add: AddCommand) -> None:
     sizes = study.add_argument_group("vocabulary, model and training")
     sizes.add_argument("--min-freq", type=int, help="least frequency of a word in the vocabulary (default: 2)")
     sizes.add_argument("--max-size", type=int, help="greatest size of the vocabulary (default: 60000)")
-    sizes.add_argument("--embedding-dim", type=int, default=64, help="default: %(default)s")
-    sizes.add_argument("--hidden-size", type=int, default=128, help="default: %(default)s")
-    sizes.add_argument("--num-layers", type=int, default=1, help="default: %(default)s")
-    sizes.add_argument("--dropout", type=float, default=0.3, help="default: %(default)s")
+    sizes.add_argument("--embedding-dim", type=int, default=64, help="width of the embedding (default: %(default)s)")
+    sizes.add_argument("--hidden-size", type=int, default=128, help="width of the LSTM layers (default: %(default)s)")
+    sizes.add_argument("--num-layers", type=int, default=1, help="number of LSTM layers (default: %(default)s)")
+    sizes.add_argument("--dropout", type=float, default=0.3, help="dropout rate (default: %(default)s)")
     sizes.add_argument("--batch-size", type=int, help="batch rows, equal for all conditions (default: 16)")
     sizes.add_argument("--bptt-len", type=int, help="length of BPTT segments, except for seq-len (default: 35)")
     sizes.add_argument("--learning-rate", type=float, help="peak learning rate (default: by the number of updates)")
@@ -85,7 +85,7 @@ def add_command(add: AddCommand) -> None:
     sizes.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
     """Converts a number; an integer remains one."""
     try:
         return int(text)
@@ -123,8 +123,7 @@ def _study(parsed: argparse.Namespace) -> int:
     )
     if not result.complete:
         print_line(
-            f"interrupted; {len(result.rows)} runs are in {parsed.output}; the same command continues",
-            file=sys.stderr,
+            f"interrupted; {len(result.rows)} runs are in {parsed.output}; the same command continues", file=sys.stderr
         )
         return INTERRUPTED
     print(result)
