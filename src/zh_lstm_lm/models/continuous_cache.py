@@ -199,14 +199,15 @@ class ContinuousCache:
     def initial_state(self, batch_size: int) -> CacheState:
         """See `LanguageModel.initial_state`."""
         inner = self.model.initial_state(batch_size)
-        width = 0
+        width, dtype = 0, torch.float32
         if self.theta:
             # Inference mode also turns dropout off.
             with torch.inference_mode():
                 start = torch.full((1, 1), self.vocabulary.bos_id, device=self.device)
-                width = self._hidden(self.model.read(start)[0], 1).shape[1]
+                hidden = self._hidden(self.model.read(start)[0], 1)
+                width, dtype = hidden.shape[1], hidden.dtype
         none = torch.zeros(batch_size, 0, dtype=torch.int64, device=self.device)
-        last_key = torch.zeros(batch_size, width, device=self.device)
+        last_key = torch.zeros(batch_size, width, dtype=dtype, device=self.device)
         return CacheState(inner, none, last_key[:, None][:, :0], last_key, none.new_zeros(batch_size).bool())
 
     def read(self, ids: Tensor, state: CacheState | None = None) -> tuple[CacheContext, CacheState]:
@@ -230,7 +231,9 @@ class ContinuousCache:
         """See `LanguageModel.log_probs`."""
         log_probs = self.model.log_probs(context.inner)
         for rows, tokens, probs in self._distributions(context) if self.cache_weight else ():
-            cached = torch.zeros_like(log_probs[rows]).scatter_add_(1, tokens.expand(len(rows), -1), probs)
+            cached = torch.zeros_like(log_probs[rows]).scatter_add_(
+                1, tokens.expand(len(rows), -1), probs.to(log_probs.dtype)
+            )
             # Only the tokens in the cache need the logarithm of a sum.
             own = log_probs[rows] + math.log1p(-self.cache_weight)
             own[:, tokens] = torch.logaddexp(own[:, tokens], cached[:, tokens].log() + math.log(self.cache_weight))
@@ -282,7 +285,7 @@ class ContinuousCache:
 
     def _cached_log_probs(self, context: CacheContext, targets: Tensor) -> Tensor:
         """Returns the cache's own log-probability of each target, infinity where it is empty. **Shape:** (rows,)."""
-        cached = torch.full(targets.shape, math.inf, device=targets.device)
+        cached = torch.full(targets.shape, math.inf, dtype=context.query.dtype, device=targets.device)
         for rows, tokens, probs in self._distributions(context):
             cached[rows] = (probs * (tokens == targets[rows, None])).sum(dim=1).log()
         return cached
@@ -318,7 +321,7 @@ class ContinuousCache:
     def _hidden(self, context: Context, rows: int) -> Tensor:
         """The keys of a context's rows. **Shape:** (rows, width)."""
         if not self.theta:
-            return torch.zeros(rows, 0, device=self.device)
+            return torch.zeros(rows, 0, dtype=torch.float32, device=self.device)
         hidden = _find_hidden(context)
         if hidden is None:
             raise ConfigError(
