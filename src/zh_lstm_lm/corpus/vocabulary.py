@@ -18,6 +18,7 @@ from zh_lstm_lm.corpus.token_table import TokenTable
 from zh_lstm_lm.corpus.tokenizer_checks import with_normalized_dictionary
 from zh_lstm_lm.corpus.vocabulary_selection import choose_tokens
 from zh_lstm_lm.errors import VocabularyError
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.text.normalization import check_normalization
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
 from zh_lstm_lm.tokenizers.probe import warn_of_mismatch
@@ -92,6 +93,7 @@ class Vocabulary(TokenTable):
             )
 
     @classmethod
+    @on_cpu_by_default
     def from_stream(
         cls, stream: TokenStream, *, min_freq: int = 1, max_size: int | None = None, unknown: str = "characters"
     ) -> "Vocabulary":
@@ -212,6 +214,7 @@ class Vocabulary(TokenTable):
         pieces.append(spelled.decode("utf-8", errors="replace"))
         return self.tokenizer.strip_separators("".join(pieces))
 
+    @on_cpu_by_default
     def encode_stream(self, stream: TokenStream) -> Tensor:
         """Encodes a stream; every document begins with ``<bos>``.
 
@@ -222,6 +225,7 @@ class Vocabulary(TokenTable):
         """
         return SpellingTable(stream, self.spell).encode(self.bos_id)
 
+    @on_cpu_by_default
     def count_ids(self, stream: TokenStream) -> list[int]:
         """Counts the occurrences of each id in a stream (``<bos>`` once per document)."""
         counts = SpellingTable(stream, self.spell).count(len(self))
@@ -229,6 +233,7 @@ class Vocabulary(TokenTable):
         result: list[int] = counts.tolist()
         return result
 
+    @on_cpu_by_default
     def report(self, stream: TokenStream) -> CoverageReport:
         """Measures the coverage of a text by this vocabulary and by smaller ones; ``print`` shows a table.
 
@@ -239,6 +244,7 @@ class Vocabulary(TokenTable):
         return measure_coverage(stream, self._ids, spells=self.unknown == "characters")
 
     @cached_property
+    @on_cpu_by_default
     def characters_per_id(self) -> Tensor | None:
         """The number of characters of each id; None with ``unknown="unk"``, where ``<unk>`` hides them.
 

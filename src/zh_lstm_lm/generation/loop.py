@@ -7,6 +7,7 @@ import torch
 from zh_lstm_lm.generation.draft import Draft
 from zh_lstm_lm.generation.next_token import NextTokenSampler
 from zh_lstm_lm.models.base import LanguageModel, State
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.runtime.interruption import check_interruption
 
 __all__ = ["generate_tokens", "read_prompts"]
@@ -16,6 +17,7 @@ _PROMPT_WINDOW = 1024
 _ROWS = 16
 
 
+@on_cpu_by_default
 def generate_tokens(
     model: LanguageModel, sampler: NextTokenSampler, drafts: Sequence[Draft]
 ) -> Iterator[tuple[int, list[tuple[int, float]]]]:
@@ -70,6 +72,7 @@ def generate_tokens(
             state = state.rows(left)
 
 
+@on_cpu_by_default
 def read_prompts(model: LanguageModel, drafts: Sequence[Draft]) -> State:
     """Reads all but the last id of each prompt, in windows; equal prompts after the same state are read once.
 

@@ -174,6 +174,7 @@ def check_model(name: str, model: object) -> None:
         raise ConfigError(
             f"{name} must be a LanguageModel, such as an LSTMLanguageModel, got {model!r:.60}"
             + (f" without {', '.join(missing)}" if len(missing) < len(members) and missing else "")
+            + ("; give the model inside, its attribute module" if hasattr(model, "module") else "")
         )
     check_weights(model)
 

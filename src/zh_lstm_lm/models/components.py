@@ -17,6 +17,7 @@ from zh_lstm_lm._config import check_type
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import DataError, NonFiniteError
 from zh_lstm_lm.models.base import LanguageModel, read_documents
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 
 __all__ = [
     "component_log_probs",
@@ -90,6 +91,7 @@ def part_names(model: LanguageModel) -> list[str]:
     return names
 
 
+@on_cpu_by_default
 def fit_weights(model: LanguageModel, stream: TokenStream) -> None:
     """Fits the weights of all components together, in place.
 

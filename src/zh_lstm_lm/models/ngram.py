@@ -14,6 +14,7 @@ from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.models.base import Index
 from zh_lstm_lm.models.ngram_counts import MAX_ORDER, NGramCounts, NGramTable, count_ngrams
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 
 __all__ = ["NGramContext", "NGramLanguageModel", "NGramState"]
 
@@ -114,6 +115,7 @@ class NGramLanguageModel:
         ]
 
     @classmethod
+    @on_cpu_by_default
     def from_stream(
         cls, stream: TokenStream, vocabulary: Vocabulary, order: int = 4, *, prune: Sequence[int] = (0,)
     ) -> "NGramLanguageModel":
