@@ -344,6 +344,13 @@ MESSAGES = {
     "leave nothing for training": ["train", "novels", "--output", "x", "--valid", "0.6", "--test", "0.5"],
     "argument --valid: must be a proportion": ["train", "novels", "--output", "x", "--valid", "5"],
     "argument --min-freq: must be an integer of at least 1": ["train", "novels", "--output", "x", "--min-freq", "0"],
+    "novels: is not empty and holds no study; give another --output": [
+        "study",
+        "epochs",
+        "novels",
+        "--output",
+        "novels",
+    ],
     "x.txt: is a file, expected a folder": ["train", "novels", "--output", "x.txt"],
     "nothing: no such file or folder": ["train", "nothing", "--output", "x"],
 }

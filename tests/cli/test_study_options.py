@@ -104,6 +104,12 @@ def test_page(study: dict[str, Any], place: Any) -> None:
     assert "exists already" in place.err
 
 
+def test_a_study_of_another_kind_is_reported_before_the_corpus_is_read(study: dict[str, Any], place: Any) -> None:
+    place.run("study", "seq-len", "novels", "--output", "study", "--cache-dir", "unread", status=2)
+    assert "study: holds a study of epochs, got seq-len; give another --output" in place.err
+    assert not Path("unread").exists()
+
+
 @pytest.mark.options("study", "--text-field")
 def test_records(place: Any) -> None:
     Path("records.jsonl").write_text('{"body": "展昭"}\n', encoding="utf-8")

@@ -173,13 +173,13 @@ def test_a_cache_works_in_every_type(vocabulary: Vocabulary, stream: TokenStream
         assert Sampler(caching).generate("展", max_new_tokens=9).startswith("展")
 
 
-@pytest.mark.parametrize("use", [evaluate, Sampler, score])
+@pytest.mark.parametrize("use", ["evaluate", "generate", "score", "suggest", "cache"])
 def test_a_wrapped_model_is_named_where_it_is_not_unwrapped(
-    vocabulary: Vocabulary, use: Any, stream: TokenStream
+    vocabulary: Vocabulary, use: str, stream: TokenStream
 ) -> None:
-    wrapped = torch.nn.DataParallel(LSTMLanguageModel(vocabulary, ModelConfig(**SIZES)))
+    wrapped: Any = torch.nn.DataParallel(LSTMLanguageModel(vocabulary, ModelConfig(**SIZES)))
     with pytest.raises(ConfigError, match=r"got DataParallel(.|\n)*give the model inside, its attribute module"):
-        use(wrapped, *{evaluate: [stream], Sampler: [], score: ["展"]}[use])
+        USES[use](wrapped, stream)
 
 
 def test_a_fit_in_inference_mode_trains_a_model_that_was_made_outside(
