@@ -343,6 +343,7 @@ MESSAGES = {
     "as in --encoding 'cp1252'": ["score", "model", "--file", "latin.txt"],
     "leave nothing for training": ["train", "novels", "--output", "x", "--valid", "0.6", "--test", "0.5"],
     "argument --valid: must be a proportion": ["train", "novels", "--output", "x", "--valid", "5"],
+    "argument --test: must be a proportion": ["train", "novels", "--output", "x", "--test", "1"],
     "argument --min-freq: must be an integer of at least 1": ["train", "novels", "--output", "x", "--min-freq", "0"],
     "novels: is not empty and holds no study; give another --output": [
         "study",
