@@ -5,7 +5,11 @@ BIN := $(VENV)/bin
 # A folder of novels for the benchmarks: make bench CORPUS=novels/
 CORPUS = $(error name a folder of novels, as in: make bench CORPUS=novels/)
 
-.PHONY: install demo test check docs bench bench-long clean
+# For test-lowest. On Linux the lowest PyTorch brings 3 GB of CUDA libraries; TORCH=2.13.0 keeps all others at their lowest.
+TORCH = 2.6.0
+TESTS = tests
+
+.PHONY: install demo test test-lowest check docs bench bench-long clean
 
 # The environment is made anew when what it depends on changes.
 $(BIN)/.installed: pyproject.toml constraints.txt
@@ -20,6 +24,12 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+test-lowest:
+	$(PYTHON) -m venv $(VENV)-lowest
+	sed 's/^torch==.*/torch==$(TORCH)/' constraints-lowest.txt > $(VENV)-lowest/constraints.txt
+	$(VENV)-lowest/bin/python -m pip install --quiet -c $(VENV)-lowest/constraints.txt -e '.[fast,progress]' pytest hypothesis
+	$(VENV)-lowest/bin/python -m pytest $(TESTS)
 
 check: install
 	$(BIN)/ruff check .
@@ -41,4 +51,4 @@ bench-long: install
 	$(BIN)/python benchmarks/time_to_quality.py $(CORPUS) --minutes 30
 
 clean:
-	rm -rf $(VENV) demo docs/_build build dist
+	rm -rf $(VENV) $(VENV)-lowest demo docs/_build build dist

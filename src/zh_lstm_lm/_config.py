@@ -1,4 +1,4 @@
-"""What every config class shares: option names, types and ranges, checked and told in one voice."""
+"""The base class of the configs, and checks of names, types and ranges with messages of one form."""
 
 import dataclasses
 import difflib
@@ -23,7 +23,8 @@ __all__ = [
     "shown",
 ]
 
-_LONGEST_NAME = 100  # of those that are compared: it takes time that grows with the square of the length
+# Longer names are not compared: the time grows with the square of the length.
+_LONGEST_NAME = 100
 _SHOWN = reprlib.Repr()
 _SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 200
 _SHOWN.maxlist = _SHOWN.maxtuple = _SHOWN.maxdict = _SHOWN.maxset = 20
@@ -61,12 +62,14 @@ class Config:
 
     @classmethod
     def option_names(cls) -> list[str]:
-        """The names of all options, in the order of their definition."""
+        """Returns the names of all options, in the order of their definition."""
         return [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, Any]:
-        """The options as plain JSON values."""
-        return {name: _plain(getattr(self, name)) for name in self.option_names()}
+        """Returns the options as plain JSON values."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in self.option_names()}
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> Self:
@@ -78,12 +81,6 @@ class Config:
         if not isinstance(options, Mapping):
             raise ConfigError(f"{cls.__name__} needs a mapping of options, got {shown(options)}")
         return cls(**{str(name): value for name, value in options.items()})
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return list(value) if isinstance(value, tuple) else value
 
 
 def check_integer(
@@ -112,13 +109,7 @@ def check_number(
 ) -> None:
     """Raises ConfigError unless `value` is a finite number in the range (or None, if `optional`).
 
-    Args:
-        name: The option's name, for the message.
-        value: What was given.
-        minimum: Least allowed value.
-        maximum: Greatest allowed value.
-        exclusive: Whether the two ends themselves are refused.
-        optional: Whether None is allowed.
+    With `exclusive`, the two ends of the range are refused as well.
     """
     if value is None and optional:
         return
@@ -126,7 +117,8 @@ def check_number(
         raise ConfigError(f"{name} must be a number{' or None' * optional}, got {shown(value)}")
     try:
         finite = math.isfinite(value)
-    except OverflowError:  # an integer beyond all floats
+    except OverflowError:
+        # An integer beyond all floats.
         finite = False
     inside = minimum < value < maximum if exclusive else minimum <= value <= maximum
     if not inside or not finite:
@@ -152,15 +144,7 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
 
 
 def check_text(name: str, text: object) -> str:
-    """Returns a text if it is one that UTF-8 can hold.
-
-    Args:
-        name: What to call it in the message.
-        text: The value that was given.
-
-    Raises:
-        DataError: It is not a string, or holds a lone surrogate.
-    """
+    """Returns a text if UTF-8 can encode it; raises DataError unless it is a string without lone surrogates."""
     if not isinstance(text, str):
         raise DataError(f"{name} must be a string, got {shown(text)}")
     try:

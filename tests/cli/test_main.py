@@ -46,6 +46,37 @@ def test_help_loads_neither_torch_nor_jieba() -> None:
     assert "--max-minutes" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "one"),
+    [
+        (["generate", "no-model"], True),
+        (["suggest", "no-model", "展"], True),
+        (["rescore", "no-model", "no-file"], True),
+        (["score", "no-model", "展"], False),
+        (["evaluate", "no-model", "no-file"], False),
+        (["train", "no-file", "--output", "m"], False),
+    ],
+)
+def test_threads_are_settled_for_a_process_of_its_own(
+    words: list[str], one: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settled: list[bool] = []
+    monkeypatch.setattr("zh_lstm_lm.cli.main.settle_threads", lambda *, one: settled.append(one))
+    monkeypatch.setattr(sys, "argv", ["zh-lstm-lm", *words])
+    assert main() == 2
+    assert settled == [one]
+    assert main(words) == 2
+    assert settled == [one]
+
+
+def test_threads_are_settled_before_torch_is_loaded() -> None:
+    code = "import sys, zh_lstm_lm.cli.main as c\nsys.argv = ['zh-lstm-lm', 'info', 'no-model']\n"
+    code += "c.settle_threads = lambda one: print('torch' in sys.modules)\nc.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout == "False\n"
+
+
 def test_train_prints_each_epoch_and_saves_a_model(
     novels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

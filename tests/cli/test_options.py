@@ -106,6 +106,20 @@ def test_records(command: str, place: Any) -> None:
     )
 
 
+@pytest.mark.options("novelty", "--separator")
+@pytest.mark.options("inspect", "--separator")
+def test_words_that_are_given(place: Any) -> None:
+    Path("given.txt").write_text("展昭  笑  道  ：  好  大雪\n" * 9, encoding="utf-8")
+    Path("text.txt").write_text("展昭  笑  道  ：  白玉堂", encoding="utf-8")
+    reading = ["given.txt", "--clean", "none", "--tokenizer", "whitespace", "--separator", "  "]
+    stream = place.stream("given.txt", clean="none", tokenizer=get_tokenizer("whitespace", separator="  "))
+    assert " " not in set(stream)
+    expected = novelty("展昭  笑  道  ：  白玉堂", stream, max_n=3)
+    assert place.run("novelty", "text.txt", *reading, "--max-n", "3") == f"{expected}\n"
+    vocabulary = Vocabulary.from_stream(stream, min_freq=3)
+    assert f"vocabulary {len(vocabulary):,}: {vocabulary.report(stream)}" in place.run("inspect", *reading, *SIZES)
+
+
 @pytest.mark.options("evaluate", "--dynamic", "--cache", "--temperature", "--batch-size", "--error-bars")
 def test_evaluate(place: Any) -> None:
     model, stream = place.model(), place.stream(normalize="none")
@@ -298,6 +312,23 @@ def test_cache(place: Any) -> None:
 
 
 MESSAGES = {
+    "--separator goes with --tokenizer whitespace, got jieba": [
+        "train",
+        "novels",
+        "--output",
+        "x",
+        "--separator",
+        "  ",
+    ],
+    "--user-dictionary goes with --tokenizer jieba or rjieba, got characters": [
+        *("train", "novels", "--output", "x", "--tokenizer", "characters", "--user-dictionary", "words.txt")
+    ],
+    "use get_tokenizer('hf', path=…)": ["train", "novels", "--output", "x", "--tokenizer", "hf"],
+    "argument --budget: invalid number value": ["study", "epochs", "--output", "x", "--budget", "many"],
+    "no/page.html: cannot be written (there is no folder": ["score", "no-model", "展昭", "--html", "no/page.html"],
+    "no/text.txt: cannot be written (there is no folder": [
+        *("generate", "model", "--num-samples", "2", "--output", "no/text.txt")
+    ],
     "--hidden-size must be from 1": ["train", "novels", "--output", "x", "--hidden-size", "-1"],
     "--dropout must be from 0 to 0.99": ["train", "novels", "--output", "x", "--dropout", "1"],
     "--top-p must be from 0 to 1": ["generate", "no-model", "--top-p", "3"],
@@ -312,7 +343,15 @@ MESSAGES = {
     "as in --encoding 'cp1252'": ["score", "model", "--file", "latin.txt"],
     "leave nothing for training": ["train", "novels", "--output", "x", "--valid", "0.6", "--test", "0.5"],
     "argument --valid: must be a proportion": ["train", "novels", "--output", "x", "--valid", "5"],
+    "argument --test: must be a proportion": ["train", "novels", "--output", "x", "--test", "1"],
     "argument --min-freq: must be an integer of at least 1": ["train", "novels", "--output", "x", "--min-freq", "0"],
+    "novels: is not empty and holds no study; give another --output": [
+        "study",
+        "epochs",
+        "novels",
+        "--output",
+        "novels",
+    ],
     "x.txt: is a file, expected a folder": ["train", "novels", "--output", "x.txt"],
     "nothing: no such file or folder": ["train", "nothing", "--output", "x"],
 }

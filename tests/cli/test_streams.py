@@ -1,6 +1,9 @@
 """Standard streams, pipes, devices and file names as they come: a clear outcome each, and no traceback."""
 
+import errno
+import io
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -71,6 +74,47 @@ def test_closed_streams(line: str, status: int, shell: Shell, place: Any) -> Non
         assert place.model("closed").training_summary["epochs"] > 0
 
 
+@pytest.mark.parametrize(
+    ("line", "result"),
+    [
+        (f"lm train novels --output kept {TINY.replace('--steps 1', '--steps 60')}", "kept/model.safetensors"),
+        (f"lm train novels --output unlogged {TINY} 2>/dev/full", "unlogged/model.safetensors"),
+        (
+            f"lm study epochs novels --output measured --budget 1 --equality updates --seeds 0 1 --shares 0.5 1 "
+            f"{TINY.replace('--steps 1', '')}",
+            "measured/study.json",
+        ),
+    ],
+)
+def test_a_reader_that_goes_away_does_not_end_long_work(line: str, result: str, shell: Shell, place: Any) -> None:
+    done = shell(f"{line} | head -n 1; echo ${{PIPESTATUS[0]}}")
+    assert done.stdout.splitlines()[-1] == "0"
+    assert (place.folder / result).is_file()
+    assert "study" not in line or place.json("measured", "study.json")["complete"]
+
+
+class Filling(io.StringIO):
+    """A file on a disk that is full after the first lines."""
+
+    encoding = "utf-8"
+
+    def flush(self) -> None:
+        if self.tell() > 100:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_disk_that_fills_behind_standard_output_does_not_end_a_run(
+    place: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Filling())
+    assert main(["train", "novels", "--output", "filled", "--steps", "30", *TINY.split()[:-2]]) == 2
+    assert capsys.readouterr().err.endswith(
+        "zh-lstm-lm: error: standard output: cannot be written (No space left on device); check the file and its disk\n"
+    )
+    assert place.lines("filled.run", "history.jsonl")[-1]["test_perplexity"]
+    assert place.model("filled").training_summary["test_perplexity"]
+
+
 def test_a_process_without_streams(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("stdin", "stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)
@@ -121,9 +165,19 @@ def test_pipes_are_corpora(source: str, shell: Shell, place: Any) -> None:
     expected = evaluate(place.model(), place.stream("novels/0.txt", normalize="none"))
     done = shell(f"lm evaluate model {source}")
     assert f"{expected.bits_per_character:.4f} bits/character" in done.stdout, done.stderr
-    assert shell(f"lm train {source} --output from-pipe --run-dir $(mktemp -d)/run {TINY}").returncode == 0
-    assert shell(f"lm inspect --files-only {source}").returncode == 0
-    assert shell(f"lm generate model --max-new-tokens 3 --novelty {source}").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"lm train <(cat novels/0.txt) --output from-pipe {TINY}",
+        "lm inspect --files-only - < novels/0.txt",
+        "lm generate model --max-new-tokens 3 --novelty /dev/stdin < <(cat novels/0.txt)",
+    ],
+)
+def test_other_commands_read_pipes_too(line: str, shell: Shell) -> None:
+    done = shell(line)
+    assert done.returncode == 0, done.stderr
 
 
 def test_pipes_are_texts_and_dictionaries(shell: Shell, place: Any) -> None:
@@ -150,10 +204,13 @@ def test_names_that_are_not_utf_8(shell: Shell, place: Any) -> None:
         (place.folder / folder).mkdir()
     except OSError:
         pytest.skip("this file system has only names in UTF-8")
+    shell("cp -r model novels words.txt $F", F=folder)
+    train = (
+        f"lm train $F/novels --output $F/trained --user-dictionary $F/words.txt {TINY.replace('characters', 'jieba')}"
+    )
+    assert shell(train, F=folder).returncode == 0
     for line in (
-        "cp -r model novels words.txt $F",
-        f"lm train $F/novels --output $F/trained --user-dictionary $F/words.txt {TINY.replace('characters', 'jieba')}",
-        f"lm train $F/novels --output $F/trained --user-dictionary $F/words.txt {TINY.replace('characters', 'jieba')} --resume",
+        f"{train} --resume",
         "lm train $F/novels --from $F/trained --output $F/next --steps 1",
         "lm report $F/trained.run --output $F/report.html",
         "lm evaluate $F/model $F/novels/0.txt --cache-dir $F/cache",
@@ -164,8 +221,7 @@ def test_names_that_are_not_utf_8(shell: Shell, place: Any) -> None:
         "lm cache --cache-dir $F/cache",
         f"lm study epochs $F/novels --output $F/study --report $F/study.html --budget 1 --seeds 0 1 --shares 0.5 1 {TINY.replace(' --steps 1', '')}",
     ):
-        done = shell(line, F=folder)
-        assert done.returncode == 0, (line, done.stderr)
+        place.run(*shlex.split(line.replace("$F", folder))[1:])
     for name in ("trained", "next", "report.html", "text.txt.novelty.txt", "page.html", "study.html"):
         assert (place.folder / folder / name).exists(), name
     for line in ("lm info $F/no-model", "lm generate model --prompt $F", "lm score model $F"):

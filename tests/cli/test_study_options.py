@@ -104,11 +104,37 @@ def test_page(study: dict[str, Any], place: Any) -> None:
     assert "exists already" in place.err
 
 
+def test_a_study_of_another_kind_is_reported_before_the_corpus_is_read(study: dict[str, Any], place: Any) -> None:
+    place.run("study", "seq-len", "novels", "--output", "study", "--cache-dir", "unread", status=2)
+    assert "study: holds a study of epochs, got seq-len; give another --output" in place.err
+    assert not Path("unread").exists()
+
+
 @pytest.mark.options("study", "--text-field")
 def test_records(place: Any) -> None:
     Path("records.jsonl").write_text('{"body": "展昭"}\n', encoding="utf-8")
     place.run("study", "epochs", "records.jsonl", "--text-field", "title", "--output", "x", status=2)
     assert "title" in place.err
+
+
+@pytest.mark.options("study", "--separator")
+def test_words_that_are_given(place: Any) -> None:
+    Path("given.txt").write_text("展昭  笑  道  ：  好  大雪\n" * 90, encoding="utf-8")
+    command = [
+        "study",
+        "epochs",
+        "given.txt",
+        "--tokenizer",
+        "whitespace",
+        "--separator",
+        "  ",
+        "--clean",
+        "none",
+        *SIZES,
+    ]
+    command += ["--seeds", "0", "1", "--shares", "0.5", "1", "--budget", "1", "--equality", "updates"]
+    place.run(*command, "--output", "given", "--quiet")
+    assert place.json("given", "study.json")["corpus"]["tokens"] == 90 * 7
 
 
 @pytest.mark.options("study", "--workers", "--quiet")

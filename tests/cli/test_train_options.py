@@ -242,6 +242,19 @@ def test_a_validation_set_that_was_trained_on_is_reported(place: Any) -> None:
     assert "of the text's passages are in the training text" in place.err
 
 
+@pytest.mark.options("train", "--separator")
+def test_words_that_are_given(place: Any) -> None:
+    Path("given.txt").write_text("展昭  笑  道  ：  好  大雪\n" * 90, encoding="utf-8")
+    sizes = ["--embedding-dim", "4", "--hidden-size", "4", "--steps", "1", "--clean", "none"]
+    place.run("train", "given.txt", "--output", "g", "--tokenizer", "whitespace", "--separator", "  ", *sizes)
+    vocabulary = place.model("g").vocabulary
+    assert vocabulary.decode(vocabulary.encode("展昭  笑  道")) == "展昭  笑  道"
+    assert "展昭" in vocabulary
+    assert " " not in vocabulary
+    place.run("train", "given.txt", "--from", "g", "--output", "x", "--separator", "  ", status=2)
+    assert "leave out --separator" in place.err
+
+
 @pytest.mark.options("train", "--text-field")
 def test_records(place: Any, texts: list[str]) -> None:
     lines = (json.dumps({"title": "无", "body": text * 8}, ensure_ascii=False) for text in texts)

@@ -9,7 +9,25 @@ from typing import Any
 import pytest
 import torch
 
-from zh_lstm_lm import ConfigError, LSTMLanguageModel, ModelConfig, TokenStream, Trainer, TrainerConfig, Vocabulary
+from zh_lstm_lm import (
+    ConfigError,
+    ContinuousCache,
+    DynamicEvaluation,
+    LSTMLanguageModel,
+    Mixture,
+    ModelConfig,
+    NGramLanguageModel,
+    Sampler,
+    SamplerConfig,
+    TokenStream,
+    Trainer,
+    TrainerConfig,
+    Vocabulary,
+    evaluate,
+    novelty,
+    score,
+    suggest,
+)
 
 SIZES: dict[str, Any] = {"embedding_dim": 6, "hidden_size": 8, "dropout": 0.0}
 LAYERS: list[dict[str, Any]] = [{"output": "full"}, {"output": "adaptive", "cutoffs": (20, 60)}, {"tie_weights": True}]
@@ -92,6 +110,76 @@ def test_training_does_not_depend_on_the_modes_around_it(
         Trainer(model, stream, stream, config, progress=False).fit()
     assert same(model, expected)
     assert same(LSTMLanguageModel.from_pretrained(tmp_path / "run" / "best"), expected)
+
+
+def mixture_weights(model: LSTMLanguageModel, stream: TokenStream) -> tuple[float, ...]:
+    mixture = Mixture([model, NGramLanguageModel.from_stream(stream, model.vocabulary, order=2)])
+    mixture.fit_weights(TokenStream.from_texts(["雪夜，店门外一条黑影。"], tokenizer="characters"))
+    return tuple(mixture.weights)
+
+
+USES: dict[str, Callable[[LSTMLanguageModel, TokenStream], object]] = {
+    "split": lambda model, stream: [list(part) for part in stream.split(valid=0.3, test=0.3)],
+    "vocabulary": lambda model, stream: Vocabulary.from_stream(stream, min_freq=2, max_size=300).to_dict(),
+    "coverage": lambda model, stream: str(model.vocabulary.report(stream)),
+    "evaluate": lambda model, stream: evaluate(model, stream).error_bars(),
+    "dynamic": lambda model, stream: evaluate(model, stream, dynamic=DynamicEvaluation()).loss,
+    "cache": lambda model, stream: evaluate(ContinuousCache(model), stream).loss,
+    "mixture": mixture_weights,
+    "score": lambda model, stream: score(model, "展昭道").log_probs,
+    "suggest": lambda model, stream: suggest(model, "展", "道", 3),
+    "generate": lambda model, stream: Sampler(model).generate(["展", "白玉"], max_new_tokens=9),
+    "stream": lambda model, stream: [*Sampler(model, SamplerConfig(top_k=5)).stream("展", max_new_tokens=9)],
+    "beam search": lambda model, stream: Sampler(model).beam_search("展", max_new_tokens=9),
+    "novelty": lambda model, stream: novelty("展昭道", stream),
+}
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, MODES["float64"], MODES["meta"]])
+@pytest.mark.parametrize("use", USES)
+def test_other_uses_do_not_depend_on_the_modes_around_them(
+    vocabulary: Vocabulary, texts: list[str], use: str, mode: Callable[[], Any]
+) -> None:
+    model = LSTMLanguageModel(vocabulary, ModelConfig(**SIZES)).eval()
+    expected = USES[use](model, TokenStream.from_texts(texts, tokenizer="characters"))
+    with mode():
+        found = USES[use](model, TokenStream.from_texts(texts, tokenizer="characters"))
+    assert repr(found) == repr(expected)
+
+
+def test_a_generator_leaves_the_default_device_to_its_caller(vocabulary: Vocabulary, stream: TokenStream) -> None:
+    model = LSTMLanguageModel(vocabulary, ModelConfig(**SIZES)).eval()
+    with torch.device("meta"):
+        pieces = Sampler(model).stream("展", max_new_tokens=9)
+        for _ in range(3):
+            next(pieces)
+            assert torch.empty(0).is_meta
+        del pieces
+        assert torch.empty(0).is_meta
+        model = LSTMLanguageModel(vocabulary, ModelConfig(**SIZES))
+    with pytest.raises(ConfigError, match="'meta' and has no weights"):
+        Trainer(model, stream, None, TrainerConfig(max_steps=1), progress=False).fit()
+
+
+@pytest.mark.parametrize("theta", [0.0, 0.3])
+@pytest.mark.parametrize("dtype", CASTS)
+def test_a_cache_works_in_every_type(vocabulary: Vocabulary, stream: TokenStream, dtype: str, theta: float) -> None:
+    ngram = NGramLanguageModel.from_stream(stream, vocabulary, order=2)
+    single, cast = (LSTMLanguageModel(vocabulary, ModelConfig(**SIZES)).eval() for _ in range(2))
+    CASTS[dtype](cast)
+    for wrap in (lambda model: model, lambda model: Mixture([model, ngram])):
+        plain, caching = (ContinuousCache(wrap(model), theta=theta) for model in (single, cast))
+        assert evaluate(caching, stream).loss == pytest.approx(evaluate(plain, stream).loss, rel=0.01)
+        assert Sampler(caching).generate("展", max_new_tokens=9).startswith("展")
+
+
+@pytest.mark.parametrize("use", ["evaluate", "generate", "score", "suggest", "cache"])
+def test_a_wrapped_model_is_named_where_it_is_not_unwrapped(
+    vocabulary: Vocabulary, use: str, stream: TokenStream
+) -> None:
+    wrapped: Any = torch.nn.DataParallel(LSTMLanguageModel(vocabulary, ModelConfig(**SIZES)))
+    with pytest.raises(ConfigError, match=r"got DataParallel(.|\n)*give the model inside, its attribute module"):
+        USES[use](wrapped, stream)
 
 
 def test_a_fit_in_inference_mode_trains_a_model_that_was_made_outside(

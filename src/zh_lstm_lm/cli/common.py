@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from zh_lstm_lm.errors import DataError, escape_controls
+from zh_lstm_lm.errors import ConfigError, DataError, escape_controls
 
 # True for type checkers; importing typing takes longer than parsing a command line.
 TYPE_CHECKING = False
@@ -23,6 +23,7 @@ __all__ = [
     "add_encoding",
     "add_reading",
     "at_least",
+    "check_file",
     "chosen_tokenizer",
     "corpus_files",
     "duration",
@@ -42,6 +43,9 @@ __all__ = [
     "write_text",
 ]
 
+# Options of single tokenizers, and the tokenizers that have them.
+_TOKENIZERS = {"user_dictionary": ("jieba", "rjieba"), "separator": ("whitespace",)}
+
 INTERRUPTED = 130
 """The exit status after Ctrl-C."""
 
@@ -53,21 +57,22 @@ def add_reading(command: argparse.ArgumentParser, *, tokenizer: bool = True, rec
     """Adds the options that say how a corpus is read."""
     reading = command.add_argument_group("reading")
     if tokenizer:
-        reading.add_argument("--tokenizer", help="jieba, rjieba, characters or pkuseg (default: jieba)")
+        reading.add_argument(
+            "--tokenizer", help="jieba, rjieba, characters, pkuseg, or whitespace for given words (default: jieba)"
+        )
         reading.add_argument(
             "--user-dictionary",
             type=path,
             metavar="FILE",
             help="your own words for jieba or rjieba, 'word [frequency]' on each line (default: none)",
         )
+        reading.add_argument(
+            "--separator", metavar="SPACES", help="of words for whitespace, such as two spaces (default: one space)"
+        )
     reading.add_argument(
         "--encoding", type=encoding, default="auto", help="of all files, or auto to detect it (default: %(default)s)"
     )
-    reading.add_argument(
-        "--clean",
-        default="novel",
-        help="novel, none for the text as it is, or steps joined by + (default: %(default)s)",
-    )
+    reading.add_argument("--clean", default="novel", help="novel, none, or steps joined by + (default: %(default)s)")
     if tokenizer:
         reading.add_argument(
             "--normalize",
@@ -81,7 +86,7 @@ def add_reading(command: argparse.ArgumentParser, *, tokenizer: bool = True, rec
             help="read this field of the records of JSON, JSON Lines, CSV and TSV files (default: running text)",
         )
     reading.add_argument(
-        "--cache-dir", type=path, metavar="FOLDER", help="cache of segmented text (default: the user's cache folder)"
+        "--cache-dir", type=path, metavar="FOLDER", help="of segmented text (default: the user's cache folder)"
     )
     reading.add_argument(
         "--workers", type=at_least(1), help="processes that segment (default: by the size of the corpus)"
@@ -162,7 +167,13 @@ def chosen_tokenizer(parsed: argparse.Namespace) -> "Any":
     """Makes the tokenizer of `add_reading`'s options."""
     from zh_lstm_lm.tokenizers.registry import get_tokenizer
 
-    return get_tokenizer(parsed.tokenizer or "jieba", **given(parsed, "user_dictionary"))
+    tokenizer, options = parsed.tokenizer or "jieba", given(parsed, *_TOKENIZERS)
+    for name in options:
+        if tokenizer not in _TOKENIZERS[name]:
+            raise ConfigError(f"{option(name)} goes with --tokenizer {' or '.join(_TOKENIZERS[name])}, got {tokenizer}")
+    if tokenizer in ("hf", "sentencepiece"):
+        raise ConfigError(f"--tokenizer {tokenizer} needs a file; use get_tokenizer('{tokenizer}', path=…) in Python")
+    return get_tokenizer(tokenizer, **options)
 
 
 def corpus_files(parsed: argparse.Namespace) -> "list[TextFile]":
@@ -266,6 +277,26 @@ def print_line(line: str, *, file: "TextIO | None" = None) -> None:
 def print_page(page: "Path") -> None:
     """Prints the place and the size of a page that was written."""
     print_line(f"{page}: {page.stat().st_size / 1000:,.0f} KB")
+
+
+def check_file(path: "str | Path") -> None:
+    """Makes sure, before long work, that a text file can be written.
+
+    Raises:
+        DataError: It is a folder, may not be written to, or is in a folder that does not exist.
+    """
+    from pathlib import Path
+
+    from zh_lstm_lm.storage.user_files import check_writable, is_special
+
+    target = Path(path).resolve()
+    try:
+        if not is_special(Path(path)):
+            check_writable(target)
+            if not target.parent.is_dir():
+                raise FileNotFoundError(None, f"there is no folder {target.parent}")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
 
 
 def write_text(path: "str | Path", text: str) -> None:

@@ -14,24 +14,19 @@ def add_command(add: AddCommand) -> None:
     inspect.add_argument("paths", type=path, nargs="+", help="folders, files or glob patterns of text; - for stdin")
     add_reading(inspect, records=False)
     inspect.add_argument(
-        "--changes",
-        type=at_least(0),
-        default=3,
-        help="changes of each kind to show for each file (default: %(default)s)",
+        "--changes", type=at_least(0), default=3, help="changes of each kind to show of a file (default: %(default)s)"
     )
     inspect.add_argument("--files-only", action="store_true", help="do not segment: no coverage, no estimate")
     inspect.add_argument(
-        "--min-freq",
-        type=at_least(1),
-        default=3,
-        help="least frequency of a word in the vocabulary (default: %(default)s)",
+        "--min-freq", type=at_least(1), default=3, help="least frequency of a word (default: %(default)s)"
     )
     inspect.add_argument(
         "--max-size", type=at_least(1), default=60_000, help="greatest size of the vocabulary (default: %(default)s)"
     )
-    inspect.add_argument("--embedding-dim", type=int, help="size of the model to estimate training for (default: 192)")
-    inspect.add_argument("--hidden-size", type=int, help="size of the model to estimate training for (default: 384)")
-    inspect.add_argument("--num-layers", type=int, help="layers of the model to estimate training for (default: 1)")
+    model = inspect.add_argument_group("model for which training is estimated")
+    model.add_argument("--embedding-dim", type=int, help="width of the embedding (default: 192)")
+    model.add_argument("--hidden-size", type=int, help="width of the LSTM layers (default: 384)")
+    model.add_argument("--num-layers", type=int, help="number of LSTM layers (default: 1)")
 
 
 def _inspect(parsed: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ from zh_lstm_lm.cli import (
 )
 from zh_lstm_lm.cli.common import INTERRUPTED
 from zh_lstm_lm.errors import ZhLstmLmError, escape_controls
-from zh_lstm_lm.runtime.standard_streams import abandon, standard_streams
+from zh_lstm_lm.runtime.standard_streams import abandon, deferred_failures, standard_streams
 from zh_lstm_lm.runtime.threads import settle_threads
 
 # True for type checkers; importing typing, difflib and logging would double the time of --help.
@@ -35,7 +35,8 @@ __all__ = ["main"]
 
 # Commands that read a token or a short text at a time, which is faster with one thread.
 _ONE_THREAD = ("generate", "suggest", "rescore")
-
+# Commands whose work goes on when nobody reads their output any more.
+_LONG = ("train", "study")
 
 # Calls of the library in its messages, and the options that stand for them.
 _CALLS = {"fit(resume=True)": "--resume", "TokenStream.from_records(…, text_field='…')": "--text-field NAME"}
@@ -105,10 +106,12 @@ def _run(arguments: Sequence[str] | None) -> int:
             # The help is written here as well.
             sys.stdout.flush()
         parser = parsed.parser
+        command = parsed.run.__module__.rpartition(".")[2]
         # A program that calls `main` with arguments keeps its environment.
         if arguments is None:
-            settle_threads(one=parsed.run.__module__.rpartition(".")[2] in _ONE_THREAD)
-        with _log_lines(parsed.quiet), _regular_files(parsed):
+            settle_threads(one=command in _ONE_THREAD)
+        output = deferred_failures() if command in _LONG else contextlib.nullcontext()
+        with _log_lines(parsed.quiet), _regular_files(parsed), output:
             status: int = parsed.run(parsed)
         sys.stdout.flush()
     except ZhLstmLmError as error:

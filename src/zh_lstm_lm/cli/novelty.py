@@ -33,7 +33,9 @@ def add_command(add: AddCommand) -> None:
     novelty.add_argument(
         "--passages", type=at_least(0), default=10, help="greatest number of copied passages (default: %(default)s)"
     )
-    novelty.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")
+    novelty.add_argument(
+        "--format", choices=("text", "json"), default="text", help="json for programs (default: %(default)s)"
+    )
 
 
 def _novelty(parsed: argparse.Namespace) -> int:

@@ -39,7 +39,7 @@ def add_command(add: AddCommand) -> None:
         "--format",
         choices=("tsv", "jsonl"),
         default="tsv",
-        help="jsonl: an object with text, score and list on each line (default: %(default)s)",
+        help="jsonl: objects with text, score and list (default: %(default)s)",
     )
     rescore.add_argument(
         "--weight", type=float, default=1.0, help="weight of the model's log-probability (default: %(default)s)"

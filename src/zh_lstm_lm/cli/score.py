@@ -2,9 +2,18 @@
 
 import argparse
 import json
-from collections.abc import Iterator
 
-from zh_lstm_lm.cli.common import AddCommand, add_encoding, load_model, metrics_line, path, read_text, text, write_text
+from zh_lstm_lm.cli.common import (
+    AddCommand,
+    add_encoding,
+    check_file,
+    load_model,
+    metrics_line,
+    path,
+    read_text,
+    text,
+    write_text,
+)
 from zh_lstm_lm.errors import DataError
 
 TYPE_CHECKING = False
@@ -24,21 +33,15 @@ def add_command(add: AddCommand) -> None:
     score.add_argument("model", type=path, help="folder of a saved model")
     source = score.add_mutually_exclusive_group()
     source.add_argument(
-        "text", type=text, nargs="?", help="the text itself; - or nothing reads standard input, a text on each line"
+        "text", type=text, nargs="?", help="the text itself; - or nothing reads stdin, a text on each line"
     )
     source.add_argument(
-        "--file",
-        type=path,
-        default="-",
-        help="file with a text on each line, - for standard input (default: %(default)s)",
+        "--file", type=path, default="-", help="file with a text on each line, or - for stdin (default: %(default)s)"
     )
     add_encoding(score)
     score.add_argument("--whole", action="store_true", help="the file or standard input is one text")
     score.add_argument(
-        "--per",
-        choices=("word", "token", "character", "text"),
-        default="word",
-        help="unit of a row (default: %(default)s)",
+        "--per", choices=("word", "token", "character", "text"), default="word", help="unit of a row (default: word)"
     )
     score.add_argument(
         "--format",
@@ -56,19 +59,20 @@ def _score(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.evaluation.score import score_batch
     from zh_lstm_lm.report.heat_map import heat_map
 
+    if parsed.html:
+        check_file(parsed.html)
     texts = _texts(parsed)
     model = load_model(parsed.model)
-    rows = {"word": _word_rows, "token": _token_rows, "character": _character_rows, "text": _text_rows}[parsed.per]
     drawn: list[Score] = []
     for first in range(0, len(texts), _TEXTS_AT_ONCE):
         numbered = texts[first : first + _TEXTS_AT_ONCE]
         scores = score_batch(model, [line for _, line in numbered], end=parsed.end)
         drawn += scores if parsed.html else []
         for (line, _), result in zip(numbered, scores, strict=True):
-            found = list(rows(result))
+            found = _rows(result, parsed.per)
             if parsed.format == "jsonl":
                 units = {} if parsed.per == "text" else {f"{parsed.per}s": found}
-                print(json.dumps({"line": line, **next(_text_rows(result)), **units}, ensure_ascii=False))
+                print(json.dumps({"line": line, **_rows(result, "text")[0], **units}, ensure_ascii=False))
                 continue
             if line == texts[0][0]:
                 print("\t".join(["line", *found[0]]))
@@ -96,42 +100,25 @@ def _texts(parsed: argparse.Namespace) -> list[tuple[int, str]]:
     return texts
 
 
-def _word_rows(score: "Score") -> "Iterator[dict[str, Any]]":
-    for word in score.words:
-        yield {
-            "word": word.text,
-            "bits": word.surprisal,
-            "kind": word.kind,
-            "start": word.start,
-            "stop": word.stop,
-            "tokens": list(word.tokens),
-        }
-
-
-def _token_rows(score: "Score") -> "Iterator[dict[str, Any]]":
-    for token, bits, (start, stop) in zip(score.tokens, score.surprisals, score.offsets, strict=True):
-        yield {"token": token, "bits": bits, "start": start, "stop": stop}
-
-
-def _character_rows(score: "Score") -> "Iterator[dict[str, Any]]":
-    for position, (character, bits) in enumerate(zip(score.text, score.character_surprisals, strict=True)):
-        yield {"character": character, "bits": bits, "start": position}
-
-
-def _text_rows(score: "Score") -> "Iterator[dict[str, Any]]":
-    yield {
-        "text": score.text,
-        "bits": sum(score.surprisals),
-        "bits_per_character": score.bits_per_character,
-        "perplexity": score.perplexity,
-        "num_tokens": score.num_tokens,
-        "num_characters": score.num_characters,
-    }
+def _rows(score: "Score", per: str) -> "list[dict[str, Any]]":
+    """Returns a row for each unit of a text."""
+    if per == "word":
+        units = ("bits", "surprisal"), *((name, name) for name in ("kind", "start", "stop", "tokens"))
+        return [{"word": word.text, **{name: getattr(word, field) for name, field in units}} for word in score.words]
+    if per == "token":
+        places = zip(score.tokens, score.surprisals, score.offsets, strict=True)
+        return [{"token": token, "bits": bits, "start": start, "stop": stop} for token, bits, (start, stop) in places]
+    if per == "character":
+        bits_of = zip(score.text, score.character_surprisals, strict=True)
+        return [{"character": character, "bits": bits, "start": i} for i, (character, bits) in enumerate(bits_of)]
+    metrics = ("bits_per_character", "perplexity", "num_tokens", "num_characters")
+    row = {"text": score.text, "bits": sum(score.surprisals), **{name: getattr(score, name) for name in metrics}}
+    return [row]
 
 
 def _cell(value: "Any") -> str:
     """Returns the text of a value in a table, on one line."""
     if isinstance(value, float):
         return f"{value:.3f}"
-    text = " ".join(value) if isinstance(value, list) else str(value)
+    text = " ".join(value) if isinstance(value, tuple) else str(value)
     return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

@@ -172,7 +172,7 @@ def _train(parsed: argparse.Namespace) -> int:
 
 def _check_base(parsed: argparse.Namespace) -> None:
     """Refuses options that are settled by the model to continue from."""
-    typed = given(parsed, "tokenizer", "user_dictionary", *_VOCABULARY, *_SIZES, softmax="output_layer")
+    typed = given(parsed, "tokenizer", "user_dictionary", "separator", *_VOCABULARY, *_SIZES, softmax="output_layer")
     if parsed.normalize != "auto":
         typed["normalize"] = parsed.normalize
     if parsed.base is not None and typed:

@@ -35,7 +35,8 @@ def hash_passages(ids: Tensor) -> Tensor:
         if len(different) >= _MAX_PASSAGES:
             return different[:_MAX_PASSAGES]
         proportion *= 4
-    return torch.unique_consecutive(hashes.sort().values)[:_MAX_PASSAGES]
+    passages: Tensor = torch.unique_consecutive(hashes.sort().values)
+    return passages[:_MAX_PASSAGES]
 
 
 def passage_overlap(passages: Tensor, ids: Tensor) -> float:

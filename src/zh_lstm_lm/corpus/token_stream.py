@@ -18,6 +18,7 @@ from zh_lstm_lm.corpus.stream_cache import StoredStream
 from zh_lstm_lm.corpus.stream_reading import read_files, read_texts
 from zh_lstm_lm.corpus.stream_splitting import check_split, cut_documents, cut_tails
 from zh_lstm_lm.corpus.tokenizer_checks import check_segmentation, with_normalized_dictionary
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.text.cleaning import check_cleaning
 from zh_lstm_lm.text.documents import ReadingOptions
 from zh_lstm_lm.text.files import Paths
@@ -177,6 +178,7 @@ class TokenStream:
         segmenter = with_normalized_dictionary(get_tokenizer(tokenizer), normalize)
         return cls._of(read_texts(texts, segmenter, normalize), segmenter, clean="none", normalize=normalize)
 
+    @on_cpu_by_default
     def split(
         self, *, valid: float = 0.05, test: float = 0.05, by: str = "tail"
     ) -> "tuple[TokenStream, TokenStream, TokenStream]":
@@ -214,6 +216,7 @@ class TokenStream:
             self._tokens, self.lexicon, kept, tokenizer=self.tokenizer, clean=self.clean, normalize=self.normalize
         )
 
+    @on_cpu_by_default
     def token_counts(self) -> Tensor:
         """Counts the occurrences of each token of the lexicon. **Shape:** (lexicon size,), int64."""
         counts = torch.zeros(len(self.lexicon), dtype=torch.int64)
@@ -221,12 +224,14 @@ class TokenStream:
             counts += torch.bincount(numbers, minlength=len(self.lexicon))
         return counts
 
+    @on_cpu_by_default
     def numbers(self, *, chunk_size: int | None = None) -> Iterator[Tensor]:
         """Yields the lexicon numbers in order, never across documents. **Shape:** (at most `chunk_size`,), int32."""
         for span in self.documents:
             yield from chunks(self._tokens, span, chunk_size=chunk_size)
 
     @cached_property
+    @on_cpu_by_default
     def _lengths(self) -> Tensor:
         """Characters of each token of the lexicon. **Shape:** (lexicon size,), int64."""
         separator = self.tokenizer.separator
@@ -241,6 +246,7 @@ class TokenStream:
         return sum(span.stop - span.start for span in self.documents)
 
     @cached_property
+    @on_cpu_by_default
     def num_characters(self) -> int:
         """Number of characters, one more for every paragraph end."""
         return sum(int(self._lengths[numbers.long()].sum()) for numbers in self.numbers())

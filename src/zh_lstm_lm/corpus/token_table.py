@@ -13,6 +13,7 @@ from torch import Tensor
 from zh_lstm_lm._config import check_text, shown
 from zh_lstm_lm.corpus.segmentation import PARAGRAPH_END
 from zh_lstm_lm.errors import VocabularyError
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.tokenizers.base import add_separator
 
 __all__ = ["MAX_TOKENS", "UNK", "TokenTable"]
@@ -210,6 +211,7 @@ class TokenTable:
         return token_id >= self.num_special and isinstance(token, str) and len(token) == 1
 
     @cached_property
+    @on_cpu_by_default
     def characters_per_id(self) -> Tensor | None:
         """The number of characters of each id; None with ``unknown="unk"``, where ``<unk>`` hides them.
 

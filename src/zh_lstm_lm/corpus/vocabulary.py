@@ -17,6 +17,7 @@ from zh_lstm_lm.corpus.token_table import TokenTable
 from zh_lstm_lm.corpus.tokenizer_checks import with_normalized_dictionary
 from zh_lstm_lm.corpus.vocabulary_selection import choose_tokens
 from zh_lstm_lm.errors import VocabularyError
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.text.normalization import check_normalization
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
 from zh_lstm_lm.tokenizers.probe import warn_of_mismatch
@@ -89,6 +90,7 @@ class Vocabulary(TokenTable):
             raise VocabularyError(f"expected an integer count for each of {len(self)} tokens, got {shown(counts)}")
 
     @classmethod
+    @on_cpu_by_default
     def from_stream(
         cls, stream: TokenStream, *, min_freq: int = 1, max_size: int | None = None, unknown: str = "characters"
     ) -> "Vocabulary":
@@ -199,6 +201,7 @@ class Vocabulary(TokenTable):
         pieces.append(spelled.decode("utf-8", errors="replace"))
         return self.tokenizer.strip_separators("".join(pieces))
 
+    @on_cpu_by_default
     def encode_stream(self, stream: TokenStream) -> Tensor:
         """Encodes a stream; every document begins with ``<bos>``.
 
@@ -209,6 +212,7 @@ class Vocabulary(TokenTable):
         """
         return SpellingTable(stream, self.spell).encode(self.bos_id)
 
+    @on_cpu_by_default
     def count_ids(self, stream: TokenStream) -> list[int]:
         """Counts the occurrences of each id in a stream (``<bos>`` once per document)."""
         counts = SpellingTable(stream, self.spell).count(len(self))
@@ -216,6 +220,7 @@ class Vocabulary(TokenTable):
         result: list[int] = counts.tolist()
         return result
 
+    @on_cpu_by_default
     def report(self, stream: TokenStream) -> CoverageReport:
         """Measures the coverage of a text by this vocabulary and by smaller ones; ``print`` shows a table.
 

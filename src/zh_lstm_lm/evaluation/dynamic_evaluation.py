@@ -45,6 +45,7 @@ class DynamicEvaluation(Config):
         check_number("max_grad_norm", self.max_grad_norm, exclusive=True)
 
 
+@torch.inference_mode(False)
 def evaluate_while_learning(
     model: object, ids: Tensor, options: DynamicEvaluation, *, clean: str | None
 ) -> EvaluationResult:

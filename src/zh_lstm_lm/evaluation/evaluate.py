@@ -13,10 +13,12 @@ from zh_lstm_lm.evaluation.dynamic_evaluation import DynamicEvaluation, evaluate
 from zh_lstm_lm.evaluation.result import EvaluationResult, ParagraphSums, check_finite
 from zh_lstm_lm.models.base import LanguageModel, check_model, read_documents
 from zh_lstm_lm.models.components import component_log_probs, part_names, parts_of
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 
 __all__ = ["evaluate", "evaluate_ids"]
 
 
+@on_cpu_by_default
 def evaluate(
     model: LanguageModel,
     stream: TokenStream,

@@ -21,7 +21,7 @@ from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.evaluation.score import check_log_probs
 from zh_lstm_lm.models.base import LanguageModel as Predictor
 from zh_lstm_lm.models.base import TextState, check_model
-from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.models.saved_mixture import from_pretrained
 from zh_lstm_lm.text.normalization import normalize_text
 
 __all__ = ["FullScoreReturn", "LanguageModel", "Model", "State"]
@@ -91,7 +91,7 @@ class Model:
     def __init__(self, path: str | PathLike[str] | Predictor, *, order: int = 256, resegment: bool = False) -> None:
         check_integer("order", order, minimum=2)
         if isinstance(path, (str, PathLike)):
-            self._model: Predictor = LSTMLanguageModel.from_pretrained(path)
+            self._model: Predictor = from_pretrained(path)
             self.path = str(path)
         else:
             check_model("path", path)

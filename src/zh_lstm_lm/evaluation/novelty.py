@@ -16,6 +16,7 @@ from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.corpus.stream_encoder import ragged_indices
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.text.normalization import align_text
 from zh_lstm_lm.tokenizers.base import add_separator
 from zh_lstm_lm.tokenizers.workers import tokenize_paragraphs
@@ -80,6 +81,7 @@ class Novelty:
         return "\n".join(lines)
 
 
+@on_cpu_by_default
 def novelty(text: str, stream: TokenStream, *, max_n: int = 8, num_passages: int = 10) -> Novelty:
     """Compares a text with the training text of a model.
 

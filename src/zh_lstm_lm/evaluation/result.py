@@ -10,6 +10,7 @@ from torch import Tensor
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import DataError, NonFiniteError
 from zh_lstm_lm.evaluation.bootstrap import ErrorBars, bootstrap
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 
 __all__ = ["EvaluationResult", "ParagraphSums", "check_finite", "count_characters"]
 
@@ -61,6 +62,7 @@ class EvaluationResult:
         """Bits per character, comparable between any two models; None with ``unknown="unk"``, where ``<unk>`` hides text."""
         return -self.log_prob / math.log(2) / self.num_characters if self.num_characters else None
 
+    @on_cpu_by_default
     def error_bars(self, num_resamples: int = 1000, *, confidence: float = 0.95, seed: int = 0) -> ErrorBars:
         """Computes confidence intervals by the bootstrap over paragraphs; see `bootstrap`.
 

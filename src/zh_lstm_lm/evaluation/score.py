@@ -14,11 +14,13 @@ from zh_lstm_lm.errors import DataError, NonFiniteError
 from zh_lstm_lm.evaluation.result import ParagraphSums, count_characters
 from zh_lstm_lm.evaluation.scored_text import Score
 from zh_lstm_lm.models.base import LanguageModel, TextState, check_model, read_segments
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.text.normalization import align_text
 
 __all__ = ["check_log_probs", "read_rows", "score", "score_batch"]
 
 
+@on_cpu_by_default
 def score(
     model: LanguageModel,
     text: str,
@@ -49,6 +51,7 @@ def score(
     return _score_of(model.vocabulary, cut, log_probs, after)
 
 
+@on_cpu_by_default
 def score_batch(
     model: LanguageModel,
     texts: Iterable[str],

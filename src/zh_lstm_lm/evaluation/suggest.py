@@ -7,6 +7,7 @@ import torch
 from zh_lstm_lm._config import check_integer
 from zh_lstm_lm.evaluation.score import check_log_probs, read_rows, score
 from zh_lstm_lm.models.base import LanguageModel, TextState, check_model
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.text.normalization import normalize_text
 
 __all__ = ["Suggestion", "suggest"]
@@ -27,6 +28,7 @@ class Suggestion:
     probability: float
 
 
+@on_cpu_by_default
 def suggest(
     model: LanguageModel, left: str, right: str = "", k: int = 10, *, num_candidates: int = 300
 ) -> list[Suggestion]:

@@ -8,6 +8,7 @@ import torch
 from zh_lstm_lm.generation.draft import Draft
 from zh_lstm_lm.generation.next_token import NextTokenSampler
 from zh_lstm_lm.models.base import LanguageModel, State
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.runtime.interruption import check_interruption
 
 __all__ = ["Token", "generate_tokens", "read_prompts"]
@@ -25,6 +26,7 @@ class Token(NamedTuple):
     log_prob: float
 
 
+@on_cpu_by_default
 def generate_tokens(
     model: LanguageModel, sampler: NextTokenSampler, drafts: Sequence[Draft]
 ) -> Iterator[tuple[int, list[Token]]]:
@@ -79,6 +81,7 @@ def generate_tokens(
             state = state.rows(left)
 
 
+@on_cpu_by_default
 def read_prompts(model: LanguageModel, drafts: Sequence[Draft]) -> State:
     """Reads all but the last id of each prompt, in windows; equal prompts after the same state are read once.
 

@@ -20,6 +20,7 @@ from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import DataError, NonFiniteError
 from zh_lstm_lm.models.base import LanguageModel, check_weights, read_documents
 from zh_lstm_lm.models.pretrained import SavedModel
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 
 __all__ = [
     "Combination",
@@ -173,6 +174,7 @@ def part_weights(model: LanguageModel) -> list[float]:
     return [1.0] if of_mixture is None else list(of_mixture())
 
 
+@on_cpu_by_default
 def fit_weights(model: LanguageModel, stream: TokenStream) -> tuple[Tensor, Tensor]:
     """Fits the weights of all components together, in place.
 

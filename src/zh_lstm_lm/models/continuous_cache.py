@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 from typing_extensions import Self
 
 from zh_lstm_lm._config import check_integer, check_number
@@ -94,9 +93,10 @@ class CacheState:
         return self.tokens, self.keys, self.last_key, self.started
 
     def _padded(self, entries: int) -> Self:
-        missing = entries - self.tokens.shape[1]
-        tokens = pad(self.tokens, (missing, 0), value=_EMPTY)
-        keys = pad(self.keys, (0, 0, missing, 0))
+        # PyTorch 2.6 cannot pad the keys of a unigram cache, which have no elements.
+        rows, missing = len(self.tokens), entries - self.tokens.shape[1]
+        tokens = torch.cat([self.tokens.new_full((rows, missing), _EMPTY), self.tokens], dim=1)
+        keys = torch.cat([self.keys.new_zeros(rows, missing, self.keys.shape[2]), self.keys], dim=1)
         return type(self)(self.inner, tokens, keys, self.last_key, self.started)
 
 
@@ -182,14 +182,15 @@ class ContinuousCache(Combination):
     def initial_state(self, batch_size: int) -> CacheState:
         """See `LanguageModel.initial_state`."""
         inner = self.model.initial_state(batch_size)
-        width = 0
+        width, dtype = 0, torch.float32
         if self.theta:
             # Inference mode also turns dropout off.
             with torch.inference_mode():
                 start = torch.full((1, 1), self.vocabulary.bos_id, device=self.device)
-                width = self._hidden(self.model.read(start)[0], 1).shape[1]
+                hidden = self._hidden(self.model.read(start)[0], 1)
+                width, dtype = hidden.shape[1], hidden.dtype
         none = torch.zeros(batch_size, 0, dtype=torch.int64, device=self.device)
-        last_key = torch.zeros(batch_size, width, device=self.device)
+        last_key = torch.zeros(batch_size, width, dtype=dtype, device=self.device)
         return CacheState(inner, none, last_key[:, None][:, :0], last_key, none.new_zeros(batch_size).bool())
 
     def read(self, ids: Tensor, state: CacheState | None = None) -> tuple[CacheContext, CacheState]:
@@ -276,7 +277,7 @@ class ContinuousCache(Combination):
 
     def _cached_log_probs(self, context: CacheContext, targets: Tensor) -> Tensor:
         """Returns the cache's own log-probability of each target, infinity where it is empty. **Shape:** (rows,)."""
-        cached = torch.full(targets.shape, math.inf, device=targets.device)
+        cached = torch.full(targets.shape, math.inf, dtype=context.query.dtype, device=targets.device)
         for rows, tokens, probs in self._distributions(context):
             cached[rows] = (probs * (tokens == targets[rows, None])).sum(dim=1).log()
         return cached
@@ -318,7 +319,7 @@ class ContinuousCache(Combination):
     def _hidden(self, context: Context, rows: int) -> Tensor:
         """The keys of a context's rows. **Shape:** (rows, width)."""
         if not self.theta:
-            return torch.zeros(rows, 0, device=self.device)
+            return torch.zeros(rows, 0, dtype=torch.float32, device=self.device)
         hidden = _find_hidden(context)
         if hidden is None:
             raise ConfigError(

@@ -16,6 +16,7 @@ from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.models.base import Index
 from zh_lstm_lm.models.ngram_counts import MAX_ORDER, NGramCounts, NGramTable, count_ngrams
 from zh_lstm_lm.models.pretrained import SavedModel
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 
 __all__ = ["NGramContext", "NGramLanguageModel", "NGramState"]
 
@@ -123,6 +124,7 @@ class NGramLanguageModel(SavedModel):
         ]
 
     @classmethod
+    @on_cpu_by_default
     def from_stream(
         cls, stream: TokenStream, vocabulary: Vocabulary, order: int = 4, *, prune: Sequence[int] = (0,)
     ) -> "NGramLanguageModel":

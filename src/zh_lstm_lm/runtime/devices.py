@@ -1,15 +1,29 @@
 """Devices, non-blocking copies, and the precision of matrix products."""
 
 import contextlib
-from collections.abc import Iterator
+import functools
+import inspect
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from zh_lstm_lm.errors import ConfigError
 
-__all__ = ["PRECISIONS", "autocast", "autocast_dtype", "choose_device", "matrix_precision", "on_device", "plain_modes"]
+__all__ = [
+    "PRECISIONS",
+    "autocast",
+    "autocast_dtype",
+    "choose_device",
+    "matrix_precision",
+    "on_cpu_by_default",
+    "on_device",
+    "plain_modes",
+]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 """Precisions of matrix products; sums, weights and their updates are always in the dtype of the model."""
@@ -83,10 +97,12 @@ def plain_modes(model: nn.Module) -> Iterator[None]:
     `torch.autocast` and `torch.set_default_device` say outside.
 
     Raises:
-        ConfigError: The model was made in inference mode, so it can have no gradients.
+        ConfigError: The model was made in inference mode or on the device ``meta``.
     """
     if any(parameter.is_inference() for parameter in model.parameters()):
         raise ConfigError("the model was made inside torch.inference_mode and cannot be trained; make it outside")
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise ConfigError("the model was made on the device 'meta' and has no weights; make it on another device")
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
@@ -97,6 +113,33 @@ def plain_modes(model: nn.Module) -> Iterator[None]:
         if torch.empty(0).device.type != "cpu":
             stack.enter_context(torch.device("cpu"))
         yield
+
+
+def on_cpu_by_default(function: Function) -> Function:
+    """Makes the new tensors of a function or generator on the CPU, whatever `torch.set_default_device` says outside."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        # The context costs some time in every call of PyTorch.
+        if torch.empty(0).device.type == "cpu":
+            return function(*args, **options)
+        with torch.device("cpu"):
+            result = function(*args, **options)
+        return _steps(result) if inspect.isgeneratorfunction(function) else result
+
+    return cast(Function, call)
+
+
+def _steps(items: Generator[Any, None, None]) -> Iterator[Any]:
+    """Yields the items of a generator; between them, the caller's default device applies."""
+    end = object()
+    with contextlib.closing(items):
+        while True:
+            with torch.device("cpu"):
+                item = next(items, end)
+            if item is end:
+                return
+            yield item
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

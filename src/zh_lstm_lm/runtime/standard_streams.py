@@ -10,10 +10,10 @@ from zh_lstm_lm.runtime.control_characters import safe_terminal
 # True for type checkers; the command line loads this module, and not typing.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any, TextIO
 
-__all__ = ["abandon", "standard_streams"]
+__all__ = ["abandon", "deferred_failures", "standard_streams"]
 
 
 class _Output:
@@ -25,11 +25,13 @@ class _Output:
 
     def __init__(self, stream: "TextIO") -> None:
         self._stream = stream
+        self.deferred = self.written = False
+        self.failure: Exception | None = None
 
     def write(self, text: str) -> int:
         """Writes text; see `io.TextIOBase.write`."""
-        with _named_failures(self._stream):
-            return self._stream.write(text)
+        self._attempt(lambda: self._stream.write(text))
+        return len(text)
 
     def writelines(self, lines: "Iterable[str]") -> None:
         """Writes texts one after the other."""
@@ -38,8 +40,20 @@ class _Output:
 
     def flush(self) -> None:
         """Flushes the stream."""
-        with _named_failures(self._stream):
-            self._stream.flush()
+        self._attempt(self._stream.flush)
+        self.written = True
+
+    def _attempt(self, action: "Callable[[], object]") -> None:
+        if self.failure is not None:
+            return
+        try:
+            with _named_failures(self._stream):
+                action()
+        except (DataError, BrokenPipeError) as error:
+            # A file that cannot be written at all is reported before the work.
+            if not (self.deferred and self.written):
+                raise
+            self.failure = error
 
     def __getattr__(self, name: str) -> "Any":
         return getattr(self._stream, name)
@@ -85,6 +99,24 @@ def standard_streams() -> "Iterator[None]":
             stream.reconfigure(errors=error)
         for stream in set(opened) - set(before):
             stream.close()
+
+
+@contextlib.contextmanager
+def deferred_failures() -> "Iterator[None]":
+    """Lets long work inside the block go on when standard output fails after its first lines.
+
+    What follows is dropped, and the failure is raised at the end.
+    """
+    output = sys.stdout
+    if not isinstance(output, _Output):
+        yield
+        return
+    output.deferred, output.written = True, False
+    yield
+    output.deferred = False
+    failure, output.failure = output.failure, None
+    if failure is not None:
+        raise failure
 
 
 def abandon(stream: "TextIO") -> None:
