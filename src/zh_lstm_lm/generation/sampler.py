@@ -24,7 +24,6 @@ from zh_lstm_lm.generation.result import GenerationResult, GenerationState
 from zh_lstm_lm.generation.resumable_file import model_identity, write_text_file
 from zh_lstm_lm.models.base import LanguageModel, TextState, check_model, check_state, decoding_model
 from zh_lstm_lm.runtime.batch_invariant import warn_if_batch_dependent
-from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.text.normalization import normalize_text
 
 __all__ = ["Sampler"]
@@ -44,7 +43,6 @@ class Sampler:
         >>> print(Sampler(model, SamplerConfig(seed=1)).generate("话说", max_new_tokens=200))  # doctest: +SKIP
     """
 
-    @on_cpu_by_default
     def __init__(
         self,
         model: LanguageModel,
@@ -124,7 +122,6 @@ class Sampler:
         **limits: Unpack[LimitOptions],
     ) -> list[GenerationResult]: ...
 
-    @on_cpu_by_default
     def generate(
         self,
         prompt: str | Iterable[str] = "",
@@ -184,7 +181,6 @@ class Sampler:
             ]
         return results[0] if isinstance(prompt, str) and num_samples is None else results
 
-    @on_cpu_by_default
     def beam_search(
         self,
         prompt: str = "",
@@ -324,7 +320,6 @@ class Sampler:
         limits.room_after(prompt)
         return ids
 
-    @on_cpu_by_default
     def _draft(
         self, prompt: str, ids: Sequence[int], limits: Limits, *, sample: int = 0, state: TextState | None = None
     ) -> Draft:
@@ -343,7 +338,6 @@ class Sampler:
     def _text(self, prompt: str, pairs: Sequence[tuple[int, float]]) -> str:
         return prompt + "".join(self._next_token.tokens[token_id] for token_id, _ in pairs)
 
-    @on_cpu_by_default
     def _result(self, prompt: str, draft: Draft, pairs: Sequence[tuple[int, float]]) -> GenerationResult:
         assert draft.finish_reason is not None
         return GenerationResult(
