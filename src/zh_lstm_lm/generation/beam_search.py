@@ -10,6 +10,7 @@ from zh_lstm_lm.generation.draft import Draft
 from zh_lstm_lm.generation.loop import Token, read_prompts
 from zh_lstm_lm.generation.next_token import NextTokenSampler
 from zh_lstm_lm.models.base import LanguageModel
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.runtime.interruption import check_interruption
 
 __all__ = ["Beam", "beam_search"]
@@ -42,6 +43,7 @@ class Beam:
         return _normalised(self.score, most if length_penalty > 0 else len(self.tokens) + 1, length_penalty)
 
 
+@on_cpu_by_default
 def beam_search(
     model: LanguageModel,
     sampler: NextTokenSampler,

@@ -13,6 +13,7 @@ from zh_lstm_lm.generation.limits import FinishReason, Limits
 from zh_lstm_lm.generation.punctuation import PunctuationRules, Verdict, ends_sentences, is_sentence_end
 from zh_lstm_lm.generation.result import GenerationState
 from zh_lstm_lm.models.base import State, TextState
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.text.headings import MAX_HEADING_LENGTH, is_heading
 
 __all__ = ["Draft", "random_numbers"]
@@ -31,6 +32,7 @@ class _Cut(NamedTuple):
     written: int
 
 
+@on_cpu_by_default
 def random_numbers(seed: int, sample: int, state: TextState | None) -> random.Random:
     """Returns the source of random numbers of a text.
 
@@ -202,6 +204,7 @@ class Draft:
         other.ids = list(self.ids)
         return other
 
+    @on_cpu_by_default
     def state(self) -> GenerationState:
         """Returns the state from which the text continues.
 

@@ -20,6 +20,7 @@ from zh_lstm_lm.generation.logits_processors import LogitsProcessor
 from zh_lstm_lm.generation.punctuation import PunctuationRules, Verdict
 from zh_lstm_lm.generation.token_picker import TokenPicker
 from zh_lstm_lm.models.base import LanguageModel
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 
 __all__ = ["NextTokenSampler"]
 
@@ -46,6 +47,7 @@ class NextTokenSampler:
             banned.
     """
 
+    @on_cpu_by_default
     def __init__(self, model: LanguageModel, config: SamplerConfig, processors: Sequence[LogitsProcessor] = ()) -> None:
         vocabulary = model.vocabulary
         tokens = list(vocabulary.texts())

@@ -25,7 +25,6 @@ from zh_lstm_lm.generation.result import GenerationResult, GenerationState
 from zh_lstm_lm.generation.resumable_file import call_identity, write_text_file
 from zh_lstm_lm.models.base import LanguageModel, TextState, check_model, check_state, decoding_model
 from zh_lstm_lm.runtime.batch_invariant import warn_if_batch_dependent
-from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.text.normalization import normalize_text
 
 __all__ = ["Sampler"]
@@ -45,7 +44,6 @@ class Sampler:
         >>> print(Sampler(model, SamplerConfig(seed=1)).generate("话说", max_new_tokens=200))  # doctest: +SKIP
     """
 
-    @on_cpu_by_default
     def __init__(
         self,
         model: LanguageModel,
@@ -131,7 +129,6 @@ class Sampler:
         **limits: Unpack[LimitOptions],
     ) -> list[GenerationResult]: ...
 
-    @on_cpu_by_default
     def generate(
         self,
         prompt: str | Iterable[str] = "",
@@ -191,7 +188,6 @@ class Sampler:
             ]
         return results[0] if isinstance(prompt, str) and num_samples is None else results
 
-    @on_cpu_by_default
     def beam_search(
         self,
         prompt: str = "",
@@ -312,7 +308,6 @@ class Sampler:
         limits.room_after(prompt)
         return ids
 
-    @on_cpu_by_default
     def _draft(
         self,
         prompt: str,
