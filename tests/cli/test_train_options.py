@@ -209,7 +209,7 @@ def test_the_ngrams_are_a_model_before_the_lstm_is_trained(place: Any, monkeypat
     command = ["train", "novels", "--output", "early", "--steps", "2", *SIZES]
     shown = place.run(*command, status=130)
     assert re.search(r"^4-gram  valid  \d+ characters  \d\.\d+ bits/character", shown, re.MULTILINE)
-    assert "saved in early: it writes and scores already" in shown
+    assert "early can be used already, as this n-gram model; the LSTM is trained next" in shown
     assert isinstance(from_pretrained("early"), NGramLanguageModel)
     assert place.run("generate", "early", "--max-new-tokens", "3", "--prompt", "展昭").startswith("展昭")
     assert "bits/character" in place.run("evaluate", "early", "novels")

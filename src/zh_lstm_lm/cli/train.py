@@ -263,7 +263,7 @@ def _counting(parsed: argparse.Namespace, train: "TokenStream", valid: "TokenStr
                     print(f"{ngram.name}  valid  {metrics_line(result)}")
             ngram.save_pretrained(parsed.output)
             if not parsed.quiet:
-                print_line(f"saved in {parsed.output}: it writes and scores already, while the LSTM is trained")
+                print_line(f"{parsed.output} can be used already, as this n-gram model; the LSTM is trained next")
 
     return Counting()
 
