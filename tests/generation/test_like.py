@@ -73,7 +73,8 @@ def test_a_fitted_cache_gets_less_weight_while_text_is_sampled(model: LSTMLangua
     cache = ContinuousCache(model, cache_size=50, cache_weight=0.2, theta=0.5)
 
     def weight(sampler: Sampler) -> float:
-        return float(sampler.model.cache_weight)
+        written: Any = sampler.model
+        return float(written.cache_weight)
 
     assert weight(Sampler(cache)) == weight(Sampler(cache, like=book)) == 0.2
     cache.training_summary = {"valid_parts": []}

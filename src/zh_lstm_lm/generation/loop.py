@@ -7,11 +7,12 @@ import torch
 
 from zh_lstm_lm.generation.draft import Draft
 from zh_lstm_lm.generation.next_token import NextTokenSampler
+from zh_lstm_lm.generation.result import GenerationResult
 from zh_lstm_lm.models.base import LanguageModel, State
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.runtime.interruption import check_interruption
 
-__all__ = ["Token", "generate_tokens", "read_prompts"]
+__all__ = ["Token", "generate_tokens", "make_result", "read_prompts", "text_of"]
 
 _PROMPT_WINDOW = 1024
 # Texts whose log-probabilities stay in the processor's cache while their tokens are sampled.
@@ -103,3 +104,21 @@ def read_prompts(model: LanguageModel, drafts: Sequence[Draft]) -> State:
         for draft, state in zip(drafts, states, strict=True):
             draft.start(state)
         return type(states[0]).cat(states)
+
+
+def text_of(prompt: str, tokens: Sequence[Token]) -> str:
+    """Joins a prompt and the texts of tokens."""
+    return prompt + "".join(token.text for token in tokens)
+
+
+def make_result(prompt: str, draft: Draft, tokens: Sequence[Token]) -> GenerationResult:
+    """Builds the result of a finished text from its tokens."""
+    assert draft.finish_reason is not None
+    return GenerationResult(
+        text=text_of(prompt, tokens),
+        tokens=tuple(token.text for token in tokens),
+        ids=tuple(token.id for token in tokens),
+        log_probs=tuple(token.log_prob for token in tokens),
+        finish_reason=draft.finish_reason,
+        state=draft.state(),
+    )

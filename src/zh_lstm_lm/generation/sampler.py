@@ -19,7 +19,7 @@ from zh_lstm_lm.generation.draft import Draft, random_numbers
 from zh_lstm_lm.generation.like import LIKE_WEIGHT, model_like, sampling_model
 from zh_lstm_lm.generation.limits import NO_LIMIT, LimitOptions, Limits
 from zh_lstm_lm.generation.logits_processors import LogitsProcessor
-from zh_lstm_lm.generation.loop import Token, generate_tokens
+from zh_lstm_lm.generation.loop import Token, generate_tokens, make_result, text_of
 from zh_lstm_lm.generation.next_token import NextTokenSampler
 from zh_lstm_lm.generation.result import GenerationResult, GenerationState
 from zh_lstm_lm.generation.resumable_file import call_identity, write_text_file
@@ -183,7 +183,7 @@ class Sampler:
             for position, latest in generate_tokens(model, self._next_token, drafts):
                 texts[position] += latest
             results += [
-                _result(each, draft, tokens) if return_results else _text(each, tokens)
+                make_result(each, draft, tokens) if return_results else text_of(each, tokens)
                 for (each, _, _), draft, tokens in zip(batch, drafts, texts, strict=True)
             ]
         return results[0] if isinstance(prompt, str) and num_samples is None else results
@@ -226,7 +226,7 @@ class Sampler:
             length_penalty=length_penalty,
             num_results=num_return_sequences,
         )
-        return [_result(prompt, beam.draft, beam.tokens[: len(beam.tokens) - beam.draft.surplus]) for beam in found]
+        return [make_result(prompt, beam.draft, beam.tokens[: len(beam.tokens) - beam.draft.surplus]) for beam in found]
 
     def stream(
         self, prompt: str = "", *, state: TextState | None = None, **limits: Unpack[LimitOptions]
@@ -294,7 +294,7 @@ class Sampler:
         def start(state: GenerationState | None, counts: Mapping[str, int]) -> tuple[Draft, Iterator[str]]:
             draft = self._draft("" if state else prompt, checked, state=state)
             draft.restore_counts(counts)
-            return draft, (_text("", latest) for latest in self._tokens(draft))
+            return draft, (text_of("", latest) for latest in self._tokens(draft))
 
         call = call_identity(self.model, prompt, self.config.to_dict(), compared)
         return write_text_file(
@@ -332,19 +332,3 @@ class Sampler:
     def _tokens(self, draft: Draft) -> Iterator[list[Token]]:
         """Generates one text; yields its latest tokens."""
         return (latest for _, latest in generate_tokens(decoding_model(self.model), self._next_token, [draft]))
-
-
-def _text(prompt: str, tokens: Sequence[Token]) -> str:
-    return prompt + "".join(token.text for token in tokens)
-
-
-def _result(prompt: str, draft: Draft, tokens: Sequence[Token]) -> GenerationResult:
-    assert draft.finish_reason is not None
-    return GenerationResult(
-        text=_text(prompt, tokens),
-        tokens=tuple(token.text for token in tokens),
-        ids=tuple(token.id for token in tokens),
-        log_probs=tuple(token.log_prob for token in tokens),
-        finish_reason=draft.finish_reason,
-        state=draft.state(),
-    )
