@@ -139,6 +139,23 @@ def test_reading_and_splitting(place: Any, parts: tuple[TokenStream, ...]) -> No
     assert "not valid utf-8" in place.err
 
 
+@pytest.mark.options("train", "--valid-file", "--test-file")
+def test_sets_in_files_of_their_own(place: Any, texts: list[str]) -> None:
+    for name, text in zip(("known", "later"), texts, strict=False):
+        Path(f"{name}.txt").write_text(text * 3, encoding="utf-8")
+    held_out = ["--valid-file", "known.txt", "--test-file", "later.txt"]
+    place.run("train", "novels", "--output", "f", "--steps", "2", "--no-ngram", *SIZES, *held_out)
+    described = place.json("f.run", "run.json")["text"]
+    assert described["train"]["tokens"] == len(place.stream())
+    assert described["valid"]["tokens"] == len(place.stream("known.txt"))
+    expected = evaluate(place.model("f"), place.stream("later.txt"))
+    assert place.lines("f.run", "history.jsonl")[-1]["test_loss"] == pytest.approx(expected.loss, rel=1e-5)
+    place.run("train", "novels", "--output", "x", "--valid", "0.1", *held_out, status=2)
+    assert "--valid and --valid-file exclude each other" in place.err
+    place.run("train", "novels", "later.txt", "--output", "x", *held_out, status=2)
+    assert "later.txt: --test-file is among the training files" in place.err
+
+
 def test_the_test_metric_is_that_of_the_test_set_wherever_it_stands(place: Any, parts: tuple[TokenStream, ...]) -> None:
     model = place.model("trained")
     expected = evaluate(model, parts[2])

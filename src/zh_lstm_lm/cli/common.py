@@ -22,14 +22,14 @@ __all__ = [
     "AddCommand",
     "add_encoding",
     "add_reading",
+    "add_sets",
     "at_least",
-    "check_file",
+    "check_sets",
     "chosen_tokenizer",
     "corpus_files",
     "duration",
     "given",
     "load_model",
-    "metrics_line",
     "option",
     "path",
     "print_line",
@@ -37,6 +37,7 @@ __all__ = [
     "print_plan",
     "print_reading",
     "proportion",
+    "read_sets",
     "read_stream",
     "read_text",
     "text",
@@ -176,16 +177,18 @@ def chosen_tokenizer(parsed: argparse.Namespace) -> "Any":
     return get_tokenizer(tokenizer, **options)
 
 
-def corpus_files(parsed: argparse.Namespace) -> "list[TextFile]":
-    """Lists the files of the corpus of a command."""
+def corpus_files(parsed: argparse.Namespace, paths: "list[str] | None" = None) -> "list[TextFile]":
+    """Lists the files of the corpus of a command, or of other paths."""
     from zh_lstm_lm.text.documents import ReadingOptions
     from zh_lstm_lm.text.files import find_files
 
-    return find_files(parsed.paths, endings=ReadingOptions(text_field=parsed.text_field).endings)
+    return find_files(paths or parsed.paths, endings=ReadingOptions(text_field=parsed.text_field).endings)
 
 
-def read_stream(parsed: argparse.Namespace, tokenizer: "Any", normalize: str) -> "TokenStream":
-    """Reads the corpus of a command by `add_reading`'s options."""
+def read_stream(
+    parsed: argparse.Namespace, tokenizer: "Any", normalize: str, paths: "list[str] | None" = None
+) -> "TokenStream":
+    """Reads the corpus of a command, or other paths, by `add_reading`'s options."""
     from zh_lstm_lm.corpus.token_stream import TokenStream
 
     options: dict[str, Any] = {
@@ -194,8 +197,53 @@ def read_stream(parsed: argparse.Namespace, tokenizer: "Any", normalize: str) ->
         "normalize": normalize,
     }
     if getattr(parsed, "text_field", None) is not None:
-        return TokenStream.from_records(parsed.paths, text_field=parsed.text_field, **options)
-    return TokenStream.from_files(parsed.paths, **options)
+        return TokenStream.from_records(paths or parsed.paths, text_field=parsed.text_field, **options)
+    return TokenStream.from_files(paths or parsed.paths, **options)
+
+
+def add_sets(command: argparse.ArgumentParser) -> None:
+    """Adds the options of the validation and the test set."""
+    for part, name in (("valid", "validation set"), ("test", "test set")):
+        about = f"proportion of every document for the {name}, 0 for none (default: 0.05 without --{part}-file)"
+        command.add_argument(f"--{part}", type=proportion, help=about)
+        about = f"texts of the {name}, which are not among the others (default: by --{part})"
+        command.add_argument(f"--{part}-file", type=path, nargs="+", metavar="FILE", help=about)
+
+
+def check_sets(parsed: argparse.Namespace) -> None:
+    """Settles the proportions of the validation and the test set, and checks their files.
+
+    Raises:
+        ConfigError: Options contradict each other, or leave nothing for training.
+        DataError: A path holds no text files.
+    """
+    training = {file.path.resolve() for file in corpus_files(parsed)}
+    for part in ("valid", "test"):
+        paths, given_proportion = getattr(parsed, f"{part}_file"), getattr(parsed, part)
+        if paths and given_proportion:
+            raise ConfigError(f"--{part} and --{part}-file exclude each other; leave one of them out")
+        for file in corpus_files(parsed, paths) if paths else ():
+            if file.path.resolve() in training:
+                raise ConfigError(f"{file.path}: --{part}-file is among the training files; name those without it")
+        if given_proportion is None:
+            setattr(parsed, part, 0.0 if paths else 0.05)
+    if parsed.valid + parsed.test >= 1:
+        raise ConfigError(
+            f"--valid {parsed.valid:g} and --test {parsed.test:g} leave nothing for training; valid + test must be below 1"
+        )
+
+
+def read_sets(
+    parsed: argparse.Namespace, tokenizer: "Any", normalize: str
+) -> "tuple[TokenStream, TokenStream, TokenStream]":
+    """Reads the training, the validation and the test set by the options of `add_sets`."""
+    corpus = read_stream(parsed, tokenizer, normalize)
+    train, valid, test = corpus.split(valid=parsed.valid, test=parsed.test)
+    if parsed.valid_file:
+        valid = read_stream(parsed, tokenizer, corpus.normalize, parsed.valid_file)
+    if parsed.test_file:
+        test = read_stream(parsed, tokenizer, corpus.normalize, parsed.test_file)
+    return train, valid, test
 
 
 def print_reading(parsed: argparse.Namespace, tokenizer: "LosslessTokenizer") -> None:
@@ -209,7 +257,7 @@ def print_reading(parsed: argparse.Namespace, tokenizer: "LosslessTokenizer") ->
     print(f"reading {len(files):,} files, {megabytes:,.1f} MB{estimate}", flush=True)
 
 
-def print_plan(corpus: "TokenStream", trainer: "Trainer", test: "TokenStream") -> None:
+def print_plan(trainer: "Trainer", test: "TokenStream") -> None:
     """Prints the sizes of the corpus and of the model, and the time that training and the final test take."""
     import torch
 
@@ -218,8 +266,10 @@ def print_plan(corpus: "TokenStream", trainer: "Trainer", test: "TokenStream") -
 
     model, config = trainer.model, trainer.config
     sizes = model.config
+    sets = [trainer.train, test] if trainer.valid is None else [trainer.train, trainer.valid, test]
+    characters, tokens = sum(each.num_characters for each in sets), sum(map(len, sets))
     print(
-        f"{corpus.num_documents} documents, {corpus.num_characters:,} characters, {len(corpus):,} tokens; "
+        f"{characters:,} characters, {tokens:,} tokens, {len(trainer.train):,} of them for training; "
         f"vocabulary {len(model.vocabulary):,}; {model.num_parameters:,} weights (embedding "
         f"{sizes.embedding_dim}, hidden {sizes.hidden_size}, {sizes.output} softmax)"
     )
@@ -257,16 +307,6 @@ def load_model(path: str) -> "Any":
     return from_pretrained(path)
 
 
-def metrics_line(result: "Any") -> str:
-    """Returns the metrics of an evaluation or of a score on one line."""
-    tokens = f"perplexity {result.perplexity:,.2f} per token"
-    if result.bits_per_character is None:
-        known = f"{result.perplexity_excluding_unknown:,.2f}"
-        return f"unknown {result.unknown_rate:.2%}  {tokens} ({known} without <unk>)  {result.num_tokens:,} tokens"
-    bits = f"{result.num_characters:,} characters  {result.bits_per_character:.4f} bits/character"
-    return f"{bits}  {tokens}  {result.num_tokens:,} tokens"
-
-
 def print_line(line: str, *, file: "TextIO | None" = None) -> None:
     """Prints a message with file names in it; characters that the stream cannot show are escaped."""
     file = file or sys.stdout
@@ -277,26 +317,6 @@ def print_line(line: str, *, file: "TextIO | None" = None) -> None:
 def print_page(page: "Path") -> None:
     """Prints the place and the size of a page that was written."""
     print_line(f"{page}: {page.stat().st_size / 1000:,.0f} KB")
-
-
-def check_file(path: "str | Path") -> None:
-    """Makes sure, before long work, that a text file can be written.
-
-    Raises:
-        DataError: It is a folder, may not be written to, or is in a folder that does not exist.
-    """
-    from pathlib import Path
-
-    from zh_lstm_lm.storage.user_files import check_writable, is_special
-
-    target = Path(path).resolve()
-    try:
-        if not is_special(Path(path)):
-            check_writable(target)
-            if not target.parent.is_dir():
-                raise FileNotFoundError(None, f"there is no folder {target.parent}")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
 
 
 def write_text(path: "str | Path", text: str) -> None:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from zh_lstm_lm.cli.common import AddCommand, add_reading, at_least, load_model, metrics_line, path, read_stream
+from zh_lstm_lm.cli.common import AddCommand, add_reading, at_least, load_model, path, read_stream
 
 __all__ = ["add_command"]
 
@@ -31,7 +31,7 @@ def _evaluate(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm._config import check_number
     from zh_lstm_lm.evaluation.dynamic_evaluation import DynamicEvaluation
     from zh_lstm_lm.evaluation.evaluate import evaluate
-    from zh_lstm_lm.evaluation.parts import describe_parts, parts_table
+    from zh_lstm_lm.evaluation.parts import describe_parts, metrics_line, parts_table
     from zh_lstm_lm.models.continuous_cache import ContinuousCache
     from zh_lstm_lm.models.lstm import LSTMLanguageModel
 

@@ -7,7 +7,6 @@ from zh_lstm_lm.cli.common import (
     AddCommand,
     add_reading,
     at_least,
-    check_file,
     given,
     load_model,
     option,
@@ -265,6 +264,8 @@ def _write_file(
             print(f"\r{characters:,} characters", end="", file=unescaped(sys.stderr), flush=True)
 
     if parsed.num_samples or parsed.best_of:
+        from zh_lstm_lm.storage.user_files import check_file
+
         check_file(path)
         text = "".join(_pieces(parsed, sampler, limits))
         write_text(path, text)

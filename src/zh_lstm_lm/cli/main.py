@@ -166,7 +166,8 @@ def _regular_files(parsed: argparse.Namespace) -> "Iterator[None]":
     import os
     import stat
 
-    paths = getattr(parsed, "paths", None) or []
+    corpora = {name: getattr(parsed, name, None) or [] for name in ("paths", "valid_file", "test_file")}
+    paths = [path for corpus in corpora.values() for path in corpus]
     pipes = [path for path in paths if path == "-" or (os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode))]
     if not pipes:
         yield
@@ -184,7 +185,9 @@ def _regular_files(parsed: argparse.Namespace) -> "Iterator[None]":
                 else:
                     with open(pipe, "rb") as source:
                         shutil.copyfileobj(source, copy)
-        parsed.paths = [copies.get(path, path) for path in paths]
+        for name, corpus in corpora.items():
+            if corpus:
+                setattr(parsed, name, [copies.get(path, path) for path in corpus])
         yield
 
 

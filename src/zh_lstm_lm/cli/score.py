@@ -6,9 +6,7 @@ import json
 from zh_lstm_lm.cli.common import (
     AddCommand,
     add_encoding,
-    check_file,
     load_model,
-    metrics_line,
     path,
     read_text,
     text,
@@ -56,10 +54,13 @@ def add_command(add: AddCommand) -> None:
 
 
 def _score(parsed: argparse.Namespace) -> int:
+    from zh_lstm_lm.evaluation.parts import metrics_line
     from zh_lstm_lm.evaluation.score import score_batch
     from zh_lstm_lm.report.heat_map import heat_map
 
     if parsed.html:
+        from zh_lstm_lm.storage.user_files import check_file
+
         check_file(parsed.html)
     texts = _texts(parsed)
     model = load_model(parsed.model)

@@ -7,18 +7,17 @@ from zh_lstm_lm.cli.common import (
     INTERRUPTED,
     AddCommand,
     add_reading,
+    add_sets,
     at_least,
+    check_sets,
     chosen_tokenizer,
-    corpus_files,
     given,
-    metrics_line,
     option,
     path,
     print_line,
     print_plan,
     print_reading,
-    proportion,
-    read_stream,
+    read_sets,
     text,
 )
 from zh_lstm_lm.errors import ConfigError
@@ -57,9 +56,7 @@ def add_command(add: AddCommand) -> None:
         "--from", dest="base", type=path, metavar="MODEL", help="continue from this saved model (default: a new model)"
     )
     add_reading(train)
-    for part in ("valid", "test"):
-        about = f"proportion of every document for the {part}{'ation' * (part == 'valid')} set, 0 for none"
-        train.add_argument(f"--{part}", type=proportion, default=0.05, help=f"{about} (default: %(default)s)")
+    add_sets(train)
     sizes = train.add_argument_group("vocabulary and model (not with --from)")
     sizes.add_argument("--min-freq", type=at_least(1), help="least frequency of a word in the vocabulary (default: 3)")
     sizes.add_argument("--max-size", type=at_least(1), help="greatest size of the vocabulary (default: 60000)")
@@ -137,6 +134,7 @@ def _train(parsed: argparse.Namespace) -> int:
 
     # Mistakes are reported before the long work of reading.
     _check_base(parsed)
+    check_sets(parsed)
     parsed.run_dir = parsed.run_dir or f"{parsed.output}.run"
     config = TrainerConfig(**given(parsed, *_TRAINING, "patience", "seed", "device", "precision", "run_dir"))
     model_config = ModelConfig(**_sizes(parsed))
@@ -154,13 +152,13 @@ def _train(parsed: argparse.Namespace) -> int:
     if first and not parsed.quiet:
         print_reading(parsed, tokenizer)
     with ranks.first_here_first():
-        corpus = read_stream(parsed, tokenizer, base.vocabulary.normalize if base is not None else parsed.normalize)
-    train, valid, test = corpus.split(valid=parsed.valid, test=parsed.test)
+        normalize = base.vocabulary.normalize if base is not None else parsed.normalize
+        train, valid, test = read_sets(parsed, tokenizer, normalize)
     model = base if base is not None else _new_model(parsed, model_config, train, ranks)
     counting = _counting(parsed, train, valid)
     trainer = Trainer(model, train, valid, config, callbacks=[counting, samples], progress=not parsed.quiet)
     if first and not parsed.quiet:
-        print_plan(corpus, trainer, test)
+        print_plan(trainer, test)
     trainer.fit(resume=parsed.resume)
     interrupted = trainer.state.stop_reason == "interrupted"
     if first:
@@ -183,11 +181,10 @@ def _check_base(parsed: argparse.Namespace) -> None:
 
 
 def _check_places(parsed: argparse.Namespace) -> None:
-    """Checks that files can be read and folders written.
+    """Checks that folders can be written.
 
     Raises:
-        ConfigError: The proportions leave nothing for training, or the run folder is in the way.
-        DataError: A path holds no text files.
+        ConfigError: The run folder is in the way.
         CheckpointError: The model cannot be saved in its place.
     """
     from pathlib import Path
@@ -195,11 +192,6 @@ def _check_places(parsed: argparse.Namespace) -> None:
     from zh_lstm_lm.storage.atomic import check_place
     from zh_lstm_lm.training.run_folder import RunFolder
 
-    if parsed.valid + parsed.test >= 1:
-        raise ConfigError(
-            f"--valid {parsed.valid:g} and --test {parsed.test:g} leave nothing for training; valid + test must be below 1"
-        )
-    corpus_files(parsed)
     check_place(Path(parsed.output))
     check_place(Path(parsed.run_dir))
     if not parsed.resume and RunFolder(Path(parsed.run_dir), keep_last=1).holds_run():
@@ -240,7 +232,7 @@ def _counting(parsed: argparse.Namespace, train: "TokenStream", valid: "TokenStr
     from pathlib import Path
 
     from zh_lstm_lm.evaluation.evaluate import evaluate
-    from zh_lstm_lm.evaluation.parts import describe_parts
+    from zh_lstm_lm.evaluation.parts import describe_parts, metrics_line
     from zh_lstm_lm.models.ngram import NGramLanguageModel
     from zh_lstm_lm.training.callbacks import Callback
 
@@ -283,7 +275,7 @@ def _save(
     from pathlib import Path
 
     from zh_lstm_lm.evaluation.evaluate import evaluate
-    from zh_lstm_lm.evaluation.parts import describe_parts, mix_models, parts_table
+    from zh_lstm_lm.evaluation.parts import describe_parts, metrics_line, mix_models, parts_table
     from zh_lstm_lm.models.components import component_weights, part_names
     from zh_lstm_lm.storage.safe_reading import read_json
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.evaluation.result import EvaluationResult, ParagraphSums
+from zh_lstm_lm.evaluation.scored_text import Score
 from zh_lstm_lm.models.base import LanguageModel
 from zh_lstm_lm.models.components import fit_weights, part_names, part_weights, parts_of
 from zh_lstm_lm.models.continuous_cache import ContinuousCache
@@ -14,7 +15,7 @@ from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.models.mixture import Mixture
 from zh_lstm_lm.models.ngram import NGramLanguageModel
 
-__all__ = ["describe_parts", "mix_models", "parts_table"]
+__all__ = ["describe_parts", "metrics_line", "mix_models", "parts_table"]
 
 # The weight of the cache before weights are fitted, where the LSTM and the n-gram model are equal.
 _CACHE_WEIGHT = 0.2
@@ -84,3 +85,13 @@ def parts_table(rows: Sequence[Mapping[str, Any]]) -> str:
             f"{row['name']:{width}}  weight {row['weight']:.3f}  {of_characters}perplexity {of_tokens:>8} per token"
         )
     return "\n".join(lines)
+
+
+def metrics_line(result: EvaluationResult | Score) -> str:
+    """Returns the metrics of an evaluation or of a score as a line of text."""
+    tokens = f"perplexity {result.perplexity:,.2f} per token"
+    if result.bits_per_character is None:
+        known = f"{result.perplexity_excluding_unknown:,.2f}"
+        return f"unknown {result.unknown_rate:.2%}  {tokens} ({known} without <unk>)  {result.num_tokens:,} tokens"
+    bits = f"{result.num_characters:,} characters  {result.bits_per_character:.4f} bits/character"
+    return f"{bits}  {tokens}  {result.num_tokens:,} tokens"

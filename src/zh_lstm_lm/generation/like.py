@@ -13,6 +13,7 @@ from zh_lstm_lm.models.base import LanguageModel, State, check_model, context_le
 from zh_lstm_lm.models.continuous_cache import ContinuousCache
 from zh_lstm_lm.models.mixture import Mixture
 from zh_lstm_lm.models.ngram import NGramLanguageModel
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 
 __all__ = ["LIKE_WEIGHT", "PrimedModel", "add_cache", "model_like", "sampling_model"]
 
@@ -61,6 +62,7 @@ class PrimedModel:
         return PrimedModel(decoding_model(self.model), self.start)
 
 
+@on_cpu_by_default
 def model_like(
     model: LanguageModel,
     book: TokenStream | Sequence[str],
@@ -123,7 +125,7 @@ def sampling_model(model: Any, cache_weight: float | None = None) -> Any:
     if not isinstance(model, ContinuousCache):
         return model
     if cache_weight is None:
-        # A summary is what a saved mixture has whose weights were fitted.
+        # A mixture has a summary where its weights were not given but fitted or chosen by the library.
         cache_weight = min(model.cache_weight, _CACHE_WEIGHT) if model.training_summary else model.cache_weight
     return model if cache_weight == model.cache_weight else _with(model, model.model, cache_weight)
 

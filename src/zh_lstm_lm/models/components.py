@@ -90,6 +90,7 @@ class Combination(SavedModel):
             NonFiniteError: A model's log-probabilities are NaN.
         """
         fit_weights(self, stream)  # type: ignore[arg-type]
+        self.training_summary["weights"] = f"fitted on {len(stream):,} tokens"
         return self
 
 

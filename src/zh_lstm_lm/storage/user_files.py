@@ -10,7 +10,7 @@ from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.storage.atomic import replace_file, write_flushed
 from zh_lstm_lm.storage.workspace import workspace
 
-__all__ = ["check_writable", "is_special", "keep_mode", "write_file"]
+__all__ = ["check_file", "check_writable", "is_special", "keep_mode", "write_file"]
 
 
 def write_file(path: str | PathLike[str], data: bytes) -> None:
@@ -38,6 +38,22 @@ def write_file(path: str | PathLike[str], data: bytes) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be written ({reason}); choose another file") from error
+
+
+def check_file(path: str | PathLike[str]) -> None:
+    """Makes sure, before long work, that `write_file` can write a file.
+
+    Raises:
+        DataError: It is a folder, may not be written to, or is in a folder that does not exist.
+    """
+    target = Path(path).resolve()
+    try:
+        if not is_special(Path(path)):
+            check_writable(target)
+            if not target.parent.is_dir():
+                raise FileNotFoundError(None, f"there is no folder {target.parent}")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
 
 
 def is_special(path: Path) -> bool:
