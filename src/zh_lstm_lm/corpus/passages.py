@@ -28,14 +28,16 @@ def hash_passages(ids: Tensor) -> Tensor:
         hashes ^= hashes >> 29
         length, factor = 2 * length, (factor * factor + (1 << 63)) % (1 << 64) - (1 << 63)
     # Only the least hashes are sorted: twice as many as are kept at first, more where they repeat themselves.
+    different: Tensor
     proportion = 2 * _MAX_PASSAGES / max(len(hashes), 1)
     while proportion < 1:
         least = hashes[hashes < int((2 * proportion - 1) * (1 << 63))]
-        different: Tensor = torch.unique_consecutive(least.sort().values)
+        different = torch.unique_consecutive(least.sort().values)
         if len(different) >= _MAX_PASSAGES:
             return different[:_MAX_PASSAGES]
         proportion *= 4
-    return torch.unique_consecutive(hashes.sort().values)[:_MAX_PASSAGES]
+    different = torch.unique_consecutive(hashes.sort().values)
+    return different[:_MAX_PASSAGES]
 
 
 def passage_overlap(passages: Tensor, ids: Tensor) -> float:
