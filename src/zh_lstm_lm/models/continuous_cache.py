@@ -291,8 +291,9 @@ class ContinuousCache(Combination):
             For each text the rows for which the cache is not empty, **Shape:** (rows,), the tokens, **Shape:**
             (entries,), and their probabilities, **Shape:** (rows, entries), 0 for entries outside of a row's window.
         """
-        result, device = [], context.text.device
-        stops, groups = context.stop.tolist(), defaultdict(list)
+        result: list[tuple[Tensor, Tensor, Tensor]] = []
+        groups: dict[int, list[int]] = defaultdict(list)
+        stops, device = context.stop.tolist(), context.text.device
         for row, text in enumerate(context.text.tolist()):
             groups[text].append(row)
         for text, rows in groups.items():
