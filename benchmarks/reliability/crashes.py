@@ -185,7 +185,9 @@ def kill_export(place: Path, moment: int, chance: random.Random) -> str:
         assert all((place / name).read_text(encoding="utf-8") == text for name, text in USERS.items()), point
     newer.save_pretrained(place)
     assert all((place / name).read_text(encoding="utf-8") == text for name, text in USERS.items()), point
-    assert not [path for path in place.parent.iterdir() if path.name.startswith(".zh-lstm-lm-")], point
+    # An empty workspace may be left, where the kill came before its marker was written or after it was removed.
+    left = [path.name for path in place.parent.rglob(".zh-lstm-lm-*/*")]
+    assert set(left) <= {"workspace.json"}, f"{point}: {left}"
     return f"export: {point}"
 
 
