@@ -338,7 +338,7 @@ MESSAGES = {
     "--max-characters counts the prompt": ["generate", "model", "--prompt", "展昭", "--max-characters", "1"],
     "--tie-weights needs": ["train", "novels", "--output", "x", "--tie-weights", "--softmax", "adaptive"],
     "argument --encoding: must be 'auto'": ["evaluate", "model", "novels", "--encoding", "utf-9"],
-    "--seeds must be at least two": ["study", "epochs", "novels", "--output", "x", "--seeds", "1"],
+    "--seeds must be a list of at least 2": ["study", "epochs", "novels", "--output", "x", "--seeds", "1"],
     "novels/max_size=3/bptt_len.txt: no such file": ["evaluate", "model", "novels/max_size=3/bptt_len.txt"],
     "as in --encoding 'cp1252'": ["score", "model", "--file", "latin.txt"],
     "leave nothing for training": ["train", "novels", "--output", "x", "--valid", "0.6", "--test", "0.5"],

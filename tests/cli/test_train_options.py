@@ -157,14 +157,15 @@ def test_sets_in_files_of_their_own(place: Any, texts: list[str]) -> None:
 
 
 def test_the_test_metric_is_that_of_the_test_set_wherever_it_stands(place: Any, parts: tuple[TokenStream, ...]) -> None:
-    model = place.model("trained")
+    model = from_pretrained(place.folder / "trained")
     expected = evaluate(model, parts[2])
     assert expected.loss != pytest.approx(evaluate(model, parts[1]).loss, rel=1e-3)
     best = min(place.lines("the-run", "history.jsonl"), key=lambda record: record["valid_loss"])
+    summary = place.model("trained").training_summary
     assert best["test_loss"] == pytest.approx(expected.loss, rel=1e-5)
     assert best["test_perplexity"] == pytest.approx(expected.perplexity, rel=1e-5)
-    assert model.training_summary["test_perplexity"] == pytest.approx(expected.perplexity, rel=1e-4)
-    shown = f"test_perplexity{{}}{model.training_summary['test_perplexity']}"
+    assert summary["test_perplexity"] == pytest.approx(expected.perplexity, rel=1e-4)
+    shown = f"test_perplexity{{}}{summary['test_perplexity']}"
     assert shown.format(": ") in (place.folder / "trained" / "README.md").read_text(encoding="utf-8")
     assert shown.format("=") in place.run("info", "trained")
 

@@ -269,7 +269,8 @@ def print_plan(trainer: "Trainer", test: "TokenStream") -> None:
     sets = [trainer.train, test] if trainer.valid is None else [trainer.train, trainer.valid, test]
     characters, tokens = sum(each.num_characters for each in sets), sum(map(len, sets))
     print(
-        f"{characters:,} characters, {tokens:,} tokens, {len(trainer.train):,} of them for training; "
+        f"{trainer.train.num_documents:,} documents, {characters:,} characters, {tokens:,} tokens, of which "
+        f"{len(trainer.train):,} for training; "
         f"vocabulary {len(model.vocabulary):,}; {model.num_parameters:,} weights (embedding "
         f"{sizes.embedding_dim}, hidden {sizes.hidden_size}, {sizes.output} softmax)"
     )

@@ -303,16 +303,15 @@ def _save(
         state.best_record["valid_parts"] = model.training_summary["valid_parts"]
     if len(test):
         result = evaluate(model, test)
-        of_lstm = result.parts.get("LSTM", result)
         if result.parts:
             rows = describe_parts(model, result)
             state.best_record["test_parts"] = model.training_summary["test_parts"] = rows
             print(parts_table(rows))
         print(f"test  {metrics_line(result)}")
         metrics = {
-            "test_loss": of_lstm.loss,
-            "test_perplexity": of_lstm.perplexity if math.isfinite(of_lstm.perplexity) else None,
-            "test_bits_per_character": of_lstm.bits_per_character,
+            "test_loss": result.loss,
+            "test_perplexity": result.perplexity if math.isfinite(result.perplexity) else None,
+            "test_bits_per_character": result.bits_per_character,
         }
         state.best_record.update(metrics)
         summary.update({name: value and round(value, 4) for name, value in metrics.items() if name != "test_loss"})

@@ -176,8 +176,8 @@ class ContinuousCache(Combination):
 
     def for_decoding(self) -> "ContinuousCache":
         """Returns a cache around the model's form for decoding; see `LanguageModel`."""
-        inner, size, weight = decoding_model(self.model), self.cache_size, self.cache_weight
-        return ContinuousCache(inner, cache_size=size, cache_weight=weight, theta=self.theta)
+        options = {"cache_size": self.cache_size, "cache_weight": self.cache_weight, "theta": self.theta}
+        return ContinuousCache(decoding_model(self.model), **options)  # type: ignore[arg-type]
 
     def initial_state(self, batch_size: int) -> CacheState:
         """See `LanguageModel.initial_state`."""
@@ -213,9 +213,9 @@ class ContinuousCache(Combination):
     def probs(self, context: CacheContext) -> Tensor:
         """See `components.probs_of`."""
         probs = probs_of(self.model, context.inner)
-        for rows, tokens, cached in self._distributions(context):
+        for rows, tokens, weights, sums in self._distributions(context):
             own = probs[rows] * (1 - self.cache_weight)
-            own.scatter_add_(1, tokens.expand(len(rows), -1), cached * self.cache_weight)
+            own.scatter_add_(1, tokens.expand(len(rows), -1), (weights * (self.cache_weight / sums)).to(own.dtype))
             probs = own if len(rows) == len(probs) else probs.index_copy(0, rows, own)
         return probs
 
@@ -260,8 +260,9 @@ class ContinuousCache(Combination):
     def _exact_log_probs(self, context: CacheContext) -> Tensor:
         """Computes `log_probs` from logarithms."""
         log_probs = self.model.log_probs(context.inner)
-        for rows, tokens, probs in self._distributions(context):
-            cached = torch.zeros_like(log_probs[rows]).scatter_add_(1, tokens.expand(len(rows), -1), probs)
+        for rows, tokens, weights, sums in self._distributions(context):
+            cached = torch.zeros_like(log_probs[rows])
+            cached.scatter_add_(1, tokens.expand(len(rows), -1), (weights / sums).to(cached.dtype))
             own = log_probs[rows] + math.log1p(-self.cache_weight)
             own = torch.logaddexp(own, cached.log() + math.log(self.cache_weight))
             log_probs = log_probs.index_copy(0, rows, own)
@@ -278,20 +279,23 @@ class ContinuousCache(Combination):
     def _cached_log_probs(self, context: CacheContext, targets: Tensor) -> Tensor:
         """Returns the cache's own log-probability of each target, infinity where it is empty. **Shape:** (rows,)."""
         cached = torch.full(targets.shape, math.inf, dtype=context.query.dtype, device=targets.device)
-        for rows, tokens, probs in self._distributions(context):
-            cached[rows] = (probs * (tokens == targets[rows, None])).sum(dim=1).log()
+        for rows, tokens, weights, sums in self._distributions(context):
+            # Entries of other tokens have no part in the probability of the target.
+            weights.masked_fill_(tokens != targets[rows, None], 0.0)
+            cached[rows] = (weights.sum(dim=1) / sums.squeeze(1)).log()
         return cached
 
-    def _distributions(self, context: CacheContext) -> list[tuple[Tensor, Tensor, Tensor]]:
+    def _distributions(self, context: CacheContext) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Returns the cache's distribution for each row, text by text.
 
         A text is computed alone, over its own entries, so that its values do not depend on its neighbours.
 
         Returns:
             For each text the rows for which the cache is not empty, **Shape:** (rows,), the tokens, **Shape:**
-            (entries,), and their probabilities, **Shape:** (rows, entries), 0 for entries outside of a row's window.
+            (entries,), their weights, **Shape:** (rows, entries), 0 for entries outside of a row's window, and the sums
+            of the weights. **Shape:** (rows, 1).
         """
-        result: list[tuple[Tensor, Tensor, Tensor]] = []
+        result: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         groups: dict[int, list[int]] = defaultdict(list)
         stops, device = context.stop.tolist(), context.text.device
         for row, text in enumerate(context.text.tolist()):
@@ -304,17 +308,25 @@ class ContinuousCache(Combination):
                 continue
             # What other texts are filled up with is not a part of the matrix product.
             first += int(filled.int().argmax())
-            tokens, keys = context.tokens[text, first:last], context.keys[text, first:last]
-            index = torch.tensor(rows, device=device)
+            tokens, index = context.tokens[text, first:last], torch.tensor(rows, device=device)
+            if self.theta:
+                # The last bits of a product depend on the alignment of its operands, 64 bytes where PyTorch allocates.
+                keys = context.keys[text, first:last]
+                keys = keys.clone() if keys.data_ptr() % 64 else keys
+                scores = (self.theta * context.query[index]) @ keys.T
+            else:
+                scores = torch.zeros(len(index), last - first, dtype=context.query.dtype, device=device)
+            # Entries outside the windows of some rows are at the ends; those between are in all windows.
             stop, positions = context.stop[index, None], torch.arange(first, last, device=device)
-            usable = (tokens != _EMPTY) & (positions < stop) & (positions >= stop - self.cache_size)
-            known = usable.any(dim=1)
-            index, usable = index[known], usable[known]
-            weights = usable.float()
-            if self.theta and len(index):
-                scores = (self.theta * (context.query[index] @ keys.T)).masked_fill(~usable, -math.inf)
-                weights = (scores - scores.amax(dim=1, keepdim=True)).exp()
-            result.append((index, tokens.clamp(min=0), weights / weights.sum(dim=1, keepdim=True)))
+            for edge in (slice(0, max(0, last - self.cache_size - first)), slice(max(0, min(own) - first), None)):
+                outside = (positions[edge] >= stop) | (positions[edge] < stop - self.cache_size)
+                scores[:, edge].masked_fill_(outside, -math.inf)
+            scores.masked_fill_(tokens == _EMPTY, -math.inf)
+            highest = scores.amax(dim=1, keepdim=True)
+            if not bool((known := highest.squeeze(1) > -math.inf).all()):
+                index, scores, highest = index[known], scores[known], highest[known]
+            weights = scores.sub_(highest).exp_()
+            result.append((index, tokens.clamp(min=0), weights, weights.sum(dim=1, keepdim=True)))
         return result
 
     def _hidden(self, context: Context, rows: int) -> Tensor:

@@ -59,6 +59,14 @@ class _Output:
         return getattr(self._stream, name)
 
 
+class _Messages(_Output):
+    """Standard error in a file or a pipe: what cannot be written there is dropped, and the work goes on."""
+
+    def _attempt(self, action: "Callable[[], object]") -> None:
+        with contextlib.suppress(OSError):
+            action()
+
+
 @contextlib.contextmanager
 def _named_failures(stream: "TextIO") -> "Iterator[None]":
     try:
@@ -89,8 +97,9 @@ def standard_streams() -> "Iterator[None]":
     errors = [stream.errors for stream in terminals]
     for stream in terminals:
         stream.reconfigure(errors="backslashreplace")
-    sys.stdin, sys.stderr = opened[0], safe_terminal(opened[2])
+    sys.stdin = opened[0]
     sys.stdout = safe_terminal(opened[1]) if opened[1].isatty() else _Output(opened[1])
+    sys.stderr = safe_terminal(opened[2]) if opened[2].isatty() else _Messages(opened[2])
     try:
         yield
     finally:

@@ -119,13 +119,14 @@ class Optimizer:
         if not found:
             return
         shapes = {
-            "step": (),
-            "exp_avg": parameter.shape,
-            "exp_avg_sq": (len(parameter), 1) if by_rows else parameter.shape,
+            "step": [torch.Size()],
+            "exp_avg": [parameter.shape],
+            # Adam by rows once had a number for each weight.
+            "exp_avg_sq": [parameter.shape, *([torch.Size((len(parameter), 1))] if by_rows else [])],
         }
-        if by_rows and not betas[0]:
-            del shapes["exp_avg"]
-        fits = {field: value.shape for field, value in found.items()} == shapes
+        needed = shapes.keys() - ({"exp_avg"} if by_rows and not betas[0] else set())
+        fits = needed <= found.keys() <= shapes.keys()
+        fits = fits and all(value.shape in shapes[field] for field, value in found.items())
         fits = fits and all(value.dtype == parameter.dtype for field, value in found.items() if field != "step")
         # PyTorch's Adam counts with a float.
         fits = fits and found["step"].is_floating_point() is not by_rows
