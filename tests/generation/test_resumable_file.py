@@ -92,15 +92,19 @@ def test_another_text_is_not_resumed(model: LSTMLanguageModel, tmp_path: Path, a
     assert (tmp_path / "novel.txt.part").read_bytes() == part
 
 
-@pytest.mark.parametrize("damage", ["state", "part"])
+@pytest.mark.parametrize("damage", ["state", "part", "huge"])
 def test_damaged_remains_are_told_of(
     model: LSTMLanguageModel, tmp_path: Path, at_each_word: AtEachWord, damage: str
 ) -> None:
     path = tmp_path / "novel.txt"
     with at_each_word(Interruption(40)), pytest.raises(KeyboardInterrupt):
         Sampler(model).write(path, prompt="展昭", max_new_tokens=60)
-    target = tmp_path / ("novel.txt.part.state" if damage == "state" else "novel.txt.part")
-    target.write_bytes(target.read_bytes()[:20])
+    target = tmp_path / ("novel.txt.part" if damage == "part" else "novel.txt.part.state")
+    if damage == "huge":
+        # A sparse file of 200 MB, which takes no place on the disk.
+        os.truncate(target, 200 << 20)
+    else:
+        target.write_bytes(target.read_bytes()[:20])
     with pytest.raises(DataError, match=r"novel\.txt\.part"):
         Sampler(model).write(path, prompt="展昭", max_new_tokens=60, resume=True)
 

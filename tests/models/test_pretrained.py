@@ -22,6 +22,7 @@ from zh_lstm_lm import (
     CheckpointError,
     LSTMLanguageModel,
     ModelConfig,
+    NGramLanguageModel,
     TokenStream,
     Vocabulary,
     VocabularyError,
@@ -277,6 +278,12 @@ def test_saving_takes_any_form_of_path(
     for path in ("plain", "deep/er/folder", "slash/", Path("路径"), str(tmp_path / "absolute")):
         model.save_pretrained(path)
         assert torch.equal(scores(LSTMLanguageModel.from_pretrained(path)), scores(model))
+
+
+def test_a_path_that_names_nothing_is_refused(model: LSTMLanguageModel, stream: TokenStream) -> None:
+    for saved in (model, NGramLanguageModel.from_stream(stream, model.vocabulary, order=2)):
+        with pytest.raises(CheckpointError, match="cannot name a folder"):
+            saved.save_pretrained("a\0b")
 
 
 def test_a_file_is_not_overwritten_by_a_folder(tmp_path: Path, model: LSTMLanguageModel) -> None:

@@ -128,7 +128,7 @@ class SamplerConfig(Config):
 
     @property
     def has_plain_cutoffs(self) -> bool:
-        """Whether top-k, top-p and min-p are the only cut-offs, which keep the first tokens in falling order."""
+        """True if top-k, top-p and min-p are the only cut-offs, which keep the first tokens in falling order."""
         return self.typical_p == 1 and self.top_h == 1 and self.epsilon_cutoff == 0 and self.eta_cutoff == 0
 
     def history_processors(self, vocabulary: Vocabulary) -> list[LogitsProcessor]:

@@ -143,7 +143,7 @@ class Draft:
 
     @property
     def undecided(self) -> bool:
-        """Whether the latest tokens may be cut off: as a heading, or as a sentence that may not fit."""
+        """True if the latest tokens may be cut off: as a heading, or as a sentence that may not fit."""
         if self.finish_reason is not None:
             return False
         if self._sentence_end is not None and self.written > self._sentence_end.written:

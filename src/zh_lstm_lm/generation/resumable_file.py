@@ -27,6 +27,7 @@ from zh_lstm_lm.generation.result import GenerationState
 from zh_lstm_lm.models.base import LanguageModel
 from zh_lstm_lm.runtime.interruption import catch_interruption
 from zh_lstm_lm.storage.atomic import atomic_write, replace_file
+from zh_lstm_lm.storage.file_systems import flush_open_file
 from zh_lstm_lm.storage.locks import lock_file
 from zh_lstm_lm.storage.safe_reading import read_bytes
 from zh_lstm_lm.storage.strict_json import parse_json
@@ -38,7 +39,7 @@ Start: TypeAlias = Callable[[GenerationState | None, Mapping[str, int]], tuple[D
 """Starts the text from its prompt, or from a state and `Draft.counts`; returns the draft and its coming pieces."""
 
 WORDS_BETWEEN_STATES = 1000
-_MAX_STATE_BYTES = 1 << 30
+_MAX_STATE_BYTES = 1 << 27
 _MAX_HEADER_BYTES = 1 << 20
 
 
@@ -161,7 +162,7 @@ def _complete(part: Path, target: Path, saved: Path) -> None:
 
 def _flush(file: IO[bytes]) -> None:
     file.flush()
-    os.fsync(file.fileno())
+    flush_open_file(file.fileno())
 
 
 def _open_safely(path: str, flags: int) -> int:

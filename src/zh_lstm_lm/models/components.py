@@ -67,7 +67,7 @@ class Combination(SavedModel):
 
     @property
     def is_batch_invariant(self) -> bool:
-        """Whether all models are batch-invariant; see `LanguageModel`."""
+        """True if all models are batch-invariant; see `LanguageModel`."""
         return all(getattr(model, "is_batch_invariant", True) for model in self.models)
 
     def check_weights(self) -> None:

@@ -60,7 +60,7 @@ class DecodingLSTM:
 
     @property
     def is_batch_invariant(self) -> bool:
-        """Whether all weights could be packed."""
+        """True if all weights could be packed."""
         linears = [module for module in self._packed.output.modules() if isinstance(module, BatchInvariantLinear)]
         return all(linear.is_batch_invariant for linear in [*self._packed.layers, *linears])
 

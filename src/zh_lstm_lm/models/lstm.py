@@ -1,7 +1,6 @@
 """The language model: embedding, LSTM, output layer, and the vocabulary that its ids belong to."""
 
 import itertools
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike
@@ -130,7 +129,7 @@ class LSTMLanguageModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         device: torch.device = self.embedding.weight.device
         return device
 
@@ -280,7 +279,7 @@ class LSTMLanguageModel(nn.Module):
         Raises:
             CheckpointError: It cannot be written.
         """
-        write_model_folder(Path(os.path.realpath(path)), **self.folder_contents())
+        write_model_folder(path, **self.folder_contents())
 
     def folder_contents(self) -> dict[str, Any]:
         """Returns all that is saved of the model, as arguments of `write_model_folder`."""

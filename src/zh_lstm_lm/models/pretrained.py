@@ -1,5 +1,6 @@
 """A saved model's folder: sizes and vocabulary as JSON, weights and n-grams as safetensors, a README, and a manifest."""
 
+import os
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from os import PathLike
@@ -96,7 +97,7 @@ class SavedModel:
 
 
 def write_model_folder(
-    folder: Path,
+    path: str | PathLike[str],
     *,
     vocabulary: Vocabulary,
     options: Mapping[str, Any] | None = None,
@@ -109,7 +110,7 @@ def write_model_folder(
     """Writes a model's folder, whole or not at all; files in it that are not a model's stay.
 
     Args:
-        folder: Where to.
+        path: The folder; where it is a symbolic link, the folder that it leads to.
         vocabulary: Its vocabulary.
         options: The config of the LSTM; None without one.
         training: Plain values that say how the LSTM was trained.
@@ -121,6 +122,10 @@ def write_model_folder(
     Raises:
         CheckpointError: It cannot be written.
     """
+    try:
+        folder = Path(os.path.realpath(path))
+    except ValueError as error:
+        raise CheckpointError(f"{path!r:.80}: cannot name a folder ({error}); give another path") from error
     facts: dict[str, Any] = {}
     with atomic_directory(folder, owned=MODEL_FILES) as staged:
         (staged / "vocabulary.json").write_bytes(to_json(versioned(_FORMAT, vocabulary.to_dict())))

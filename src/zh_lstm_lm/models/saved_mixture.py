@@ -6,7 +6,6 @@ Beside the files of an LSTM, ``mixture.json`` describes how the models are neste
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -88,7 +87,7 @@ def save_model(model: Any, path: str | PathLike[str]) -> None:
     contents = {"vocabulary": model.vocabulary, "generation_config": model.generation_config}
     if lstms:
         contents |= lstms[0].folder_contents()
-    write_model_folder(Path(os.path.realpath(path)), mixture=description, ngrams=tables, **contents)
+    write_model_folder(path, mixture=description, ngrams=tables, **contents)
 
 
 def from_pretrained(path: str | PathLike[str], *, tokenizer: str | Tokenizer | None = None) -> Any:
