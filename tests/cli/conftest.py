@@ -87,6 +87,8 @@ def place(
 def actions() -> dict[tuple[str, str], argparse.Action]:
     """All options by command and name."""
     parsers = next(action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)).choices
+    for parser in parsers.values():
+        parser.complete()
     return {
         (command, action.option_strings[0]): action
         for command, parser in parsers.items()

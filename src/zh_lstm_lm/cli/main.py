@@ -49,11 +49,14 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(**options)
         # Python 3.14 colours the help, by escape sequences, which a terminal is not sent.
         self.color = False
+        # Adds options that take long to declare, when the command is used.
+        self.add_more: Callable[[], None] | None = None
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Refuses unknown options here, where the options of the command are known."""
+        self.complete()
         parsed, unknown = super().parse_known_args(args, namespace)
         for option in unknown:
             import difflib
@@ -61,6 +64,12 @@ class _Parser(argparse.ArgumentParser):
             matches = difflib.get_close_matches(option.split("=")[0], self._option_string_actions, n=1, cutoff=0.5)
             self.error(f"no such option: {option}" + (f"; did you mean {matches[0]}?" if matches else ""))
         return parsed, []
+
+    def complete(self) -> None:
+        """Adds the options of `add_more`, once."""
+        add_more, self.add_more = self.add_more, None
+        if add_more is not None:
+            add_more()
 
     def error(self, message: str) -> "NoReturn":
         """Prints two lines and exits with status 2."""

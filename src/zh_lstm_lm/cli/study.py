@@ -1,10 +1,8 @@
 """The command ``study``."""
 
 import argparse
-import dataclasses
 import sys
 
-from zh_lstm_lm._config import check_choice
 from zh_lstm_lm.cli.common import (
     INTERRUPTED,
     AddCommand,
@@ -18,7 +16,6 @@ from zh_lstm_lm.cli.common import (
     text,
 )
 from zh_lstm_lm.errors import ConfigError
-from zh_lstm_lm.studies.config import StudyConfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +42,15 @@ def add_command(add: AddCommand) -> None:
     study.add_argument("--report", type=path, metavar="FILE", help="write an HTML page of it as well (default: none)")
     study.add_argument("--overwrite", action="store_true", help="replace that page if it exists")
     add_reading(study)
+    study.add_more = lambda: _add_options(study)  # type: ignore[attr-defined]
+
+
+def _add_options(study: argparse.ArgumentParser) -> None:
+    """Adds the options of `StudyConfig`, of the model and of training."""
+    import dataclasses
+
+    from zh_lstm_lm.studies.config import StudyConfig
+
     conditions = study.add_argument_group("conditions")
     for option in dataclasses.fields(StudyConfig):
         about, default = option.metadata["help"], option.default
@@ -75,8 +81,10 @@ def add_command(add: AddCommand) -> None:
 def _study(parsed: argparse.Namespace) -> int:
     from pathlib import Path
 
+    from zh_lstm_lm._config import check_choice
     from zh_lstm_lm.models.config import ModelConfig
     from zh_lstm_lm.report.document import check_page, write_report
+    from zh_lstm_lm.studies.config import StudyConfig
     from zh_lstm_lm.studies.kinds import KINDS
     from zh_lstm_lm.studies.study import study
     from zh_lstm_lm.training.config import TrainerConfig
