@@ -43,6 +43,15 @@ def test_the_reference_has_every_public_name() -> None:
     assert described == public
 
 
+def test_the_members_of_the_reference_exist() -> None:
+    listed = re.findall(r"autoclass:: (\w+)\n +:members: ([\w, ]+)", page("api.md"))
+    assert len(listed) > 10
+    for name, members in listed:
+        for member in members.split(", "):
+            known = getattr(zh_lstm_lm, name)
+            assert hasattr(known, member) or member in known.__annotations__, f"{name}.{member}"
+
+
 def test_tests_that_the_guide_to_reading_names_exist() -> None:
     rows = [line for line in page("reading.md").splitlines() if line.startswith("| ") and "::" in line]
     assert len(rows) > 30
