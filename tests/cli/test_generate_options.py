@@ -91,8 +91,10 @@ def test_limits(name: str, place: Any) -> None:
 
 @pytest.mark.options("generate", "--max-chapters")
 def test_chapters(place: Any) -> None:
-    text = place.run(*COMMAND, "--max-chapters", "1", "--max-new-tokens", "500")
-    assert text == text_of(place, {"max_chapters": 1, "max_new_tokens": 500}) != text_of(place, {"max_new_tokens": 500})
+    text = place.run(*COMMAND, "--max-chapters", "1", "--max-new-tokens", "2000")
+    assert (
+        text == text_of(place, {"max_chapters": 1, "max_new_tokens": 2000}) != text_of(place, {"max_new_tokens": 2000})
+    )
 
 
 @pytest.mark.options("generate", "--penalty-window")

@@ -72,7 +72,7 @@ def test_another_turn_is_written_with_the_new_settings(place: Any, talk: Callabl
     writer.go_on()
     writer.sampler = Sampler(place.model(), SamplerConfig(temperature=3.0))
     writer.again()
-    assert shown.rstrip("> \n").endswith(writer.text)
+    assert shown.rstrip("> \n").endswith(writer.text.rstrip("\n"))
 
 
 @pytest.mark.parametrize(
