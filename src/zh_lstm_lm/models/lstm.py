@@ -20,6 +20,7 @@ from zh_lstm_lm.models.decoding import DecodingLSTM, PackedWeights
 from zh_lstm_lm.models.layers import LSTMContext, LSTMLayer, LSTMState, WordEmbedding, locked_dropout
 from zh_lstm_lm.models.output_layers import AdaptiveSoftmax, FullSoftmax, OutputLayer
 from zh_lstm_lm.models.pretrained import (
+    named_folder,
     open_model_folder,
     read_description,
     read_generation_config,
@@ -279,7 +280,7 @@ class LSTMLanguageModel(nn.Module):
         Raises:
             CheckpointError: It cannot be written.
         """
-        write_model_folder(path, **self.folder_contents())
+        write_model_folder(named_folder(path), **self.folder_contents())
 
     def folder_contents(self) -> dict[str, Any]:
         """Returns all that is saved of the model, as arguments of `write_model_folder`."""

@@ -32,6 +32,7 @@ __all__ = [
     "MODEL_FILES",
     "NGRAMS",
     "SavedModel",
+    "named_folder",
     "open_model_folder",
     "read_description",
     "read_generation_config",
@@ -96,8 +97,20 @@ class SavedModel:
         return load_part(cls, path, tokenizer)
 
 
+def named_folder(path: str | PathLike[str]) -> Path:
+    """Returns the folder that a user's path names: where it is a symbolic link, the folder that it leads to.
+
+    Raises:
+        CheckpointError: It cannot name a folder.
+    """
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError as error:
+        raise CheckpointError(f"{path!r:.80}: cannot name a folder ({error}); give another path") from error
+
+
 def write_model_folder(
-    path: str | PathLike[str],
+    folder: Path,
     *,
     vocabulary: Vocabulary,
     options: Mapping[str, Any] | None = None,
@@ -110,7 +123,7 @@ def write_model_folder(
     """Writes a model's folder, whole or not at all; files in it that are not a model's stay.
 
     Args:
-        path: The folder; where it is a symbolic link, the folder that it leads to.
+        folder: The folder; a symbolic link in its place is not followed.
         vocabulary: Its vocabulary.
         options: The config of the LSTM; None without one.
         training: Plain values that say how the LSTM was trained.
@@ -122,10 +135,6 @@ def write_model_folder(
     Raises:
         CheckpointError: It cannot be written.
     """
-    try:
-        folder = Path(os.path.realpath(path))
-    except ValueError as error:
-        raise CheckpointError(f"{path!r:.80}: cannot name a folder ({error}); give another path") from error
     facts: dict[str, Any] = {}
     with atomic_directory(folder, owned=MODEL_FILES) as staged:
         (staged / "vocabulary.json").write_bytes(to_json(versioned(_FORMAT, vocabulary.to_dict())))

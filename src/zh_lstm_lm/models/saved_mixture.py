@@ -26,6 +26,7 @@ from zh_lstm_lm.models.ngram_counts import NGramCounts
 from zh_lstm_lm.models.pretrained import (
     MIXTURE,
     NGRAMS,
+    named_folder,
     open_model_folder,
     read_generation_config,
     read_vocabulary,
@@ -87,7 +88,7 @@ def save_model(model: Any, path: str | PathLike[str]) -> None:
     contents = {"vocabulary": model.vocabulary, "generation_config": model.generation_config}
     if lstms:
         contents |= lstms[0].folder_contents()
-    write_model_folder(path, mixture=description, ngrams=tables, **contents)
+    write_model_folder(named_folder(path), mixture=description, ngrams=tables, **contents)
 
 
 def from_pretrained(path: str | PathLike[str], *, tokenizer: str | Tokenizer | None = None) -> Any:
