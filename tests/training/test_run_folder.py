@@ -1,3 +1,4 @@
+import contextlib
 import json
 import logging
 import math
@@ -11,7 +12,17 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from zh_lstm_lm import CheckpointError, History, NonFiniteError, TrainerState
+from zh_lstm_lm import (
+    CheckpointError,
+    History,
+    LSTMLanguageModel,
+    NonFiniteError,
+    TokenStream,
+    Trainer,
+    TrainerConfig,
+    TrainerState,
+    ZhLstmLmError,
+)
 from zh_lstm_lm.storage.safe_reading import NewerFormatError
 from zh_lstm_lm.training.run_folder import Checkpoint, RunFolder
 from zh_lstm_lm.training.run_identity import fingerprint_of
@@ -619,3 +630,21 @@ def test_options_that_came_later_are_warned_of(tmp_path: Path, caplog: pytest.Lo
         resume(folder, with_options(wings=2))
     assert len(caplog.messages) == 1
     assert "option wings, goes on with 2" in caplog.messages[0]
+
+
+def test_a_link_in_place_of_the_best_model_is_not_followed(
+    tmp_path: Path, model: LSTMLanguageModel, stream: TokenStream
+) -> None:
+    model.save_pretrained(tmp_path / "mine")
+    (tmp_path / "mine" / "thesis.txt").write_text("mine", encoding="utf-8")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "mine").iterdir()}
+    config = TrainerConfig(max_steps=2, batch_size=1, run_dir=str(tmp_path / "run"))
+    Trainer(model, stream, stream, config, progress=False).fit()
+    shutil.rmtree(tmp_path / "run" / "best")
+    (tmp_path / "run" / "best").symlink_to(tmp_path / "mine")
+    with contextlib.suppress(ZhLstmLmError):
+        again = TrainerConfig(max_steps=4, batch_size=1, run_dir=str(tmp_path / "run"))
+        Trainer(LSTMLanguageModel(model.vocabulary, model.config), stream, stream, again, progress=False).fit(
+            resume=True
+        )
+    assert {file.name: file.read_bytes() for file in (tmp_path / "mine").iterdir()} == before
