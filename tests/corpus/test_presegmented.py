@@ -21,7 +21,7 @@ from zh_lstm_lm import (
     novelty,
     score,
 )
-from zh_lstm_lm.corpus.hapax_spelling import training_ids
+from zh_lstm_lm.corpus.training_ids import training_ids
 from zh_lstm_lm.errors import ConfigError
 
 QUICK = settings(max_examples=150, deadline=None, derandomize=True, database=None)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from zh_lstm_lm.models.layers import LaneGenerator, locked_dropout
+from zh_lstm_lm.models.layers import BatchRowGenerator, locked_dropout
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -48,9 +48,9 @@ def test_masks_of_lanes_do_not_depend_on_their_division() -> None:
     whole = locked_dropout(values, 0.5, seeded())
     parts = []
     for first, last in ((0, 2), (2, 6), (6, 7)):
-        generator = LaneGenerator()
+        generator = BatchRowGenerator()
         generator.manual_seed(0)
-        generator.first, generator.num_lanes = first, 7
+        generator.first, generator.num_rows = first, 7
         parts.append(locked_dropout(values[first:last], 0.5, generator))
     assert torch.equal(torch.cat(parts), whole)
     assert torch.equal(generator.get_state(), drawn_once(7))

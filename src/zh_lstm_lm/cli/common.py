@@ -221,7 +221,7 @@ def check_sets(parsed: argparse.Namespace) -> None:
     for part in ("valid", "test"):
         paths, given_proportion = getattr(parsed, f"{part}_file"), getattr(parsed, part)
         if paths and given_proportion:
-            raise ConfigError(f"--{part} and --{part}-file exclude each other; leave one of them out")
+            raise ConfigError(f"--{part} and --{part}-file exclude each other; leave --{part} {given_proportion:g} out")
         for file in corpus_files(parsed, paths) if paths else ():
             if file.path.resolve() in training:
                 raise ConfigError(f"{file.path}: --{part}-file is among the training files; name those without it")

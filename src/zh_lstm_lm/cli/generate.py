@@ -213,8 +213,7 @@ def _load(parsed: argparse.Namespace) -> "LanguageModel":
         model = model.model
     if parsed.like:
         vocabulary = model.vocabulary
-        files = argparse.Namespace(**{**vars(parsed), "paths": parsed.like})
-        book = read_stream(files, vocabulary.tokenizer, vocabulary.normalize)
+        book = read_stream(parsed, vocabulary.tokenizer, vocabulary.normalize, parsed.like)
         return model_like(model, book, cache=parsed.cache is not False, **given(parsed, weight="like_weight"))
     return add_cache(model) if parsed.cache and not isinstance(model, ContinuousCache) else model
 
@@ -255,6 +254,8 @@ def _write_file(
     """Writes the text, and what of it was copied, into files."""
     from pathlib import Path
 
+    from zh_lstm_lm.storage.user_files import check_file
+
     path, characters = Path(parsed.output), 0
 
     def progress(reached: int) -> None:
@@ -264,8 +265,6 @@ def _write_file(
             print(f"\r{characters:,} characters", end="", file=unescaped(sys.stderr), flush=True)
 
     if parsed.num_samples or parsed.best_of:
-        from zh_lstm_lm.storage.user_files import check_file
-
         check_file(path)
         text = "".join(_pieces(parsed, sampler, limits))
         write_text(path, text)

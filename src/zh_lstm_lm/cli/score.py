@@ -3,15 +3,7 @@
 import argparse
 import json
 
-from zh_lstm_lm.cli.common import (
-    AddCommand,
-    add_encoding,
-    load_model,
-    path,
-    read_text,
-    text,
-    write_text,
-)
+from zh_lstm_lm.cli.common import AddCommand, add_encoding, load_model, path, read_text, text, write_text
 from zh_lstm_lm.errors import DataError
 
 TYPE_CHECKING = False
@@ -57,10 +49,9 @@ def _score(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.evaluation.parts import metrics_line
     from zh_lstm_lm.evaluation.score import score_batch
     from zh_lstm_lm.report.heat_map import heat_map
+    from zh_lstm_lm.storage.user_files import check_file
 
     if parsed.html:
-        from zh_lstm_lm.storage.user_files import check_file
-
         check_file(parsed.html)
     texts = _texts(parsed)
     model = load_model(parsed.model)

@@ -19,8 +19,6 @@ from zh_lstm_lm.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from zh_lstm_lm.corpus.token_stream import TokenStream
 
 __all__ = ["add_command"]
@@ -86,12 +84,17 @@ def _study(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.report.document import check_page, write_report
     from zh_lstm_lm.studies.config import StudyConfig
     from zh_lstm_lm.studies.kinds import KINDS
-    from zh_lstm_lm.studies.study import study
+    from zh_lstm_lm.studies.result import StudyResult
+    from zh_lstm_lm.studies.study import check_study_folder, study
     from zh_lstm_lm.training.config import TrainerConfig
 
     # Mistakes are reported before the corpus is read.
     check_choice("the kind of study", parsed.kind, KINDS)
-    _check_output(Path(parsed.output), parsed.kind)
+    hint = "give another --output"
+    if check_study_folder(Path(parsed.output), hint=hint):
+        begun = StudyResult.load(parsed.output).kind
+        if begun != parsed.kind:
+            raise ConfigError(f"{parsed.output}: holds a study of {begun}, got {parsed.kind}; {hint}")
     if parsed.report:
         check_page(Path(parsed.report), overwrite=parsed.overwrite)
     config = StudyConfig(**given(parsed, *StudyConfig.option_names()))
@@ -116,26 +119,6 @@ def _study(parsed: argparse.Namespace) -> int:
     if parsed.report:
         print_page(write_report(parsed.output, parsed.report, overwrite=parsed.overwrite))
     return 0
-
-
-def _check_output(folder: "Path", kind: str) -> None:
-    """Makes sure that the folder of a study is its own, as far as that is known before the corpus is read.
-
-    Raises:
-        ConfigError: It holds something else.
-        CheckpointError: It cannot be written.
-    """
-    from zh_lstm_lm.storage.atomic import check_place
-    from zh_lstm_lm.studies.result import STUDY_FILE, StudyResult
-
-    check_place(folder)
-    if not folder.exists() or not any(folder.iterdir()):
-        return
-    if not (folder / STUDY_FILE).exists():
-        raise ConfigError(f"{folder}: is not empty and holds no study; give another --output")
-    begun = StudyResult.load(folder)
-    if begun.kind != kind:
-        raise ConfigError(f"{folder}: holds a study of {begun.kind}, got {kind}; give another --output")
 
 
 def _corpus(parsed: argparse.Namespace) -> "TokenStream":

@@ -12,15 +12,13 @@ from zh_lstm_lm.models.base import LanguageModel
 from zh_lstm_lm.models.components import fit_weights, part_names, part_weights, parts_of
 from zh_lstm_lm.models.continuous_cache import ContinuousCache
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
-from zh_lstm_lm.models.mixture import Mixture
+from zh_lstm_lm.models.mixture import CACHE_OF_MIXTURES, Mixture
 from zh_lstm_lm.models.ngram import NGramLanguageModel
 
 __all__ = ["describe_parts", "metrics_line", "mix_models", "parts_table"]
 
 # The weight of the cache before weights are fitted, where the LSTM and the n-gram model are equal.
 _CACHE_WEIGHT = 0.2
-# Measured on novels with an LSTM that was trained for two minutes; see the guide to mixtures.
-_CACHE_SIZE, _THETA = 1000, 0.6
 
 
 def mix_models(lstm: LSTMLanguageModel, ngram: NGramLanguageModel, valid: TokenStream | None = None) -> ContinuousCache:
@@ -37,7 +35,7 @@ def mix_models(lstm: LSTMLanguageModel, ngram: NGramLanguageModel, valid: TokenS
     Returns:
         The mixture; with a validation set, ``training_summary["valid_parts"]`` is what `describe_parts` returned.
     """
-    mixture = ContinuousCache(Mixture([lstm, ngram]), cache_size=_CACHE_SIZE, cache_weight=_CACHE_WEIGHT, theta=_THETA)
+    mixture = ContinuousCache(Mixture([lstm, ngram]), cache_weight=_CACHE_WEIGHT, **CACHE_OF_MIXTURES)
     if not valid:
         mixture.training_summary["weights"] = "not fitted on a validation set"
         return mixture
@@ -49,6 +47,7 @@ def mix_models(lstm: LSTMLanguageModel, ngram: NGramLanguageModel, valid: TokenS
         sums.add(positions, of_part)
         results.append(sums.result(valid.clean))
     whole = replace(results[-1], parts=dict(zip(part_names(mixture)[:-1], results, strict=False)))
+    mixture.training_summary["weights"] = f"fitted on {len(valid):,} tokens"
     mixture.training_summary["valid_parts"] = describe_parts(mixture, whole)
     return mixture
 

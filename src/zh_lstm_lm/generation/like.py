@@ -11,7 +11,7 @@ from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.models.base import LanguageModel, State, check_model, context_length, decoding_model
 from zh_lstm_lm.models.continuous_cache import ContinuousCache
-from zh_lstm_lm.models.mixture import Mixture
+from zh_lstm_lm.models.mixture import CACHE_OF_MIXTURES, Mixture
 from zh_lstm_lm.models.ngram import NGramLanguageModel
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
 
@@ -24,8 +24,6 @@ _ORDER = 4
 # A weight that is fitted to predict real text, 0.1 to 0.25, makes sampled text repeat itself: what was sampled becomes
 # likelier each time. Measured by benchmarks/cast.py.
 _CACHE_WEIGHT = 0.05
-# As in the mixtures that `zh-lstm-lm train` saves.
-_CACHE_SIZE, _THETA = 1000, 0.6
 _WINDOW = 1024
 
 
@@ -98,7 +96,7 @@ def model_like(
     mixture = Mixture([base, ngram], [1 - weight, weight])
     if not cache:
         return mixture
-    cached = _with(sampling_model(model), mixture) if isinstance(model, ContinuousCache) else add_cache(mixture)
+    cached = sampling_model(model).around(mixture) if isinstance(model, ContinuousCache) else add_cache(mixture)
     ids = vocabulary.encode_stream(book)[-context_length(cached) :].long().to(model.device)
     state = None
     with torch.inference_mode():
@@ -110,11 +108,11 @@ def model_like(
 
 def add_cache(model: LanguageModel) -> ContinuousCache:
     """Puts a cache for writing around a model: of hidden states, or of counts where the model has no hidden states."""
-    cache = ContinuousCache(model, cache_size=_CACHE_SIZE, cache_weight=_CACHE_WEIGHT, theta=_THETA)
+    cache = ContinuousCache(model, cache_weight=_CACHE_WEIGHT, **CACHE_OF_MIXTURES)
     try:
         cache.initial_state(1)
     except ConfigError:
-        return ContinuousCache(model, cache_size=_CACHE_SIZE, cache_weight=_CACHE_WEIGHT, theta=0.0)
+        cache = ContinuousCache(model, cache_weight=_CACHE_WEIGHT, **{**CACHE_OF_MIXTURES, "theta": 0.0})
     return cache
 
 
@@ -125,12 +123,8 @@ def sampling_model(model: Any, cache_weight: float | None = None) -> Any:
     if not isinstance(model, ContinuousCache):
         return model
     if cache_weight is None:
-        # A mixture has a summary where its weights were not given but fitted or chosen by the library.
-        cache_weight = min(model.cache_weight, _CACHE_WEIGHT) if model.training_summary else model.cache_weight
-    return model if cache_weight == model.cache_weight else _with(model, model.model, cache_weight)
-
-
-def _with(cache: ContinuousCache, model: LanguageModel, cache_weight: float | None = None) -> ContinuousCache:
-    """Returns the cache around another model, or with another weight."""
-    weight = cache.cache_weight if cache_weight is None else cache_weight
-    return ContinuousCache(model, cache_size=cache.cache_size, cache_weight=weight, theta=cache.theta)
+        # The summary names the weights where they were not given, but fitted or chosen by the library.
+        cache_weight = (
+            min(model.cache_weight, _CACHE_WEIGHT) if "weights" in model.training_summary else model.cache_weight
+        )
+    return model if cache_weight == model.cache_weight else model.around(model.model, cache_weight)

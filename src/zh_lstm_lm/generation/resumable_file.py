@@ -2,7 +2,7 @@
 
 ``PATH.part`` is the text so far. ``PATH.part.state`` is a safetensors file from which the text continues: the state of
 generation and, as metadata, the length of the text at that point. It is created before the text and replaced now and
-then; a ``PATH.part`` without it belongs to somebody else.
+then; a ``PATH.part`` without it is not the library's.
 """
 
 import contextlib

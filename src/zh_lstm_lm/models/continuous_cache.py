@@ -12,15 +12,7 @@ from typing_extensions import Self
 
 from zh_lstm_lm._config import check_integer, check_number
 from zh_lstm_lm.errors import ConfigError
-from zh_lstm_lm.models.base import (
-    Context,
-    Index,
-    LanguageModel,
-    State,
-    check_model,
-    context_length,
-    decoding_model,
-)
+from zh_lstm_lm.models.base import Context, Index, LanguageModel, State, check_model, context_length, decoding_model
 from zh_lstm_lm.models.components import (
     Combination,
     component_log_probs,
@@ -174,10 +166,14 @@ class ContinuousCache(Combination):
         """The size of the cache and the context length of the model inside."""
         return self.cache_size + context_length(self.model)
 
+    def around(self, model: LanguageModel, cache_weight: float | None = None) -> "ContinuousCache":
+        """Returns the same cache around another model, with another weight if one is given."""
+        weight = self.cache_weight if cache_weight is None else cache_weight
+        return ContinuousCache(model, cache_size=self.cache_size, cache_weight=weight, theta=self.theta)
+
     def for_decoding(self) -> "ContinuousCache":
         """Returns a cache around the model's form for decoding; see `LanguageModel`."""
-        options = {"cache_size": self.cache_size, "cache_weight": self.cache_weight, "theta": self.theta}
-        return ContinuousCache(decoding_model(self.model), **options)  # type: ignore[arg-type]
+        return self.around(decoding_model(self.model))
 
     def initial_state(self, batch_size: int) -> CacheState:
         """See `LanguageModel.initial_state`."""

@@ -13,9 +13,9 @@ from typing_extensions import override
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.runtime.devices import autocast_dtype
 
-__all__ = ["LSTMContext", "LSTMLayer", "LSTMState", "LaneGenerator", "WordEmbedding", "locked_dropout"]
+__all__ = ["BatchRowGenerator", "LSTMContext", "LSTMLayer", "LSTMState", "WordEmbedding", "locked_dropout"]
 
-# Characters of a word that have a part in its vector; nearly all words of Chinese have no more.
+# Characters of a word that contribute to its vector; nearly all Chinese words have no more.
 _LONGEST = 4
 
 
@@ -26,22 +26,23 @@ class WordEmbedding(nn.Embedding):
     common. (Characters in word vectors: Chen et al., 2015.)
 
     Args:
-        vocabulary: The tokens.
+        vocabulary: The vocabulary.
         embedding_dim: Width of the vectors.
-        characters: Whether characters have a part; if not, this is a plain `torch.nn.Embedding`.
+        characters: Whether characters contribute; False makes it a plain `torch.nn.Embedding`.
     """
 
     def __init__(self, vocabulary: Vocabulary, embedding_dim: int, *, characters: bool = True) -> None:
-        # Its own first weights are not wanted, and on the meta device drawing them loads PyTorch's compiler.
+        # PyTorch would initialise the weights itself, which on the meta device loads its compiler.
         super().__init__(len(vocabulary), embedding_dim, _weight=torch.empty(len(vocabulary), embedding_dim))
         self.characters: nn.Parameter | None = None
         if characters:
             self._spelled, num_characters = _spell(vocabulary)
             self._tables: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
-            self.characters = nn.Parameter(torch.empty(1 + num_characters, embedding_dim))  # the first is for none
+            # The first row is for no character.
+            self.characters = nn.Parameter(torch.empty(1 + num_characters, embedding_dim))
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Looks vectors up. **Shape:** any, int64, to the same with one more dimension of `embedding_dim`."""
+        """Looks up the vectors of ids. **Shape:** (…) to (…, embedding_dim)."""
         own = super().forward(ids)
         if self.characters is None:
             return own
@@ -52,26 +53,27 @@ class WordEmbedding(nn.Embedding):
         return own + shared.view_as(own)
 
     def touched_rows(self, ids: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """The rows of each table that `forward` reads, rising, each once."""
+        """Yields each table with the distinct rows that `forward` reads, in increasing order."""
         words = torch.unique(ids)
         yield self.weight, words
         if self.characters is not None:
             yield self.characters, torch.unique(self._spelling_tables(ids.device)[0][words])
 
     def _spelling_tables(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """The characters of each token, filled up with 0, and their shares. **Shape:** (vocab_size, longest), twice."""
+        """Returns the characters of each token, padded with 0, and their weights. **Shape:** (vocab_size, longest), twice."""
         kind = device, self.weight.dtype
         if kind not in self._tables:
             counted = self._spelled.ne(0).to(self.weight.dtype)
-            shares = counted / counted.sum(dim=1, keepdim=True).clamp(min=1)  # in the mean
+            shares = counted / counted.sum(dim=1, keepdim=True).clamp(min=1)
             self._tables[kind] = self._spelled.to(device), shares.to(device)
         return self._tables[kind]
 
 
 def _spell(vocabulary: Vocabulary) -> tuple[Tensor, int]:
-    """Numbers of the characters of each token, from 1 on and filled up with 0, and how many characters there are."""
+    """Numbers the characters of each token from 1 on, padded with 0; returns them and the number of characters."""
     numbers: dict[str, int] = {}
-    rows = array("i")  # one after another, as so many lists would each be looked at by the garbage collector
+    # One flat array, since the garbage collector would visit each of so many lists.
+    rows = array("i")
     for token in vocabulary.texts():
         row = [numbers.setdefault(character, len(numbers) + 1) for character in token[:_LONGEST]]
         rows.extend(row + [0] * (_LONGEST - len(row)))
@@ -154,16 +156,16 @@ class LSTMLayer(nn.LSTM):
         return h[:, None], LSTMState(h[None], c[None])
 
 
-class LaneGenerator(torch.Generator):
-    """A generator for a part of the lanes, which draws for all of them, so that masks do not depend on the division.
+class BatchRowGenerator(torch.Generator):
+    """A generator for some rows of a batch that generates for all rows, so that masks do not depend on the division.
 
     Attributes:
-        first: The first lane of the part.
-        num_lanes: All lanes.
+        first: Index of the first of these rows in the batch.
+        num_rows: Number of rows of the whole batch.
     """
 
     first = 0
-    num_lanes = 0
+    num_rows = 0
 
 
 def locked_dropout(values: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
@@ -171,8 +173,8 @@ def locked_dropout(values: Tensor, probability: float, generator: torch.Generato
 
     Args:
         values: **Shape:** (batch, time, features).
-        probability: Share of features that is dropped; 0 changes nothing.
-        generator: Where the mask is drawn from; None draws from PyTorch's global one.
+        probability: Dropout rate, from 0 to 1; 0 changes nothing.
+        generator: Source of the mask; None for PyTorch's global generator.
 
     Returns:
         **Shape:** (batch, time, features).
@@ -181,8 +183,8 @@ def locked_dropout(values: Tensor, probability: float, generator: torch.Generato
         return values
     keep = 1.0 - probability
     batch, _, features = values.shape
-    first, num_lanes = 0, batch
-    if isinstance(generator, LaneGenerator):
-        first, num_lanes = generator.first, generator.num_lanes
-    mask = values.new_empty(num_lanes, 1, features).bernoulli_(keep, generator=generator)[first : first + batch]
+    first, num_rows = 0, batch
+    if isinstance(generator, BatchRowGenerator):
+        first, num_rows = generator.first, generator.num_rows
+    mask = values.new_empty(num_rows, 1, features).bernoulli_(keep, generator=generator)[first : first + batch]
     return values * mask.div_(keep)  # (batch, time, features) * (batch, 1, features)

@@ -109,7 +109,7 @@ class LSTMLanguageModel(nn.Module):
             self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws the weights anew from ``config.seed``."""
+        """Initialises the weights again from ``config.seed``."""
         generator = torch.Generator(self.embedding.weight.device).manual_seed(self.config.seed)
         with torch.no_grad():
             for table in self.embedding.parameters():

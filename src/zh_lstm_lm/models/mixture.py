@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from zh_lstm_lm.errors import ConfigError
-from zh_lstm_lm.models.base import (
-    Context,
-    Index,
-    LanguageModel,
-    State,
-    check_model,
-    context_length,
-    decoding_model,
-)
+from zh_lstm_lm.models.base import Context, Index, LanguageModel, State, check_model, context_length, decoding_model
 from zh_lstm_lm.models.components import (
     Combination,
     component_log_probs,
@@ -31,7 +23,10 @@ from zh_lstm_lm.models.components import (
     set_component_weights,
 )
 
-__all__ = ["Ensemble", "Mixture", "MixtureContext", "MixtureState"]
+__all__ = ["CACHE_OF_MIXTURES", "Ensemble", "Mixture", "MixtureContext", "MixtureState"]
+
+CACHE_OF_MIXTURES: Mapping[str, Any] = {"cache_size": 1000, "theta": 0.6}
+"""Options of a `ContinuousCache` around an LSTM and an n-gram model, measured on novels; see the guide to mixtures."""
 
 _TOLERANCE = 1e-6
 

@@ -200,7 +200,7 @@ def read_description(
     vocabulary, saved_tokenizer = read_vocabulary(files, tokenizer)
     if len(vocabulary) != vocab_size:
         raise CheckpointError(
-            f"{folder}: config.json tells of {vocab_size!r:.40} tokens, vocabulary.json holds {len(vocabulary)}; "
+            f"{folder}: config.json names {vocab_size!r:.40} tokens, vocabulary.json holds {len(vocabulary)}; "
             "the files are of different models"
         )
     return options, training if isinstance(training, dict) else {}, vocabulary, saved_tokenizer
@@ -267,7 +267,7 @@ def read_generation_config(files: SavedFolder) -> dict[str, Any]:
 
 
 def read_weights(files: SavedFolder, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Reads the weights, once the file's header was held against what the config asks for.
+    """Reads the weights, after comparing the header of the file with the config.
 
     Args:
         files: What `open_model_folder` opened.

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from zh_lstm_lm.corpus.batches import TrainingWindows
-from zh_lstm_lm.corpus.hapax_spelling import training_ids
 from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.corpus.training_ids import training_ids
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.evaluation.evaluate import evaluate

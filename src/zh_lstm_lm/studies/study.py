@@ -31,7 +31,7 @@ from zh_lstm_lm.studies.result import STUDY_FILE, StudyResult
 from zh_lstm_lm.training.config import TrainerConfig
 from zh_lstm_lm.training.run_folder import remove_run
 
-__all__ = ["study"]
+__all__ = ["check_study_folder", "study"]
 
 logger = get_logger(__name__)
 
@@ -165,16 +165,35 @@ def _describe(kind: str, plan: Study, corpus: TokenStream) -> StudyResult:
     )
 
 
+def check_study_folder(folder: Path, *, hint: str) -> bool:
+    """Checks, before long work, that a folder holds a study, or that one can begin there.
+
+    Args:
+        folder: The folder.
+        hint: The next step, for the message.
+
+    Returns:
+        Whether it holds a study.
+
+    Raises:
+        ConfigError: It holds something else.
+        CheckpointError: It cannot be written.
+    """
+    if (folder / STUDY_FILE).exists():
+        return True
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder}: is not empty and holds no study; {hint}")
+    check_place(folder)
+    return False
+
+
 def _begin(folder: Path, fresh: StudyResult) -> None:
     """Creates the folder of a study, or checks that it holds the same one.
 
     Raises:
         ConfigError: It holds something else.
     """
-    if not (folder / STUDY_FILE).exists():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ConfigError(f"{folder}: is not empty and holds no study; give the study a folder of its own")
-        check_place(folder)
+    if not check_study_folder(folder, hint="give the study a folder of its own"):
         folder.mkdir(exist_ok=True)
         fresh.save(folder)
     begun = StudyResult.load(folder)

@@ -46,7 +46,7 @@ COMMON_CHARACTERS = frozenset(
     "塊殘趕彭闲雙徙擔歸劇僧运厉迁讀热废婴冲薩掉卜坏責诏樓译崩舅岳協姬際縣驚孫凤祇講杂笔製倫虏丘宮莊藥錦泽詩閨仿諸諾腳芸咸盧韓"
     "谏盡戎确评邯"
 )
-"""The characters by which running Chinese is told from bytes read in a wrong encoding.
+"""The characters that distinguish running Chinese from bytes read in a wrong encoding.
 
 The union of the 500 most frequent Han characters of each of five kinds of text (modern and classical, simplified and
 traditional, and the histories), most frequent first. Together they make up 83 to 86 % of the Han characters of any of
@@ -58,7 +58,7 @@ COMMON_HANGUL = frozenset(
     "동소경공우화관신성위문음연했생실국세무선내히개비치트립물미강행요할민방진용학와까교산러모식분단계된반업불간회양영남입통"
     "중재점야명호발될려차목초결건출급체질크드르레바마노난날람살돈말때더없같알저네데요월년집봄눈물밤"
 )
-"""The syllables most frequent in Korean, by which Korean is told from Chinese bytes read as Korean."""
+"""The most frequent syllables of Korean, which distinguish it from Chinese bytes read as Korean."""
 
 MAX_FOREIGN_SHARE = 0.25
 """Proportion of kana, or of hangul, among a text's letters, above which it is Japanese, or Korean, and refused.

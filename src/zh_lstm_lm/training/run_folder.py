@@ -157,7 +157,7 @@ class RunFolder:
                 raise
             except CheckpointError as error:
                 logger.warning("%s: passed over, not a whole checkpoint (%s)", folder, error)
-        raise CheckpointError(f"{self.path}: no whole checkpoint to resume from; start anew in another run_dir")
+        raise CheckpointError(f"{self.path}: no whole checkpoint to resume from; start again in another run_dir")
 
     def best_weights(self, step: int, like: Checkpoint) -> Mapping[str, Tensor]:
         """Returns the weights after the update with the lowest validation loss, from its checkpoint or from ``best``.

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from zh_lstm_lm._config import check_type
-from zh_lstm_lm.corpus.hapax_spelling import training_ids
 from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.corpus.training_ids import training_ids
 from zh_lstm_lm.errors import DataError, NonFiniteError
 from zh_lstm_lm.evaluation.evaluate import evaluate_ids
 from zh_lstm_lm.evaluation.result import EvaluationResult

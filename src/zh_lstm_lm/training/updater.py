@@ -9,7 +9,7 @@ from torch import Tensor
 from zh_lstm_lm.corpus.batches import IGNORED, TrainingWindows
 from zh_lstm_lm.errors import NonFiniteError
 from zh_lstm_lm.models.gradients import clip_gradients, settle_rows
-from zh_lstm_lm.models.layers import LaneGenerator, LSTMState
+from zh_lstm_lm.models.layers import BatchRowGenerator, LSTMState
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.runtime.devices import autocast, choose_device, on_device
@@ -95,9 +95,9 @@ class Updater:
         self._check_memory()
         model.to(self.device)
         self._optimizer = Optimizer(model, betas=config.betas)
-        self._generator = LaneGenerator(self.device)
+        self._generator = BatchRowGenerator(self.device)
         self._generator.manual_seed(config.seed)
-        self._generator.first, self._generator.num_lanes = first, self.windows.batch_size
+        self._generator.first, self._generator.num_rows = first, self.windows.batch_size
         self._queue = MetricsQueue(self.device)
         self._peak = config.learning_rate or default_learning_rate(None)
         # Time of the updates whose metrics have not been read yet.

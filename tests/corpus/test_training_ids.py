@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Trainer, TrainerConfig, Vocabulary, score
-from zh_lstm_lm.corpus.hapax_spelling import training_ids
+from zh_lstm_lm.corpus.training_ids import training_ids
 
 COMMON = "话说展爷大喜只见众人都来相见。"
 RARE = [chr(0x3400 + number) for number in range(120)] + [chr(0x20000 + number) for number in range(4)]
@@ -45,7 +45,7 @@ def test_every_fourth_character_that_occurs_once_is_read_as_bytes() -> None:
 def test_a_text_longer_than_a_block_is_spelled_the_same(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     stream, vocabulary = read(text())
     expected = training_ids(stream, vocabulary)
-    monkeypatch.setattr("zh_lstm_lm.corpus.hapax_spelling._BLOCK", block)
+    monkeypatch.setattr("zh_lstm_lm.corpus.training_ids._BLOCK", block)
     assert torch.equal(training_ids(stream, vocabulary), expected)
 
 
@@ -76,7 +76,7 @@ def test_a_trained_model_expects_characters_that_it_has_never_seen(monkeypatch: 
         return score(model, COMMON + new).log_probs[len(COMMON) : len(COMMON) + 3]
 
     taught = log_probs_of_new()
-    monkeypatch.setattr("zh_lstm_lm.corpus.hapax_spelling._MIN_IDS", 1_000_000)
+    monkeypatch.setattr("zh_lstm_lm.corpus.training_ids._MIN_IDS", 1_000_000)
     untaught = log_probs_of_new()
     # The difference for the first byte is in nats.
     assert taught[0] > untaught[0] + 5
