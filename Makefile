@@ -19,17 +19,19 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 
 install: $(BIN)/.installed
 
+# Threads that wait for each other sleep soon, as in the command line: on a busy machine PyTorch's default is slow.
 demo: install
-	$(BIN)/python examples/jinyong.py --output demo
+	GOMP_SPINCOUNT=1000 $(BIN)/python examples/jinyong.py --output demo
 
+# One process for each processor, so one thread in each.
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 test-lowest:
 	$(PYTHON) -m venv $(VENV)-lowest
 	sed 's/^torch==.*/torch==$(TORCH)/' constraints-lowest.txt > $(VENV)-lowest/constraints.txt
-	$(VENV)-lowest/bin/python -m pip install --quiet -c $(VENV)-lowest/constraints.txt -e '.[fast,progress]' pytest hypothesis
-	$(VENV)-lowest/bin/python -m pytest $(TESTS)
+	$(VENV)-lowest/bin/python -m pip install --quiet -c $(VENV)-lowest/constraints.txt -e '.[fast,progress]' pytest pytest-xdist hypothesis
+	OMP_NUM_THREADS=1 $(VENV)-lowest/bin/python -m pytest -n auto $(TESTS)
 
 check: install
 	$(BIN)/ruff check .

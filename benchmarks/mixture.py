@@ -47,7 +47,7 @@ def main() -> None:
     memory, began = _memory(), time.perf_counter()
     ngram = NGramLanguageModel.from_stream(train, lstm.vocabulary, options.order, prune=(0, 0, 0, 1))
     print(f"{sum(ngram.num_ngrams):,} n-grams in {time.perf_counter() - began:.1f} s", flush=True)
-    mixture = ContinuousCache(Mixture([lstm, ngram]), cache_size=1000, theta=0.6).fit_weights(valid)
+    mixture = ContinuousCache(Mixture([lstm, ngram])).fit_weights(valid)
     models: dict[str, LanguageModel] = {"LSTM": lstm, "LSTM + n-gram": mixture.model, "LSTM + n-gram + cache": mixture}
 
     def generate(model: LanguageModel) -> float:

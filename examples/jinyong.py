@@ -84,7 +84,7 @@ def main() -> None:
         )
 
     # The cache makes words more likely that occurred lately in a similar context, such as the names of a scene.
-    mixture = ContinuousCache(Mixture([model, ngram]), cache_size=1000, theta=0.6).fit_weights(valid)
+    mixture = ContinuousCache(Mixture([model, ngram])).fit_weights(valid)
     result = evaluate(mixture, test)
     for name, part in result.parts.items():
         print(f"test, {name}: {part.bits_per_character:.3f} bits/character")
@@ -92,7 +92,7 @@ def main() -> None:
 
     mixture.save_pretrained(output / "model")
     # The weight that suits the text of people makes a text repeat itself that is made of its own words.
-    writer = ContinuousCache(mixture.model, cache_size=1000, cache_weight=min(0.05, mixture.cache_weight), theta=0.6)
+    writer = mixture.around(mixture.model, min(0.05, mixture.cache_weight))
     sampler = Sampler(writer, SamplerConfig(seed=options.seed))
     path = sampler.write(output / "generated.txt", prompt=options.prompt, max_characters=options.length)
     text = path.read_text(encoding="utf-8")

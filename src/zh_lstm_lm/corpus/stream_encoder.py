@@ -68,4 +68,4 @@ def ragged_indices(starts: Tensor, lengths: Tensor) -> Tensor:
     total = int(ends[-1]) if len(ends) else 0
     # The difference between an index of the flat tensor and one of the result.
     shift = starts - (ends - lengths)
-    return torch.repeat_interleave(shift, lengths, output_size=total) + torch.arange(total)
+    return torch.repeat_interleave(shift, lengths, output_size=total) + torch.arange(total, device=starts.device)

@@ -12,7 +12,7 @@ from zh_lstm_lm.models.base import LanguageModel
 from zh_lstm_lm.models.components import fit_weights, part_names, part_weights, parts_of
 from zh_lstm_lm.models.continuous_cache import ContinuousCache
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
-from zh_lstm_lm.models.mixture import CACHE_OF_MIXTURES, Mixture
+from zh_lstm_lm.models.mixture import Mixture
 from zh_lstm_lm.models.ngram import NGramLanguageModel
 
 __all__ = ["describe_parts", "metrics_line", "mix_models", "parts_table"]
@@ -35,7 +35,7 @@ def mix_models(lstm: LSTMLanguageModel, ngram: NGramLanguageModel, valid: TokenS
     Returns:
         The mixture; with a validation set, ``training_summary["valid_parts"]`` is what `describe_parts` returned.
     """
-    mixture = ContinuousCache(Mixture([lstm, ngram]), cache_weight=_CACHE_WEIGHT, **CACHE_OF_MIXTURES)
+    mixture = ContinuousCache(Mixture([lstm, ngram]), cache_weight=_CACHE_WEIGHT)
     if not valid:
         mixture.training_summary["weights"] = "not fitted on a validation set"
         return mixture

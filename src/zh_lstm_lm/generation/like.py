@@ -11,7 +11,7 @@ from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.models.base import LanguageModel, State, check_model, context_length, decoding_model
 from zh_lstm_lm.models.continuous_cache import ContinuousCache
-from zh_lstm_lm.models.mixture import CACHE_OF_MIXTURES, Mixture
+from zh_lstm_lm.models.mixture import Mixture
 from zh_lstm_lm.models.ngram import NGramLanguageModel
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
 
@@ -108,11 +108,11 @@ def model_like(
 
 def add_cache(model: LanguageModel) -> ContinuousCache:
     """Puts a cache for writing around a model: of hidden states, or of counts where the model has no hidden states."""
-    cache = ContinuousCache(model, cache_weight=_CACHE_WEIGHT, **CACHE_OF_MIXTURES)
+    cache = ContinuousCache(model, cache_weight=_CACHE_WEIGHT)
     try:
         cache.initial_state(1)
     except ConfigError:
-        cache = ContinuousCache(model, cache_weight=_CACHE_WEIGHT, **{**CACHE_OF_MIXTURES, "theta": 0.0})
+        cache = ContinuousCache(model, cache_weight=_CACHE_WEIGHT, theta=0.0)
     return cache
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from zh_lstm_lm._config import check_integer, check_number
+from zh_lstm_lm.corpus.stream_encoder import ragged_indices
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.models.base import Context, Index, LanguageModel, State, check_model, context_length, decoding_model
 from zh_lstm_lm.models.components import (
@@ -144,7 +145,7 @@ class ContinuousCache(Combination):
     """
 
     def __init__(
-        self, model: LanguageModel, *, cache_size: int = 2000, cache_weight: float = 0.15, theta: float = 1.2
+        self, model: LanguageModel, *, cache_size: int = 1000, cache_weight: float = 0.15, theta: float = 0.6
     ) -> None:
         check_model("model", model)
         check_integer("cache_size", cache_size, minimum=1)
@@ -209,9 +210,9 @@ class ContinuousCache(Combination):
     def probs(self, context: CacheContext) -> Tensor:
         """See `components.probs_of`."""
         probs = probs_of(self.model, context.inner)
-        for rows, tokens, weights, sums in self._distributions(context):
+        for rows, tokens, cached in self._distributions(context):
             own = probs[rows] * (1 - self.cache_weight)
-            own.scatter_add_(1, tokens.expand(len(rows), -1), (weights * (self.cache_weight / sums)).to(own.dtype))
+            own.scatter_add_(1, tokens.expand(len(rows), -1), (cached * self.cache_weight).to(own.dtype))
             probs = own if len(rows) == len(probs) else probs.index_copy(0, rows, own)
         return probs
 
@@ -256,9 +257,9 @@ class ContinuousCache(Combination):
     def _exact_log_probs(self, context: CacheContext) -> Tensor:
         """Computes `log_probs` from logarithms."""
         log_probs = self.model.log_probs(context.inner)
-        for rows, tokens, weights, sums in self._distributions(context):
+        for rows, tokens, probs in self._distributions(context):
             cached = torch.zeros_like(log_probs[rows])
-            cached.scatter_add_(1, tokens.expand(len(rows), -1), (weights / sums).to(cached.dtype))
+            cached.scatter_add_(1, tokens.expand(len(rows), -1), probs.to(cached.dtype))
             own = log_probs[rows] + math.log1p(-self.cache_weight)
             own = torch.logaddexp(own, cached.log() + math.log(self.cache_weight))
             log_probs = log_probs.index_copy(0, rows, own)
@@ -275,23 +276,25 @@ class ContinuousCache(Combination):
     def _cached_log_probs(self, context: CacheContext, targets: Tensor) -> Tensor:
         """Returns the cache's own log-probability of each target, infinity where it is empty. **Shape:** (rows,)."""
         cached = torch.full(targets.shape, math.inf, dtype=context.query.dtype, device=targets.device)
-        for rows, tokens, weights, sums in self._distributions(context):
-            # Entries of other tokens have no part in the probability of the target.
-            weights.masked_fill_(tokens != targets[rows, None], 0.0)
-            cached[rows] = (weights.sum(dim=1) / sums.squeeze(1)).log()
+        for rows, tokens, probs in self._distributions(context):
+            # Few entries hold the target, so they are looked up rather than all compared.
+            ordered, order = tokens.sort()
+            first = torch.searchsorted(ordered, targets[rows])
+            matches = torch.searchsorted(ordered, targets[rows], right=True) - first
+            row = torch.arange(len(rows), device=targets.device).repeat_interleave(matches)
+            found = probs[row, order[ragged_indices(first, matches)]]
+            cached[rows] = probs.new_zeros(len(rows)).index_add_(0, row, found).log()
         return cached
 
-    def _distributions(self, context: CacheContext) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """Returns the cache's distribution for each row, text by text.
+    def _distributions(self, context: CacheContext) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yields the cache's distribution for each row, text by text.
 
         A text is computed alone, over its own entries, so that its values do not depend on its neighbours.
 
-        Returns:
+        Yields:
             For each text the rows for which the cache is not empty, **Shape:** (rows,), the tokens, **Shape:**
-            (entries,), their weights, **Shape:** (rows, entries), 0 for entries outside of a row's window, and the sums
-            of the weights. **Shape:** (rows, 1).
+            (entries,), and their probabilities, **Shape:** (rows, entries), 0 for entries outside of a row's window.
         """
-        result: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         groups: dict[int, list[int]] = defaultdict(list)
         stops, device = context.stop.tolist(), context.text.device
         for row, text in enumerate(context.text.tolist()):
@@ -317,13 +320,11 @@ class ContinuousCache(Combination):
             for edge in (slice(0, max(0, last - self.cache_size - first)), slice(max(0, min(own) - first), None)):
                 outside = (positions[edge] >= stop) | (positions[edge] < stop - self.cache_size)
                 scores[:, edge].masked_fill_(outside, -math.inf)
-            scores.masked_fill_(tokens == _EMPTY, -math.inf)
-            highest = scores.amax(dim=1, keepdim=True)
-            if not bool((known := highest.squeeze(1) > -math.inf).all()):
-                index, scores, highest = index[known], scores[known], highest[known]
-            weights = scores.sub_(highest).exp_()
-            result.append((index, tokens.clamp(min=0), weights, weights.sum(dim=1, keepdim=True)))
-        return result
+            if not bool(filled.all()):
+                scores.masked_fill_(tokens == _EMPTY, -math.inf)
+                known = (scores > -math.inf).any(dim=1)
+                index, scores = index[known], scores[known]
+            yield index, tokens.clamp(min=0), scores.softmax(dim=1)
 
     def _hidden(self, context: Context, rows: int) -> Tensor:
         """The keys of a context's rows. **Shape:** (rows, width)."""

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,7 @@ from zh_lstm_lm.models.components import (
     set_component_weights,
 )
 
-__all__ = ["CACHE_OF_MIXTURES", "Ensemble", "Mixture", "MixtureContext", "MixtureState"]
-
-CACHE_OF_MIXTURES: Mapping[str, Any] = {"cache_size": 1000, "theta": 0.6}
-"""Options of a `ContinuousCache` around an LSTM and an n-gram model, measured on novels; see the guide to mixtures."""
+__all__ = ["Ensemble", "Mixture", "MixtureContext", "MixtureState"]
 
 _TOLERANCE = 1e-6
 
