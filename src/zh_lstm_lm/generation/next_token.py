@@ -74,12 +74,8 @@ class NextTokenSampler:
             *config.history_processors(vocabulary),
             *(logits_processors.checked(processor) for processor in processors),
         ]
-        self._cutoffs = config.cutoff_processors()
-        self._config = config
-        self._greedy = config.temperature == 0
-        # Cut-offs that need more than a look at the likeliest tokens are left to the processors.
-        self._plain = config.has_plain_cutoffs
-        self._picker = TokenPicker(config.top_k, config.top_p, config.min_p) if self._plain else TokenPicker()
+        self._temperature = config.temperature
+        self._picker = TokenPicker(config.top_k, config.top_p, config.min_p)
         writable = torch.zeros(len(tokens)).masked_fill_(self._lengths.cpu() == 0, -math.inf)
         if self._bans is not None and bool((self._bans(torch.zeros(1, 0).long(), writable[None]) == -math.inf).all()):
             raise ConfigError("banned_words ban every token of the vocabulary, so nothing can be written; ban fewer")
@@ -188,8 +184,10 @@ class NextTokenSampler:
                 "the model's log-probabilities are not finite: its weights are damaged; train it again or load another copy"
             )
         verdicts = [draft.verdict() for draft in drafts]
-        pick = self._pick_greedily if self._greedy else self._pick_at_random
-        picked = pick(scores, verdicts, uniforms)
+        if self._temperature == 0:
+            picked = self._pick_greedily(scores, verdicts)
+        else:
+            picked = self._pick_at_random(scores, verdicts, uniforms)
         for row, verdict in enumerate(verdicts):
             token_id = picked[row]
             if token_id is None:
@@ -199,9 +197,7 @@ class NextTokenSampler:
                 picked[row] = mark
         return picked
 
-    def _pick_greedily(
-        self, scores: Tensor, verdicts: Sequence[Verdict], uniforms: Sequence[float]
-    ) -> list[int | None]:
+    def _pick_greedily(self, scores: Tensor, verdicts: Sequence[Verdict]) -> list[int | None]:
         """Takes the likeliest tokens; None where nothing is left."""
         scores = scores + self._writable
         for row, verdict in enumerate(verdicts):
@@ -215,18 +211,11 @@ class NextTokenSampler:
         self, scores: Tensor, verdicts: Sequence[Verdict], uniforms: Sequence[float]
     ) -> list[int | None]:
         """Samples tokens; None where nothing is left."""
-        config = self._config
-        if self._plain:
-            temperature = min(max(config.temperature, _LOWEST_TEMPERATURE), 1e30)
-            tempered = torch.add(self._writable, scores, alpha=1 / temperature)
-            # Probabilities below 1e-35 become 0: numbers that small are denormal, which slows the processor down a lot.
-            least = float(tempered.amax(dim=-1).min()) - _LARGEST_DIFFERENCE
-            probs = torch.threshold_(tempered, least, -math.inf).softmax(dim=-1)
-        else:
-            scores = scores + self._writable
-            for process in self._cutoffs:
-                scores = process(scores[:, :0].long(), scores)
-            probs = scores.softmax(dim=-1)
+        temperature = min(max(self._temperature, _LOWEST_TEMPERATURE), 1e30)
+        tempered = torch.add(self._writable, scores, alpha=1 / temperature)
+        # Probabilities below 1e-35 become 0: numbers that small are denormal, which slows the processor down a lot.
+        least = float(tempered.amax(dim=-1).min()) - _LARGEST_DIFFERENCE
+        probs = torch.threshold_(tempered, least, -math.inf).softmax(dim=-1)
         return self._picker.pick(probs, [verdict.forbidden for verdict in verdicts], uniforms)
 
     @staticmethod

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["BatchInvarianceWarning", "BatchInvariantLinear", "row_sums", "warn_if_batch_dependent"]
+__all__ = ["BatchInvarianceWarning", "BatchInvariantLinear", "warn_if_batch_dependent"]
 
 # Packed weights stay below this power of two; float16 ends at the sixteenth.
 _LARGEST = 15
@@ -56,13 +56,6 @@ class BatchInvariantLinear(nn.Module):
         product: Tensor = multiply(torch.cat([rows, rows], 1), packed)
         # In place, since newly mapped memory costs more than the arithmetic.
         return product.mul_(scale) if self._bias is None else torch.add(self._bias, product, alpha=scale, out=product)
-
-
-def row_sums(values: Tensor) -> Tensor:
-    """Sums each row; PyTorch splits a single long row among the threads. **Shape:** (..., n) to (...)."""
-    if values.numel() != values.shape[-1]:
-        return values.sum(dim=-1)
-    return values.expand(2, *values.shape).sum(dim=-1)[0]
 
 
 def warn_if_batch_dependent(module: Any) -> None:
