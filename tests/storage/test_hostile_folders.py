@@ -163,7 +163,6 @@ ZOO: dict[str, tuple[Change, str]] = {
     "a path that would be read": (tokenizer(name="hf", options={"path": "/etc/passwd"}), "."),
     "a definition that is none": (tokenizer(name="hf", options={"definition": '{"model": 3}'}), "."),
     "a SentencePiece model that is none": (tokenizer(name="sentencepiece", options={"model": "AAAA"}), "."),
-    "a folder of pkuseg": (tokenizer(name="pkuseg", options={"model": "/tmp/evil"}), "."),
     "options that are a list": (tokenizer(options=["hmm"]), "vocabulary.json"),
     "a fingerprint that is a list": (tokenizer(fingerprint=[1]), "vocabulary.json"),
     "a probe of numbers": (tokenizer(probe=[1, 2]), "vocabulary.json"),
