@@ -155,7 +155,7 @@ def _draw_curves(study: Study, plot: CurvePlot, kept: int) -> Plot:
         if plot.log_x:
             points, errors = _thinned(points, kept), []
         series.append(Series(setting.name, points, color, errors=errors))
-    return Plot(plot.title, plot.x, plot.y, series, log_x=plot.log_x, log_y=plot.log_y, whole_x=not plot.log_x)
+    return Plot(plot.title, plot.x, plot.y, series, log_x=plot.log_x, whole_x=not plot.log_x)
 
 
 def _thinned(points: list[tuple[float, float]], kept: int) -> list[tuple[float, float]]:

@@ -70,7 +70,6 @@ class CurvePlot(NamedTuple):
         field: The field that holds the list.
         positions: The field that holds the horizontal positions; None counts from 1.
         log_x: Whether the horizontal axis is logarithmic; such a curve has no error bars.
-        log_y: Whether the vertical axis is logarithmic.
     """
 
     title: Label
@@ -79,7 +78,6 @@ class CurvePlot(NamedTuple):
     field: str
     positions: str | None = None
     log_x: bool = False
-    log_y: bool = False
 
 
 def by_epoch(title: Label, y: Label, field: str) -> CurvePlot:
