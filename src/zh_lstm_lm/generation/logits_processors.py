@@ -2,7 +2,8 @@
 
 A processor is called with the ids so far, **Shape:** (…, time), and the logits of the next token, **Shape:**
 (…, vocab_size), for any leading shape, and returns logits of the same shape. A token that must not follow gets minus
-infinity. Options may be any finite number; values beyond 1e30 act as 1e30, so that no result is NaN.
+infinity. `window` is the number of latest ids that count; None counts all. Options may be any finite number; values
+beyond 1e30 act as 1e30, so that no result is NaN.
 """
 
 import bisect
@@ -33,12 +34,7 @@ _SMALLEST = 1e-30
 
 
 def repetition_penalty(penalty: float, *, window: int | None = None) -> LogitsProcessor:
-    """Divides positive logits of tokens that occurred by the penalty and multiplies negative ones (Keskar et al., 2019).
-
-    Args:
-        penalty: Above 1 for fewer repetitions; 1 changes nothing.
-        window: Latest tokens that count; None counts all.
-    """
+    """Divides positive logits of tokens that occurred, and multiplies negative ones (Keskar et al., 2019)."""
     factor = min(max(penalty, _SMALLEST), _LARGEST)
 
     def process(ids: Tensor, logits: Tensor) -> Tensor:
@@ -49,13 +45,7 @@ def repetition_penalty(penalty: float, *, window: int | None = None) -> LogitsPr
 
 
 def occurrence_penalties(frequency: float, presence: float, *, window: int | None = None) -> LogitsProcessor:
-    """Subtracts `frequency` from a token's logit for every occurrence, and `presence` once if there is any.
-
-    Args:
-        frequency: 0 changes nothing.
-        presence: 0 changes nothing.
-        window: Latest tokens that count; None counts all.
-    """
+    """Subtracts `frequency` from a token's logit for every occurrence, and `presence` once if there is any."""
     each, once = (min(max(value, -_LARGEST), _LARGEST) for value in (frequency, presence))
 
     def process(ids: Tensor, logits: Tensor) -> Tensor:
@@ -66,12 +56,7 @@ def occurrence_penalties(frequency: float, presence: float, *, window: int | Non
 
 
 def no_repeat_ngrams(size: int, *, window: int | None = None) -> LogitsProcessor:
-    """Bans every token that would complete an n-gram of this size for the second time.
-
-    Args:
-        size: Number of tokens; 0 bans none.
-        window: Latest tokens that count; None counts all.
-    """
+    """Bans every token that would complete an n-gram of this size for the second time; 0 bans none."""
 
     def process(ids: Tensor, logits: Tensor) -> Tensor:
         ids = _latest(ids, window)
@@ -99,9 +84,7 @@ def token_bias(bias: Tensor) -> LogitsProcessor:
 def banned_words(words: Sequence[str], tokens: Sequence[str]) -> LogitsProcessor:
     """Bans every token that would complete one of the words, wherever their characters are split between tokens.
 
-    Args:
-        words: Words that must not be generated; a prompt may contain them.
-        tokens: The text of each id; empty for an id that has none.
+    A prompt may contain them. `tokens` are the texts of the ids, empty for an id that has none.
     """
     banned = frozenset(words)
     sizes = sorted(set(map(len, banned)))
@@ -145,11 +128,7 @@ def _contains(token: str, words: Collection[str], sizes: Sequence[int]) -> bool:
 
 
 def checked(processor: LogitsProcessor) -> LogitsProcessor:
-    """Wraps a processor of the user's, so that its result is held to its shape and to numbers.
-
-    Raises:
-        ConfigError: It is not a function.
-    """
+    """Wraps a function of the user's, whose result is held to its shape and to numbers; refuses other objects."""
     if not callable(processor):
         raise ConfigError(f"processors must be functions of (ids, logits), got {processor!r:.60}")
     name = getattr(processor, "__name__", repr(processor))

@@ -33,11 +33,6 @@ _LOWEST_TEMPERATURE = 1e-6
 class NextTokenSampler:
     """Samples the next token of each text from log-probabilities of the whole vocabulary.
 
-    Args:
-        model: The model; its vocabulary and device are used.
-        config: The sampling options.
-        processors: Processors of the user, which follow those of the config.
-
     Attributes:
         rules: The rules of punctuation over the vocabulary.
         window: Number of latest ids that processors look at; None for all.
@@ -88,14 +83,9 @@ class NextTokenSampler:
         return text.removeprefix(self._separator) if last_id in self._paragraph_starts else text
 
     def sample(self, drafts: Sequence[Draft], log_probs: Tensor) -> list[int | None]:
-        """Samples the next id of each text.
+        """Samples the next id of each text; None where every token that would fit is banned.
 
-        Args:
-            drafts: The texts.
-            log_probs: The model's log-probabilities; they are left unchanged. **Shape:** (texts, vocab_size).
-
-        Returns:
-            An id for each text; None where every token that would fit is banned.
+        The log-probabilities, **Shape:** (texts, vocab_size), are left unchanged.
 
         Raises:
             NonFiniteError: A log-probability is NaN or infinite.
@@ -113,12 +103,7 @@ class NextTokenSampler:
     def beam_scores(self, drafts: Sequence[Draft], log_probs: Tensor) -> Tensor:
         """Computes log-probabilities after processors and rules, without temperature and cut-offs.
 
-        Args:
-            drafts: The texts.
-            log_probs: The model's log-probabilities. **Shape:** (texts, vocab_size).
-
-        Returns:
-            **Shape:** (texts, vocab_size); minus infinity for tokens that must not follow.
+        **Shape:** (texts, vocab_size), before and after; minus infinity for tokens that must not follow.
         """
         fitting, processed = self._process(drafts, log_probs)
         fitting = fitting + self._writable
@@ -148,14 +133,8 @@ class NextTokenSampler:
         return token_id if allowed[token_id] == 0 else None
 
     def _process(self, drafts: Sequence[Draft], log_probs: Tensor) -> tuple[Tensor, Tensor]:
-        """Leaves out tokens that do not fit or are banned, and applies the processors.
-
-        What is kept here follows the model to its device.
-
-        Returns:
-            The log-probabilities of the tokens that may follow, and the scores after the processors.
-            **Shape:** (texts, vocab_size).
-        """
+        """Returns the log-probabilities of the tokens that fit and are not banned, and the scores of processors."""
+        # What is kept here follows the model to its device.
         self._writable, self._lengths = self._writable.to(log_probs.device), self._lengths.to(log_probs.device)
         fitting = log_probs
         rooms = [min(draft.room_for_token, self._longest) for draft in drafts]
@@ -220,12 +199,8 @@ class NextTokenSampler:
 
     @staticmethod
     def _likeliest(fitting: Tensor, verdict: Verdict) -> int | None:
-        """Returns the likeliest token where processors and rules leave nothing; None if every token is banned.
-
-        Args:
-            fitting: Log-probabilities of the tokens that may follow. **Shape:** (vocab_size,).
-            verdict: The rules, which are given up if they leave nothing.
-        """
+        """Returns the likeliest token where processors and rules leave nothing; None if every token is banned."""
+        # Rules that leave nothing are given up.
         for scores in (fitting.masked_fill(verdict.mask.to(fitting.device), -math.inf), fitting):
             highest, token_id = scores.max(dim=-1)
             if highest > -math.inf:
