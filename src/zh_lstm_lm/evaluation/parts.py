@@ -24,16 +24,8 @@ _CACHE_WEIGHT = 0.2
 def mix_models(lstm: LSTMLanguageModel, ngram: NGramLanguageModel, valid: TokenStream | None = None) -> ContinuousCache:
     """Builds the mixture that ``zh-lstm-lm train`` saves: both models and a cache of the latest words.
 
-    The validation set is read once, for the weights and for the metrics of the parts.
-
-    Args:
-        lstm: The LSTM.
-        ngram: The n-gram model.
-        valid: The validation set, on which the weights are fitted; without one the cache gets 0.2 and the models share
-            the rest equally.
-
-    Returns:
-        The mixture; with a validation set, ``training_summary["valid_parts"]`` is what `describe_parts` returned.
+    The validation set is read once, for the weights and for ``training_summary["valid_parts"]``, which `describe_parts`
+    returned. Without one the cache gets 0.2 and the models share the rest equally.
     """
     mixture = ContinuousCache(Mixture([lstm, ngram]), cache_weight=_CACHE_WEIGHT, **CACHE_OF_MIXTURES)
     if not valid:
@@ -53,12 +45,7 @@ def mix_models(lstm: LSTMLanguageModel, ngram: NGramLanguageModel, valid: TokenS
 
 
 def describe_parts(model: LanguageModel, result: EvaluationResult) -> list[dict[str, Any]]:
-    """Returns the name, the weight in the whole, bits per character and perplexity of each part, the whole last.
-
-    Args:
-        model: A mixture or a cache.
-        result: Its evaluation.
-    """
+    """Returns the name, the weight in the whole, bits per character and perplexity of each part, the whole last."""
     return [
         {
             "name": name,

@@ -102,27 +102,16 @@ def probs_of(model: LanguageModel, context: Any) -> Tensor:
 
 
 def log_of(probs: Tensor, log_probs: Callable[[], Tensor]) -> Tensor:
-    """Returns the logarithms of probabilities.
-
-    Args:
-        probs: The probabilities; the result takes their place.
-        log_probs: Computes the result from logarithms, for probabilities that float32 cannot hold.
-    """
+    """Returns the logarithms of probabilities in their place; `log_probs` computes those that float32 cannot hold."""
     if bool((probs > _SMALLEST).all()):
         return probs.log_()
     return torch.where(probs > _SMALLEST, probs.log(), log_probs())
 
 
 def component_log_probs(model: LanguageModel, context: Any, targets: Tensor) -> Tensor:
-    """Returns the log-probabilities of the components.
+    """Returns the log-probabilities of the components, in nats, of which a model that is no mixture is the only one.
 
-    Args:
-        model: Any model; one that is no mixture is its only component.
-        context: The context; it has one row for each target.
-        targets: Token ids. **Shape:** (rows,), int64.
-
-    Returns:
-        In nats; infinity where a cache is empty and takes no part. **Shape:** (components, rows).
+    They are infinite where a cache is empty and takes no part. **Shape:** (components, rows), for targets of (rows,).
     """
     of_mixture = getattr(model, "component_log_probs", None)
     if of_mixture is None:
@@ -145,14 +134,9 @@ def set_component_weights(model: LanguageModel, weights: Sequence[float]) -> Non
 
 
 def parts_of(model: LanguageModel, log_probs: Tensor) -> list[tuple[str, Tensor]]:
-    """Computes the log-probabilities of each part that is a model itself.
+    """Returns the name of each part that is a model itself, and its log-probabilities; the whole last.
 
-    Args:
-        model: Any model; one that is no mixture is its only part.
-        log_probs: The result of `component_log_probs`. **Shape:** (components, rows).
-
-    Returns:
-        The name of each part, and its log-probabilities, **Shape:** (rows,); the whole last.
+    They are computed from the result of `component_log_probs`. **Shape:** (rows,).
     """
     of_mixture = getattr(model, "parts", None)
     if of_mixture is None:
@@ -180,20 +164,12 @@ def fit_weights(model: LanguageModel, stream: TokenStream) -> tuple[Tensor, Tens
     """Fits the weights of all components together, in place.
 
     The text is read once. Its likelihood has a single greatest value over the weights, which expectation-maximisation
-    finds from equal weights. Tokens before which a cache is empty are left out.
-
-    Args:
-        model: A mixture or a cache.
-        stream: The validation part. None of the components may have been trained on it; a `UserWarning` reports an n-gram
-            model that was.
+    finds from equal weights. Tokens before which a cache is empty are left out. Errors are those of
+    `Combination.fit_weights`.
 
     Returns:
         The positions of the tokens in the encoded text, **Shape:** (tokens,), and the components' log-probabilities of
         them, **Shape:** (components, tokens).
-
-    Raises:
-        DataError: The text has no token.
-        NonFiniteError: A component's log-probabilities are NaN.
     """
     check_type("stream", stream, TokenStream)
     ids = model.vocabulary.encode_stream(stream)
