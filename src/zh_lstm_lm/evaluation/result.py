@@ -129,7 +129,7 @@ class ParagraphSums:
         return float(self.sums[:, 0].sum())
 
     def result(self, clean: str | None) -> EvaluationResult:
-        """Returns the metrics of the text, of which every id but ``<bos>`` was a target; refuses a text without a token."""
+        """Returns the metrics of the text, of which every id but ``<bos>`` was a target; refuses one without a token."""
         measured = self._ids[self._ids != self._vocabulary.bos_id]
         if not len(measured):
             raise DataError("there is nothing to evaluate: the text has no token")

@@ -147,12 +147,7 @@ _FOREIGN_LETTER = re.compile("[\u3040-\u30ff\uac00-\ud7a3]")
 
 
 def log_likelihoods(text: str, *, weight: float = 1.0) -> list[float]:
-    """Computes the logarithms of the text's probability in each language.
-
-    Args:
-        text: The text.
-        weight: Proportion of it that is evidence, where it repeats itself.
-    """
+    """Computes the logarithms of the text's probability in each language, from a proportion of it that is evidence."""
     if text.count("\0") > _MAX_NUL_SHARE * len(text):
         return [-inf]
     kinds = Counter(map(_kind, text)).items()
@@ -177,11 +172,7 @@ def _kind(character: str) -> str:
 
 
 def check_language(text: str, name: str, encoding: str) -> None:
-    """Refuses a text that is Japanese or Korean rather than Chinese.
-
-    Raises:
-        DataError: More than `MAX_FOREIGN_SHARE` of its letters are kana, or hangul.
-    """
+    """Refuses a text of whose letters more than `MAX_FOREIGN_SHARE` are kana, or hangul."""
     if text.isascii():
         return
     sample = text[:: 1 + len(text) // _LETTERS_SAMPLED]
@@ -189,10 +180,7 @@ def check_language(text: str, name: str, encoding: str) -> None:
         return
     kinds = Counter(map(_kind, filter(str.isalpha, sample)))
     letters = max(1, kinds.total())
-    for language, number in (
-        ("Japanese", kinds["kana"]),
-        ("Korean", kinds["common hangul"] + kinds["other hangul"]),
-    ):
+    for language, number in (("Japanese", kinds["kana"]), ("Korean", kinds["common hangul"] + kinds["other hangul"])):
         share = number / letters
         if share > MAX_FOREIGN_SHARE:
             raise DataError(

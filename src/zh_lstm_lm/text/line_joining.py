@@ -89,13 +89,9 @@ class _Paragraphs(NamedTuple):
 
 
 class _Wrapping(NamedTuple):
-    """The wrapping of a file.
+    """The wrapping of a file, in columns, indents included: those of a line that was broken, and tells of paragraphs.
 
-    Attributes:
-        min_width: Columns, indent included, that a line has at least if it was broken.
-        max_width: Columns that it has at most.
-        exact_width: Columns from which on a finished line goes on, too; `max_width` and more where none does.
-        indents_tell: Whether an indent or an empty line tells where a paragraph begins.
+    From `exact_width` on a finished line goes on, too; it is above `max_width` where none does.
     """
 
     min_width: int
