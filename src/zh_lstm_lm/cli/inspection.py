@@ -48,7 +48,7 @@ def add_command(add: AddCommand) -> None:
 
 def _info(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.evaluation.parts import parts_table
-    from zh_lstm_lm.models.components import nested_models, part_names
+    from zh_lstm_lm.models.components import nested_models, part_weights
     from zh_lstm_lm.models.lstm import LSTMLanguageModel
     from zh_lstm_lm.models.ngram import NGramLanguageModel
 
@@ -56,7 +56,7 @@ def _info(parsed: argparse.Namespace) -> int:
     vocabulary, models = model.vocabulary, nested_models(model)
     lstm = next((each for each in models if isinstance(each, LSTMLanguageModel)), None)
     weights = f", {lstm.num_parameters:,} weights" if lstm is not None else ""
-    print_line(f"model       {parsed.model}, {part_names(model)[-1]}{weights}")
+    print_line(f"model       {parsed.model}, {[*part_weights(model)][-1]}{weights}")
     for each in models:
         if isinstance(each, NGramLanguageModel):
             print_line(f"n-grams     {', '.join(f'{number:,}' for number in each.num_ngrams)} of the orders from 1 on")

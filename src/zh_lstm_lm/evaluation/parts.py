@@ -9,7 +9,7 @@ from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.evaluation.result import EvaluationResult, ParagraphSums
 from zh_lstm_lm.evaluation.scored_text import Score
 from zh_lstm_lm.models.base import LanguageModel
-from zh_lstm_lm.models.components import fit_weights, part_names, part_weights, parts_of
+from zh_lstm_lm.models.components import fit_weights, part_weights, parts_of
 from zh_lstm_lm.models.continuous_cache import ContinuousCache
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.models.mixture import CACHE_OF_MIXTURES, Mixture
@@ -34,11 +34,11 @@ def mix_models(lstm: LSTMLanguageModel, ngram: NGramLanguageModel, valid: TokenS
     positions, log_probs = fit_weights(mixture, valid)
     ids = mixture.vocabulary.encode_stream(valid)
     results = []
-    for _, of_part in parts_of(mixture, log_probs):
+    for _, _, of_part in parts_of(mixture, log_probs):
         sums = ParagraphSums(mixture.vocabulary, ids)
         sums.add(positions, of_part)
         results.append(sums.result(valid.clean))
-    whole = replace(results[-1], parts=dict(zip(part_names(mixture)[:-1], results, strict=False)))
+    whole = replace(results[-1], parts=dict(zip(part_weights(mixture), results[:-1], strict=False)))
     mixture.training_summary["weights"] = f"fitted on {len(valid):,} tokens"
     mixture.training_summary["valid_parts"] = describe_parts(mixture, whole)
     return mixture
@@ -53,9 +53,7 @@ def describe_parts(model: LanguageModel, result: EvaluationResult) -> list[dict[
             "bits_per_character": each.bits_per_character and round(each.bits_per_character, 4),
             "perplexity": round(each.perplexity, 2) if math.isfinite(each.perplexity) else None,
         }
-        for name, weight, each in zip(
-            part_names(model), part_weights(model), [*result.parts.values(), result], strict=True
-        )
+        for (name, weight), each in zip(part_weights(model).items(), [*result.parts.values(), result], strict=True)
     ]
 
 

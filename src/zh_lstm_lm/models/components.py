@@ -29,7 +29,6 @@ __all__ = [
     "fit_weights",
     "log_of",
     "nested_models",
-    "part_names",
     "part_weights",
     "parts_of",
     "probs_of",
@@ -133,30 +132,24 @@ def set_component_weights(model: LanguageModel, weights: Sequence[float]) -> Non
         of_mixture(weights)
 
 
-def parts_of(model: LanguageModel, log_probs: Tensor) -> list[tuple[str, Tensor]]:
-    """Returns the name of each part that is a model itself, and its log-probabilities; the whole last.
+def parts_of(model: LanguageModel, log_probs: Tensor) -> list[tuple[str, float, Tensor]]:
+    """Returns name, weight and log-probabilities of each part that is a model itself; the whole last.
 
     They are computed from the result of `component_log_probs`. **Shape:** (rows,).
     """
     of_mixture = getattr(model, "parts", None)
     if of_mixture is None:
-        return [(getattr(model, "name", type(model).__name__), log_probs[0])]
+        return [(getattr(model, "name", type(model).__name__), 1.0, log_probs[0])]
     return list(of_mixture(log_probs))
 
 
-def part_names(model: LanguageModel) -> list[str]:
-    """Returns different names for the parts of `parts_of`."""
-    names: list[str] = []
-    for name, _ in parts_of(model, torch.zeros(len(component_weights(model)), 0)):
-        numbered = (name, *(f"{name} ({number})" for number in range(2, 2 + len(names))))
-        names.append(next(each for each in numbered if each not in names))
-    return names
-
-
-def part_weights(model: LanguageModel) -> list[float]:
-    """Returns the weight of each part of `parts_of` in the whole; that of the whole is 1."""
-    of_mixture = getattr(model, "part_weights", None)
-    return [1.0] if of_mixture is None else list(of_mixture())
+def part_weights(model: LanguageModel) -> dict[str, float]:
+    """Returns the weight of each part of `parts_of` in the whole, by names that differ."""
+    weights: dict[str, float] = {}
+    for name, weight, _ in parts_of(model, torch.zeros(len(component_weights(model)), 0)):
+        numbered = (name, *(f"{name} ({number})" for number in range(2, 2 + len(weights))))
+        weights[next(each for each in numbered if each not in weights)] = weight
+    return weights
 
 
 @on_cpu_by_default

@@ -17,7 +17,7 @@ import torch
 from zh_lstm_lm._config import check_type
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import CheckpointError, ConfigError, ZhLstmLmError
-from zh_lstm_lm.models.components import nested_models, part_names
+from zh_lstm_lm.models.components import nested_models, part_weights
 from zh_lstm_lm.models.continuous_cache import ContinuousCache
 from zh_lstm_lm.models.lstm import LSTMLanguageModel, read_lstm
 from zh_lstm_lm.models.mixture import Mixture
@@ -67,7 +67,7 @@ def save_model(model: Any, path: str | PathLike[str]) -> None:
             "models one by one"
         )
     description = {
-        "name": part_names(model)[-1],
+        "name": [*part_weights(model)][-1],
         "vocabulary": _checksum(model.vocabulary),
         "training": model.training_summary,
         "ngrams": [each.counts.describe() for each in ngrams],
