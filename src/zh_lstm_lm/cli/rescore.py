@@ -95,11 +95,7 @@ def _rescore(parsed: argparse.Namespace) -> int:
 
 
 def _candidates(text: str, form: str, file: str) -> Iterator[tuple[tuple[int, str], float, str]]:
-    """Yields the list, the score and the text of each line; a list has a number and a name.
-
-    Raises:
-        DataError: A line is not a candidate.
-    """
+    """Yields the list, by number and name, the score and the text of each line; refuses what is no candidate."""
     number = 0
     for line_number, line in enumerate(text.split("\n"), 1):
         if not line.strip():

@@ -181,12 +181,7 @@ def _check_base(parsed: argparse.Namespace) -> None:
 
 
 def _check_places(parsed: argparse.Namespace) -> None:
-    """Checks that folders can be written.
-
-    Raises:
-        ConfigError: The run folder is in the way.
-        CheckpointError: The model cannot be saved in its place.
-    """
+    """Checks that folders can be written; refuses a run folder that is in the way."""
     from pathlib import Path
 
     from zh_lstm_lm.storage.atomic import check_place

@@ -29,11 +29,8 @@ class BatchInvariantLinear(nn.Module):
     is split into two float16 numbers: its rounded value and the remainder. At most 2**-22 of it is lost, or 2**-39 of
     the largest weight. Each input therefore counts twice, with the small part first.
 
-    Where weights cannot be packed (on other processors or devices, for other dtypes), it is PyTorch's linear layer.
-
-    Args:
-        weight: The weight; it is copied. **Shape:** (outputs, inputs).
-        bias: The bias; None for none. **Shape:** (outputs,).
+    Where weights cannot be packed (on other processors or devices, for other dtypes), it is PyTorch's linear layer. The
+    weight, **Shape:** (outputs, inputs), is copied.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
@@ -59,11 +56,7 @@ class BatchInvariantLinear(nn.Module):
 
 
 def warn_if_batch_dependent(module: Any) -> None:
-    """Warns where linear layers of a module could not be made batch-invariant.
-
-    Args:
-        module: Any object; it is asked for ``is_batch_invariant``, and a missing answer means that nothing is promised.
-    """
+    """Warns where linear layers of a module, which is asked for ``is_batch_invariant``, could not be made so."""
     if getattr(module, "is_batch_invariant", True):
         return
     warnings.warn(

@@ -123,12 +123,7 @@ def atomic_directory(path: Path, *, owned: frozenset[str], replace: bool = True)
 def remove_directory(path: Path, *, owned: frozenset[str]) -> None:
     """Removes a folder; it is renamed first, so that it never lacks some of its files under its own name.
 
-    Args:
-        path: The folder.
-        owned: The file names that a folder of this kind consists of; one that holds anything else is left unchanged.
-
-    Raises:
-        CheckpointError: It cannot be removed and is left unchanged.
+    One that holds anything else than `owned` files is left unchanged, as is one that cannot be removed, an error.
     """
     try:
         if path.is_symlink():

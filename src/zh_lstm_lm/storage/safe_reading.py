@@ -121,13 +121,7 @@ def parse_versioned(
 ) -> dict[str, Any]:
     """Parses an object that `versioned` made, and returns it without format and version.
 
-    Args:
-        data: The content of its file.
-        path: The name of the file in an error.
-        format_number: The newest known format.
-        required: The keys that it has.
-        optional: The keys that it may have.
-        limits: The most that it may hold; None for the defaults.
+    It has the required keys and may have the optional ones; its format is at most `format_number`.
 
     Raises:
         NewerFormatError: It has a newer format; the message names the version that reads it.
