@@ -18,14 +18,9 @@ from torch import Tensor
 from zh_lstm_lm.errors import ConfigError
 
 __all__ = [
-    "LogitsProcessor",
-    "banned_words",
-    "checked",
-    "no_repeat_ngrams",
-    "occurrence_penalties",
-    "repetition_penalty",
+    "LogitsProcessor", "banned_words", "checked", "no_repeat_ngrams", "occurrence_penalties", "repetition_penalty",
     "token_bias",
-]
+]  # fmt: skip
 
 LogitsProcessor: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 

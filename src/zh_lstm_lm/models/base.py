@@ -14,20 +14,9 @@ from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.runtime.interruption import check_interruption
 
 __all__ = [
-    "Context",
-    "Index",
-    "LanguageModel",
-    "Prediction",
-    "State",
-    "TextState",
-    "check_model",
-    "check_state",
-    "check_weights",
-    "context_length",
-    "decoding_model",
-    "read_documents",
-    "read_segments",
-]
+    "Context", "Index", "LanguageModel", "Prediction", "State", "TextState", "check_model", "check_state",
+    "check_weights", "context_length", "decoding_model", "read_documents", "read_segments",
+]  # fmt: skip
 
 Index: TypeAlias = Tensor | Sequence[int] | slice
 """Rows to select: a tensor of indices or booleans, a list of indices, or a slice."""

@@ -23,17 +23,9 @@ from zh_lstm_lm.models.pretrained import SavedModel
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
 
 __all__ = [
-    "Combination",
-    "component_log_probs",
-    "component_weights",
-    "fit_weights",
-    "log_of",
-    "nested_models",
-    "part_weights",
-    "parts_of",
-    "probs_of",
-    "set_component_weights",
-]
+    "Combination", "component_log_probs", "component_weights", "fit_weights", "log_of", "nested_models",
+    "part_weights", "parts_of", "probs_of", "set_component_weights",
+]  # fmt: skip
 
 # Expectation-maximisation ends when no weight changes by more.
 _TOLERANCE = 1e-7

@@ -8,19 +8,9 @@ from zh_lstm_lm.runtime.control_characters import control_pictures
 from zh_lstm_lm.studies.presentation import Label
 
 __all__ = [
-    "Element",
-    "Label",
-    "Section",
-    "Words",
-    "bits_label",
-    "element",
-    "epoch_label",
-    "in_both",
-    "in_two_languages",
-    "sample_cards",
-    "serialise",
-    "table",
-]
+    "Element", "Label", "Section", "Words", "bits_label", "element", "epoch_label", "in_both", "in_two_languages",
+    "sample_cards", "serialise", "table",
+]  # fmt: skip
 
 Element = ET.Element
 

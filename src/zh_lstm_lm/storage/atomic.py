@@ -20,14 +20,9 @@ from zh_lstm_lm.storage.strict_json import to_json
 from zh_lstm_lm.storage.workspace import finish_workspaces, give_up, is_folder, set_aside, workspace
 
 __all__ = [
-    "atomic_directory",
-    "atomic_write",
-    "check_place",
-    "remove_directory",
-    "replace_file",
-    "write_flushed",
+    "atomic_directory", "atomic_write", "check_place", "remove_directory", "replace_file", "write_flushed",
     "write_json",
-]
+]  # fmt: skip
 
 
 def check_place(path: Path) -> None:

@@ -13,22 +13,10 @@ from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.storage.strict_json import JSONLimits, parse_json
 
 __all__ = [
-    "MANIFEST",
-    "NewerFormatError",
-    "check_entry",
-    "digest",
-    "manifest_entry",
-    "open_regular",
-    "parse_manifest",
-    "parse_versioned",
-    "read_all",
-    "read_bytes",
-    "read_json",
-    "read_versioned",
-    "unreadable",
-    "verify_manifest",
+    "MANIFEST", "NewerFormatError", "check_entry", "digest", "manifest_entry", "open_regular", "parse_manifest",
+    "parse_versioned", "read_all", "read_bytes", "read_json", "read_versioned", "unreadable", "verify_manifest",
     "versioned",
-]
+]  # fmt: skip
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 16

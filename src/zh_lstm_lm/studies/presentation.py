@@ -4,18 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 __all__ = [
-    "BITS",
-    "LOSS",
-    "QUALITY_COLUMNS",
-    "QUALITY_PLOTS",
-    "TEST_BITS",
-    "VALID_BY_EPOCH",
-    "Column",
-    "CurvePlot",
-    "Label",
-    "MetricPlot",
-    "by_epoch",
-]
+    "BITS", "LOSS", "QUALITY_COLUMNS", "QUALITY_PLOTS", "TEST_BITS", "VALID_BY_EPOCH", "Column", "CurvePlot", "Label",
+    "MetricPlot", "by_epoch",
+]  # fmt: skip
 
 
 class Label(NamedTuple):

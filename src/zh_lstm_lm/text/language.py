@@ -14,15 +14,9 @@ from math import inf, log
 from zh_lstm_lm.errors import DataError
 
 __all__ = [
-    "COMMON_CHARACTERS",
-    "COMMON_HANGUL",
-    "MAX_FOREIGN_SHARE",
-    "check_language",
-    "count_letters",
-    "how_to_read_anyhow",
-    "is_han",
-    "log_likelihoods",
-]
+    "COMMON_CHARACTERS", "COMMON_HANGUL", "MAX_FOREIGN_SHARE", "check_language", "count_letters",
+    "how_to_read_anyhow", "is_han", "log_likelihoods",
+]  # fmt: skip
 
 COMMON_CHARACTERS = frozenset(
     "的不一了是人之有我在道他子大以也上而为王下中得你来年公其去出此到就说二天要那十可如者來自家曰三这於這事小日所生又然地個知"

@@ -16,13 +16,9 @@ from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.runtime.optional import require
 
 __all__ = [
-    "NORMALIZATION_STEPS",
-    "AlignedText",
-    "align_text",
-    "check_normalization",
-    "normalization_fingerprint",
+    "NORMALIZATION_STEPS", "AlignedText", "align_text", "check_normalization", "normalization_fingerprint",
     "normalize_text",
-]
+]  # fmt: skip
 
 _Span = tuple[int, int]
 

@@ -17,14 +17,9 @@ from zh_lstm_lm.text.language import count_letters
 from zh_lstm_lm.text.site_lines import count_site_lines, edge_lines, find_repeated_lines
 
 __all__ = [
-    "FileSurvey",
-    "ParagraphSample",
-    "decoded_blocks",
-    "find_boilerplate",
-    "find_duplicates",
-    "survey_file",
+    "FileSurvey", "ParagraphSample", "decoded_blocks", "find_boilerplate", "find_duplicates", "survey_file",
     "survey_files",
-]
+]  # fmt: skip
 
 _BLOCK_BYTES = 1 << 24
 _NOT_NOVELS = re.compile(r"(readme|license|licence|copying|changelog|inf|index)(\.\w+)*", re.IGNORECASE)

@@ -31,17 +31,9 @@ from zh_lstm_lm.training.run_identity import IDENTITY
 from zh_lstm_lm.training.state import TrainerState
 
 __all__ = [
-    "CHECKPOINT_FILES",
-    "MAX_RUN_BYTES",
-    "RUN_FILE",
-    "Checkpoint",
-    "ForeignCheckpointError",
-    "load_checkpoint",
-    "make_run_file",
-    "parse_run_file",
-    "read_run_copy",
-    "write_checkpoint",
-]
+    "CHECKPOINT_FILES", "MAX_RUN_BYTES", "RUN_FILE", "Checkpoint", "ForeignCheckpointError", "load_checkpoint",
+    "make_run_file", "parse_run_file", "read_run_copy", "write_checkpoint",
+]  # fmt: skip
 
 RUN_FILE = "run.json"
 MAX_RUN_BYTES = 1 << 20

@@ -20,14 +20,8 @@ from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.training.config import TrainerConfig
 
 __all__ = [
-    "IDENTITY",
-    "check_same_run",
-    "describe_run",
-    "describe_texts",
-    "digest_of",
-    "fingerprint_of",
-    "weights_digest",
-]
+    "IDENTITY", "check_same_run", "describe_run", "describe_texts", "digest_of", "fingerprint_of", "weights_digest",
+]  # fmt: skip
 
 logger = get_logger(__name__)
 

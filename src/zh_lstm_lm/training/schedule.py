@@ -11,16 +11,9 @@ from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.training.state import TrainerState
 
 __all__ = [
-    "RunClock",
-    "StepBudget",
-    "TimeBudget",
-    "default_learning_rate",
-    "estimate_evaluation",
-    "evaluation_is_due",
-    "learning_rate_at",
-    "make_budget",
-    "warn_if_short",
-]
+    "RunClock", "StepBudget", "TimeBudget", "default_learning_rate", "estimate_evaluation", "evaluation_is_due",
+    "learning_rate_at", "make_budget", "warn_if_short",
+]  # fmt: skip
 
 logger = get_logger(__name__)
 
