@@ -159,6 +159,7 @@ class Study(ABC):
 
     def _count_ngrams(self, parts: Parts, vocabulary: Vocabulary) -> float | None:
         """Returns the test bits per character of an n-gram model, counted once for a vocabulary; None if memory is short."""
+        # Neither the seed nor the options of training change it.
         key = vocabulary.fingerprint(), parts.train.num_tokens
         if key not in self._ngram_bits:
             try:

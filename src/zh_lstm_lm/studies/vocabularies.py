@@ -169,6 +169,7 @@ class VocabularyStudy(Study):
 
 def _judge_segmenters(jieba: Rows, rjieba: Rows) -> Claim:
     """Judges by the bound on differences between runs of the same seed, with a margin of three standard errors."""
+    # Effects of the seed cancel.
     of_seed = {row["seed"]: row["test_bits_per_character"] for row in jieba}
     pairs = [row["test_bits_per_character"] - of_seed[row["seed"]] for row in rjieba if row["seed"] in of_seed]
     difference = spread_of(pairs)

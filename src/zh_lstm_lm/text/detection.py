@@ -168,6 +168,7 @@ def _is_plainly_ascii(data: bytes) -> bool:
 def _evidence(data: bytes) -> tuple[int, int]:
     """Returns the number of different runs of four bytes, and of all: what repeats itself is no further evidence."""
     runs = [data[start : start + 4] for start in range(max(1, len(data) - 3))]
+    # ASCII does not tell most encodings apart.
     runs = [run for run in runs if not run.isascii()] or runs
     return len(set(runs)), len(runs)
 
