@@ -89,9 +89,10 @@ class _Paragraphs(NamedTuple):
 
 
 class _Wrapping(NamedTuple):
-    """The wrapping of a file, in columns, indents included: those of a line that was broken, and tells of paragraphs.
+    """The wrapping of a file: the columns, indents included, of lines that were broken.
 
-    From `exact_width` on a finished line goes on, too; it is above `max_width` where none does.
+    From `exact_width` on a finished line goes on, too; it is above `max_width` where none does. Where `indents_tell`,
+    an indent or an empty line begins a paragraph.
     """
 
     min_width: int
