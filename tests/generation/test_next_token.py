@@ -149,6 +149,7 @@ def test_ties_are_kept_as_documented() -> None:
 def test_biases_and_processors_change_the_scores() -> None:
     biased = sampled(Mock(SIX), free(word_bias={"天": math.log(0.25), "宙": math.log(10)}))
     assert_follows(biased, {**SIX, "天": 0.1, "宙": 0.3})
+    assert sampled(Mock(SIX), free(word_bias={"宙": 1e308})) == {"宙": SAMPLES}
     model = Mock(SIX)
 
     def square(ids: Tensor, logits: Tensor) -> Tensor:

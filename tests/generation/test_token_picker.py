@@ -65,7 +65,9 @@ def test_nothing_is_picked_where_everything_that_is_kept_is_forbidden() -> None:
     probs = torch.tensor([[0.0, 0.9, 0.1]])
     assert TokenPicker(top_p=0.5).pick(probs, [{1}], [0.3]) == [None]
     assert TokenPicker(top_k=1).pick(probs, [{1}], [0.3]) == [None]
-    assert TokenPicker().pick(torch.zeros(1, 3), [set()], [0.3]) == [None]
+    for picker in (TokenPicker(), TokenPicker(top_k=1)):
+        assert picker.pick(torch.zeros(1, 3), [set()], [0.3]) == [None]
+        assert picker.pick(torch.full((1, 3), torch.nan), [set()], [0.3]) == [None]
     assert TokenPicker(top_k=2).pick(probs, [{1}], [0.3]) == [2]
 
 

@@ -192,9 +192,10 @@ class NextTokenSampler:
         """Samples tokens; None where nothing is left."""
         temperature = min(max(self._temperature, _LOWEST_TEMPERATURE), 1e30)
         tempered = torch.add(self._writable, scores, alpha=1 / temperature)
+        # Beside a score of 1e30, a difference of 80 would be lost in rounding.
+        tempered -= tempered.amax(dim=-1, keepdim=True)
         # Probabilities below 1e-35 become 0: numbers that small are denormal, which slows the processor down a lot.
-        least = float(tempered.amax(dim=-1).min()) - _LARGEST_DIFFERENCE
-        probs = torch.threshold_(tempered, least, -math.inf).softmax(dim=-1)
+        probs = torch.threshold_(tempered, -_LARGEST_DIFFERENCE, -math.inf).softmax(dim=-1)
         return self._picker.pick(probs, [verdict.forbidden for verdict in verdicts], uniforms)
 
     @staticmethod

@@ -67,6 +67,8 @@ class TokenPicker:
     def _pick_sorted(self, probs: Tensor, forbidden: Collection[int], uniform: float) -> int | None:
         count = max(_CANDIDATES, self._top_k + 1)
         values, ids = probs.topk(min(count, len(probs)))
+        if not values[0] > 0:
+            return None
         kept = self._num_kept(values, complete=False)
         if kept is None:
             values, ids = probs.sort(descending=True, stable=True)
