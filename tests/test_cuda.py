@@ -44,8 +44,7 @@ SETTINGS = [
     SamplerConfig(temperature=1.0, top_p=1.0),
     SamplerConfig(),
     SamplerConfig(temperature=0.0),
-    SamplerConfig(temperature=1.3, top_k=20, min_p=0.01, typical_p=0.95, top_h=0.9),
-    SamplerConfig(temperature=1.1, epsilon_cutoff=1e-4, eta_cutoff=1e-4),
+    SamplerConfig(temperature=1.3, top_k=20, min_p=0.01),
 ]
 
 

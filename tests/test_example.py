@@ -63,7 +63,7 @@ def test_study_of_window_lengths_goes_from_a_folder_to_claims(tmp_path: Path, te
     assert done.returncode == 0, done.stderr
     assert "4/4  bptt_len 16, seed 1:" in done.stdout
     assert "Longer segments take more memory. holds: " in done.stdout
-    assert "tokens back" in done.stdout
+    assert "generated text" in done.stdout
     assert (tmp_path / "study" / "study.json").is_file()
     refused = run(*options[:-1], "2", "--output", str(tmp_path / "study"), example="seq_length_study.py")
     assert refused.returncode != 0

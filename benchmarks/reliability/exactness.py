@@ -54,7 +54,6 @@ SETTINGS: list[dict[str, Any]] = [
     {"temperature": 0.9, "top_p": 1.0, "min_p": 0.02},
     {"temperature": 0.0},
     {"repetition_penalty": 1.2, "penalty_window": 16},
-    {"temperature": 1.0, "top_p": 1.0, "typical_p": 0.8},
 ]
 
 

@@ -13,15 +13,8 @@ from typing_extensions import Self
 from zh_lstm_lm.errors import ConfigError, DataError
 
 __all__ = [
-    "Config",
-    "check_choice",
-    "check_integer",
-    "check_number",
-    "check_text",
-    "check_type",
-    "nearest_name",
-    "shown",
-]
+    "Config", "check_choice", "check_integer", "check_number", "check_text", "check_type", "nearest_name", "shown",
+]  # fmt: skip
 
 # Longer names are not compared: the time grows with the square of the length.
 _LONGEST_NAME = 100

@@ -15,17 +15,9 @@ library itself stay what they are.
 """
 
 __all__ = [
-    "CONTROL_CHARACTERS",
-    "CheckpointError",
-    "ConfigError",
-    "DataError",
-    "MissingDependencyError",
-    "NonFiniteError",
-    "RankError",
-    "VocabularyError",
-    "ZhLstmLmError",
-    "escape_controls",
-]
+    "CONTROL_CHARACTERS", "CheckpointError", "ConfigError", "DataError", "MissingDependencyError", "NonFiniteError",
+    "RankError", "VocabularyError", "ZhLstmLmError", "escape_controls",
+]  # fmt: skip
 
 # C0, DEL and C1; bidirectional controls with the separators of lines and paragraphs between them; lone surrogates.
 CONTROL_CHARACTERS = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"

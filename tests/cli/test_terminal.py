@@ -189,7 +189,7 @@ def test_a_mistake_in_the_library_is_told_of_without_control_characters(
     def fail(path: str) -> None:
         raise RuntimeError(f"failed at {path}")
 
-    monkeypatch.setattr("zh_lstm_lm.cli.info.load_model", fail)
+    monkeypatch.setattr("zh_lstm_lm.cli.inspection.load_model", fail)
     status, shown = transcript("info", NAME)
     assert status == 1
     assert "Traceback" in shown

@@ -66,15 +66,13 @@ KINDS = ["full", "tied", "mixture", "cache", "unigram cache", "cache of a mixtur
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"temperature": 1.0, "top_p": 1.0},
-    {"repetition_penalty": 1.2, "penalty_window": 16, "no_repeat_ngram_size": 3, "typical_p": 0.9},
+    {"repetition_penalty": 1.2, "penalty_window": 16, "no_repeat_ngram_size": 3},
     {"temperature": 1.4, "top_p": 0.9},
     {"temperature": 0.7, "top_p": 0.3},
     {"temperature": 0.9, "top_p": 1.0, "top_k": 5},
     {"temperature": 1.2, "top_p": 0.8, "top_k": 12},
     {"temperature": 0.9, "top_p": 1.0, "min_p": 0.05},
     {"temperature": 0.0},
-    {"temperature": 1.0, "top_p": 1.0, "typical_p": 0.7},
-    {"temperature": 1.0, "top_p": 1.0, "eta_cutoff": 0.02, "top_h": 0.8},
 ]
 
 

@@ -1,4 +1,4 @@
-"""Tokens that are picked without sorting follow the distribution that the processors give."""
+"""Tokens that are picked without sorting follow the distribution that the definitions of the cut-offs give."""
 
 import collections
 import random
@@ -7,24 +7,25 @@ from typing import Any
 import pytest
 import torch
 
-from zh_lstm_lm.generation import logits_processors
 from zh_lstm_lm.generation.token_picker import TokenPicker
 
 PICKS = 4000
 
 
-def expected_probs(logits: torch.Tensor, options: dict[str, Any], forbidden: set[int]) -> torch.Tensor:
-    """The distribution by the public processors, without what is forbidden."""
-    processed = logits[None]
-    for process in (
-        logits_processors.top_k(options.get("top_k", 0)),
-        logits_processors.top_p(options.get("top_p", 1.0)),
-        logits_processors.min_p(options.get("min_p", 0.0)),
-    ):
-        processed = process(torch.zeros(1, 0, dtype=torch.int64), processed)
-    probs = processed.softmax(-1)[0].double()
-    probs[list(forbidden)] = 0.0
-    return probs / probs.sum()
+def expected_probs(
+    logits: torch.Tensor, forbidden: set[int], top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0
+) -> torch.Tensor:
+    """The distribution by the definitions of the cut-offs, without what is forbidden."""
+    probs = logits.softmax(-1).double()
+    ranked = sorted(range(len(probs)), key=lambda place: -probs[place])
+    if 0 < top_k < len(ranked):
+        ranked = [place for place in ranked if probs[place] >= probs[ranked[top_k - 1]]]
+    sums = probs[ranked].cumsum(0)
+    kept = (sums - probs[ranked] < top_p * sums[-1]) & (probs[ranked] >= min_p * probs[ranked[0]])
+    expected = torch.zeros_like(probs)
+    for place in set(torch.tensor(ranked)[kept].tolist()) - forbidden:
+        expected[place] = probs[place]
+    return expected / expected.sum()
 
 
 @pytest.mark.parametrize("size", [7, 300, 1500])
@@ -42,12 +43,12 @@ def expected_probs(logits: torch.Tensor, options: dict[str, Any], forbidden: set
         {"top_k": 4000},
     ],
 )
-def test_picks_follow_the_processors(size: int, ties: bool, options: dict[str, Any]) -> None:
+def test_picks_follow_the_definitions(size: int, ties: bool, options: dict[str, Any]) -> None:
     logits = torch.randn(size, generator=torch.Generator().manual_seed(size)) * 2
     if ties:
         logits = logits.round()
     forbidden = {0, 3}
-    probs = expected_probs(logits, options, forbidden)
+    probs = expected_probs(logits, forbidden, **options)
     numbers = random.Random(5)
     picked = TokenPicker(**options).pick(
         logits.softmax(-1)[None].expand(PICKS, -1), [forbidden] * PICKS, [numbers.random() for _ in range(PICKS)]
@@ -64,7 +65,9 @@ def test_nothing_is_picked_where_everything_that_is_kept_is_forbidden() -> None:
     probs = torch.tensor([[0.0, 0.9, 0.1]])
     assert TokenPicker(top_p=0.5).pick(probs, [{1}], [0.3]) == [None]
     assert TokenPicker(top_k=1).pick(probs, [{1}], [0.3]) == [None]
-    assert TokenPicker().pick(torch.zeros(1, 3), [set()], [0.3]) == [None]
+    for picker in (TokenPicker(), TokenPicker(top_k=1)):
+        assert picker.pick(torch.zeros(1, 3), [set()], [0.3]) == [None]
+        assert picker.pick(torch.full((1, 3), torch.nan), [set()], [0.3]) == [None]
     assert TokenPicker(top_k=2).pick(probs, [{1}], [0.3]) == [2]
 
 

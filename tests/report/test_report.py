@@ -98,9 +98,8 @@ def make_study(folder: Path, kind: str = "seq-len", **changes: Any) -> Path:
             }
             row |= {"epoch": [1.0, 2.0], "valid_bits_per_character_by_epoch": [bits + 1, bits]}
             if kind == "seq-len":
-                length = setting["bptt_len"]
-                row |= {"gradient_by_distance": [0.5**k for k in range(1, length)], "context_tokens": [1, 2, 4]}
-                row |= {"loss_by_context": [6.0, 5.5, 5.25], "loss_by_position": [6.0] * 20 + [5.0] * 60}
+                row |= {"context_tokens": [1, 2, 4], "loss_by_context": [6.0, 5.5, 5.25]}
+                row |= {"loss_by_position": [6.0] * 20 + [5.0] * 60}
             if kind == "epochs":
                 row["passage_by_epoch"] = ["第一段。", "第二段。"]
             rows.append(row)

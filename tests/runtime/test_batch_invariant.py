@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from zh_lstm_lm import ContinuousCache, LanguageModel, LSTMLanguageModel, Mixture, Sampler
-from zh_lstm_lm.runtime.batch_invariant import BatchInvarianceWarning, BatchInvariantLinear, row_sums
+from zh_lstm_lm.runtime.batch_invariant import BatchInvarianceWarning, BatchInvariantLinear
 
 
 def numbers(*shape: int, seed: int, scale: float = 1.0) -> Tensor:
@@ -92,21 +92,6 @@ def test_what_cannot_be_packed_is_multiplied_all_the_same() -> None:
 def test_weights_of_inference_mode_are_packed() -> None:
     with torch.inference_mode():
         assert BatchInvariantLinear(torch.ones(2, 3))(torch.ones(1, 3)).tolist() == [[3.0, 3.0]]
-
-
-def test_sums_of_no_row_and_of_more_dimensions() -> None:
-    assert row_sums(torch.ones(0, 5)).shape == (0,)
-    assert row_sums(torch.ones(2, 3, 5)).tolist() == [[5.0] * 3] * 2
-    assert float(row_sums(torch.ones(5))) == 5.0
-    assert row_sums(torch.ones(1, 1, 5)).tolist() == [[5.0]]
-
-
-@pytest.mark.parametrize("size", [10, 40_000, 100_000])
-def test_a_single_row_has_the_sum_that_it_has_among_others(size: int) -> None:
-    values = torch.rand(5, size, generator=torch.Generator().manual_seed(0))
-    sums = row_sums(values)
-    torch.testing.assert_close(sums, values.double().sum(dim=1).float())
-    assert all(torch.equal(row_sums(values[row : row + 1])[0], sums[row]) for row in range(5))
 
 
 # ---- where there is no batch-invariant product

@@ -20,8 +20,6 @@ def seq_len_row(length: int, seed: int, **figures: Any) -> dict[str, Any]:
         "gap_bits_per_character": 1.0 + NOISE[seed],
         "test_bits_per_character": 6.0 + NOISE[seed],
         "context_used_tokens": 8,
-        "gradient_by_distance": [0.9**k for k in range(40)],
-        "cell_gradient_by_distance": [0.95**k for k in range(40)],
         "gradient_norm": 1.0,
         "largest_gradient_norm": 3.0,
         "clipped_share": 0.5,
@@ -78,18 +76,6 @@ def test_figures_are_those_of_the_rows() -> None:
     figure = seq_len()["memory"]["figure"]
     assert figure["en"] == "megabytes of an update: 15.0 (segments of 5), 50.0 (segments of 40)"
     assert "15.0（窗口 5）" in figure["zh"]
-
-
-@pytest.mark.parametrize(
-    ("decays", "verdict"),
-    [((0.5, 0.5, 0.5), "holds"), ((0.99, 0.99, 0.99), "does not hold"), ((0.5, 0.99, 0.5), "depends")],
-)
-def test_gradients_vanish_where_next_to_nothing_arrives_on_either_way(decays: tuple[float, ...], verdict: str) -> None:
-    claims = seq_len(
-        gradient_by_distance=[0.1**k for k in range(40)],
-        cell_gradient_by_distance=lambda length, seed: [decays[seed] ** k for k in range(40)],
-    )
-    assert claims["vanishing"]["verdict"] == verdict
 
 
 def test_gradients_explode_where_the_largest_stands_out() -> None:

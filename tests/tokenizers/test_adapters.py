@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zh_lstm_lm import TokenStream, Vocabulary
-from zh_lstm_lm.errors import ConfigError, DataError
+from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer, cut_at_offsets
 from zh_lstm_lm.tokenizers.registry import get_tokenizer, restore_tokenizer
 from zh_lstm_lm.tokenizers.workers import number_chunks
@@ -22,7 +22,7 @@ from zh_lstm_lm.tokenizers.workers import number_chunks
 QUICK = settings(max_examples=80, deadline=None, derandomize=True, database=None)
 TEXTS = ["话说展昭大喜，与白玉堂二人推门进了酒店。", "白玉堂笑道：好大的雪！", "展昭 拔剑在手，道：请。"] * 20
 ODD = "  展昭 大喜  ，①ＡＢＣ　ﬁ🐑爨\r\t<unk>[UNK]▁<0xE7>e\u0301 "
-KINDS = ["hf-bytes", "hf-nfkc", "hf-wordpiece", "sentencepiece-nfkc", "sentencepiece-bytes", "pkuseg"]
+KINDS = ["hf-bytes", "hf-nfkc", "hf-wordpiece", "sentencepiece-nfkc", "sentencepiece-bytes"]
 
 
 def hugging_face(kind: str, path: Path) -> Path:
@@ -71,30 +71,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Lossles
 
     def get(kind: str) -> LosslessTokenizer:
         if kind not in made:
-            if kind == "pkuseg":
-                made[kind] = pkuseg(folder)
-            else:
-                name, train = ("hf", hugging_face) if kind.startswith("hf") else ("sentencepiece", sentence_piece)
-                made[kind] = get_tokenizer(name, path=train(kind, folder / kind))
+            name, train = ("hf", hugging_face) if kind.startswith("hf") else ("sentencepiece", sentence_piece)
+            made[kind] = get_tokenizer(name, path=train(kind, folder / kind))
         return made[kind]
 
     return get
-
-
-def pkuseg(folder: Path) -> LosslessTokenizer:
-    """A pkuseg model of a few sentences in the place where pkuseg looks for one that was downloaded."""
-    library = pytest.importorskip("spacy_pkuseg", reason="spacy_pkuseg (extra pkuseg) is missing")
-    (folder / "train.txt").write_text(
-        "话说 展昭 大喜 ， 与 白玉堂 二人 推门 。\n展昭 笑 道 ： 好 雪 ！\n" * 6, encoding="utf-8"
-    )
-    library.config.pkuseg_home = str(folder / "home")
-    train = str(folder / "train.txt")
-    library.train(train, train, str(folder / "home" / "news"), train_iter=2)
-    # For pkuseg, this file means that the model was downloaded.
-    (folder / "home" / "news.zip").touch()
-    tokenizer = get_tokenizer("pkuseg", model="news")
-    tokenizer.tokenize("展昭")
-    return tokenizer
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -168,9 +149,6 @@ def test_a_saved_model_names_no_file(tmp_path: Path) -> None:
         pytest.importorskip(module, reason=f"{module} is missing")
         with pytest.raises(ConfigError, match="does not take the options"):
             restore_tokenizer(name, {"path": str(tmp_path)})
-    pytest.importorskip("spacy_pkuseg", reason="spacy_pkuseg (extra pkuseg) is missing")
-    with pytest.raises(ConfigError, match="model must be one of"):
-        restore_tokenizer("pkuseg", {"model": str(tmp_path)})
 
 
 def test_sentencepiece_refuses_what_is_no_base64() -> None:
@@ -179,17 +157,6 @@ def test_sentencepiece_refuses_what_is_no_base64() -> None:
     for wrong in ("展", base64.b64encode(b"no model").decode()):
         with pytest.raises(ConfigError, match="not the content of a SentencePiece model"):
             restore_tokenizer("sentencepiece", {"model": wrong})
-
-
-def test_a_pkuseg_model_that_cannot_be_had_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    library = pytest.importorskip("spacy_pkuseg", reason="spacy_pkuseg (extra pkuseg) is missing")
-
-    def offline(*arguments: object) -> None:
-        raise ConnectionError("no network")
-
-    monkeypatch.setattr(library, "download_model", offline)
-    with pytest.raises(DataError, match=r"pkuseg model 'web' cannot be loaded or downloaded \(no network\)"):
-        get_tokenizer("pkuseg", model="web").tokenize("展昭")
 
 
 @QUICK

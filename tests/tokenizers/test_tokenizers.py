@@ -238,7 +238,6 @@ def test_a_missing_library_is_told_with_its_install_command(monkeypatch: pytest.
         ("rjieba", "rjieba", "fast"),
         ("hf", "tokenizers", "hf"),
         ("sentencepiece", "sentencepiece", "sentencepiece"),
-        ("pkuseg", "spacy_pkuseg", "pkuseg"),
     ]:
         monkeypatch.setitem(sys.modules, module, None)
         options = {"hf": {"definition": "{}"}, "sentencepiece": {"model": ""}}.get(name, {})

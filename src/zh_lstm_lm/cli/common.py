@@ -59,7 +59,7 @@ def add_reading(command: argparse.ArgumentParser, *, tokenizer: bool = True, rec
     reading = command.add_argument_group("reading")
     if tokenizer:
         reading.add_argument(
-            "--tokenizer", help="jieba, rjieba, characters, pkuseg, or whitespace for given words (default: jieba)"
+            "--tokenizer", help="jieba, rjieba, characters, or whitespace for given words (default: jieba)"
         )
         reading.add_argument(
             "--user-dictionary",

@@ -1,15 +1,27 @@
-"""The command ``inspect``."""
+"""The commands that only look at files: ``info``, ``inspect`` and ``cache``."""
 
 import argparse
 import sys
 
-from zh_lstm_lm.cli.common import AddCommand, add_reading, at_least, chosen_tokenizer, given, path, read_stream
+from zh_lstm_lm.cli.common import (
+    AddCommand,
+    add_reading,
+    at_least,
+    chosen_tokenizer,
+    given,
+    load_model,
+    path,
+    print_line,
+    read_stream,
+)
 
 __all__ = ["add_command"]
 
 
 def add_command(add: AddCommand) -> None:
-    """Adds the command."""
+    """Adds the commands."""
+    info = add("info", _info, "Describe a saved model.")
+    info.add_argument("model", type=path, help="folder of a saved model")
     inspect = add("inspect", _inspect, "Inspect novels before training: encodings, cleaning, duplicates, coverage.")
     inspect.add_argument("paths", type=path, nargs="+", help="folders, files or glob patterns of text; - for stdin")
     add_reading(inspect, records=False)
@@ -27,6 +39,45 @@ def add_command(add: AddCommand) -> None:
     model.add_argument("--embedding-dim", type=int, help="width of the embedding (default: 192)")
     model.add_argument("--hidden-size", type=int, help="width of the LSTM layers (default: 384)")
     model.add_argument("--num-layers", type=int, help="number of LSTM layers (default: 1)")
+    cache = add("cache", _cache, "Show the place and the size of the cache of segmented text, or clear it.")
+    cache.add_argument(
+        "--cache-dir", type=path, metavar="FOLDER", help="another cache folder (default: the user's cache folder)"
+    )
+    cache.add_argument("--clear", action="store_true", help="remove its contents")
+
+
+def _info(parsed: argparse.Namespace) -> int:
+    from zh_lstm_lm.evaluation.parts import parts_table
+    from zh_lstm_lm.models.components import nested_models, part_weights
+    from zh_lstm_lm.models.lstm import LSTMLanguageModel
+    from zh_lstm_lm.models.ngram import NGramLanguageModel
+
+    model = load_model(parsed.model)
+    vocabulary, models = model.vocabulary, nested_models(model)
+    lstm = next((each for each in models if isinstance(each, LSTMLanguageModel)), None)
+    weights = f", {lstm.num_parameters:,} weights" if lstm is not None else ""
+    print_line(f"model       {parsed.model}, {[*part_weights(model)][-1]}{weights}")
+    for each in models:
+        if isinstance(each, NGramLanguageModel):
+            print_line(f"n-grams     {', '.join(f'{number:,}' for number in each.num_ngrams)} of the orders from 1 on")
+    print_line(f"vocabulary  {len(vocabulary):,} tokens, unknown={vocabulary.unknown}")
+    print_line(f"tokenizer   {vocabulary.tokenizer.fingerprint}")
+    print_line(f"normalize   {vocabulary.normalize}")
+    sections = {
+        "config": lstm.config.to_dict() if lstm is not None else {},
+        "training": {**(lstm.training_summary if lstm is not None else {}), **model.training_summary},
+        "generation": model.generation_config,
+    }
+    for name in ("valid_parts", "test_parts"):
+        rows = sections["training"].pop(name, None)
+        if rows:
+            for line in [name.removesuffix("_parts"), *parts_table(rows).splitlines()]:
+                print_line(line)
+    for title, values in sections.items():
+        for name, value in values.items():
+            # Whoever made the folder may have put anything there.
+            print_line("".join(filter(str.isprintable, f"{title:<11} {name}={value}")))
+    return 0
 
 
 def _inspect(parsed: argparse.Namespace) -> int:
@@ -51,4 +102,20 @@ def _inspect(parsed: argparse.Namespace) -> int:
     vocabulary = Vocabulary.from_stream(corpus, min_freq=parsed.min_freq, max_size=parsed.max_size)
     print(f"\nvocabulary {len(vocabulary):,}: {vocabulary.report(corpus)}")
     print(f"training at these sizes: {estimate_training(vocabulary, corpus, config)}")
+    return 0
+
+
+def _cache(parsed: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from zh_lstm_lm.storage.cache import cached_files, clear_cache, user_cache_dir
+
+    folder = Path(parsed.cache_dir) if parsed.cache_dir else user_cache_dir()
+    files = cached_files(folder)
+    size = sum(file.stat().st_size for file in files) / 1e6
+    if parsed.clear:
+        clear_cache(folder)
+        print_line(f"{folder}: cleared, {size:,.1f} MB")
+    else:
+        print_line(f"{folder}: {size:,.1f} MB in {len(files)} files")
     return 0

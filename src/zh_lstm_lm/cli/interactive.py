@@ -27,11 +27,7 @@ _WORDS = {"none": None, "true": True, "on": True, "false": False, "off": False}
 
 
 def co_write(sampler: "Sampler", prompt: str, limits: dict[str, Any]) -> int:
-    """Reads lines until ``quit``, the end of the input or Ctrl-C; a mistake is reported, and the text stays.
-
-    Returns:
-        The exit status.
-    """
+    """Reads lines until ``quit``, the end of the input or Ctrl-C; a mistake is reported, and the text stays."""
     from zh_lstm_lm.generation.co_writing import CoWriter
 
     _edit_lines()

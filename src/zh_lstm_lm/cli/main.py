@@ -1,4 +1,4 @@
-"""The command line: one module a command; nothing heavy is imported before it is needed."""
+"""The command line: one module for a command or a few like ones; nothing heavy is imported before it is needed."""
 
 import argparse
 import contextlib
@@ -6,20 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from zh_lstm_lm._version import __version__
-from zh_lstm_lm.cli import (
-    cache,
-    evaluate,
-    generate,
-    info,
-    inspection,
-    novelty,
-    report,
-    rescore,
-    score,
-    study,
-    suggest,
-    train,
-)
+from zh_lstm_lm.cli import evaluate, generate, inspection, novelty, report, rescore, score, study, train
 from zh_lstm_lm.cli.common import INTERRUPTED
 from zh_lstm_lm.errors import ZhLstmLmError, escape_controls
 from zh_lstm_lm.runtime.standard_streams import abandon, deferred_failures, standard_streams
@@ -34,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 # Commands that read a token or a short text at a time, which is faster with one thread.
-_ONE_THREAD = ("generate", "suggest", "rescore")
+_ONE_THREAD = ("generate", "rescore")
 # Commands whose work goes on when nobody reads their output any more.
 _LONG = ("train", "study")
 
@@ -211,20 +198,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--quiet", action="store_true", help="print results and warnings only")
         return command
 
-    for command in (
-        train,
-        evaluate,
-        score,
-        rescore,
-        suggest,
-        novelty,
-        generate,
-        study,
-        report,
-        info,
-        inspection,
-        cache,
-    ):
+    for command in (train, evaluate, score, rescore, novelty, generate, study, report, inspection):
         command.add_command(add)
     return parser
 

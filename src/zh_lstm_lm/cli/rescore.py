@@ -1,4 +1,4 @@
-"""The command ``rescore``."""
+"""The commands ``rescore`` and ``suggest``."""
 
 import argparse
 import itertools
@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from zh_lstm_lm.cli.common import AddCommand, add_encoding, load_model, path, read_text
+from zh_lstm_lm.cli.common import AddCommand, add_encoding, at_least, load_model, path, read_text, text
 from zh_lstm_lm.errors import DataError
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ _OTHER_SEPARATORS = re.compile(r"\s*([^\s,;|]+[\s,;|]+)?[-+]?\d+(\.\d*)?(e[-+]?\
 
 
 def add_command(add: AddCommand) -> None:
-    """Adds the command."""
+    """Adds the commands."""
     rescore = add("rescore", _rescore, "Rescore n-best lists.")
     rescore.add_argument("model", type=path, help="folder of a saved model")
     rescore.add_argument(
@@ -53,6 +53,11 @@ def add_command(add: AddCommand) -> None:
     )
     rescore.add_argument("--no-end", action="store_true", help="do not score the end of each candidate")
     rescore.add_argument("--best", action="store_true", help="print only the best text of each list")
+    suggest = add("suggest", _suggest, "Find the likeliest words for a gap.")
+    suggest.add_argument("model", type=path, help="folder of a saved model")
+    suggest.add_argument("left", type=text, help="the text before the gap")
+    suggest.add_argument("right", type=text, nargs="?", default="", help="the text after the gap")
+    suggest.add_argument("-k", type=at_least(1), default=10, help="number of words (default: %(default)s)")
 
 
 def _rescore(parsed: argparse.Namespace) -> int:
@@ -90,11 +95,7 @@ def _rescore(parsed: argparse.Namespace) -> int:
 
 
 def _candidates(text: str, form: str, file: str) -> Iterator[tuple[tuple[int, str], float, str]]:
-    """Yields the list, the score and the text of each line; a list has a number and a name.
-
-    Raises:
-        DataError: A line is not a candidate.
-    """
+    """Yields the list, by number and name, the score and the text of each line; refuses what is no candidate."""
     number = 0
     for line_number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
@@ -114,3 +115,12 @@ def _candidates(text: str, form: str, file: str) -> Iterator[tuple[tuple[int, st
             yield (number, name), float(given), candidate
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise DataError(f"{file}, line {line_number}: expected {_EXPECTED[form]}; got {line[:60]!r}") from error
+
+
+def _suggest(parsed: argparse.Namespace) -> int:
+    from zh_lstm_lm.evaluation.suggest import suggest
+
+    print("word\tprobability\tlog_prob")
+    for found in suggest(load_model(parsed.model), parsed.left, parsed.right, parsed.k):
+        print(f"{found.word}\t{found.probability:.4f}\t{found.log_prob:.3f}")
+    return 0

@@ -181,12 +181,7 @@ def _check_base(parsed: argparse.Namespace) -> None:
 
 
 def _check_places(parsed: argparse.Namespace) -> None:
-    """Checks that folders can be written.
-
-    Raises:
-        ConfigError: The run folder is in the way.
-        CheckpointError: The model cannot be saved in its place.
-    """
+    """Checks that folders can be written; refuses a run folder that is in the way."""
     from pathlib import Path
 
     from zh_lstm_lm.storage.atomic import check_place
@@ -276,7 +271,7 @@ def _save(
 
     from zh_lstm_lm.evaluation.evaluate import evaluate
     from zh_lstm_lm.evaluation.parts import describe_parts, metrics_line, mix_models, parts_table
-    from zh_lstm_lm.models.components import component_weights, part_names
+    from zh_lstm_lm.models.components import component_weights, part_weights
     from zh_lstm_lm.storage.safe_reading import read_json
 
     lstm, state, run_dir = trainer.model, trainer.state, Path(parsed.run_dir)
@@ -290,7 +285,7 @@ def _save(
     model.save_pretrained(parsed.output)
     if ngram is not None and not (complete and trainer.valid):
         weights = ", ".join(f"{weight:g}" for weight in component_weights(model))
-        print_line(f"{part_names(model)[-1]}: weights {weights}, not fitted on a validation set")
+        print_line(f"{[*part_weights(model)][-1]}: weights {weights}, not fitted on a validation set")
     if not complete:
         print_line(f"interrupted; the model so far is in {parsed.output}; --resume continues", file=sys.stderr)
         return

@@ -30,15 +30,10 @@ class Batch(NamedTuple):
 class TrainingWindows(Sequence[Batch]):
     """An epoch as a sequence of batches, in which row *i* continues row *i* of the previous batch.
 
-    The ids are cut into `batch_size` rows of equal length (to one token). The last target of a row is the first input of
-    the next row, so every token is a target exactly once per epoch; ``<bos>`` is never a target, but is read at the start
-    of each document. Batches are indexed, so a run can continue at any of them.
-
-    Args:
-        ids: Concatenated documents, each beginning with ``<bos>``. **Shape:** (number of ids,), int32.
-        batch_size: Number of rows; fewer if there are fewer tokens.
-        bptt_len: Length of a BPTT segment in tokens; the last one of the epoch may be shorter.
-        bos_id: The id of ``<bos>``.
+    The ids are cut into `batch_size` rows of equal length (to one token), fewer if there are fewer tokens. The last
+    target of a row is the first input of the next row, so every token is a target exactly once per epoch; ``<bos>`` is
+    never a target, but is read at the start of each document. Batches are indexed, so a run can continue at any of
+    them. The last BPTT segment of the epoch may be shorter.
     """
 
     def __init__(self, ids: Tensor, *, batch_size: int, bptt_len: int, bos_id: int = 0) -> None:
@@ -68,13 +63,7 @@ class TrainingWindows(Sequence[Batch]):
 
 @dataclass(frozen=True)
 class EvaluationSegment:
-    """Part of a document that is read from a zero state.
-
-    Attributes:
-        start: Position of the first id read.
-        first_target: Position of the first counted target; the ids before it are context.
-        stop: One past the last counted target.
-    """
+    """The positions of a part of a document that is read from a zero state; ids before the first target are context."""
 
     start: int
     first_target: int
@@ -84,13 +73,9 @@ class EvaluationSegment:
 def evaluation_segments(
     ids: Tensor, *, segment_len: int = 4096, context_len: int = 256, bos_id: int = 0
 ) -> list[EvaluationSegment]:
-    """Cuts documents into segments in which every token but ``<bos>`` is a target exactly once.
+    """Cuts documents, each beginning with ``<bos>``, into segments in which every other token is a target exactly once.
 
-    Args:
-        ids: Concatenated documents, each beginning with ``<bos>``. **Shape:** (number of ids,).
-        segment_len: Maximum number of targets in a segment.
-        context_len: Maximum number of tokens read before the first target (fewer at the start of a document).
-        bos_id: The id of ``<bos>``.
+    A segment has up to `segment_len` targets, and up to `context_len` tokens that are read before the first one.
     """
     starts = (ids == bos_id).nonzero().squeeze(1).tolist()
     segments = []
@@ -101,14 +86,9 @@ def evaluation_segments(
 
 
 def segment_windows(ids: Tensor, segments: Sequence[EvaluationSegment], *, window_len: int) -> Iterator[Batch]:
-    """Yields batches of segments that are read in parallel, one segment per row.
+    """Yields batches of segments, the longest first, that are read in parallel, one segment per row.
 
     A batch has rows only for the segments that reach it; the end of a segment is padded with `IGNORED` targets.
-
-    Args:
-        ids: The ids of the segments. **Shape:** (number of ids,).
-        segments: The segments, the longest first.
-        window_len: Length of a batch in tokens.
     """
     starts = torch.tensor([segment.start for segment in segments])[:, None]
     firsts = torch.tensor([segment.first_target for segment in segments])[:, None]

@@ -70,12 +70,9 @@ class CoverageReport:
 
 
 def measure_coverage(stream: TokenStream, ids: Mapping[str, int], *, spells: bool) -> CoverageReport:
-    """Measures the coverage of a text by a vocabulary.
+    """Measures the coverage of a text by a vocabulary, whose greater ids have lower frequencies.
 
-    Args:
-        stream: The text.
-        ids: The vocabulary's tokens to ids; a greater id means a lower frequency.
-        spells: Unknown words fall back to characters and bytes; otherwise they become ``<unk>``.
+    With `spells` unknown words fall back to characters and bytes; otherwise they become ``<unk>``.
     """
     counts = stream.token_counts()
     counts[stream.lexicon.index(PARAGRAPH_END)] = 0
@@ -107,13 +104,10 @@ def measure_coverage(stream: TokenStream, ids: Mapping[str, int], *, spells: boo
 
 
 def zipf_slope(counts: Tensor) -> float:
-    """Computes the slope of the least-squares line of log frequency over log rank.
+    """Computes the slope of the least-squares line of log frequency over log rank. **Shape:** (types,).
 
     The ranks are evenly spaced in their logarithm. Types that occur once are not used, since all of them have the same
     frequency at any rank.
-
-    Args:
-        counts: Number of occurrences of each type. **Shape:** (types,).
     """
     falling = counts[counts > 1].sort(descending=True).values.double()
     if len(falling) < 3:

@@ -40,15 +40,8 @@ def chunks(tokens: Tensor, span: DocumentSpan, *, chunk_size: int | None = None)
 class DividedDocument:
     """A document and its paragraph ends.
 
-    Args:
-        tokens: Lexicon numbers. **Shape:** (number of tokens in storage,), int32.
-        lexicon: The distinct tokens.
-        lengths: Characters of each token of the lexicon, 0 for the paragraph end. **Shape:** (lexicon size,), int64.
-        span: The document.
-
-    Attributes:
-        span: The document.
-        size: Number of characters, paragraph ends left out.
+    `tokens` are lexicon numbers, `lengths` the characters of each token of the lexicon, 0 for the paragraph end; `size`
+    is the number of characters, paragraph ends left out.
     """
 
     def __init__(self, tokens: Tensor, lexicon: Sequence[str], lengths: Tensor, span: DocumentSpan) -> None:
@@ -63,10 +56,7 @@ class DividedDocument:
         self.size = int(self._characters[-1])
 
     def _paragraph_ends(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields, a chunk at a time, the position after each paragraph and its number of characters.
-
-        **Shape:** (paragraphs that end in the chunk,), int64, both.
-        """
+        """Yields the positions after paragraphs and their numbers of characters, a chunk at a time."""
         start, rest = self.span.start, 0
         for numbers in chunks(self._tokens, self.span):
             characters = self._lengths[numbers.long()].cumsum(0)
@@ -89,13 +79,7 @@ class DividedDocument:
         return self._paragraph_end(-1 if proportion == 1 else int(before.sum()))
 
     def cut(self, valid: float, test: float, *, whole: bool) -> Cut:
-        """Cuts off parts of about the given numbers of characters from the end.
-
-        Args:
-            valid: Characters wanted for validation.
-            test: Characters wanted for the test.
-            whole: Gives the whole document to one part.
-        """
+        """Cuts off parts of about the given numbers of characters from the end; `whole` gives all to one part."""
         nearest = self._nearest_end if whole else self._nearest
         second = nearest(self.size - test)
         first = nearest(second.characters - valid)

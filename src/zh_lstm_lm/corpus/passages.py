@@ -14,11 +14,7 @@ _FACTOR = 0x9E3779B97F4A7C15 - (1 << 64)
 def hash_passages(ids: Tensor) -> Tensor:
     """Hashes the passages of 8 tokens of a text, at all positions, and keeps the least 65,536 different hashes.
 
-    Args:
-        ids: The text. **Shape:** (number of ids,).
-
-    Returns:
-        **Shape:** (number of passages,), int64, increasing.
+    **Shape:** (number of ids,) to (number of passages,), int64, increasing.
     """
     hashes, factor = ids.long() + 1, _FACTOR
     length = 1

@@ -25,13 +25,7 @@ _CHUNK_CHARACTERS = 1 << 16
 
 @dataclass(frozen=True)
 class DocumentSpan:
-    """The position of a document, or of the part of it that belongs to a stream.
-
-    Attributes:
-        name: The document's name.
-        start: Its first token in the stream's storage.
-        stop: The position after its last token.
-    """
+    """The position of a document, or of its part that belongs to a stream, in the stream's stored tokens."""
 
     name: str
     start: int
@@ -54,12 +48,7 @@ def number_tokens(
 ) -> tuple[list[str], list[DocumentSpan]]:
     """Segments documents and writes out the number of every token, 0 for a paragraph end.
 
-    Returns:
-        The lexicon (all distinct tokens by number) and the documents' spans.
-
-    Raises:
-        DataError: There are no tokens.
-        KeyboardInterrupt: A signal was caught by a block around the call.
+    Returns the lexicon (all distinct tokens by number) and the documents' spans; refuses documents without tokens.
     """
     lexicon: dict[str, int] = {PARAGRAPH_END: 0}
     spans: list[DocumentSpan] = []

@@ -13,12 +13,7 @@ __all__ = ["SpellingTable", "ragged_indices"]
 
 
 class SpellingTable:
-    """The ids of each token of a stream's lexicon, as flat tensors.
-
-    Args:
-        stream: The stream.
-        spell: Function from a token to its ids.
-    """
+    """The ids of each token of a stream's lexicon, which a function of the token returns, as flat tensors."""
 
     def __init__(self, stream: TokenStream, spell: Callable[[str], list[int]]) -> None:
         # Python's garbage collector would examine so many lists one by one.
@@ -58,12 +53,7 @@ class SpellingTable:
 
 
 def ragged_indices(starts: Tensor, lengths: Tensor) -> Tensor:
-    """Returns the indices of slices of a flat tensor, one slice after another. **Shape:** (total length,), int64.
-
-    Args:
-        starts: First index of each slice. **Shape:** (slices,), int64.
-        lengths: Length of each slice. **Shape:** (slices,), int64.
-    """
+    """Returns the indices of slices of a flat tensor, one slice after another. **Shape:** (total length,), int64."""
     ends = lengths.cumsum(0)
     total = int(ends[-1]) if len(ends) else 0
     # The difference between an index of the flat tensor and one of the result.

@@ -37,21 +37,10 @@ def read_files(
     cache_dir: str | PathLike[str] | None,
     workers: int | None,
 ) -> StoredStream:
-    """Reads and segments text files, or takes them from the cache.
+    """Reads and segments text files, or takes them from the cache, if the tokenizer has a fingerprint.
 
-    Each file is read once for its checksum, its encoding and all that is wrong with it, and once more for its text unless
-    the cache has that.
-
-    Args:
-        paths: A folder, a file, a glob pattern, or a list of these.
-        tokenizer: The tokenizer; without a fingerprint, nothing is cached.
-        options: The options of reading.
-        cache_dir: The cache folder; None is the user's.
-        workers: Number of processes to segment with; None chooses.
-
-    Raises:
-        DataError: Nothing to read, or files that cannot be read or decoded (all of them are named).
-        ConfigError: An option is out of range.
+    Each file is read once for its checksum, its encoding and all that is wrong with it, and once more for its text
+    unless the cache has that. Errors are those of `TokenStream.from_files`.
     """
     check_type("cache_dir", cache_dir, str, PathLike, type(None))
     check_integer("workers", workers, minimum=1, optional=True)
@@ -100,14 +89,7 @@ def estimate_reading(
 ) -> float | None:
     """Estimates the seconds that it takes to read and segment files that are not in the cache.
 
-    Args:
-        files: The files, at least one.
-        tokenizer: The tokenizer.
-        encoding: ``"auto"``, or the encoding of all files.
-        workers: Number of processes; None for the number that `TokenStream.from_files` chooses.
-
-    Returns:
-        The estimate; None for a file that cannot be decoded, which is reported when it is read.
+    None for a file that cannot be decoded, which is reported when it is read.
     """
     sizes = [file.path.stat().st_size for file in files]
     largest = files[sizes.index(max(sizes))]

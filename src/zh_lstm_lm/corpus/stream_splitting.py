@@ -48,15 +48,8 @@ def cut_tails(
 
     A paragraph belongs to the part in which it ends. Where that misses the proportions of a document, the nearest
     paragraph end is taken, and inside a long paragraph the nearest sentence end. Documents too small for that go whole
-    into one part, and the others make up for the difference.
-
-    Args:
-        tokens: Lexicon numbers. **Shape:** (number of tokens in storage,), int32.
-        lexicon: The distinct tokens.
-        lengths: Characters of each token of the lexicon. **Shape:** (lexicon size,), int64.
-        documents: The documents to split.
-        valid: Proportion of the characters, paragraph ends left out.
-        test: The same.
+    into one part, and the others make up for the difference. The proportions are those of the characters, paragraph
+    ends left out; see `DividedDocument`.
     """
     without_ends = lengths.index_fill(0, torch.tensor([0]), 0)
     divided = [DividedDocument(tokens, lexicon, without_ends, span) for span in documents]
@@ -138,12 +131,8 @@ def _balance(
 ) -> list[Cut]:
     """Cuts documents so that the proportions hold over all of them together.
 
-    Args:
-        documents: The documents.
-        fine: Whether each can be cut near its proportions. The others come first, each given what is owed when it is
-            reached; what is then missing is spread evenly over the fine ones.
-        proportions: Proportions of the characters for validation and test.
-        whole: Gives documents that are not fine whole to one part.
+    Those that are not `fine`, which cannot be cut near their proportions, come first, each given what is owed when it
+    is reached, all of it to one part if they stay `whole`; what is then missing is spread evenly over the fine ones.
     """
     total, seen, given = sum(document.size for document in documents), 0, [0, 0]
     cuts: dict[int, Cut] = {}

@@ -40,12 +40,7 @@ class TokenTable:
     """
 
     def __init__(self, tokens: Iterable["str | int"], *, unknown: str, separator: str = "") -> None:
-        """Assigns ids to tokens; see `Vocabulary`.
-
-        Args:
-            tokens: The tokens after the special ones: strings, and integers for bytes.
-            unknown: ``"characters"`` or ``"unk"``.
-            separator: The string that words imply between them.
+        """Assigns ids to tokens after the special ones; see `Vocabulary`. Integers stand for bytes.
 
         Raises:
             VocabularyError: A token is empty or occurs twice, bytes are missing, or there are too many tokens.

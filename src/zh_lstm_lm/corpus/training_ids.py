@@ -21,15 +21,8 @@ def training_ids(stream: TokenStream, vocabulary: Vocabulary) -> Tensor:
     Every character of the training text is in the vocabulary, so bytes would never occur in training, and a character
     that is new in another text would cost 60 to 80 bits. By the estimate of Good (1953), the number of characters that
     occur once equals the number of new ones to expect in as much text, so they stand for those. Every fourth of them is
-    encoded in bytes; the others are trained as characters. A text of fewer than 20,000 tokens is not changed, nor is one
-    of a closed vocabulary.
-
-    Args:
-        stream: The training text.
-        vocabulary: Its vocabulary.
-
-    Returns:
-        **Shape:** (number of ids,), int32.
+    encoded in bytes; the others are trained as characters. A text of fewer than 20,000 tokens is not changed, nor is
+    one of a closed vocabulary. **Shape:** (number of ids,), int32.
     """
     ids = vocabulary.encode_stream(stream)
     if vocabulary.unknown != "characters" or len(ids) < _MIN_IDS:

@@ -14,17 +14,10 @@ __all__ = ["choose_tokens"]
 def choose_tokens(
     stream: TokenStream, *, min_freq: int, max_size: int | None, num_special: int, spells: bool
 ) -> list[str | int]:
-    """Selects tokens by frequency; see `Vocabulary.from_stream`.
+    """Selects tokens by frequency, without the special ones, in no particular order; see `Vocabulary.from_stream`.
 
-    Args:
-        stream: The training text.
-        min_freq: Smallest frequency of a word.
-        max_size: Maximum number of entries; None for no limit.
-        num_special: Number of special tokens, which count as entries.
-        spells: Adds the bytes and characters that character and byte fallback need.
-
-    Returns:
-        The tokens without the special ones, in no particular order; integers for bytes.
+    Special tokens count towards `max_size`. With `spells`, the bytes (as integers) and characters that character and
+    byte fallback need are added.
 
     Raises:
         ConfigError: `max_size` leaves no room for a word.

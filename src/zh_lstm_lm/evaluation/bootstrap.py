@@ -37,15 +37,9 @@ def bootstrap(
     """Computes percentile intervals by the bootstrap (Efron, 1979), resampling paragraphs with replacement.
 
     Paragraphs are resampled, not tokens, because the tokens of a paragraph are far from independent. Text whose
-    paragraphs depend on each other has wider intervals than these.
-
-    Args:
-        sums: Log-probability in nats, number of tokens and number of characters of each paragraph.
-            **Shape:** (paragraphs, 3), float64. Paragraphs without a token do not count.
-        num_resamples: Number of resamples, each of as many paragraphs as there are.
-        confidence: Proportion of the resamples inside the interval.
-        seed: Seed of the resampling.
-        has_characters: Whether the character counts are known.
+    paragraphs depend on each other has wider intervals than these. The sums are the log-probability in nats, number of
+    tokens and number of characters of each paragraph, **Shape:** (paragraphs, 3), float64; paragraphs without a token
+    do not count.
 
     Raises:
         ConfigError: An option is out of range.
@@ -64,11 +58,7 @@ def bootstrap(
     losses, bits = -totals[:, 0] / totals[:, 1], -totals[:, 0] / totals[:, 2] / math.log(2)
     low, high = _interval(losses.clamp(max=700).exp(), confidence)
     return ErrorBars(
-        (low, high),
-        _interval(bits, confidence) if has_characters else None,
-        confidence,
-        len(sums),
-        num_resamples,
+        (low, high), _interval(bits, confidence) if has_characters else None, confidence, len(sums), num_resamples
     )
 
 

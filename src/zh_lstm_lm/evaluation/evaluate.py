@@ -12,7 +12,7 @@ from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.evaluation.dynamic_evaluation import DynamicEvaluation, evaluate_while_learning
 from zh_lstm_lm.evaluation.result import EvaluationResult, ParagraphSums, check_finite
 from zh_lstm_lm.models.base import LanguageModel, check_model, read_documents
-from zh_lstm_lm.models.components import component_log_probs, part_names, parts_of
+from zh_lstm_lm.models.components import component_log_probs, part_weights, parts_of
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
 
 __all__ = ["evaluate", "evaluate_ids"]
@@ -75,12 +75,12 @@ def evaluate_ids(
     With ``part=(i, n)`` only every *n*-th segment from the *i*-th on contributes to the log-probability; the sum over
     all *i* is that of the text.
     """
-    names = part_names(model) if temperature == 1.0 else [""]
+    names = list(part_weights(model)) if temperature == 1.0 else [""]
 
     def predict(context: Any, targets: Tensor) -> Tensor:
         if temperature == 1.0:
             components = component_log_probs(model, context, targets).double()
-            return torch.stack([log_probs for _, log_probs in parts_of(model, components)])
+            return torch.stack([log_probs for *_, log_probs in parts_of(model, components)])
         log_probs = (model.log_probs(context).double() / temperature).log_softmax(dim=-1)
         return log_probs.gather(1, targets[:, None]).T
 

@@ -108,12 +108,10 @@ class Model:
         return word in ("<s>", "</s>") or self._normalized(word) in self._model.vocabulary
 
     def score(self, sentence: str | bytes, bos: bool = True, eos: bool = True) -> float:
-        """Returns the decimal logarithm of a sentence's probability.
+        """Returns the decimal logarithm of the probability of a sentence of tokens that ASCII white space separates.
 
-        Args:
-            sentence: Tokens, separated by ASCII white space; bytes are UTF-8, as in KenLM.
-            bos: Whether the sentence starts a document; otherwise the text before it is unknown.
-            eos: Whether the paragraph end after it is scored as well.
+        Bytes are UTF-8, as in KenLM. Without `bos` the text before the sentence is unknown; `eos` scores the paragraph
+        end after it.
         """
         return math.fsum(token.log_prob for token in self.full_scores(sentence, bos, eos))
 

@@ -135,12 +135,7 @@ def novelty(text: str, stream: TokenStream, *, max_n: int = 8, num_passages: int
 
 
 class _NGrams:
-    """The numbered n-grams of a text, each with a mark once it was found in another text.
-
-    Args:
-        items: Characters or words as numbers. **Shape:** (items,), int64.
-        max_n: Length of the longest n-grams, at most that of the text.
-    """
+    """The numbered n-grams of a text of numbers, each with a mark once it was found in another text."""
 
     def __init__(self, items: Tensor, max_n: int) -> None:
         self.max_n = min(max_n, len(items))
@@ -156,9 +151,7 @@ class _NGrams:
     def find(self, items: Tensor) -> tuple[Tensor, Tensor]:
         """Marks the n-grams that another text contains. **Shape:** (items,).
 
-        Returns:
-            The positions in the other text of the longest n-grams that both contain, and their numbers.
-            **Shape:** (positions,), twice.
+        Returns the positions in the other text of the longest n-grams that both contain, and their numbers.
         """
         positions, numbers = torch.arange(len(items)), torch.zeros(len(items), dtype=torch.int64)
         for n, table in enumerate(self._tables, 1):
@@ -171,11 +164,7 @@ class _NGrams:
     def matches(self, items: Tensor) -> Tensor:
         """Marks the n-grams that another text contains, and finds the shared passages from their greatest length on.
 
-        Args:
-            items: The other text. **Shape:** (items,).
-
-        Returns:
-            Start in this text, length, and start in the other text of each passage. **Shape:** (passages, 3).
+        Returns the start in this text, length, and start in the other text of each passage. **Shape:** (passages, 3).
         """
         positions, numbers = self.find(items)
         own, size = self.numbers[-1], self.max_n
@@ -239,13 +228,7 @@ def _without_contained(passages: Tensor) -> Tensor:
 
 
 class _Block(NamedTuple):
-    """Some documents as numbers, each with `_DOCUMENT_END` after it.
-
-    Attributes:
-        words: **Shape:** (words,), int64.
-        characters: **Shape:** (characters,), int64.
-        documents: The first position in `characters` and the name of each.
-    """
+    """Some documents as numbers, each with `_DOCUMENT_END` after it; `documents` are their first characters and names."""
 
     words: Tensor
     characters: Tensor

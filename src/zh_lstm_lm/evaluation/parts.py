@@ -9,7 +9,7 @@ from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.evaluation.result import EvaluationResult, ParagraphSums
 from zh_lstm_lm.evaluation.scored_text import Score
 from zh_lstm_lm.models.base import LanguageModel
-from zh_lstm_lm.models.components import fit_weights, part_names, part_weights, parts_of
+from zh_lstm_lm.models.components import fit_weights, part_weights, parts_of
 from zh_lstm_lm.models.continuous_cache import ContinuousCache
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.models.mixture import Mixture
@@ -24,16 +24,8 @@ _CACHE_WEIGHT = 0.2
 def mix_models(lstm: LSTMLanguageModel, ngram: NGramLanguageModel, valid: TokenStream | None = None) -> ContinuousCache:
     """Builds the mixture that ``zh-lstm-lm train`` saves: both models and a cache of the latest words.
 
-    The validation set is read once, for the weights and for the metrics of the parts.
-
-    Args:
-        lstm: The LSTM.
-        ngram: The n-gram model.
-        valid: The validation set, on which the weights are fitted; without one the cache gets 0.2 and the models share
-            the rest equally.
-
-    Returns:
-        The mixture; with a validation set, ``training_summary["valid_parts"]`` is what `describe_parts` returned.
+    The validation set is read once, for the weights and for ``training_summary["valid_parts"]``, which `describe_parts`
+    returned. Without one the cache gets 0.2 and the models share the rest equally.
     """
     mixture = ContinuousCache(Mixture([lstm, ngram]), cache_weight=_CACHE_WEIGHT)
     if not valid:
@@ -42,23 +34,18 @@ def mix_models(lstm: LSTMLanguageModel, ngram: NGramLanguageModel, valid: TokenS
     positions, log_probs = fit_weights(mixture, valid)
     ids = mixture.vocabulary.encode_stream(valid)
     results = []
-    for _, of_part in parts_of(mixture, log_probs):
+    for _, _, of_part in parts_of(mixture, log_probs):
         sums = ParagraphSums(mixture.vocabulary, ids)
         sums.add(positions, of_part)
         results.append(sums.result(valid.clean))
-    whole = replace(results[-1], parts=dict(zip(part_names(mixture)[:-1], results, strict=False)))
+    whole = replace(results[-1], parts=dict(zip(part_weights(mixture), results[:-1], strict=False)))
     mixture.training_summary["weights"] = f"fitted on {len(valid):,} tokens"
     mixture.training_summary["valid_parts"] = describe_parts(mixture, whole)
     return mixture
 
 
 def describe_parts(model: LanguageModel, result: EvaluationResult) -> list[dict[str, Any]]:
-    """Returns the name, the weight in the whole, bits per character and perplexity of each part, the whole last.
-
-    Args:
-        model: A mixture or a cache.
-        result: Its evaluation.
-    """
+    """Returns the name, the weight in the whole, bits per character and perplexity of each part, the whole last."""
     return [
         {
             "name": name,
@@ -66,9 +53,7 @@ def describe_parts(model: LanguageModel, result: EvaluationResult) -> list[dict[
             "bits_per_character": each.bits_per_character and round(each.bits_per_character, 4),
             "perplexity": round(each.perplexity, 2) if math.isfinite(each.perplexity) else None,
         }
-        for name, weight, each in zip(
-            part_names(model), part_weights(model), [*result.parts.values(), result], strict=True
-        )
+        for (name, weight), each in zip(part_weights(model).items(), [*result.parts.values(), result], strict=True)
     ]
 
 

@@ -90,11 +90,7 @@ def _perplexity(loss: float) -> float:
 
 
 def check_finite(result: EvaluationResult) -> EvaluationResult:
-    """Returns a result whose log-probability is a number.
-
-    Raises:
-        NonFiniteError: It is NaN.
-    """
+    """Returns a result, unless its log-probability is NaN, which is an error."""
     if math.isnan(result.log_prob):
         raise NonFiniteError(
             "the model's log-probabilities are NaN: its weights are damaged, or it diverged while it learned from the "
@@ -104,11 +100,7 @@ def check_finite(result: EvaluationResult) -> EvaluationResult:
 
 
 class ParagraphSums:
-    """Running sums of log-probability, tokens and characters for each paragraph of a text.
-
-    Args:
-        vocabulary: The vocabulary of the ids.
-        ids: The text. **Shape:** (number of ids,).
+    """Running sums of log-probability, tokens and characters for each paragraph of a text of ids.
 
     Attributes:
         sums: Log-probability in nats, tokens and characters. **Shape:** (paragraphs, 3), float64.
@@ -137,11 +129,7 @@ class ParagraphSums:
         return float(self.sums[:, 0].sum())
 
     def result(self, clean: str | None) -> EvaluationResult:
-        """Returns the metrics of the text, of which every id but ``<bos>`` was a target.
-
-        Raises:
-            DataError: The text has no token.
-        """
+        """Returns the metrics of the text, of which every id but ``<bos>`` was a target; refuses one without a token."""
         measured = self._ids[self._ids != self._vocabulary.bos_id]
         if not len(measured):
             raise DataError("there is nothing to evaluate: the text has no token")

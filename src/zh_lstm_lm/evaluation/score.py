@@ -21,13 +21,7 @@ __all__ = ["check_log_probs", "read_rows", "score", "score_batch"]
 
 
 @on_cpu_by_default
-def score(
-    model: LanguageModel,
-    text: str,
-    *,
-    end: bool = False,
-    state: TextState | None = None,
-) -> Score:
+def score(model: LanguageModel, text: str, *, end: bool = False, state: TextState | None = None) -> Score:
     """Scores one text.
 
     The text goes through the model's normalisation (see `TokenStream.from_files`); nothing else is changed.
@@ -108,14 +102,10 @@ def read_rows(
     batch_size: int = 256,
     with_states: bool = False,
 ) -> list[tuple[list[float], TextState | None]]:
-    """Computes the log-probability of each id of some rows, in nats, and the states after the rows.
+    """Computes the log-probability of each id of some rows, in nats, and the states after the rows, if they are wanted.
 
-    Args:
-        model: The model.
-        rows: Ids, each row a text of its own; none is empty.
-        state: The state before all rows, or a list with the state before each; None for the start of a document.
-        batch_size: Number of rows read in a batch.
-        with_states: Whether to return states; they are None otherwise.
+    Each row is a text of its own; none is empty. `state` is that before all rows, or a list with the state before each;
+    None for the start of a document.
     """
     one_for_all = state is None or isinstance(state, TextState)
     given = cast("Sequence[TextState | None]", [state] * len(rows) if one_for_all else state)
@@ -151,11 +141,7 @@ def _batches(lengths: Sequence[int], batch_size: int, *, equal: bool) -> Iterato
 
 
 def check_log_probs(log_probs: list[float]) -> list[float]:
-    """Returns log-probabilities that are all numbers.
-
-    Raises:
-        NonFiniteError: One is NaN.
-    """
+    """Returns log-probabilities, unless one is NaN, which is an error."""
     if any(map(math.isnan, log_probs)):
         raise NonFiniteError("the model's log-probabilities are NaN: its weights are damaged; load another copy of it")
     return log_probs

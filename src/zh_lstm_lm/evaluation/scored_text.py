@@ -1,7 +1,6 @@
 """The result of `score`: a text with the log-probabilities of its tokens and words."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from zh_lstm_lm.evaluation.result import EvaluationResult
@@ -69,15 +68,14 @@ class Score(EvaluationResult):
     @property
     def words(self) -> tuple[WordScore, ...]:
         """The words, each with its pieces and its surprisal."""
-        return tuple(self._words())
-
-    def _words(self) -> Iterator[WordScore]:
+        words: list[WordScore] = []
         first = 0
         for size, kind in zip(self.word_sizes, self.word_kinds, strict=True):
             pieces = slice(first, first + size)
             tokens, (start, stop) = self.tokens[pieces], (self.offsets[first][0], self.offsets[first + size - 1][1])
             first += size
-            yield WordScore(self.text[start:stop], start, stop, kind, tokens, self.log_probs[pieces])
+            words.append(WordScore(self.text[start:stop], start, stop, kind, tokens, self.log_probs[pieces]))
+        return tuple(words)
 
     @property
     def character_surprisals(self) -> tuple[float, ...]:

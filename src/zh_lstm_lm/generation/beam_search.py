@@ -21,13 +21,7 @@ _MOST_PENALTY = 16.0
 
 @dataclass(frozen=True)
 class Beam:
-    """A text or its beginning.
-
-    Attributes:
-        draft: The text.
-        tokens: The tokens after the prompt.
-        score: Sum of the scores of the tokens, in nats.
-    """
+    """A text or its beginning: the draft, the tokens after the prompt, and the sum of their scores, in nats."""
 
     draft: Draft
     tokens: tuple[Token, ...] = ()
@@ -53,19 +47,7 @@ def beam_search(
     length_penalty: float,
     num_results: int,
 ) -> list[Beam]:
-    """Searches for the likeliest continuations of a text.
-
-    Args:
-        model: The model, in its form for decoding.
-        sampler: The next-token sampler, which supplies the scores.
-        draft: The text with its prompt.
-        num_beams: Number of beginnings that are kept.
-        length_penalty: See `Beam.normalised`.
-        num_results: Number of results.
-
-    Returns:
-        Finished texts, the best first; fewer than `num_results` if there are no more.
-    """
+    """Returns the likeliest finished continuations of a text, the best first; `num_results` unless there are fewer."""
     check_number("length_penalty", length_penalty, minimum=-_MOST_PENALTY, maximum=_MOST_PENALTY)
     draft.begin()
     state = read_prompts(model, [draft])

@@ -27,11 +27,6 @@ class SamplerConfig(Config):
         top_k: Number of likeliest tokens that are kept; 0 keeps all.
         top_p: Keeps the likeliest tokens that together have this probability; 1 keeps all.
         min_p: Keeps tokens with at least this proportion of the likeliest one's probability; 0 keeps all.
-        typical_p: Keeps the tokens nearest to the expected surprisal that together have this probability; 1 keeps all.
-        top_h: Keeps the likeliest tokens whose entropy is at most this proportion of the entropy of all (top-H); 1 keeps
-            all.
-        epsilon_cutoff: Keeps tokens of at least this probability; 0 keeps all.
-        eta_cutoff: As `epsilon_cutoff`, but lower where the model is uncertain; 0 keeps all.
         repetition_penalty: Above 1, tokens that occurred become less likely; 1 changes nothing. It multiplies
             log-probabilities.
         frequency_penalty: Subtracted from the log-probability of a token for each occurrence; 0 changes nothing.
@@ -55,10 +50,6 @@ class SamplerConfig(Config):
     top_k: int = 0
     top_p: float = 0.95
     min_p: float = 0.0
-    typical_p: float = 1.0
-    top_h: float = 1.0
-    epsilon_cutoff: float = 0.0
-    eta_cutoff: float = 0.0
     repetition_penalty: float = 1.0
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
@@ -74,12 +65,10 @@ class SamplerConfig(Config):
     def __post_init__(self) -> None:
         check_number("temperature", self.temperature)
         check_integer("top_k", self.top_k, minimum=0, maximum=_MAX_INTEGER)
-        for name in ("top_p", "typical_p", "top_h"):
-            check_number(name, getattr(self, name), maximum=1.0)
-            if getattr(self, name) == 0:
-                raise ConfigError(f"{name} must be above 0, got 0; temperature=0 always takes the likeliest token")
-        for name in ("min_p", "epsilon_cutoff", "eta_cutoff"):
-            check_number(name, getattr(self, name), maximum=1.0)
+        check_number("top_p", self.top_p, maximum=1.0)
+        if self.top_p == 0:
+            raise ConfigError("top_p must be above 0, got 0; temperature=0 always takes the likeliest token")
+        check_number("min_p", self.min_p, maximum=1.0)
         check_number("repetition_penalty", self.repetition_penalty, exclusive=True)
         for name in ("frequency_penalty", "presence_penalty"):
             check_number(name, getattr(self, name), minimum=-1e6)
@@ -126,11 +115,6 @@ class SamplerConfig(Config):
             return None
         return max([1, *map(len, self.banned_words), (self.penalty_window or 1) if looks_back else 1])
 
-    @property
-    def has_plain_cutoffs(self) -> bool:
-        """True if top-k, top-p and min-p are the only cut-offs, which keep the first tokens in falling order."""
-        return self.typical_p == 1 and self.top_h == 1 and self.epsilon_cutoff == 0 and self.eta_cutoff == 0
-
     def history_processors(self, vocabulary: Vocabulary) -> list[LogitsProcessor]:
         """Builds the processors that look at the text so far, in the order of Hugging Face's library.
 
@@ -155,16 +139,3 @@ class SamplerConfig(Config):
         if self.no_repeat_ngram_size:
             processors.append(logits_processors.no_repeat_ngrams(self.no_repeat_ngram_size, window=window))
         return processors
-
-    def cutoff_processors(self) -> list[LogitsProcessor]:
-        """Builds temperature and cut-offs, in the order of Hugging Face's library."""
-        return [
-            logits_processors.temperature(self.temperature),
-            logits_processors.top_k(self.top_k),
-            logits_processors.top_p(self.top_p),
-            logits_processors.min_p(self.min_p),
-            logits_processors.typical_p(self.typical_p),
-            logits_processors.top_h(self.top_h),
-            logits_processors.epsilon_cutoff(self.epsilon_cutoff),
-            logits_processors.eta_cutoff(self.eta_cutoff),
-        ]

@@ -34,14 +34,9 @@ class _Cut(NamedTuple):
 
 @on_cpu_by_default
 def random_numbers(seed: int, sample: int, state: TextState | None) -> random.Random:
-    """Returns the source of random numbers of a text.
+    """Returns the source of random numbers of a text; each sample has its own, and the first continues those of `state`.
 
     It is Python's generator, because a single number takes a hundredth of the time that PyTorch's generator needs.
-
-    Args:
-        seed: The seed of the sampler.
-        sample: Number of the text; each has random numbers of its own.
-        state: The state that the text continues; the first sample continues its random numbers as well.
     """
     generator = random.Random(f"{seed} {sample}")
     if isinstance(state, GenerationState) and state.random is not None:
@@ -76,16 +71,9 @@ class Draft:
         window: int | None = None,
         state: TextState | None = None,
     ) -> None:
-        """Starts a draft.
+        """Starts a draft; `ids` are those of the prompt, after ``<bos>`` or after the last id of `state`.
 
-        Args:
-            prompt: The start of the text.
-            ids: The ids of the prompt, after ``<bos>`` or after the last id of `state`.
-            limits: The limits.
-            generator: Source of random numbers.
-            rules: The rules of punctuation.
-            window: Number of latest ids to keep; None keeps all.
-            state: The state that the prompt follows; None for the start of a document.
+        The latest `window` ids are kept, all for None.
         """
         self.room = limits.room_after(prompt)
         self._limits, self._rules, self._generator = limits, rules, generator
@@ -158,14 +146,7 @@ class Draft:
         return 0 if cut is None else self.written - cut.written
 
     def add(self, token_id: int, piece: str, model_state: State, row: int) -> None:
-        """Adds a token.
-
-        Args:
-            token_id: Its id.
-            piece: Its text.
-            model_state: The state of the model, which has read everything before the token.
-            row: The text's row of that state.
-        """
+        """Adds a token, with the model's state after everything before it, and the text's row of that state."""
         self.model_state, self._row = model_state, row
         self.ids.append(token_id)
         self._forget()

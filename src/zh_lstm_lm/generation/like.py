@@ -30,11 +30,7 @@ _WINDOW = 1024
 class PrimedModel:
     """A model that has read a text before it reads anything else: its initial state is the state after that text.
 
-    Every other member is that of the model inside.
-
-    Args:
-        model: The model.
-        start: The state after the text, of one row.
+    Every other member is that of the model inside. `start` is a state of one row.
     """
 
     def __init__(self, model: LanguageModel, start: State) -> None:
@@ -62,21 +58,13 @@ class PrimedModel:
 
 @on_cpu_by_default
 def model_like(
-    model: LanguageModel,
-    book: TokenStream | Sequence[str],
-    *,
-    weight: float = LIKE_WEIGHT,
-    cache: bool = True,
+    model: LanguageModel, book: TokenStream | Sequence[str], *, weight: float = LIKE_WEIGHT, cache: bool = True
 ) -> LanguageModel:
     """Mixes a model with the n-gram model of a book, and fills its cache with the last words of the book.
 
-    Nothing is trained, and the model that is given stays as it is.
-
-    Args:
-        model: The model. The cache of a `ContinuousCache` goes around the mixture; another model gets that of `add_cache`.
-        book: The book: a stream, or a list of texts, which are segmented as the model's vocabulary was.
-        weight: Weight of the n-gram model of the book, from 0 to 1.
-        cache: False for no cache.
+    Nothing is trained, and the model that is given stays as it is. The cache of a `ContinuousCache` goes around the
+    mixture; another model gets that of `add_cache`, or none with `cache=False`. A list of texts is segmented as the
+    model's vocabulary was.
 
     Raises:
         ConfigError: An argument has the wrong type or is out of range.

@@ -2,7 +2,8 @@
 
 A processor is called with the ids so far, **Shape:** (…, time), and the logits of the next token, **Shape:**
 (…, vocab_size), for any leading shape, and returns logits of the same shape. A token that must not follow gets minus
-infinity. Options may be any finite number; values beyond 1e30 act as 1e30, so that no result is NaN.
+infinity. `window` is the number of latest ids that count; None counts all. Options may be any finite number; values
+beyond 1e30 act as 1e30, so that no result is NaN.
 """
 
 import bisect
@@ -15,25 +16,11 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm.errors import ConfigError
-from zh_lstm_lm.runtime.batch_invariant import row_sums
 
 __all__ = [
-    "LogitsProcessor",
-    "banned_words",
-    "checked",
-    "epsilon_cutoff",
-    "eta_cutoff",
-    "min_p",
-    "no_repeat_ngrams",
-    "occurrence_penalties",
-    "repetition_penalty",
-    "temperature",
+    "LogitsProcessor", "banned_words", "checked", "no_repeat_ngrams", "occurrence_penalties", "repetition_penalty",
     "token_bias",
-    "top_h",
-    "top_k",
-    "top_p",
-    "typical_p",
-]
+]  # fmt: skip
 
 LogitsProcessor: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
@@ -41,117 +28,8 @@ _LARGEST = 1e30
 _SMALLEST = 1e-30
 
 
-def temperature(value: float) -> LogitsProcessor:
-    """Divides the logits: below 1 likely tokens become likelier, 1 changes nothing."""
-    divisor = min(max(value, _SMALLEST), _LARGEST)
-
-    def process(ids: Tensor, logits: Tensor) -> Tensor:
-        # The greatest logit of each row is subtracted first, so that no quotient overflows.
-        return (logits - logits.amax(dim=-1, keepdim=True)).div_(divisor)
-
-    return _unchanged if value == 1 else process
-
-
-def top_k(k: int) -> LogitsProcessor:
-    """Keeps the `k` likeliest tokens, and those that are exactly as likely as the last of them; 0 keeps all."""
-
-    def dropped(logits: Tensor) -> Tensor:
-        return logits < logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]
-
-    return _unchanged if k == 0 else _dropping(dropped)
-
-
-def top_p(p: float) -> LogitsProcessor:
-    """Keeps the likeliest tokens that together have at least the probability `p`; 1 keeps all.
-
-    Nucleus sampling (Holtzman et al., 2020). Among equally likely tokens those with the lowest ids are kept.
-    """
-
-    def dropped(logits: Tensor) -> Tensor:
-        probs, order = logits.softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
-        kept = (probs.cumsum(dim=-1, dtype=torch.float64) < p).sum(dim=-1, keepdim=True) + 1
-        after = torch.arange(probs.shape[-1], device=probs.device) >= kept
-        return torch.zeros_like(after).scatter(-1, order, after)
-
-    return _unchanged if p >= 1 else _dropping(dropped)
-
-
-def min_p(p: float) -> LogitsProcessor:
-    """Keeps tokens with at least `p` times the probability of the likeliest (Nguyen et al., 2024); 0 keeps all."""
-
-    def dropped(logits: Tensor) -> Tensor:
-        return logits < logits.amax(dim=-1, keepdim=True) + math.log(p)
-
-    return _unchanged if p == 0 else _dropping(dropped)
-
-
-def typical_p(p: float) -> LogitsProcessor:
-    """Keeps the tokens whose surprisal is nearest to the entropy, up to the probability `p` in all; 1 keeps all.
-
-    Locally typical sampling (Meister et al., 2023).
-    """
-
-    def dropped(logits: Tensor) -> Tensor:
-        log_probs = logits.log_softmax(dim=-1)
-        order = (log_probs + _entropy(log_probs)).abs().argsort(dim=-1, stable=True)
-        probabilities = log_probs.exp().gather(-1, order)
-        # A token is dropped if the tokens before it reach p already.
-        after = probabilities.cumsum(dim=-1) - probabilities >= p
-        after[..., 0] = False
-        return after.scatter(-1, order, after)
-
-    return _unchanged if p >= 1 else _dropping(dropped)
-
-
-def top_h(h: float) -> LogitsProcessor:
-    """Keeps the likeliest tokens whose renormalised entropy is at most `h` times the entropy of all; 1 keeps all.
-
-    Top-H decoding (Potraghloo et al., 2025): few tokens where the model is certain, more where it is not. The likeliest
-    token is always kept.
-    """
-
-    def dropped(logits: Tensor) -> Tensor:
-        log_probs, order = logits.log_softmax(dim=-1).sort(dim=-1, descending=True)
-        probabilities = log_probs.exp()
-        sums = probabilities.cumsum(dim=-1)  # (..., vocab_size)
-        entropies = sums.log() - (probabilities * log_probs.clamp(min=-1e30)).cumsum(dim=-1) / sums
-        after = entropies > h * entropies[..., -1:]
-        after[..., 0] = False
-        return after.scatter(-1, order, after)
-
-    return _unchanged if h >= 1 else _dropping(dropped)
-
-
-def epsilon_cutoff(epsilon: float) -> LogitsProcessor:
-    """Keeps tokens of at least the probability `epsilon`, and the likeliest (Hewitt et al., 2022); 0 keeps all."""
-
-    def dropped(logits: Tensor) -> Tensor:
-        return _below(logits.log_softmax(dim=-1), math.log(epsilon))
-
-    return _unchanged if epsilon == 0 else _dropping(dropped)
-
-
-def eta_cutoff(epsilon: float) -> LogitsProcessor:
-    """Keeps tokens of at least min(epsilon, sqrt(epsilon) exp(-entropy)), and the likeliest; 0 keeps all.
-
-    Eta sampling (Hewitt et al., 2022): where the model is uncertain, rarer tokens may follow.
-    """
-
-    def dropped(logits: Tensor) -> Tensor:
-        log_probs = logits.log_softmax(dim=-1)
-        threshold = 0.5 * math.log(epsilon) - _entropy(log_probs)
-        return _below(log_probs, threshold.clamp(max=math.log(epsilon)))
-
-    return _unchanged if epsilon == 0 else _dropping(dropped)
-
-
 def repetition_penalty(penalty: float, *, window: int | None = None) -> LogitsProcessor:
-    """Divides positive logits of tokens that occurred by the penalty and multiplies negative ones (Keskar et al., 2019).
-
-    Args:
-        penalty: Above 1 for fewer repetitions; 1 changes nothing.
-        window: Latest tokens that count; None counts all.
-    """
+    """Divides positive logits of tokens that occurred, and multiplies negative ones (Keskar et al., 2019)."""
     factor = min(max(penalty, _SMALLEST), _LARGEST)
 
     def process(ids: Tensor, logits: Tensor) -> Tensor:
@@ -162,13 +40,7 @@ def repetition_penalty(penalty: float, *, window: int | None = None) -> LogitsPr
 
 
 def occurrence_penalties(frequency: float, presence: float, *, window: int | None = None) -> LogitsProcessor:
-    """Subtracts `frequency` from a token's logit for every occurrence, and `presence` once if there is any.
-
-    Args:
-        frequency: 0 changes nothing.
-        presence: 0 changes nothing.
-        window: Latest tokens that count; None counts all.
-    """
+    """Subtracts `frequency` from a token's logit for every occurrence, and `presence` once if there is any."""
     each, once = (min(max(value, -_LARGEST), _LARGEST) for value in (frequency, presence))
 
     def process(ids: Tensor, logits: Tensor) -> Tensor:
@@ -179,12 +51,7 @@ def occurrence_penalties(frequency: float, presence: float, *, window: int | Non
 
 
 def no_repeat_ngrams(size: int, *, window: int | None = None) -> LogitsProcessor:
-    """Bans every token that would complete an n-gram of this size for the second time.
-
-    Args:
-        size: Number of tokens; 0 bans none.
-        window: Latest tokens that count; None counts all.
-    """
+    """Bans every token that would complete an n-gram of this size for the second time; 0 bans none."""
 
     def process(ids: Tensor, logits: Tensor) -> Tensor:
         ids = _latest(ids, window)
@@ -212,9 +79,7 @@ def token_bias(bias: Tensor) -> LogitsProcessor:
 def banned_words(words: Sequence[str], tokens: Sequence[str]) -> LogitsProcessor:
     """Bans every token that would complete one of the words, wherever their characters are split between tokens.
 
-    Args:
-        words: Words that must not be generated; a prompt may contain them.
-        tokens: The text of each id; empty for an id that has none.
+    A prompt may contain them. `tokens` are the texts of the ids, empty for an id that has none.
     """
     banned = frozenset(words)
     sizes = sorted(set(map(len, banned)))
@@ -258,11 +123,7 @@ def _contains(token: str, words: Collection[str], sizes: Sequence[int]) -> bool:
 
 
 def checked(processor: LogitsProcessor) -> LogitsProcessor:
-    """Wraps a processor of the user's, so that its result is held to its shape and to numbers.
-
-    Raises:
-        ConfigError: It is not a function.
-    """
+    """Wraps a function of the user's, whose result is held to its shape and to numbers; refuses other objects."""
     if not callable(processor):
         raise ConfigError(f"processors must be functions of (ids, logits), got {processor!r:.60}")
     name = getattr(processor, "__name__", repr(processor))
@@ -287,15 +148,6 @@ def _unchanged(ids: Tensor, logits: Tensor) -> Tensor:
     return logits
 
 
-def _dropping(dropped: Callable[[Tensor], Tensor]) -> LogitsProcessor:
-    """Returns the processor that gives minus infinity to the tokens for which a function of the logits is True."""
-
-    def process(ids: Tensor, logits: Tensor) -> Tensor:
-        return logits.masked_fill(dropped(logits), -math.inf)
-
-    return process
-
-
 def _latest(ids: Tensor, window: int | None) -> Tensor:
     return ids if window is None else ids[..., max(0, ids.shape[-1] - window) :]
 
@@ -304,13 +156,3 @@ def _counts(ids: Tensor, logits: Tensor, window: int | None) -> Tensor:
     """Counts each token in the latest ids. **Shape:** that of the logits."""
     latest = _latest(ids, window)
     return torch.zeros_like(logits).scatter_add_(-1, latest, torch.ones_like(latest, dtype=logits.dtype))
-
-
-def _entropy(log_probs: Tensor) -> Tensor:
-    """Computes the entropy, in nats. **Shape:** (..., vocab_size) to (..., 1)."""
-    return -row_sums(log_probs.exp() * log_probs.clamp(min=-1e30))[..., None]
-
-
-def _below(log_probs: Tensor, threshold: float | Tensor) -> Tensor:
-    """Returns True for the tokens below a threshold, but never for the likeliest."""
-    return (log_probs < threshold) & (log_probs < log_probs.amax(dim=-1, keepdim=True))

@@ -31,12 +31,7 @@ class Token(NamedTuple):
 def generate_tokens(
     model: LanguageModel, sampler: NextTokenSampler, drafts: Sequence[Draft]
 ) -> Iterator[tuple[int, list[Token]]]:
-    """Adds tokens to texts until all are finished.
-
-    Args:
-        model: The model, in its form for decoding.
-        sampler: The next-token sampler.
-        drafts: The texts; their prompts are read first.
+    """Adds tokens to texts, whose prompts are read first, until all are finished.
 
     Yields:
         The position of a text and its latest tokens: one token, unless some were held back that might have been cut off.
@@ -84,11 +79,7 @@ def generate_tokens(
 
 @on_cpu_by_default
 def read_prompts(model: LanguageModel, drafts: Sequence[Draft]) -> State:
-    """Reads all but the last id of each prompt, in windows; equal prompts after the same state are read once.
-
-    Returns:
-        The state of the batch.
-    """
+    """Reads all but the last id of each prompt, equal prompts once, and returns the state of the batch."""
     known: dict[tuple[int, tuple[int, ...]], State] = {}
     states = []
     with torch.inference_mode():

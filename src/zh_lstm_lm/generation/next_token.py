@@ -33,11 +33,6 @@ _LOWEST_TEMPERATURE = 1e-6
 class NextTokenSampler:
     """Samples the next token of each text from log-probabilities of the whole vocabulary.
 
-    Args:
-        model: The model; its vocabulary and device are used.
-        config: The sampling options.
-        processors: Processors of the user, which follow those of the config.
-
     Attributes:
         rules: The rules of punctuation over the vocabulary.
         window: Number of latest ids that processors look at; None for all.
@@ -74,12 +69,8 @@ class NextTokenSampler:
             *config.history_processors(vocabulary),
             *(logits_processors.checked(processor) for processor in processors),
         ]
-        self._cutoffs = config.cutoff_processors()
-        self._config = config
-        self._greedy = config.temperature == 0
-        # Cut-offs that need more than a look at the likeliest tokens are left to the processors.
-        self._plain = config.has_plain_cutoffs
-        self._picker = TokenPicker(config.top_k, config.top_p, config.min_p) if self._plain else TokenPicker()
+        self._temperature = config.temperature
+        self._picker = TokenPicker(config.top_k, config.top_p, config.min_p)
         writable = torch.zeros(len(tokens)).masked_fill_(self._lengths.cpu() == 0, -math.inf)
         if self._bans is not None and bool((self._bans(torch.zeros(1, 0).long(), writable[None]) == -math.inf).all()):
             raise ConfigError("banned_words ban every token of the vocabulary, so nothing can be written; ban fewer")
@@ -92,14 +83,9 @@ class NextTokenSampler:
         return text.removeprefix(self._separator) if last_id in self._paragraph_starts else text
 
     def sample(self, drafts: Sequence[Draft], log_probs: Tensor) -> list[int | None]:
-        """Samples the next id of each text.
+        """Samples the next id of each text; None where every token that would fit is banned.
 
-        Args:
-            drafts: The texts.
-            log_probs: The model's log-probabilities; they are left unchanged. **Shape:** (texts, vocab_size).
-
-        Returns:
-            An id for each text; None where every token that would fit is banned.
+        The log-probabilities, **Shape:** (texts, vocab_size), are left unchanged.
 
         Raises:
             NonFiniteError: A log-probability is NaN or infinite.
@@ -117,12 +103,7 @@ class NextTokenSampler:
     def beam_scores(self, drafts: Sequence[Draft], log_probs: Tensor) -> Tensor:
         """Computes log-probabilities after processors and rules, without temperature and cut-offs.
 
-        Args:
-            drafts: The texts.
-            log_probs: The model's log-probabilities. **Shape:** (texts, vocab_size).
-
-        Returns:
-            **Shape:** (texts, vocab_size); minus infinity for tokens that must not follow.
+        **Shape:** (texts, vocab_size), before and after; minus infinity for tokens that must not follow.
         """
         fitting, processed = self._process(drafts, log_probs)
         fitting = fitting + self._writable
@@ -152,14 +133,8 @@ class NextTokenSampler:
         return token_id if allowed[token_id] == 0 else None
 
     def _process(self, drafts: Sequence[Draft], log_probs: Tensor) -> tuple[Tensor, Tensor]:
-        """Leaves out tokens that do not fit or are banned, and applies the processors.
-
-        What is kept here follows the model to its device.
-
-        Returns:
-            The log-probabilities of the tokens that may follow, and the scores after the processors.
-            **Shape:** (texts, vocab_size).
-        """
+        """Returns the log-probabilities of the tokens that fit and are not banned, and the scores of processors."""
+        # What is kept here follows the model to its device.
         self._writable, self._lengths = self._writable.to(log_probs.device), self._lengths.to(log_probs.device)
         fitting = log_probs
         rooms = [min(draft.room_for_token, self._longest) for draft in drafts]
@@ -188,8 +163,10 @@ class NextTokenSampler:
                 "the model's log-probabilities are not finite: its weights are damaged; train it again or load another copy"
             )
         verdicts = [draft.verdict() for draft in drafts]
-        pick = self._pick_greedily if self._greedy else self._pick_at_random
-        picked = pick(scores, verdicts, uniforms)
+        if self._temperature == 0:
+            picked = self._pick_greedily(scores, verdicts)
+        else:
+            picked = self._pick_at_random(scores, verdicts, uniforms)
         for row, verdict in enumerate(verdicts):
             token_id = picked[row]
             if token_id is None:
@@ -199,9 +176,7 @@ class NextTokenSampler:
                 picked[row] = mark
         return picked
 
-    def _pick_greedily(
-        self, scores: Tensor, verdicts: Sequence[Verdict], uniforms: Sequence[float]
-    ) -> list[int | None]:
+    def _pick_greedily(self, scores: Tensor, verdicts: Sequence[Verdict]) -> list[int | None]:
         """Takes the likeliest tokens; None where nothing is left."""
         scores = scores + self._writable
         for row, verdict in enumerate(verdicts):
@@ -215,28 +190,18 @@ class NextTokenSampler:
         self, scores: Tensor, verdicts: Sequence[Verdict], uniforms: Sequence[float]
     ) -> list[int | None]:
         """Samples tokens; None where nothing is left."""
-        config = self._config
-        if self._plain:
-            temperature = min(max(config.temperature, _LOWEST_TEMPERATURE), 1e30)
-            tempered = torch.add(self._writable, scores, alpha=1 / temperature)
-            # Probabilities below 1e-35 become 0: numbers that small are denormal, which slows the processor down a lot.
-            least = float(tempered.amax(dim=-1).min()) - _LARGEST_DIFFERENCE
-            probs = torch.threshold_(tempered, least, -math.inf).softmax(dim=-1)
-        else:
-            scores = scores + self._writable
-            for process in self._cutoffs:
-                scores = process(scores[:, :0].long(), scores)
-            probs = scores.softmax(dim=-1)
+        temperature = min(max(self._temperature, _LOWEST_TEMPERATURE), 1e30)
+        tempered = torch.add(self._writable, scores, alpha=1 / temperature)
+        # Beside a score of 1e30, a difference of 80 would be lost in rounding.
+        tempered -= tempered.amax(dim=-1, keepdim=True)
+        # Probabilities below 1e-35 become 0: numbers that small are denormal, which slows the processor down a lot.
+        probs = torch.threshold_(tempered, -_LARGEST_DIFFERENCE, -math.inf).softmax(dim=-1)
         return self._picker.pick(probs, [verdict.forbidden for verdict in verdicts], uniforms)
 
     @staticmethod
     def _likeliest(fitting: Tensor, verdict: Verdict) -> int | None:
-        """Returns the likeliest token where processors and rules leave nothing; None if every token is banned.
-
-        Args:
-            fitting: Log-probabilities of the tokens that may follow. **Shape:** (vocab_size,).
-            verdict: The rules, which are given up if they leave nothing.
-        """
+        """Returns the likeliest token where processors and rules leave nothing; None if every token is banned."""
+        # Rules that leave nothing are given up.
         for scores in (fitting.masked_fill(verdict.mask.to(fitting.device), -math.inf), fitting):
             highest, token_id = scores.max(dim=-1)
             if highest > -math.inf:

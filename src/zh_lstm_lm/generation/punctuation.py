@@ -23,10 +23,7 @@ _SENTENCE_ENDS = frozenset("。！？!?")
 _CLAUSE_ENDS = frozenset("，；：、")
 _CHINESE_ENDS = _CLAUSE_ENDS | frozenset("。！？")
 # Marks that do not follow directly after a mark; real novels have fewer than 50 of these pairs in a million characters.
-_NEVER_AFTER = {
-    **dict.fromkeys([*PAIRS, *_CLAUSE_ENDS], _CHINESE_ENDS),
-    **dict.fromkeys("。！？", _CLAUSE_ENDS),
-}
+_NEVER_AFTER = {**dict.fromkeys([*PAIRS, *_CLAUSE_ENDS], _CHINESE_ENDS), **dict.fromkeys("。！？", _CLAUSE_ENDS)}
 _NEVER_FIRST = frozenset("，。！？；：、,.!?;:)]}·％%") | _OPENING.keys()
 _PARAGRAPH_END = "\n"
 
@@ -115,12 +112,9 @@ class PunctuationRules:
         return opened
 
     def verdict(self, opened: str, before: str, room_after: Callable[[str], int | None]) -> Verdict:
-        """Decides which tokens may follow.
+        """Decides which tokens may follow the open marks and the text before, of which the last character suffices.
 
-        Args:
-            opened: The open marks.
-            before: The text before the token, or at least its last character.
-            room_after: Returns the number of closing marks that there is room for after a token; None for any number.
+        `room_after` returns the number of closing marks that there is room for after a token; None for any number.
         """
         previous = before[-1:] or _PARAGRAPH_END
         kind = previous if previous in _NEVER_AFTER or previous in _EMPTY or previous == _PARAGRAPH_END else ""
@@ -166,10 +160,7 @@ class PunctuationRules:
 
     @staticmethod
     def _waits_for_closing(token: str, opened: str) -> bool:
-        """Decides whether a token would be right after the innermost mark is closed, as it ends what is around it.
-
-        That is a paragraph end, or the closing mark of a pair further out.
-        """
+        """Returns True for a token that is right once the innermost mark is closed, as it ends what is around it."""
         return token == _PARAGRAPH_END or _OPENING.get(token, token) in opened[:-1]
 
 
@@ -179,12 +170,7 @@ def is_sentence_end(text: str) -> bool:
 
 
 def ends_sentences(piece: str, before: str) -> int:
-    """Counts the sentences that end in a piece of text: at full stops and the like, or with a paragraph without one.
-
-    Args:
-        piece: The piece.
-        before: The text before it, or at least its last character.
-    """
+    """Counts the sentences that end in a piece, at full stops and the like, or with a paragraph without one."""
     count, previous = 0, before[-1:]
     for character in piece:
         if character in _SENTENCE_ENDS:

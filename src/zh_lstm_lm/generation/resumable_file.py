@@ -53,19 +53,9 @@ def write_text_file(
     resume: bool,
     progress: Callable[[int], None] | None,
 ) -> Path:
-    """Writes a text into a file.
+    """Writes a text into a file, or continues it where `resume` is True and it was interrupted; returns the path.
 
-    Args:
-        path: The file.
-        start: Starts the text.
-        model: The model.
-        prompt: The start of the text.
-        call: The identity of the text: equal for equal prompts, options and limits.
-        resume: Whether to continue an interrupted text.
-        progress: Called now and then with the number of characters so far.
-
-    Returns:
-        The path.
+    `call` is the identity of the text: equal for equal prompts, options and limits.
 
     Raises:
         DataError: The file cannot be written, another process is writing it, or the interrupted text is another one.
@@ -176,15 +166,7 @@ def _open_safely(path: str, flags: int) -> int:
 
 
 class _Point(NamedTuple):
-    """The point of a text from which it is resumed.
-
-    Attributes:
-        call: As in `write_text_file`.
-        size: Number of bytes of the text; 0 to start with its prompt.
-        characters: Number of characters of the text.
-        counts: `Draft.counts`.
-        tensors: The state of generation; none at the start.
-    """
+    """The point of a text from which it is resumed; `size` counts bytes, and is 0 to start with the prompt."""
 
     call: str
     size: int

@@ -21,17 +21,12 @@ _MARGIN = 1e-5
 
 
 class TokenPicker:
-    """Picks one token for each row of probabilities.
+    """Picks one token for each row of probabilities, within the cut-offs of `SamplerConfig`.
 
     The cut-offs keep the first tokens in falling order; among equally likely tokens top-p keeps those with the lowest
     ids, and top-k keeps all that tie with the last one. Sorting the vocabulary for every token would take longer than
     the model, so a token is sampled from all of them and rejected if it is not kept. Rejected rows are sampled again,
     with numbers that follow from the first one: a pick always takes one random number, and depends on its row alone.
-
-    Args:
-        top_k: Number of tokens that are kept; 0 keeps all.
-        top_p: Probability of the tokens that are kept; 1 keeps all.
-        min_p: Least probability relative to that of the likeliest token; 0 keeps all.
     """
 
     def __init__(self, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0) -> None:
@@ -40,10 +35,8 @@ class TokenPicker:
     def pick(self, probs: Tensor, forbidden: Sequence[Collection[int]], uniforms: Sequence[float]) -> list[int | None]:
         """Picks a token for each row; None where every token that is kept is forbidden or has no probability.
 
-        Args:
-            probs: Probabilities. **Shape:** (rows, vocab_size).
-            forbidden: Ids that must not be picked, for each row. They count when the cut-offs are applied.
-            uniforms: A random number in [0, 1) for each row.
+        **Shape** of the probabilities: (rows, vocab_size). Forbidden ids count when the cut-offs are applied. The
+        uniforms are random numbers in [0, 1).
         """
         # With top-k most attempts would fail.
         if self._top_k:
@@ -74,6 +67,8 @@ class TokenPicker:
     def _pick_sorted(self, probs: Tensor, forbidden: Collection[int], uniform: float) -> int | None:
         count = max(_CANDIDATES, self._top_k + 1)
         values, ids = probs.topk(min(count, len(probs)))
+        if not values[0] > 0:
+            return None
         kept = self._num_kept(values, complete=False)
         if kept is None:
             values, ids = probs.sort(descending=True, stable=True)
@@ -87,14 +82,9 @@ class TokenPicker:
         return int(ids[min(bisect.bisect_right(steps, uniform * steps[-1]), bisect.bisect_left(steps, steps[-1]))])
 
     def _num_kept(self, values: Tensor, *, complete: bool) -> int | None:
-        """Returns the number of tokens that are kept.
+        """Returns the number of the greatest probabilities, given in falling order, that are kept.
 
-        Args:
-            values: The greatest probabilities, in falling order.
-            complete: Whether they are those of all tokens, equal ones in the order of their ids.
-
-        Returns:
-            The number; None if more probabilities, or the order of equal ones, have to be known.
+        They are `complete` if they are all, equal ones in the order of their ids. None if more have to be known.
         """
         kept, total = len(values), 1.0
         sums = values.cumsum(dim=-1, dtype=torch.float64)
@@ -124,14 +114,9 @@ def _block_sums(weights: Tensor) -> Tensor:
 
 
 def _draw(weights: Tensor, sums: Sequence[float], uniform: float) -> int:
-    """Samples a token by inverting the distribution function: first its block, then the token in the block.
+    """Samples a token by inverting the distribution function: first its block, by `_block_sums`, then the token in it.
 
     A token of weight 0 is never sampled: its step has no width.
-
-    Args:
-        weights: **Shape:** (vocab_size,).
-        sums: Cumulative sums over blocks, of `_block_sums`.
-        uniform: A random number in [0, 1).
     """
     point = uniform * sums[-1]
     # Rounding may leave a remainder of a whole block, which belongs to its last token with a weight.
@@ -143,13 +128,7 @@ def _draw(weights: Tensor, sums: Sequence[float], uniform: float) -> int:
 
 
 def _inside_nucleus(probs: Tensor, token_id: int, top_p: float) -> bool:
-    """Decides whether the tokens before one, in falling order and then in the order of the ids, have less than `top_p`.
-
-    Args:
-        probs: Probabilities. **Shape:** (vocab_size,).
-        token_id: The token.
-        top_p: The probability of the nucleus.
-    """
+    """Decides whether the tokens before one, in falling order and then by id, have less than `top_p`."""
     prob = float(probs[token_id])
     below = float(torch.nextafter(probs[token_id], probs.new_zeros(())))
     if float(functional.threshold(probs, below, 0.0).sum()) - prob < top_p - _MARGIN:

@@ -14,20 +14,9 @@ from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.runtime.interruption import check_interruption
 
 __all__ = [
-    "Context",
-    "Index",
-    "LanguageModel",
-    "Prediction",
-    "State",
-    "TextState",
-    "check_model",
-    "check_state",
-    "check_weights",
-    "context_length",
-    "decoding_model",
-    "read_documents",
-    "read_segments",
-]
+    "Context", "Index", "LanguageModel", "Prediction", "State", "TextState", "check_model", "check_state",
+    "check_weights", "context_length", "decoding_model", "read_documents", "read_segments",
+]  # fmt: skip
 
 Index: TypeAlias = Tensor | Sequence[int] | slice
 """Rows to select: a tensor of indices or booleans, a list of indices, or a slice."""
@@ -162,12 +151,7 @@ class TextState:
 
 
 def check_model(name: str, model: object) -> None:
-    """Checks that an argument satisfies the `LanguageModel` protocol, and its weights.
-
-    Raises:
-        ConfigError: It does not; the message names the missing members.
-        NonFiniteError: Its weights are damaged.
-    """
+    """Refuses an argument that lacks members of the `LanguageModel` protocol, or whose weights are damaged."""
     members = ("vocabulary", "device", "initial_state", "read", "log_probs", "target_log_probs")
     missing = [member for member in members if not hasattr(model, member)]
     if missing or isinstance(model, type):
@@ -187,11 +171,7 @@ def check_weights(model: object) -> None:
 
 
 def check_state(model: LanguageModel, state: object) -> None:
-    """Checks that a state can be continued with a model.
-
-    Raises:
-        ConfigError: It is not a `TextState` or None, or it is that of another model.
-    """
+    """Refuses a state that is neither a `TextState` of the model nor None."""
     if not isinstance(state, (TextState, type(None))):
         raise ConfigError(f"state must be a TextState or None, got {state!r:.60}")
     if state is not None and state.before is not None:
@@ -222,12 +202,8 @@ def read_documents(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Predicts every token but ``<bos>`` of concatenated documents once, in segments that are read in batches.
 
-    Args:
-        model: The model.
-        ids: The ids. **Shape:** (number of ids,).
-        batch_size: Number of segments read in a batch.
-        part: With ``(i, n)`` only every *n*-th segment from the *i*-th on is read.
-        predict: See `read_segments`.
+    **Shape** of the ids: (number of ids,). With `part` of ``(i, n)`` only every *n*-th segment from the *i*-th on is
+    read.
 
     Yields:
         Positions and what `read_segments` yields for them.
@@ -254,14 +230,10 @@ def read_segments(
     *,
     predict: Prediction | None = None,
 ) -> Iterator[tuple[Tensor, Tensor, State]]:
-    """Reads a batch of segments window by window, in inference mode.
+    """Reads a batch of segments of ids, the longest first, window by window, in inference mode.
 
-    Args:
-        model: The model.
-        ids: The ids that the segments lie in. **Shape:** (number of ids,).
-        segments: The batch rows, the longest first.
-        state: The state before each of them; None for the initial state.
-        predict: Computes the values of some targets; None for the model's `target_log_probs`.
+    `state` is that before each of them, `predict` computes the values of some targets; None takes the initial state,
+    and the model's `target_log_probs`.
 
     Yields:
         For each window the positions of its counted ids, **Shape:** (counted,), their values (float64, on the CPU),

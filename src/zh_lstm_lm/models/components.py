@@ -23,18 +23,9 @@ from zh_lstm_lm.models.pretrained import SavedModel
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
 
 __all__ = [
-    "Combination",
-    "component_log_probs",
-    "component_weights",
-    "fit_weights",
-    "log_of",
-    "nested_models",
-    "part_names",
-    "part_weights",
-    "parts_of",
-    "probs_of",
-    "set_component_weights",
-]
+    "Combination", "component_log_probs", "component_weights", "fit_weights", "log_of", "nested_models",
+    "part_weights", "parts_of", "probs_of", "set_component_weights",
+]  # fmt: skip
 
 # Expectation-maximisation ends when no weight changes by more.
 _TOLERANCE = 1e-7
@@ -102,27 +93,16 @@ def probs_of(model: LanguageModel, context: Any) -> Tensor:
 
 
 def log_of(probs: Tensor, log_probs: Callable[[], Tensor]) -> Tensor:
-    """Returns the logarithms of probabilities.
-
-    Args:
-        probs: The probabilities; the result takes their place.
-        log_probs: Computes the result from logarithms, for probabilities that float32 cannot hold.
-    """
+    """Returns the logarithms of probabilities in their place; `log_probs` computes those that float32 cannot hold."""
     if bool((probs > _SMALLEST).all()):
         return probs.log_()
     return torch.where(probs > _SMALLEST, probs.log(), log_probs())
 
 
 def component_log_probs(model: LanguageModel, context: Any, targets: Tensor) -> Tensor:
-    """Returns the log-probabilities of the components.
+    """Returns the log-probabilities of the components, in nats, of which a model that is no mixture is the only one.
 
-    Args:
-        model: Any model; one that is no mixture is its only component.
-        context: The context; it has one row for each target.
-        targets: Token ids. **Shape:** (rows,), int64.
-
-    Returns:
-        In nats; infinity where a cache is empty and takes no part. **Shape:** (components, rows).
+    They are infinite where a cache is empty and takes no part. **Shape:** (components, rows), for targets of (rows,).
     """
     of_mixture = getattr(model, "component_log_probs", None)
     if of_mixture is None:
@@ -144,35 +124,24 @@ def set_component_weights(model: LanguageModel, weights: Sequence[float]) -> Non
         of_mixture(weights)
 
 
-def parts_of(model: LanguageModel, log_probs: Tensor) -> list[tuple[str, Tensor]]:
-    """Computes the log-probabilities of each part that is a model itself.
+def parts_of(model: LanguageModel, log_probs: Tensor) -> list[tuple[str, float, Tensor]]:
+    """Returns name, weight and log-probabilities of each part that is a model itself; the whole last.
 
-    Args:
-        model: Any model; one that is no mixture is its only part.
-        log_probs: The result of `component_log_probs`. **Shape:** (components, rows).
-
-    Returns:
-        The name of each part, and its log-probabilities, **Shape:** (rows,); the whole last.
+    They are computed from the result of `component_log_probs`. **Shape:** (rows,).
     """
     of_mixture = getattr(model, "parts", None)
     if of_mixture is None:
-        return [(getattr(model, "name", type(model).__name__), log_probs[0])]
+        return [(getattr(model, "name", type(model).__name__), 1.0, log_probs[0])]
     return list(of_mixture(log_probs))
 
 
-def part_names(model: LanguageModel) -> list[str]:
-    """Returns different names for the parts of `parts_of`."""
-    names: list[str] = []
-    for name, _ in parts_of(model, torch.zeros(len(component_weights(model)), 0)):
-        numbered = (name, *(f"{name} ({number})" for number in range(2, 2 + len(names))))
-        names.append(next(each for each in numbered if each not in names))
-    return names
-
-
-def part_weights(model: LanguageModel) -> list[float]:
-    """Returns the weight of each part of `parts_of` in the whole; that of the whole is 1."""
-    of_mixture = getattr(model, "part_weights", None)
-    return [1.0] if of_mixture is None else list(of_mixture())
+def part_weights(model: LanguageModel) -> dict[str, float]:
+    """Returns the weight of each part of `parts_of` in the whole, by names that differ."""
+    weights: dict[str, float] = {}
+    for name, weight, _ in parts_of(model, torch.zeros(len(component_weights(model)), 0)):
+        numbered = (name, *(f"{name} ({number})" for number in range(2, 2 + len(weights))))
+        weights[next(each for each in numbered if each not in weights)] = weight
+    return weights
 
 
 @on_cpu_by_default
@@ -180,20 +149,12 @@ def fit_weights(model: LanguageModel, stream: TokenStream) -> tuple[Tensor, Tens
     """Fits the weights of all components together, in place.
 
     The text is read once. Its likelihood has a single greatest value over the weights, which expectation-maximisation
-    finds from equal weights. Tokens before which a cache is empty are left out.
-
-    Args:
-        model: A mixture or a cache.
-        stream: The validation part. None of the components may have been trained on it; a `UserWarning` reports an n-gram
-            model that was.
+    finds from equal weights. Tokens before which a cache is empty are left out. Errors are those of
+    `Combination.fit_weights`.
 
     Returns:
         The positions of the tokens in the encoded text, **Shape:** (tokens,), and the components' log-probabilities of
         them, **Shape:** (components, tokens).
-
-    Raises:
-        DataError: The text has no token.
-        NonFiniteError: A component's log-probabilities are NaN.
     """
     check_type("stream", stream, TokenStream)
     ids = model.vocabulary.encode_stream(stream)

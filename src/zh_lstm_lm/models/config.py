@@ -21,12 +21,7 @@ __all__ = ["ModelConfig", "choose_sizes", "machine_rate", "seconds_per_token", "
 
 # Layers, or clusters of the output layer: a saved config must not fill the memory with them.
 _MOST_PARTS = 1000
-_DTYPES = {
-    "float32": torch.float32,
-    "float64": torch.float64,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-}
+_DTYPES = {"float32": torch.float32, "float64": torch.float64, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 FULL_SOFTMAX_LIMIT = 4000
@@ -151,11 +146,8 @@ class ModelConfig(Config):
 def training_operations(embedding_dim: int, hidden_size: int, counts: Tensor, *, full: bool) -> float:
     """Counts the floating-point operations to train one token, forward and backward: 6 for each weight it touches.
 
-    Args:
-        embedding_dim: Width of the embedding.
-        hidden_size: Width of the one LSTM layer.
-        counts: Frequency of each token, in falling order. **Shape:** (vocab_size,).
-        full: Whether the output layer is a full softmax; if not, it is an adaptive one with default cutoffs.
+    The model has one LSTM layer; without `full` its softmax is adaptive with the default cutoffs. `counts` are the
+    frequencies of the tokens, in falling order. **Shape:** (vocab_size,).
     """
     touched = 4.0 * hidden_size * (embedding_dim + hidden_size)
     if full:
@@ -172,10 +164,7 @@ def training_operations(embedding_dim: int, hidden_size: int, counts: Tensor, *,
 def machine_rate(device: torch.device = _CPU, *, precision: str = "auto", seconds: float = 1.0) -> float:
     """Measures floating-point operations per second in large matrix products; the median, so slow moments do no harm.
 
-    Args:
-        device: The device.
-        precision: The precision of float32 products on it, or ``"bfloat16"``; see `matrix_precision`.
-        seconds: Time of the measurement, at least.
+    `precision` is that of float32 products, or ``"bfloat16"``; see `matrix_precision`.
     """
     size = 1024 if device.type == "cpu" else 8192
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
@@ -195,13 +184,9 @@ def machine_rate(device: torch.device = _CPU, *, precision: str = "auto", second
 def choose_sizes(
     counts: Tensor, num_tokens: int, seconds: float, device: torch.device = _CPU
 ) -> tuple[int, int, float]:
-    """Chooses the largest model that sees enough tokens in the time, and its dropout.
+    """Chooses the largest model that sees enough tokens in the time.
 
-    Args:
-        counts: Frequency of each id in the training text, in falling order. **Shape:** (vocab_size,).
-        num_tokens: Number of tokens of the training text.
-        seconds: Training time.
-        device: The device that it is trained on.
+    `counts` are the frequencies of the ids in the training text, in falling order. **Shape:** (vocab_size,).
 
     Returns:
         `embedding_dim`, `hidden_size` and `dropout`.
@@ -225,15 +210,7 @@ def choose_sizes(
 def seconds_per_token(
     embedding_dim: int, hidden_size: int, counts: Tensor, *, full: bool, device: torch.device = _CPU
 ) -> float:
-    """Estimates the seconds that training takes per token; evaluation takes a third of them.
-
-    Args:
-        embedding_dim: Width of the embedding.
-        hidden_size: Width of the one LSTM layer.
-        counts: Frequency of each token, descending. **Shape:** (vocab_size,).
-        full: True for a full softmax, False for the adaptive one with default cutoffs.
-        device: The device of the model.
-    """
+    """Estimates the seconds that training takes per token; evaluation takes a third. See `training_operations`."""
     kind = "cuda" if device.type == "cuda" else "cpu"
     rate = machine_rate(device if device.type == kind else _CPU) * _EFFICIENCY[kind]
     return training_operations(embedding_dim, hidden_size, counts, full=full) / rate + _OVERHEAD[kind]

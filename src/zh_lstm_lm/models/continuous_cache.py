@@ -19,7 +19,6 @@ from zh_lstm_lm.models.components import (
     component_log_probs,
     component_weights,
     log_of,
-    part_weights,
     parts_of,
     probs_of,
     set_component_weights,
@@ -236,10 +235,6 @@ class ContinuousCache(Combination):
         """See `components.component_weights`."""
         return [*(weight * (1 - self.cache_weight) for weight in component_weights(self.model)), self.cache_weight]
 
-    def part_weights(self) -> list[float]:
-        """See `components.part_weights`."""
-        return [*(weight * (1 - self.cache_weight) for weight in part_weights(self.model)), 1.0]
-
     def set_component_weights(self, weights: Sequence[float]) -> None:
         """See `components.set_component_weights`."""
         *inner, own = weights
@@ -248,11 +243,12 @@ class ContinuousCache(Combination):
         if (total := math.fsum(inner)) > 0:
             set_component_weights(self.model, [weight / total for weight in inner])
 
-    def parts(self, log_probs: Tensor) -> list[tuple[str, Tensor]]:
+    def parts(self, log_probs: Tensor) -> list[tuple[str, float, Tensor]]:
         """See `components.parts_of`."""
         inner = parts_of(self.model, log_probs[:-1])
-        name, of_model = inner[-1]
-        return [*inner, (f"{name} + cache", self._interpolate(of_model, log_probs[-1]))]
+        name, _, of_model = inner[-1]
+        parts = [(each, weight * (1 - self.cache_weight), own) for each, weight, own in inner]
+        return [*parts, (f"{name} + cache", 1.0, self._interpolate(of_model, log_probs[-1]))]
 
     def _exact_log_probs(self, context: CacheContext) -> Tensor:
         """Computes `log_probs` from logarithms."""

@@ -19,15 +19,8 @@ _WEIGHTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 class PackedWeights:
     """The weights of an `LSTMLanguageModel` in batch-invariant layers, for a step of one token.
 
-    All linear layers are swapped for `BatchInvariantLinear`, as `torch.ao.quantization` swaps modules. A step of an LSTM
-    layer is one matrix product, over the weights of input and state side by side.
-
-    Args:
-        model: The model. It is not kept.
-
-    Attributes:
-        layers: The LSTM layers.
-        output: The output layer.
+    All linear layers are swapped for `BatchInvariantLinear`, as `torch.ao.quantization` swaps modules. A step of an
+    LSTM layer is one matrix product, over the weights of input and state side by side. The model is not kept.
     """
 
     def __init__(self, model: Any) -> None:
@@ -47,9 +40,7 @@ class PackedWeights:
 class DecodingLSTM:
     """An `LSTMLanguageModel` for decoding: equal up to rounding, batch-invariant where the processor allows it.
 
-    Args:
-        model: The model, which reads more than one token at a time itself.
-        packed: Its packed weights.
+    More than one token at a time is read by the model itself.
     """
 
     def __init__(self, model: Any, packed: PackedWeights) -> None:
@@ -113,11 +104,7 @@ def _gates_for_tanh(weight: Tensor) -> Tensor:
 
 
 def _mark(weight: Tensor) -> tuple[int, ...]:
-    """Returns values that differ after a weight has changed.
-
-    They are its number of changes in place, its address, and a sum over some of its values, because PyTorch does not
-    count changes through ``weight.data``.
-    """
+    """Returns values that differ after a weight has changed, also by ``weight.data``, which PyTorch does not count."""
     some = weight.detach().flatten()[:: 1 + weight.numel() // _SAMPLED]
     changes = 0 if weight.is_inference() else weight._version
     return changes, weight.data_ptr(), hash(float(some.double().sum()))

@@ -28,15 +28,7 @@ def sparse_embedding(model: LSTMLanguageModel) -> Iterator[None]:
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
-    """Scales all gradients down where their common norm is above `max_norm`; sparse ones take part.
-
-    Args:
-        parameters: The weights.
-        max_norm: The most that the norm may be.
-
-    Returns:
-        The norm before. **Shape:** ().
-    """
+    """Scales all gradients, sparse ones too, down to a common norm of at most `max_norm`; returns that before."""
     values = []
     for parameter in parameters:
         if parameter.grad is not None and parameter.grad.is_sparse:
@@ -51,11 +43,9 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tenso
 
 
 def settle_rows(gradient: Tensor, rows: Tensor) -> Tensor:
-    """A sparse gradient that has each of `rows` once: coalesced without asking the device which rows it has.
+    """Returns a sparse gradient that has each of `rows`, which rise, once; rows that it lacks become zero.
 
-    Args:
-        gradient: A sparse gradient. **Shape:** (num_rows, width).
-        rows: Rows of it, rising; those that it lacks become zero. **Shape:** (rows,), int64.
+    It is coalesced without asking the device which rows it has. **Shape:** (num_rows, width) and (rows,).
     """
     values = gradient._values().new_zeros(len(rows), gradient.shape[1])
     values.index_add_(0, torch.searchsorted(rows, gradient._indices()[0]), gradient._values())

@@ -23,12 +23,7 @@ class WordEmbedding(nn.Embedding):
     """An embedding that adds to a token's vector the mean of those of its first four characters.
 
     Half of the words of a novel occur once or twice, which is too little to learn a vector from; their characters are
-    common. (Characters in word vectors: Chen et al., 2015.)
-
-    Args:
-        vocabulary: The vocabulary.
-        embedding_dim: Width of the vectors.
-        characters: Whether characters contribute; False makes it a plain `torch.nn.Embedding`.
+    common. (Characters in word vectors: Chen et al., 2015.) Without `characters` it is a plain `torch.nn.Embedding`.
     """
 
     def __init__(self, vocabulary: Vocabulary, embedding_dim: int, *, characters: bool = True) -> None:
@@ -171,13 +166,7 @@ class BatchRowGenerator(torch.Generator):
 def locked_dropout(values: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
     """Drops the same features at every time step of a row and scales up the rest (Gal and Ghahramani, 2016).
 
-    Args:
-        values: **Shape:** (batch, time, features).
-        probability: Dropout rate, from 0 to 1; 0 changes nothing.
-        generator: Source of the mask; None for PyTorch's global generator.
-
-    Returns:
-        **Shape:** (batch, time, features).
+    **Shape:** (batch, time, features). A generator of None is PyTorch's global one.
     """
     if probability == 0.0:
         return values

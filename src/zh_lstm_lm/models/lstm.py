@@ -160,11 +160,7 @@ class LSTMLanguageModel(nn.Module):
         return self.output.scores(context.hidden).view(*inputs.shape, -1), state
 
     def read(
-        self,
-        ids: Tensor,
-        state: tuple[Tensor, Tensor] | None = None,
-        *,
-        generator: torch.Generator | None = None,
+        self, ids: Tensor, state: tuple[Tensor, Tensor] | None = None, *, generator: torch.Generator | None = None
     ) -> tuple[LSTMContext, LSTMState]:
         """Reads tokens; see `LanguageModel.read`.
 
@@ -320,11 +316,7 @@ class LSTMLanguageModel(nn.Module):
 def read_lstm(
     files: SavedFolder, tokenizer: str | Tokenizer | None = None, *, kind: type[LSTMLanguageModel] = LSTMLanguageModel
 ) -> tuple[LSTMLanguageModel, dict[str, Any]]:
-    """Reads the LSTM of a model's folder; see `LSTMLanguageModel.from_pretrained`.
-
-    Returns:
-        The model in evaluation mode, and what is saved of its tokenizer.
-    """
+    """Reads the LSTM of a model's folder, in evaluation mode, and what is saved of its tokenizer."""
     options, training, vocabulary, saved_tokenizer = read_description(
         files, option_names=ModelConfig.option_names(), tokenizer=tokenizer
     )

@@ -17,7 +17,6 @@ from zh_lstm_lm.models.components import (
     component_log_probs,
     component_weights,
     log_of,
-    part_weights,
     parts_of,
     probs_of,
     set_component_weights,
@@ -164,11 +163,6 @@ class Mixture(Combination):
         pairs = zip(self.weights, self.models, strict=True)
         return [weight * inner for weight, model in pairs for inner in component_weights(model)]
 
-    def part_weights(self) -> list[float]:
-        """See `components.part_weights`."""
-        pairs = zip(self.weights, self.models, strict=True)
-        return [*(weight * inner for weight, model in pairs for inner in part_weights(model)), 1.0]
-
     def set_component_weights(self, weights: Sequence[float]) -> None:
         """See `components.set_component_weights`."""
         remaining, sums = [*weights], []
@@ -180,15 +174,17 @@ class Mixture(Combination):
                 set_component_weights(model, [weight / sums[-1] for weight in own])
         self.weights = tuple(weight / math.fsum(sums) for weight in sums)
 
-    def parts(self, log_probs: Tensor) -> list[tuple[str, Tensor]]:
+    def parts(self, log_probs: Tensor) -> list[tuple[str, float, Tensor]]:
         """See `components.parts_of`."""
         sizes = [len(component_weights(model)) for model in self.models]
         of_models = [
             parts_of(model, own) for model, own in zip(self.models, torch.split(log_probs, sizes), strict=True)
         ]
-        weighted = [parts[-1][1] for parts, weight in zip(of_models, self.weights, strict=True) if weight > 0]
-        name = " + ".join(parts[-1][0] for parts in of_models)
-        return [*(part for parts in of_models for part in parts), (name, self._interpolate(weighted))]
+        weighed = list(zip(self.weights, of_models, strict=True))
+        parts = [(name, weight * inner, own) for weight, of_model in weighed for name, inner, own in of_model]
+        name = " + ".join(of_model[-1][0] for of_model in of_models)
+        whole = self._interpolate([of_model[-1][2] for weight, of_model in weighed if weight > 0])
+        return [*parts, (name, 1.0, whole)]
 
     def for_decoding(self) -> "Mixture":
         """Returns the mixture of the models' forms for decoding; see `LanguageModel`."""

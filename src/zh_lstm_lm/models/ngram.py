@@ -159,8 +159,7 @@ class NGramLanguageModel(SavedModel):
                 f"the text has {num_tokens} tokens, fewer than the order {order}; give more text or a lower order"
             )
         return cls(
-            vocabulary,
-            count_ngrams(ids, order, vocab_size=len(vocabulary), bos_id=vocabulary.bos_id, prune=prune),
+            vocabulary, count_ngrams(ids, order, vocab_size=len(vocabulary), bos_id=vocabulary.bos_id, prune=prune)
         )
 
     @property
@@ -238,9 +237,8 @@ class NGramLanguageModel(SavedModel):
     def _scaled(self, context: NGramContext) -> tuple[list[tuple[_Table, Tensor, Tensor]], list[Tensor]]:
         """Looks up the contexts of all lengths.
 
-        Returns:
-            The result of `_backoffs`, and for the unigrams and each of its orders the product of the back-off weights of
-            the orders above. **Shape:** (rows,).
+        Returns the result of `_backoffs`, and for the unigrams and each of its orders the product of the back-off
+        weights of the orders above. **Shape:** (rows,).
         """
         found = self._backoffs(context)
         scales = [self._unigrams.new_ones(len(context))]
@@ -251,9 +249,8 @@ class NGramLanguageModel(SavedModel):
     def _backoffs(self, context: NGramContext) -> list[tuple[_Table, Tensor, Tensor]]:
         """Looks up the contexts of all lengths, the shortest first.
 
-        Returns:
-            For each order from 2 on the table, the index of each row's context in the table of the order before, -1
-            where it is missing, and its back-off weight. **Shape:** (rows,).
+        Returns for each order from 2 on the table, the index of each row's context in the table of the order before, -1
+        where it is missing, and its back-off weight. **Shape:** (rows,).
         """
         found = []
         for length, table in enumerate(self._tables, start=1):

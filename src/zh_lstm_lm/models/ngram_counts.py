@@ -13,14 +13,7 @@ from zh_lstm_lm.runtime.memory import check_fits
 from zh_lstm_lm.storage.scratch import scratch_tensor
 from zh_lstm_lm.storage.tensors import TensorKind
 
-__all__ = [
-    "FALLBACK_DISCOUNTS",
-    "MAX_ORDER",
-    "NGramCounts",
-    "NGramTable",
-    "count_ngrams",
-    "estimate_discounts",
-]
+__all__ = ["FALLBACK_DISCOUNTS", "MAX_ORDER", "NGramCounts", "NGramTable", "count_ngrams", "estimate_discounts"]
 
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
 """The discounts of an order whose counts of counts do not allow the closed form, as in a small text."""
@@ -108,14 +101,9 @@ class NGramCounts:
 
     @classmethod
     def kinds(cls, description: Mapping[str, Any], found: Mapping[str, TensorKind]) -> dict[str, TensorKind]:
-        """Returns the kinds of the tensors of `pack`.
+        """Returns the kinds of the tensors of `pack`, given what `describe` returned and the kinds that are there.
 
-        Args:
-            description: What `describe` returned.
-            found: The kinds of the tensors that are there, for the lengths that the description does not have.
-
-        Raises:
-            ValueError: It is not such a description.
+        Raises a ValueError for what is no such description.
         """
         sizes, discounts, pruned = (description.get(key) for key in ("num_ngrams", "discounts", "pruned"))
         if not (isinstance(sizes, list) and isinstance(discounts, list) and isinstance(pruned, list)):
@@ -146,10 +134,9 @@ class NGramCounts:
 
     @classmethod
     def unpack(cls, description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "NGramCounts":
-        """Builds the counts from what `describe` and `pack` returned; the kinds have been checked.
+        """Builds the counts from what `describe` and `pack` returned, of checked kinds.
 
-        Raises:
-            ValueError: The values are not those of n-grams.
+        Raises a ValueError for values that are not those of n-grams.
         """
         sizes, discounts = description["num_ngrams"], [tuple(each) for each in description["discounts"]]
         unigrams, size = tensors["counts.1"], sizes[0]
@@ -174,19 +161,14 @@ class NGramCounts:
 
 
 def count_ngrams(ids: Tensor, order: int, *, vocab_size: int, bos_id: int, prune: Sequence[int] = (0,)) -> NGramCounts:
-    """Counts the n-grams of a text.
+    """Counts the n-grams of concatenated documents, each beginning with ``<bos>``. **Shape:** (number of ids,).
 
     A document's first token has ``<bos>`` before it; no n-gram reaches into another document. Positions are sorted in
-    groups of about two million, so that apart from the tables (16 bytes for each n-gram) and three numbers of 4 bytes for
-    each token, which lie in temporary files where the text is large, the memory does not depend on the text.
+    groups of about two million, so that apart from the tables (16 bytes for each n-gram) and three numbers of 4 bytes
+    for each token, which lie in temporary files where the text is large, the memory does not depend on the text.
 
-    Args:
-        ids: Concatenated documents, each beginning with ``<bos>``. **Shape:** (number of ids,).
-        order: The highest order, at least 1.
-        vocab_size: Size of the vocabulary.
-        bos_id: The id of ``<bos>``.
-        prune: For each order from 1 on, the greatest number of occurrences with which an n-gram is dropped; the last
-            value holds for all higher orders. The values do not decrease, and the first is 0.
+    `prune` has for each order from 1 on the greatest number of occurrences with which an n-gram is dropped; the last
+    value holds for all higher orders. The values do not decrease, and the first is 0.
 
     Raises:
         ConfigError: The tables do not fit into memory.
@@ -225,20 +207,11 @@ def count_ngrams(ids: Tensor, order: int, *, vocab_size: int, bos_id: int, prune
 def _extend(
     index: Tensor, ids: Tensor, occurrences: Tensor, vocab_size: int, bos_id: int, *, last: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Extends the n-grams that end at each position by the token after it.
+    """Extends the n-grams that end at each position, given by their indices, -1 for none, by the token after it.
 
-    Args:
-        index: The index of the n-gram that ends at each position, -1 where there is none.
-            **Shape:** (number of ids,).
-        ids: The text. **Shape:** (number of ids,).
-        occurrences: The occurrences of the n-grams. **Shape:** (num_ngrams,).
-        vocab_size: Size of the vocabulary.
-        bos_id: The id of ``<bos>``.
-        last: Whether the index of the longer n-grams is not needed.
-
-    Returns:
-        The keys of the longer n-grams, the indices of the n-grams that they end with and their occurrences,
-        **Shape:** (number of longer n-grams,), and the index of the longer n-gram that ends at each position.
+    Returns the keys of the longer n-grams, the indices of the n-grams that they end with and their occurrences,
+    **Shape:** (number of longer n-grams,), and the index of the longer n-gram that ends at each position, unless they
+    are the last.
     """
     following = index if last else scratch_tensor(len(ids)).fill_(-1)
     found, total = [], 0
@@ -270,9 +243,8 @@ def _prefix_bounds(occurrences: Tensor) -> list[int]:
 def estimate_discounts(counts: Tensor) -> tuple[float, float, float]:
     """Estimates the discounts of an order from its counts of counts (Chen and Goodman, 1999).
 
-    Returns:
-        The discounts; `FALLBACK_DISCOUNTS` where a count from 1 to 4 does not occur, or where one would not lie between
-        0 and the count that it is subtracted from.
+    They are `FALLBACK_DISCOUNTS` where a count from 1 to 4 does not occur, or where one would not lie between 0 and the
+    count that it is subtracted from.
     """
     ones, twos, threes, fours = ((counts == count).sum().item() for count in (1, 2, 3, 4))
     if not ones or not twos or not threes or not fours:
@@ -286,17 +258,9 @@ def estimate_discounts(counts: Tensor) -> tuple[float, float, float]:
 def _prune(
     table: NGramTable, kept: Tensor, moved: Tensor | None, num_prefixes: int, vocab_size: int
 ) -> tuple[NGramTable, Tensor | None]:
-    """Drops n-grams from a table.
+    """Keeps some n-grams of a table, whose prefixes have stayed as well, and returns the new index of each.
 
-    Args:
-        table: The table.
-        kept: The n-grams that stay; their prefixes have stayed as well. **Shape:** (num_ngrams,), bool.
-        moved: The new index of each prefix, -1 where it was dropped; None where no prefix was.
-        num_prefixes: Number of prefixes that have stayed.
-        vocab_size: Size of the vocabulary.
-
-    Returns:
-        The smaller table, and the new index of each of its n-grams as in `moved`.
+    `moved` is the new index of each prefix, -1 where it was dropped; None where none was.
     """
     keys, counts = table.keys, table.counts
     if moved is not None:
@@ -310,12 +274,7 @@ def _prune(
 
 
 def _pack(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Packs non-negative integers, two into a byte.
-
-    Returns:
-        The bytes, and for each value of 15 and above its index and the value itself. **Shape:** (number of values / 2,),
-        uint8, and (number of large values, 2), int32.
-    """
+    """Packs non-negative integers, two into a byte; values of 15 and above follow as pairs of index and value."""
     small = torch.zeros(len(values) + len(values) % 2, dtype=torch.uint8)
     small[: len(values)] = values.clamp(max=_LARGE)
     large = (values >= _LARGE).nonzero().squeeze(1)
@@ -323,11 +282,7 @@ def _pack(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _unpack(packed: Tensor, large: Tensor, size: int) -> Tensor:
-    """Unpacks what `_pack` returned. **Shape:** (size,), int32.
-
-    Raises:
-        ValueError: The list of large values is not that of the bytes.
-    """
+    """Unpacks what `_pack` returned; raises a ValueError if the list of large values is not that of the bytes."""
     values = torch.stack([packed & _LARGE, packed >> 4], dim=1).flatten()[:size].int()
     indices = (values == _LARGE).nonzero().squeeze(1)
     if not torch.equal(indices.int(), large[:, 0]) or bool((large[:, 1] < _LARGE).any()):

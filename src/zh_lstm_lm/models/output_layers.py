@@ -19,23 +19,12 @@ DEFAULT_DIV_VALUE = 1.5
 
 
 class OutputLayer(nn.Module):
-    """The interface of an output layer: from hidden states to a distribution over the vocabulary.
-
-    Attributes:
-        hidden_size: Width of the hidden states.
-    """
+    """The interface of an output layer: from hidden states to a distribution over the vocabulary."""
 
     hidden_size: int
 
     def scores(self, hidden: Tensor) -> Tensor:
-        """Returns logits or log-probabilities of all tokens.
-
-        Args:
-            hidden: Hidden states. **Shape:** (rows, hidden_size).
-
-        Returns:
-            **Shape:** (rows, vocab_size).
-        """
+        """Returns logits or log-probabilities of all tokens. **Shape:** (rows, hidden_size) to (rows, vocab_size)."""
         raise NotImplementedError
 
     def log_probs(self, hidden: Tensor) -> Tensor:
@@ -45,23 +34,12 @@ class OutputLayer(nn.Module):
     def target_log_probs(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Returns the log-probability of one token for each row, in nats; 0 where the target is `IGNORED`.
 
-        Args:
-            hidden: Hidden states. **Shape:** (rows, hidden_size).
-            targets: Token ids. They may stay on the CPU, and then no device is waited for to sort them into clusters.
-                **Shape:** (rows,).
-
-        Returns:
-            **Shape:** (rows,).
+        Targets, **Shape:** (rows,), may stay on the CPU, and then no device is waited for to sort them into clusters.
         """
         raise NotImplementedError
 
     def reset_parameters(self, generator: torch.Generator, counts: Tensor) -> None:
-        """Initialises the weights at random, and the biases with the log-frequencies of the tokens.
-
-        Args:
-            generator: Source of the weights.
-            counts: Number of occurrences of each token in the training text. **Shape:** (vocab_size,).
-        """
+        """Initialises the weights at random, and the biases with the log-frequencies of the tokens."""
         raise NotImplementedError
 
     def for_decoding(self) -> "OutputLayer":
@@ -72,11 +50,8 @@ class OutputLayer(nn.Module):
 class FullSoftmax(OutputLayer):
     """One linear layer over the whole vocabulary.
 
-    Args:
-        hidden_size: Width of the hidden states.
-        vocab_size: Number of tokens.
-        tied: The embedding whose weight is shared (Press and Wolf, 2017); None for a weight of its own. If the width of
-            the embedding differs from `hidden_size`, a projection comes first.
+    `tied` is the embedding whose weight is shared (Press and Wolf, 2017); None for a weight of its own. If the width of
+    the embedding differs from `hidden_size`, a projection comes first.
     """
 
     def __init__(self, hidden_size: int, vocab_size: int, *, tied: nn.Embedding | None = None) -> None:
@@ -148,13 +123,8 @@ class AdaptiveSoftmax(OutputLayer):
 
     The ids must be ordered by falling frequency. The head holds the tokens below the first cutoff and one entry for
     each tail; the probability of a token in a tail is that of its tail times its own within the tail. A token costs as
-    much as the head and the one tail that it falls into.
-
-    Args:
-        hidden_size: Width of the hidden states.
-        vocab_size: Number of tokens.
-        cutoffs: First id of each tail, rising.
-        div_value: Tail *i*, counted from 1, is ``hidden_size / div_value**i`` wide (at least 8).
+    much as the head and the one tail that it falls into. Tail *i*, counted from 1, begins at its cutoff and is
+    ``hidden_size / div_value**i`` wide (at least 8).
     """
 
     def __init__(

@@ -16,14 +16,7 @@ from zh_lstm_lm.storage.atomic import atomic_directory
 from zh_lstm_lm.storage.safe_reading import versioned
 from zh_lstm_lm.storage.saved_folder import SavedFolder, open_folder
 from zh_lstm_lm.storage.strict_json import MAX_VOCABULARY_BYTES, VOCABULARY_LIMITS, parse_json, to_json
-from zh_lstm_lm.storage.tensors import (
-    MAX_TENSOR_BYTES,
-    check_kinds,
-    kinds_of,
-    load_tensors,
-    read_kinds,
-    write_tensors,
-)
+from zh_lstm_lm.storage.tensors import MAX_TENSOR_BYTES, check_kinds, kinds_of, load_tensors, read_kinds, write_tensors
 from zh_lstm_lm.tokenizers.base import Tokenizer
 
 __all__ = [
@@ -58,11 +51,7 @@ _MAX_CONFIG_BYTES = 1 << 20
 
 
 class SavedModel:
-    """Base class of the models that are saved as mixtures are.
-
-    Attributes:
-        training_summary: Plain values that say how the model was made; they are saved with it.
-    """
+    """The base of models that are saved as mixtures are; `training_summary` says how the model was made."""
 
     training_summary: dict[str, Any]
 
@@ -98,11 +87,7 @@ class SavedModel:
 
 
 def named_folder(path: str | PathLike[str]) -> Path:
-    """Returns the folder that a user's path names: where it is a symbolic link, the folder that it leads to.
-
-    Raises:
-        CheckpointError: It cannot name a folder.
-    """
+    """Returns the folder that a user's path names, or leads to as a link; refuses what cannot name a folder."""
     try:
         return Path(os.path.realpath(path))
     except ValueError as error:
@@ -122,15 +107,8 @@ def write_model_folder(
 ) -> None:
     """Writes a model's folder, whole or not at all; files in it that are not a model's stay.
 
-    Args:
-        folder: The folder; a symbolic link in its place is not followed.
-        vocabulary: Its vocabulary.
-        options: The config of the LSTM; None without one.
-        training: Plain values that say how the LSTM was trained.
-        tensors: The weights of the LSTM by name.
-        generation_config: Its own defaults for sampling, where it has them.
-        mixture: The description of a mixture or n-gram model; None for an LSTM alone.
-        ngrams: The tables of its n-gram models.
+    A symbolic link in place of the folder is not followed. `options` are the config of the LSTM, and `mixture`
+    describes a mixture or n-gram model; each is None without one.
 
     Raises:
         CheckpointError: It cannot be written.
@@ -161,12 +139,7 @@ def open_model_folder(folder: Path) -> AbstractContextManager[SavedFolder]:
 def read_description(
     files: SavedFolder, *, option_names: Collection[str], tokenizer: str | Tokenizer | None = None
 ) -> tuple[dict[str, Any], dict[str, Any], Vocabulary, dict[str, Any]]:
-    """Reads everything but the weights.
-
-    Args:
-        files: What `open_model_folder` opened.
-        option_names: The options that a config may have.
-        tokenizer: The tokenizer, where it is not to be the saved one.
+    """Reads everything but the weights; `tokenizer` takes the place of the saved one.
 
     Returns:
         The config's options, how it was trained, the vocabulary, and what is saved of its tokenizer.
@@ -207,25 +180,9 @@ def read_description(
 
 
 def read_vocabulary(files: SavedFolder, tokenizer: str | Tokenizer | None = None) -> tuple[Vocabulary, dict[str, Any]]:
-    """Reads the vocabulary.
-
-    Args:
-        files: What `open_model_folder` opened.
-        tokenizer: The tokenizer, where it is not to be the saved one.
-
-    Returns:
-        The vocabulary, and what is saved of its tokenizer.
-
-    Raises:
-        CheckpointError: The file is missing or damaged.
-        VocabularyError: The model needs its user's tokenizer.
-    """
+    """Reads the vocabulary, and what is saved of its tokenizer; errors are those of `read_description`."""
     saved = files.read_versioned(
-        "vocabulary.json",
-        _FORMAT,
-        required=Vocabulary.SAVED,
-        max_bytes=MAX_VOCABULARY_BYTES,
-        limits=VOCABULARY_LIMITS,
+        "vocabulary.json", _FORMAT, required=Vocabulary.SAVED, max_bytes=MAX_VOCABULARY_BYTES, limits=VOCABULARY_LIMITS
     )
     if "config.json" in files:
         _check_rows(files, saved["tokens"])
@@ -251,11 +208,7 @@ def _check_rows(files: SavedFolder, tokens: object) -> None:
 
 
 def read_generation_config(files: SavedFolder) -> dict[str, Any]:
-    """A model's own defaults for sampling; empty where it has none.
-
-    Raises:
-        CheckpointError: The file is damaged.
-    """
+    """Returns a model's own defaults for sampling; empty where it has none."""
     name = "generation_config.json"
     if name not in files:
         return {}
@@ -267,11 +220,7 @@ def read_generation_config(files: SavedFolder) -> dict[str, Any]:
 
 
 def read_weights(files: SavedFolder, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Reads the weights, after comparing the header of the file with the config.
-
-    Args:
-        files: What `open_model_folder` opened.
-        expected: Tensors of the right shapes and types by name, on any device.
+    """Reads the weights, after comparing the header of the file with the expected tensors, on any device.
 
     Raises:
         CheckpointError: The file is missing or damaged, or a tensor is missing, extra, or of another shape or type.
@@ -283,10 +232,7 @@ def read_weights(files: SavedFolder, expected: Mapping[str, Tensor]) -> dict[str
 
 
 def _model_card(
-    facts: Mapping[str, Any],
-    vocabulary: Vocabulary,
-    tensors: Mapping[str, Tensor],
-    mixture: Mapping[str, Any] | None,
+    facts: Mapping[str, Any], vocabulary: Vocabulary, tensors: Mapping[str, Tensor], mixture: Mapping[str, Any] | None
 ) -> str:
     training = dict(mixture["training"]) if mixture is not None else {}
     tables = "".join(

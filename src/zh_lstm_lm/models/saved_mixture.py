@@ -17,7 +17,7 @@ import torch
 from zh_lstm_lm._config import check_type
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import CheckpointError, ConfigError, ZhLstmLmError
-from zh_lstm_lm.models.components import nested_models, part_names
+from zh_lstm_lm.models.components import nested_models, part_weights
 from zh_lstm_lm.models.continuous_cache import ContinuousCache
 from zh_lstm_lm.models.lstm import LSTMLanguageModel, read_lstm
 from zh_lstm_lm.models.mixture import Mixture
@@ -53,16 +53,7 @@ _Value = TypeVar("_Value")
 
 
 def save_model(model: Any, path: str | PathLike[str]) -> None:
-    """Saves a mixture, a cache or an n-gram model into a folder; see `LSTMLanguageModel.save_pretrained`.
-
-    Args:
-        model: It may consist of one LSTM and any number of n-gram models, mixtures and caches.
-        path: The folder.
-
-    Raises:
-        ConfigError: It consists of other models.
-        CheckpointError: The folder cannot be written.
-    """
+    """Saves a mixture, a cache or an n-gram model into a folder; see `SavedModel.save_pretrained`."""
     check_type("path", path, str, PathLike)
     leaves = [each for each in nested_models(model) if not isinstance(each, (Mixture, ContinuousCache))]
     # A model may take several places.
@@ -76,7 +67,7 @@ def save_model(model: Any, path: str | PathLike[str]) -> None:
             "models one by one"
         )
     description = {
-        "name": part_names(model)[-1],
+        "name": [*part_weights(model)][-1],
         "vocabulary": _checksum(model.vocabulary),
         "training": model.training_summary,
         "ngrams": [each.counts.describe() for each in ngrams],
@@ -120,11 +111,7 @@ def from_pretrained(path: str | PathLike[str], *, tokenizer: str | Tokenizer | N
 
 
 def load_part(kind: type[_Part], path: str | PathLike[str], tokenizer: str | Tokenizer | None = None) -> _Part:
-    """Loads the outermost model of a kind from a folder; see `from_pretrained`.
-
-    Raises:
-        CheckpointError: There is none, or the folder is damaged.
-    """
+    """Loads the outermost model of a kind from a folder; see `SavedModel.from_pretrained`."""
     model = from_pretrained(path, tokenizer=tokenizer)
     for each in nested_models(model):
         if isinstance(each, kind):
@@ -155,11 +142,7 @@ def _describe(model: Any, ngrams: Sequence[NGramLanguageModel], depth: int = 1) 
 
 
 def _read_mixture(files: SavedFolder, tokenizer: str | Tokenizer | None) -> tuple[Any, dict[str, Any]]:
-    """Reads a folder with a description of a mixture.
-
-    Returns:
-        The model, and what is saved of its tokenizer.
-    """
+    """Reads a folder with a description of a mixture: the model, and what is saved of its tokenizer."""
     path = files.path / MIXTURE
     saved = files.read_versioned(
         MIXTURE, _FORMAT, required=("name", "vocabulary", "training", "ngrams", "model"), max_bytes=_MAX_JSON_BYTES

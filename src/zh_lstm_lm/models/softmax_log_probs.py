@@ -55,26 +55,13 @@ class _TargetLogProbs(torch.autograd.Function):
 
 
 def target_log_probs(
-    hidden: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    targets: Tensor,
-    *,
-    all_counted: bool = False,
+    hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, *, all_counted: bool = False
 ) -> Tensor:
-    """Computes the log-probability of one class for each row; 0 where the target is `IGNORED`.
+    """Computes the log-probability of one class for each row, in nats; 0 where the target is `IGNORED`.
 
-    Inside `torch.autocast` the matrix products use its dtype, everything else float32.
-
-    Args:
-        hidden: **Shape:** (rows, width).
-        weight: **Shape:** (classes, width).
-        bias: **Shape:** (classes,).
-        targets: **Shape:** (rows,).
-        all_counted: Whether no target is `IGNORED`, which saves the check.
-
-    Returns:
-        In nats. **Shape:** (rows,).
+    Inside `torch.autocast` the matrix products use its dtype, everything else float32. `all_counted` says that no
+    target is `IGNORED`, which saves the check. **Shape:** (rows, width), (classes, width), (classes,) and (rows,) to
+    (rows,).
     """
     low = autocast_dtype(hidden.device)
     if low is not None:

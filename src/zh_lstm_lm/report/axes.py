@@ -14,15 +14,7 @@ _MARGIN = 0.04
 
 @dataclass(frozen=True)
 class Axis:
-    """The range and ticks of an axis.
-
-    Attributes:
-        low: Value at its beginning.
-        high: Value at its end.
-        log: Whether the axis is logarithmic.
-        ticks: Values of the ticks.
-        labels: Labels of the ticks.
-    """
+    """The range of an axis, and its ticks with their labels."""
 
     low: float
     high: float
@@ -40,13 +32,9 @@ class Axis:
 def make_axis(
     values: Iterable[float], *, log: bool = False, whole: bool = False, ticks: Sequence[tuple[float, str]] = ()
 ) -> Axis:
-    """Creates an axis that shows all values.
+    """Creates an axis that shows all values, which are positive on a logarithmic one.
 
-    Args:
-        values: The values, positive on a logarithmic axis.
-        log: Whether the axis is logarithmic.
-        whole: Whether only integers have ticks.
-        ticks: Values and labels of the ticks; empty for round numbers.
+    With `whole` only integers have ticks. `ticks` are values and labels; empty for round numbers.
     """
     shown = list(values) or [1.0]
     low, high = min(shown), max(shown)

@@ -41,11 +41,7 @@ _ASPECTS: Sequence[tuple[tuple[str, ...], Label, Label]] = (
 
 
 def unfair_comparisons(runs: Sequence[Run]) -> list[tuple[Label, Label, list[str]]]:
-    """Finds differences between runs that make a comparison of their metrics unfair.
-
-    Returns:
-        The difference, its consequence, and the groups of equal runs, as ``"a, b"``; empty if all metrics compare.
-    """
+    """Finds what makes a comparison of metrics unfair: the difference, its consequence, and the groups of equal runs."""
     found = []
     for path, what, consequence in _ASPECTS:
         groups: dict[str, list[str]] = {}
@@ -67,11 +63,7 @@ def unfair_comparisons(runs: Sequence[Run]) -> list[tuple[Label, Label, list[str
 
 
 def differences(values: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str], bool]]:
-    """Lists options side by side.
-
-    Returns:
-        The name of each option, its value in each mapping as text, and whether the values differ.
-    """
+    """Lists options side by side: the name, the value in each mapping as text, and whether the values differ."""
     names = list(dict.fromkeys(name for mapping in values for name in mapping))
     rows = [(str(name), [_format(mapping.get(name)) for mapping in values]) for name in names]
     return [(name, shown, len(set(shown)) > 1) for name, shown in rows]

@@ -66,11 +66,7 @@ def write_report(
 
 
 def check_page(target: Path, *, overwrite: bool) -> None:
-    """Checks that a page can be written, before long work.
-
-    Raises:
-        DataError: The file exists already, or its folder does not.
-    """
+    """Checks, before long work, that a page can be written; raises a DataError if not."""
     if target.is_dir() or (target.exists() and not overwrite and not is_special(target)):
         hint = "give a file in it" if target.is_dir() else "give another file, or overwrite=True (--overwrite)"
         raise DataError(f"{target}: exists already; {hint}")

@@ -8,19 +8,9 @@ from zh_lstm_lm.runtime.control_characters import control_pictures
 from zh_lstm_lm.studies.presentation import Label
 
 __all__ = [
-    "Element",
-    "Label",
-    "Section",
-    "Words",
-    "bits_label",
-    "element",
-    "epoch_label",
-    "in_both",
-    "in_two_languages",
-    "sample_cards",
-    "serialise",
-    "table",
-]
+    "Element", "Label", "Section", "Words", "bits_label", "element", "epoch_label", "in_both", "in_two_languages",
+    "sample_cards", "serialise", "table",
+]  # fmt: skip
 
 Element = ET.Element
 
@@ -41,13 +31,7 @@ def in_both(words: Words) -> str:
 
 
 def element(tag: str, *children: Element | Words | None, **attributes: str | float | None) -> Element:
-    """Creates an element.
-
-    Args:
-        tag: Its name.
-        children: Elements, labels and text, in order; a label becomes one element for each language, None is left out.
-        attributes: Its attributes; ``class_`` is ``class``, ``stroke_width`` is ``stroke-width``, None is left out.
-    """
+    """Creates an element; a label becomes one for each language, None is left out, ``class_`` is ``class``."""
     named = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
     made = ET.Element(tag, {name: _plain(value) for name, value in named.items() if value is not None})
     for child in children:
@@ -86,20 +70,10 @@ def serialise(tree: Element, *, method: Literal["html", "xml"] = "html") -> str:
 def table(
     heads: Sequence[Words], rows: Iterable[tuple[Words, Sequence[str], bool]], *, numbers: bool = False
 ) -> Element:
-    """Creates a table that scrolls sideways on narrow screens.
-
-    Args:
-        heads: The heads of the columns.
-        rows: The head of each row, its cells, and whether it is marked.
-        numbers: Whether the cells are numbers.
-    """
+    """Creates a table that scrolls sideways on narrow screens; a row is its head, its cells, and whether it is marked."""
     kind = "number" if numbers else None
     first, *rest = heads
-    head = element(
-        "tr",
-        element("th", first),
-        *(element("th", words, class_=kind, scope="col") for words in rest),
-    )
+    head = element("tr", element("th", first), *(element("th", words, class_=kind, scope="col") for words in rest))
     body = [
         element(
             "tr",

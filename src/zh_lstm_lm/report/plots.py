@@ -29,16 +29,10 @@ _BAR_ROW, _BAR_VALUE = 42, 60
 
 @dataclass(frozen=True)
 class Series:
-    """The points of one line.
+    """The points of one line, with its name in the legend and the index of its colour.
 
-    Attributes:
-        name: Its name in the legend.
-        points: Pairs of x and y.
-        color: Index of its colour.
-        style: ``"line"``; ``"faint"`` (thin, behind the others); ``"dashed"``;
-            ``"dotted"`` (without marks).
-        errors: Half the length of each point's error bar; empty for no bars.
-        in_legend: Whether it is in the legend.
+    `style` is ``"line"``, ``"faint"`` (thin, behind the others), ``"dashed"`` or ``"dotted"`` (without marks). `errors`
+    are half the lengths of the points' error bars; empty for no bars.
     """
 
     name: Words
@@ -51,19 +45,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot.
+    """A plot: its title, names and units of its axes, the lines from back to front, and a note under it.
 
-    Attributes:
-        title: Its title.
-        x: Name and unit of the horizontal axis.
-        y: Name and unit of the vertical axis.
-        series: The lines, from back to front.
-        log_x: Whether the horizontal axis is logarithmic.
-        log_y: Whether the vertical axis is logarithmic.
-        whole_x: Whether only integers of x have ticks.
-        x_ticks: Values and labels of ticks of x; empty for round numbers.
-        references: Values and names of horizontal reference lines.
-        note: A sentence under the plot.
+    With `whole_x` only integers have ticks; `x_ticks` are values and labels of ticks, empty for round numbers,
+    `references` values and names of horizontal lines.
     """
 
     title: Words

@@ -16,14 +16,10 @@ __all__ = ["Run", "distinct_names", "finite", "number", "read_run", "section"]
 
 @dataclass(frozen=True)
 class Run:
-    """The contents of a run's folder.
+    """The contents of a run's folder, with its name in the report.
 
-    Attributes:
-        name: Its name in the report.
-        description: The contents of ``run.json``.
-        history: A record for each evaluation, at least one.
-        curve: The records of the learning curve; empty if there are none.
-        counts: Frequency of each token of the vocabulary in the training set, descending; empty if not known.
+    `history` has at least one record. `curve` may be empty, as may `counts`, the frequencies of the vocabulary in the
+    training set, descending.
     """
 
     name: str
@@ -78,9 +74,7 @@ class Run:
 def read_run(folder: Path, name: str) -> Run:
     """Reads a run's folder; `name` is that of the run in the report.
 
-    Raises:
-        DataError: The folder holds no run, or the run has no evaluation yet.
-        CheckpointError: A file in it is damaged.
+    Raises a DataError if it holds no run or no evaluation yet, a CheckpointError if a file in it is damaged.
     """
     if not (folder / "run.json").is_file():
         beside = folder.with_name(f"{folder.name}.run")

@@ -3,7 +3,7 @@
 import itertools
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,7 @@ _STYLES = ("line", "dashed", "dotted")
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of a study.
-
-    Attributes:
-        name: Its name.
-        line: The name of its line in plots; empty if there is one line only.
-        rows: A row for each seed.
-    """
+    """One setting of a study: its name, that of its line in plots, empty for a single line, and a row for each seed."""
 
     name: Label
     line: str
@@ -42,14 +36,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Study:
-    """The contents of a study's folder.
-
-    Attributes:
-        name: Its name in the report.
-        kind: Its kind, which declares columns and plots.
-        result: The contents of ``study.json``.
-        settings: The settings, in the order of the file.
-    """
+    """The contents of a study's folder: its name in the report, its kind, ``study.json``, and the settings in order."""
 
     name: str
     kind: type[StudyKind]
@@ -60,9 +47,7 @@ class Study:
 def read_study(folder: Path, name: str) -> Study:
     """Reads a study's folder, which holds ``study.json``; `name` is that of the study in the report.
 
-    Raises:
-        CheckpointError: The file is damaged or foreign.
-        DataError: The study has no row yet.
+    Raises a DataError if it has no row yet, a CheckpointError if the file is damaged or foreign.
     """
     result = StudyResult.load(folder)
     kind = KINDS[result.kind]
@@ -109,33 +94,27 @@ def _draw_metrics(study: Study, plot: MetricPlot) -> Plot:
     groups: dict[str, list[Setting]] = {}
     for setting in study.settings:
         groups.setdefault(setting.line, []).append(setting)
+    lines: list[tuple[Words, str, str, Sequence[Setting]]]
     if len(groups) > 1:
-        lines = [Series(name, (), color) for color, name in enumerate(groups)]
-        series = [
-            _with_points(line, settings, field, plot.fields[0])
-            for line, settings in zip(lines, groups.values(), strict=True)
-        ]
+        lines = [(name, "line", plot.fields[0], settings) for name, settings in groups.items()]
     else:
         names: Sequence[Words] = plot.names or [""]
-        lines = [Series(name, (), color, style=_STYLES[color]) for color, name in enumerate(names)]
-        series = [
-            _with_points(line, study.settings, field, metric) for line, metric in zip(lines, plot.fields, strict=True)
-        ]
+        named = zip(names, _STYLES, plot.fields, strict=False)
+        lines = [(name, style, metric, study.settings) for name, style, metric in named]
+    series = []
+    for color, (name, style, metric, settings) in enumerate(lines):
+        points = sorted(
+            (at.mean, value.mean, value.deviation)
+            for setting in settings
+            if (at := means(setting, field)) is not None and (value := means(setting, metric)) is not None
+        )
+        errors = [error for *_, error in points]
+        series.append(Series(name, [(a, b) for a, b, _ in points], color, style=style, errors=errors))
     ticks = []
     if field in study.kind.setting_fields:
         ticks = sorted((at.mean, f"{at.mean:g}") for s in study.settings if (at := means(s, field)))
         ticks = [tick for tick in ticks if tick[0] > 0]
     return Plot(plot.title, x, plot.y, series, log_x=True, x_ticks=ticks)
-
-
-def _with_points(line: Series, settings: Sequence[Setting], x: str, y: str) -> Series:
-    """Returns a line with the means of two fields of settings, and error bars."""
-    found = sorted(
-        (position.mean, metric.mean, metric.deviation)
-        for setting in settings
-        if (position := means(setting, x)) is not None and (metric := means(setting, y)) is not None
-    )
-    return replace(line, points=[(a, b) for a, b, _ in found], errors=[error for *_, error in found])
 
 
 def _draw_curves(study: Study, plot: CurvePlot, kept: int) -> Plot:
@@ -155,7 +134,7 @@ def _draw_curves(study: Study, plot: CurvePlot, kept: int) -> Plot:
         if plot.log_x:
             points, errors = _thinned(points, kept), []
         series.append(Series(setting.name, points, color, errors=errors))
-    return Plot(plot.title, plot.x, plot.y, series, log_x=plot.log_x, log_y=plot.log_y, whole_x=not plot.log_x)
+    return Plot(plot.title, plot.x, plot.y, series, log_x=plot.log_x, whole_x=not plot.log_x)
 
 
 def _thinned(points: list[tuple[float, float]], kept: int) -> list[tuple[float, float]]:

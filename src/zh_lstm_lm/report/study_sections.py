@@ -35,12 +35,7 @@ _VERDICTS = {
 
 
 def study_sections(folders: Sequence[tuple[Path, str]], *, max_points: int) -> list[Section]:
-    """Returns the sections of studies, given as folders and names, with plots of at most `max_points` points.
-
-    Raises:
-        CheckpointError: A folder is damaged or foreign.
-        DataError: A study has no result yet.
-    """
+    """Returns the sections of studies, given as folders and names, with plots of at most `max_points` points."""
     sections = []
     for index, (folder, name) in enumerate(folders, 1):
         study = read_study(folder, name)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["BatchInvarianceWarning", "BatchInvariantLinear", "row_sums", "warn_if_batch_dependent"]
+__all__ = ["BatchInvarianceWarning", "BatchInvariantLinear", "warn_if_batch_dependent"]
 
 # Packed weights stay below this power of two; float16 ends at the sixteenth.
 _LARGEST = 15
@@ -29,11 +29,8 @@ class BatchInvariantLinear(nn.Module):
     is split into two float16 numbers: its rounded value and the remainder. At most 2**-22 of it is lost, or 2**-39 of
     the largest weight. Each input therefore counts twice, with the small part first.
 
-    Where weights cannot be packed (on other processors or devices, for other dtypes), it is PyTorch's linear layer.
-
-    Args:
-        weight: The weight; it is copied. **Shape:** (outputs, inputs).
-        bias: The bias; None for none. **Shape:** (outputs,).
+    Where weights cannot be packed (on other processors or devices, for other dtypes), it is PyTorch's linear layer. The
+    weight, **Shape:** (outputs, inputs), is copied.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
@@ -58,19 +55,8 @@ class BatchInvariantLinear(nn.Module):
         return product.mul_(scale) if self._bias is None else torch.add(self._bias, product, alpha=scale, out=product)
 
 
-def row_sums(values: Tensor) -> Tensor:
-    """Sums each row; PyTorch splits a single long row among the threads. **Shape:** (..., n) to (...)."""
-    if values.numel() != values.shape[-1]:
-        return values.sum(dim=-1)
-    return values.expand(2, *values.shape).sum(dim=-1)[0]
-
-
 def warn_if_batch_dependent(module: Any) -> None:
-    """Warns where linear layers of a module could not be made batch-invariant.
-
-    Args:
-        module: Any object; it is asked for ``is_batch_invariant``, and a missing answer means that nothing is promised.
-    """
+    """Warns where linear layers of a module, which is asked for ``is_batch_invariant``, could not be made so."""
     if getattr(module, "is_batch_invariant", True):
         return
     warnings.warn(

@@ -13,15 +13,9 @@ from torch import Tensor, nn
 from zh_lstm_lm.errors import ConfigError
 
 __all__ = [
-    "PRECISIONS",
-    "autocast",
-    "autocast_dtype",
-    "choose_device",
-    "matrix_precision",
-    "on_cpu_by_default",
-    "on_device",
+    "PRECISIONS", "autocast", "autocast_dtype", "choose_device", "matrix_precision", "on_cpu_by_default", "on_device",
     "plain_modes",
-]
+]  # fmt: skip
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -33,17 +33,7 @@ def total_memory(device: torch.device) -> int | None:
 
 
 def check_fits(what: str, needed: int, device: torch.device, *, smaller: str) -> None:
-    """Refuses an allocation that is larger than all the memory of a device.
-
-    Args:
-        what: Its purpose, for the message.
-        needed: Its size in bytes.
-        device: The device.
-        smaller: The options to lower, for the message.
-
-    Raises:
-        ConfigError: It cannot fit.
-    """
+    """Refuses an allocation of more bytes than a device has; `smaller` names the options to lower."""
     total = total_memory(device)
     if total is not None and needed > total:
         raise ConfigError(

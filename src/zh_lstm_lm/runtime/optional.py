@@ -9,15 +9,7 @@ __all__ = ["require"]
 
 
 def require(module: str, *, extra: str) -> ModuleType:
-    """Imports an optional library, or raises an error with the install command.
-
-    Args:
-        module: Import name, such as ``"rjieba"``.
-        extra: The extra of this package that brings it, such as ``"fast"``.
-
-    Raises:
-        MissingDependencyError: The library is not installed, or broken.
-    """
+    """Imports an optional library, or raises an error with the command that installs an extra of this package."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -20,14 +20,9 @@ from zh_lstm_lm.storage.strict_json import to_json
 from zh_lstm_lm.storage.workspace import finish_workspaces, give_up, is_folder, set_aside, workspace
 
 __all__ = [
-    "atomic_directory",
-    "atomic_write",
-    "check_place",
-    "remove_directory",
-    "replace_file",
-    "write_flushed",
+    "atomic_directory", "atomic_write", "check_place", "remove_directory", "replace_file", "write_flushed",
     "write_json",
-]
+]  # fmt: skip
 
 
 def check_place(path: Path) -> None:
@@ -123,12 +118,7 @@ def atomic_directory(path: Path, *, owned: frozenset[str], replace: bool = True)
 def remove_directory(path: Path, *, owned: frozenset[str]) -> None:
     """Removes a folder; it is renamed first, so that it never lacks some of its files under its own name.
 
-    Args:
-        path: The folder.
-        owned: The file names that a folder of this kind consists of; one that holds anything else is left unchanged.
-
-    Raises:
-        CheckpointError: It cannot be removed and is left unchanged.
+    One that holds anything else than `owned` files is left unchanged, as is one that cannot be removed, an error.
     """
     try:
         if path.is_symlink():

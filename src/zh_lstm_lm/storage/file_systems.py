@@ -17,11 +17,7 @@ _LACKING = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.E
 
 @contextlib.contextmanager
 def optional_feature(consequence: str) -> Iterator[None]:
-    """Goes on without what the block does where the file system lacks it; other errors are raised.
-
-    Args:
-        consequence: The effect of its absence, for the warning.
-    """
+    """Goes on without what the block does where the file system lacks it, and warns of the consequence."""
     try:
         yield
     except OSError as error:

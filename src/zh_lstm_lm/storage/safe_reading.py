@@ -13,22 +13,10 @@ from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.storage.strict_json import JSONLimits, parse_json
 
 __all__ = [
-    "MANIFEST",
-    "NewerFormatError",
-    "check_entry",
-    "digest",
-    "manifest_entry",
-    "open_regular",
-    "parse_manifest",
-    "parse_versioned",
-    "read_all",
-    "read_bytes",
-    "read_json",
-    "read_versioned",
-    "unreadable",
-    "verify_manifest",
+    "MANIFEST", "NewerFormatError", "check_entry", "digest", "manifest_entry", "open_regular", "parse_manifest",
+    "parse_versioned", "read_all", "read_bytes", "read_json", "read_versioned", "unreadable", "verify_manifest",
     "versioned",
-]
+]  # fmt: skip
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 16
@@ -121,13 +109,7 @@ def parse_versioned(
 ) -> dict[str, Any]:
     """Parses an object that `versioned` made, and returns it without format and version.
 
-    Args:
-        data: The content of its file.
-        path: The name of the file in an error.
-        format_number: The newest known format.
-        required: The keys that it has.
-        optional: The keys that it may have.
-        limits: The most that it may hold; None for the defaults.
+    It has the required keys and may have the optional ones; its format is at most `format_number`.
 
     Raises:
         NewerFormatError: It has a newer format; the message names the version that reads it.

@@ -22,12 +22,7 @@ _LONG_NUMBER = b"0" * 1000
 class JSONLimits(NamedTuple):
     """Bounds on the work of the parser; a file that exceeds one is refused before it is parsed.
 
-    Attributes:
-        strings: Number of strings, keys included.
-        values: Total number of members of lists and objects.
-        keys: Number of keys of objects.
-        containers: Number of lists and objects.
-        decoded_bytes: Memory that the decoded text takes.
+    Keys count as strings as well; `values` are the members of lists and objects in all.
     """
 
     strings: int = 1 << 19
@@ -51,12 +46,7 @@ def to_json(value: Any) -> bytes:
 
 
 def parse_json(data: bytes, *, name: str, limits: JSONLimits | None = None) -> Any:
-    """Reads strict JSON: finite numbers only, no key twice, not nested deeper than 16.
-
-    Args:
-        data: UTF-8.
-        name: Its name in an error.
-        limits: The most that it may hold; None for the defaults.
+    """Reads strict JSON: finite numbers only, no key twice, not nested deeper than 16, nothing beyond the limits.
 
     Raises:
         CheckpointError: It is not such JSON, or holds more.

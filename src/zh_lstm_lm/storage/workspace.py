@@ -38,13 +38,7 @@ _MAX_WORKSPACES = 256
 
 
 class _Marker(NamedTuple):
-    """The purpose of a workspace.
-
-    Attributes:
-        target: Name of the file or folder beside it.
-        owned: Names of the files that a folder of the target's kind consists of; all others are its user's.
-        inode: Inode of the workspace.
-    """
+    """The purpose of a workspace: its target beside it, by name, and the files that such a folder consists of."""
 
     target: str
     owned: frozenset[str]
@@ -55,12 +49,7 @@ class _Marker(NamedTuple):
 def workspace(path: Path, *, owned: Iterable[str] = ()) -> Iterator[Path]:
     """Makes a workspace beside a path, and finishes and removes it when the block ends, with or without an error.
 
-    Args:
-        path: The file or folder to be written.
-        owned: The names of the files that a folder of its kind consists of.
-
-    Raises:
-        OSError: The system refuses.
+    A folder at the path consists of the `owned` files; all others are its user's.
     """
     place = path.with_name(f"{_PREFIX}{uuid.uuid4().hex}")
     place.mkdir()
@@ -98,15 +87,11 @@ def folders_set_aside(path: Path) -> list[Path]:
 
 
 def finish_workspaces(folder: Path, *, target: str | None = None, alone: bool = False) -> None:
-    """Finishes the workspaces of crashed writers.
+    """Finishes the workspaces of crashed writers of a target in a folder, or of any for None.
 
     A folder that was set aside returns to its place if that is free, its user's files are moved to the folder that took
-    its place, and incomplete data is removed.
-
-    Args:
-        folder: The folder above the workspaces.
-        target: The name of what was being written; None for anything.
-        alone: True if no other process writes into the folder, so that a workspace without a marker is a crashed one.
+    its place, and incomplete data is removed. If no other process writes into the folder, `alone`, a workspace without
+    a marker is a crashed one.
     """
     with contextlib.suppress(OSError):
         for place, marker in list(_workspaces(folder)):

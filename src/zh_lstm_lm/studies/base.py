@@ -51,17 +51,8 @@ class Study(ABC):
     """A kind of study over one corpus.
 
     Attributes:
-        kind: Its name.
-        title: Its title.
         setting_fields: The fields of the rows that identify a setting.
-        columns: The columns of its table.
-        plots: The plots of its report.
         varied: The field on the horizontal axis of its plots, and the name of that axis.
-        corpus: The corpus.
-        parts: Its parts.
-        config: The options of the study.
-        model_config: The sizes of the models; the seed comes from the study.
-        trainer_config: The options of training; budgets, seed and run folder come from the study.
         settings: The settings, each a value for every one of `setting_fields`.
         equal_updates: Number of updates in an epoch of the setting with the fewest.
     """
@@ -145,12 +136,9 @@ class Study(ABC):
         callbacks: Sequence[Callback] = (),
         **options: Any,
     ) -> TrainedCell:
-        """Trains and measures a model under the equality of the study.
+        """Trains and measures a model under the equality of the study; raises Interrupted if the user interrupts it.
 
         `callbacks` are further callbacks of the trainer, `options` those options of training that the setting changes.
-
-        Raises:
-            Interrupted: The user interrupted the training.
         """
         budgets: dict[str, dict[str, Any]] = {
             "tokens": {"max_epochs": self.passes},
@@ -170,10 +158,8 @@ class Study(ABC):
         return cell
 
     def _count_ngrams(self, parts: Parts, vocabulary: Vocabulary) -> float | None:
-        """Returns the bits per character of an n-gram model on the test set; None if it does not fit into memory.
-
-        It is counted once for each vocabulary, since neither the seed nor the options of training change it.
-        """
+        """Returns the test bits per character of an n-gram model, counted once for a vocabulary; None if memory is short."""
+        # Neither the seed nor the options of training change it.
         key = vocabulary.fingerprint(), parts.train.num_tokens
         if key not in self._ngram_bits:
             try:

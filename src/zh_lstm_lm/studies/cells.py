@@ -62,15 +62,10 @@ class Parts(NamedTuple):
 
 
 class TrainedCell(NamedTuple):
-    """A trained model with its measurements.
+    """A trained model with its best weights, and its measurements.
 
-    Attributes:
-        model: The model with its best weights.
-        history: The records of its training at the end of each epoch and of the run.
-        best_epoch: Epochs trained when the loss on the validation set was lowest.
-        test: The metrics on the test set.
-        test_ids: The test set in the model's vocabulary. **Shape:** (number of ids,).
-        row: The fields of the row that every kind of study has.
+    `history` has the records at the ends of epochs and of the run; `best_epoch` counts the epochs until the lowest loss
+    on the validation set; `row` has the fields that every kind of study has.
     """
 
     model: LSTMLanguageModel

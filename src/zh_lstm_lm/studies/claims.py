@@ -31,13 +31,7 @@ SETTLED = Label("差异超过其标准误的三倍才算数", "a difference coun
 
 @dataclass(frozen=True)
 class Spread:
-    """The mean of a metric over the seeds of a setting, with its standard deviation.
-
-    Attributes:
-        mean: The mean.
-        deviation: The standard deviation over the seeds; 0 for a single one.
-        count: Number of seeds.
-    """
+    """The mean of a metric over the seeds of a setting, with its standard deviation, 0 for a single seed."""
 
     mean: float
     deviation: float
@@ -50,12 +44,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Difference:
-    """A metric of two settings.
-
-    Attributes:
-        first: The metric of the first setting.
-        second: The metric of the second setting.
-    """
+    """A metric of two settings."""
 
     first: Spread
     second: Spread
@@ -90,15 +79,7 @@ def compare(first: Rows, second: Rows, field: str) -> Difference:
 
 
 def make_claim(name: str, claim: Label, verdict: Verdict, figure: Label, rule: Label) -> Claim:
-    """Creates a claim.
-
-    Args:
-        name: Its identifier, the same in every language.
-        claim: The claim.
-        verdict: The verdict; ``"depends"`` also if the spread over the seeds does not settle it.
-        figure: The numbers behind the verdict.
-        rule: The rule of the verdict.
-    """
+    """Creates a claim; its name is the same in every language."""
     texts = {"claim": claim, "figure": figure, "rule": rule}
     return {"name": name, "verdict": verdict, **{key: text._asdict() for key, text in texts.items()}}
 
@@ -117,15 +98,10 @@ def judge_all(name: str, claim: Label, outcomes: Sequence[bool], figure: Label, 
 
 
 class Change(NamedTuple):
-    """A claim that a metric differs between two settings.
+    """A claim that a metric, of a unit and format, differs between two settings.
 
-    Attributes:
-        name: Its identifier, the same in every language.
-        claim: The claim.
-        unit: Name and unit of the metric.
-        form: The format of a number.
-        holds: 1 for a claim that the metric of the second setting is larger, -1 that it is smaller.
-        rule: The rule of the verdict; None for the metric of one setting against that of the other.
+    It holds if the metric of the second setting is larger, for `holds` of 1, or smaller, for -1. A `rule` of None
+    compares the two metrics.
     """
 
     name: str
@@ -138,14 +114,7 @@ class Change(NamedTuple):
     def judge(
         self, difference: Difference, first: Label | str, second: Label | str, *, sign: int | None = None
     ) -> Claim:
-        """Judges the claim.
-
-        Args:
-            difference: The metric of the two settings.
-            first: The name of the first setting.
-            second: The name of the second setting.
-            sign: The verdict as in `judge_sign`; None for that of the difference.
-        """
+        """Judges the claim by the metrics of two named settings; `sign` replaces that of the difference."""
         one, other = (Label(name, name) if isinstance(name, str) else name for name in (first, second))
         a, b = (format(side, self.form) for side in (difference.first, difference.second))
         figure = Label(

@@ -27,15 +27,7 @@ def _option(
     parse: Callable[[str], Any] = int,
     at_least: int | None = None,
 ) -> Any:
-    """Declares an option.
-
-    Args:
-        default: Its default.
-        about: Its help on the command line.
-        check: Raises ConfigError if the value, or a value of the list, is out of range; called with a name and the value.
-        parse: Converts a word of the command line.
-        at_least: Minimum number of values of a list; None for an option with a single value.
-    """
+    """Declares an option; `check` gets a name and the value, or each value of a list, which has `at_least` so many."""
     return field(default=default, metadata={"help": about, "check": check, "parse": parse, "at_least": at_least})
 
 

@@ -19,11 +19,7 @@ _MAX_SCORES = 1 << 23
 def loss_by_position(model: LSTMLanguageModel, ids: Tensor, *, length: int, num_segments: int = 512) -> list[float]:
     """Returns the mean loss after 1, 2, 3 … tokens read from the zero state, in nats per token.
 
-    Args:
-        model: The model.
-        ids: The text. **Shape:** (number of ids,).
-        length: Number of tokens in a segment.
-        num_segments: Number of evenly spaced segments; they may overlap.
+    The segments of `length` tokens are evenly spaced, and may overlap. **Shape** of the ids: (number of ids,).
     """
     starts = torch.linspace(0, len(ids) - 1 - length, num_segments, dtype=torch.float64).long()
     total = torch.zeros(length, dtype=torch.float64)
@@ -42,11 +38,7 @@ def loss_by_context(
 ) -> list[float]:
     """Returns the mean loss for several lengths of context, in nats per token, at the same positions for each.
 
-    Args:
-        model: The model.
-        ids: The text. **Shape:** (number of ids,).
-        context_tokens: The numbers of preceding tokens that the model reads, in increasing order.
-        num_positions: Number of evenly spaced predicted tokens.
+    The numbers of preceding tokens that the model reads rise. **Shape** of the ids: (number of ids,).
     """
     positions = torch.linspace(context_tokens[-1], len(ids) - 1, num_positions, dtype=torch.float64).long()
     positions = positions[ids[positions] != model.vocabulary.bos_id]

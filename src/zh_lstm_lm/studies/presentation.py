@@ -4,18 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 __all__ = [
-    "BITS",
-    "LOSS",
-    "QUALITY_COLUMNS",
-    "QUALITY_PLOTS",
-    "TEST_BITS",
-    "VALID_BY_EPOCH",
-    "Column",
-    "CurvePlot",
-    "Label",
-    "MetricPlot",
-    "by_epoch",
-]
+    "BITS", "LOSS", "QUALITY_COLUMNS", "QUALITY_PLOTS", "TEST_BITS", "VALID_BY_EPOCH", "Column", "CurvePlot", "Label",
+    "MetricPlot", "by_epoch",
+]  # fmt: skip
 
 
 class Label(NamedTuple):
@@ -31,13 +22,7 @@ LOSS = Label("奈特/词", "nats per token")
 
 
 class Column(NamedTuple):
-    """A column of a study's table.
-
-    Attributes:
-        heading: Its heading, with the unit.
-        field: The field of the rows.
-        form: The format of a number.
-    """
+    """A column of a study's table: its heading with the unit, the field of the rows, and the format of a number."""
 
     heading: Label
     field: str
@@ -45,14 +30,7 @@ class Column(NamedTuple):
 
 
 class MetricPlot(NamedTuple):
-    """A plot of metrics over what the study varies, with error bars over the seeds.
-
-    Attributes:
-        title: Its title.
-        y: Name and unit of the vertical axis.
-        fields: The fields of the rows, one for each line.
-        names: The names of the lines; empty for a single line.
-    """
+    """A plot of fields of the rows over what the study varies, a named line for each, with error bars over the seeds."""
 
     title: Label
     y: Label
@@ -63,14 +41,7 @@ class MetricPlot(NamedTuple):
 class CurvePlot(NamedTuple):
     """A plot of a list in each row, with a line for each setting.
 
-    Attributes:
-        title: Its title.
-        x: Name and unit of the horizontal axis.
-        y: Name and unit of the vertical axis.
-        field: The field that holds the list.
-        positions: The field that holds the horizontal positions; None counts from 1.
-        log_x: Whether the horizontal axis is logarithmic; such a curve has no error bars.
-        log_y: Whether the vertical axis is logarithmic.
+    `positions` is the field of the horizontal positions; None counts from 1. A curve with `log_x` has no error bars.
     """
 
     title: Label
@@ -79,7 +50,6 @@ class CurvePlot(NamedTuple):
     field: str
     positions: str | None = None
     log_x: bool = False
-    log_y: bool = False
 
 
 def by_epoch(title: Label, y: Label, field: str) -> CurvePlot:

@@ -1,6 +1,6 @@
 """The study of BPTT segment lengths."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from typing_extensions import override
@@ -21,7 +21,6 @@ from zh_lstm_lm.studies.claims import (
     spread_of,
 )
 from zh_lstm_lm.studies.context_use import context_used, loss_by_context, loss_by_position
-from zh_lstm_lm.studies.gradient_flow import gradient_by_distance
 from zh_lstm_lm.studies.presentation import (
     LOSS,
     QUALITY_COLUMNS,
@@ -37,11 +36,8 @@ from zh_lstm_lm.studies.presentation import (
 __all__ = ["SeqLenStudy"]
 
 _CONTEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-# A gradient below this proportion of that one token back has vanished.
-_VANISHED = 0.01
 # A gradient beyond this multiple of the mean norm has exploded.
 _EXPLODED = 10.0
-_BACK = Label("往回的距离（词，对数）", "tokens back (log)")
 _CHANGES = {
     "microseconds_per_token": Change(
         "time", Label("窗口越长，读完同样的文本所需的训练时间越长。", "Longer segments take longer to train on the same text."),
@@ -80,9 +76,6 @@ class SeqLenStudy(Study):
     Its rows have besides the common fields:
 
     - ``bptt_len``: the setting, the length of segments in tokens
-    - ``gradient_by_distance``: norm of the gradient of the loss with respect to the hidden state k tokens before, averaged
-      over 32 positions of the test set, from k = 1
-    - ``cell_gradient_by_distance``: the same with respect to the cell state
     - ``loss_by_position``: loss on the test set after 1, 2, 3 … tokens read from the zero state
     - ``context_tokens``: numbers of preceding tokens that the model reads for ``loss_by_context``
     - ``loss_by_context``: loss on the test set with each of these contexts, at the same positions
@@ -113,14 +106,6 @@ class SeqLenStudy(Study):
         ),
         MetricPlot(Label("被裁剪的更新", "Clipped updates"), Label("比例", "proportion"), ("clipped_share",)),
         MetricPlot(Label("真正用到的上文", "Context used"), Label("词", "tokens"), ("context_used_tokens",)),
-        CurvePlot(
-            Label("梯度能传回多远", "Gradient k tokens back"), _BACK,
-            Label("对隐状态的梯度", "gradient of the hidden state"), "gradient_by_distance", log_x=True, log_y=True,
-        ),
-        CurvePlot(
-            Label("经由记忆单元的梯度", "Gradient through the cell state"), _BACK,
-            Label("对记忆单元的梯度", "gradient of the cell state"), "cell_gradient_by_distance", log_x=True, log_y=True,
-        ),
         CurvePlot(
             Label("状态清零之后的损失", "Loss by position after the zero state"),
             Label("清零之后的词数（对数）", "tokens read (log)"), LOSS, "loss_by_position", log_x=True,
@@ -154,13 +139,10 @@ class SeqLenStudy(Study):
     def run(self, setting: Mapping[str, Any], train: Train) -> dict[str, Any]:
         cell = train(self.parts, self.vocabulary, **setting)
         model, ids = cell.model, cell.test_ids
-        hidden, memory = gradient_by_distance(model, ids, max_distance=self._longest)
         contexts = [tokens for tokens in _CONTEXTS if tokens == 1 or 2 * tokens < len(ids)]
         losses = loss_by_context(model, ids, context_tokens=contexts)
         return {
             **cell.row,
-            "gradient_by_distance": hidden,
-            "cell_gradient_by_distance": memory,
             "loss_by_position": loss_by_position(model, ids, length=self._longest),
             "context_tokens": contexts,
             "loss_by_context": losses,
@@ -187,44 +169,9 @@ class SeqLenStudy(Study):
         return [
             *(change.judge(differences[field], *ends) for field, change in _CHANGES.items()),
             _GAP.judge(gap, *ends, sign=0 if unsettled else None),
-            _judge_vanishing(groups[long], long),
             _judge_explosion(groups[long], long),
             _judge_too_long(groups),
         ]
-
-
-def _judge_vanishing(group: Rows, length: int) -> Claim:
-    """Judges by the gradient that arrives at the beginning of a segment, in both parts of the state."""
-    paths = ("gradient_by_distance", "cell_gradient_by_distance")
-    hidden, cell = ([row[path][length - 1] / (row[path][0] or 1.0) for row in group] for path in paths)
-    reach = spread_of(_reach(row["cell_gradient_by_distance"][:length]) for row in group)
-    return judge_all(
-        "vanishing",
-        Label("窗口很长时，梯度会消失。", "Over long segments the gradient vanishes."),
-        [max(pair) < _VANISHED for pair in zip(hidden, cell, strict=True)],
-        Label(
-            f"与前一个词处的梯度相比，{length} 个词之前有 {_percent(hidden)}（隐状态）和 "
-            f"{_percent(cell)}（记忆单元）；记忆单元的梯度在 {reach:.0f} 个词以内高于 1 %",
-            f"of the gradient one token back, {_percent(hidden)} (hidden state) and {_percent(cell)} (cell "
-            f"state) arrive {length} tokens back; in the cell state it is above 1 % for {reach:.0f} tokens",
-        ),
-        Label(
-            f"每个种子下，{length} 个词之前的梯度（隐状态与记忆单元）都不到前一个词处的 1 %",
-            f"under 1 % of the gradient one token back arrives {length} tokens back, in hidden and cell state, with "
-            "every seed",
-        ),
-    )
-
-
-def _percent(values: Sequence[float]) -> str:
-    """Formats a mean proportion in percent, or with an exponent below 0.1 %."""
-    spread = spread_of(values)
-    return f"{spread:.1%}" if spread.mean >= 0.001 else f"{spread:.1e}"
-
-
-def _reach(norms: Sequence[float]) -> int:
-    """Counts the tokens back to the first gradient below the bound."""
-    return next((k for k, norm in enumerate(norms) if norm < _VANISHED * norms[0]), len(norms))
 
 
 def _judge_explosion(group: Rows, length: int) -> Claim:

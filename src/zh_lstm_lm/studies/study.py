@@ -166,18 +166,9 @@ def _describe(kind: str, plan: Study, corpus: TokenStream) -> StudyResult:
 
 
 def check_study_folder(folder: Path, *, hint: str) -> bool:
-    """Checks, before long work, that a folder holds a study, or that one can begin there.
+    """Returns True for a folder that holds a study, False where one can begin; refuses others, before long work.
 
-    Args:
-        folder: The folder.
-        hint: The next step, for the message.
-
-    Returns:
-        Whether it holds a study.
-
-    Raises:
-        ConfigError: It holds something else.
-        CheckpointError: It cannot be written.
+    `hint` is the next step, for the message.
     """
     if (folder / STUDY_FILE).exists():
         return True
@@ -188,11 +179,7 @@ def check_study_folder(folder: Path, *, hint: str) -> bool:
 
 
 def _begin(folder: Path, fresh: StudyResult) -> None:
-    """Creates the folder of a study, or checks that it holds the same one.
-
-    Raises:
-        ConfigError: It holds something else.
-    """
+    """Creates the folder of a study, or checks that it holds the same one."""
     if not check_study_folder(folder, hint="give the study a folder of its own"):
         folder.mkdir(exist_ok=True)
         fresh.save(folder)

@@ -11,15 +11,7 @@ from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import MissingDependencyError
 from zh_lstm_lm.studies.base import Study, Train
 from zh_lstm_lm.studies.cells import Parts
-from zh_lstm_lm.studies.claims import (
-    STANDARD_ERRORS,
-    Change,
-    Claim,
-    Rows,
-    by_setting,
-    compare,
-    spread_of,
-)
+from zh_lstm_lm.studies.claims import STANDARD_ERRORS, Change, Claim, Rows, by_setting, compare, spread_of
 from zh_lstm_lm.studies.presentation import QUALITY_COLUMNS, QUALITY_PLOTS, TEST_BITS, Column, Label, MetricPlot
 
 __all__ = ["VocabularyStudy"]
@@ -176,10 +168,8 @@ class VocabularyStudy(Study):
 
 
 def _judge_segmenters(jieba: Rows, rjieba: Rows) -> Claim:
-    """Judges by the bound that the difference keeps to, with a margin of three standard errors.
-
-    The difference is taken between runs of the same seed, so that effects of the seed cancel.
-    """
+    """Judges by the bound on differences between runs of the same seed, with a margin of three standard errors."""
+    # Effects of the seed cancel.
     of_seed = {row["seed"]: row["test_bits_per_character"] for row in jieba}
     pairs = [row["test_bits_per_character"] - of_seed[row["seed"]] for row in rjieba if row["seed"] in of_seed]
     difference = spread_of(pairs)

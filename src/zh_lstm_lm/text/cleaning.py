@@ -13,15 +13,7 @@ from zh_lstm_lm.text.line_joining import join_wrapped_lines
 from zh_lstm_lm.text.lines import Change, Context, Line, Step, display_width
 from zh_lstm_lm.text.site_lines import count_site_lines, find_repeated_lines
 
-__all__ = [
-    "CLEANINGS",
-    "CLEANING_STEPS",
-    "CLEANING_VERSION",
-    "Change",
-    "check_cleaning",
-    "clean_text",
-    "explain",
-]
+__all__ = ["CLEANINGS", "CLEANING_STEPS", "CLEANING_VERSION", "Change", "check_cleaning", "clean_text", "explain"]
 
 CLEANING_VERSION = 5
 """Increases whenever a preset gives another text, so that no cache outlives the change."""
@@ -85,17 +77,11 @@ CLEANING_STEPS: dict[str, Step] = {
     "hard_wraps": join_wrapped_lines,
     "empty_lines": drop_empty_lines,
 }
-CLEANINGS: dict[str, tuple[str, ...]] = {
-    "none": (),
-    "novel": tuple(CLEANING_STEPS),
-}
+CLEANINGS: dict[str, tuple[str, ...]] = {"none": (), "novel": tuple(CLEANING_STEPS)}
 
 
 def check_cleaning(clean: str) -> list[Step]:
-    """Returns the steps of a preset, or those that are named one by one.
-
-    Args:
-        clean: A preset, or names of steps joined by ``+``, as in ``"indents+empty_lines"``.
+    """Returns the steps of a preset, or those that are named one by one, as in ``"indents+empty_lines"``.
 
     Raises:
         ConfigError: There is no such preset or step.
@@ -128,19 +114,7 @@ def clean_text(text: str, clean: str, *, repeated: frozenset[str] | None = None)
 
 
 def explain(text: str, clean: str, *, repeated: frozenset[str] | None = None) -> list[Change]:
-    """Returns the changes that `clean_text` makes to a text.
-
-    Args:
-        text: As for `clean_text`, as the others.
-        clean: The preset or steps.
-        repeated: Lines that are boilerplate, as for `clean_text`.
-
-    Returns:
-        The changes in the order of their lines; those of one line in the order in which they are made.
-
-    Raises:
-        ConfigError: There is no such preset or step.
-    """
+    """Returns the changes that `clean_text` makes to a text, in the order of their lines, and then of their making."""
     changes: list[Change] = []
     _clean(text, clean, repeated, changes)
     return sorted(changes, key=lambda change: change.line)

@@ -139,13 +139,10 @@ def _is_table(rows: Sequence[Sequence[str]], delimiter: str) -> bool:
 
 
 def read_records(blocks: Iterable[str], field: str, name: str) -> Iterator[str]:
-    """Yields the text of one field of each record.
+    """Yields the text of one field of each record of a file of JSON, JSON Lines, CSV or TSV with a header.
 
-    Args:
-        blocks: The decoded text of a file of JSON, JSON Lines, or comma- or tab-separated values with a header.
-        field: The field: a string, or a list of strings, which become lines. A dot reaches into an object, as in
-            ``"data.text"``.
-        name: The file's name, for messages.
+    The field is a string, or a list of strings, which become lines. A dot reaches into an object, as in
+    ``"data.text"``.
 
     Raises:
         DataError: The file does not hold records, or a record lacks the field.

@@ -63,13 +63,7 @@ _LINE_END = re.compile(r"\r\r?\n|\r|\n")
 
 @dataclass(frozen=True)
 class DecodingFault:
-    """Bytes that mean nothing in the encoding, replaced by U+FFFD.
-
-    Attributes:
-        offset: Offset of the first byte in the file.
-        line: Its line, counted from 1.
-        data: The bytes.
-    """
+    """Bytes that mean nothing in the encoding, with their offset in the file and their line; U+FFFD stands for them."""
 
     offset: int
     line: int
@@ -210,11 +204,7 @@ def _common_proportion(text: str) -> float:
 
 
 def check_encoding(encoding: str) -> str:
-    """Returns Python's own name of an encoding, or ``"auto"``.
-
-    Raises:
-        DataError: There is no such text encoding.
-    """
+    """Returns Python's own name of an encoding, or ``"auto"``; refuses what is no text encoding."""
     if encoding == "auto":
         return encoding
     try:

@@ -80,11 +80,7 @@ _NEVER_INSIDE = re.compile(rb"[\0-\x2f]")
 
 
 def detect(data: bytes, name: str) -> tuple[str, float]:
-    """Finds the encoding of a text without byte order mark.
-
-    Args:
-        data: The whole file.
-        name: The name of the file in an error.
+    """Finds the encoding of a whole file without byte order mark.
 
     Returns:
         Python's name of the encoding, and its probability (0 to 1). Big5 is ``"big5hkscs"``, whatever its supplement
@@ -170,11 +166,9 @@ def _is_plainly_ascii(data: bytes) -> bool:
 
 
 def _evidence(data: bytes) -> tuple[int, int]:
-    """Returns the number of different runs of four bytes, and of all: what repeats itself is no further evidence.
-
-    Runs of ASCII are left out where there are others, because they do not tell most encodings apart.
-    """
+    """Returns the number of different runs of four bytes, and of all: what repeats itself is no further evidence."""
     runs = [data[start : start + 4] for start in range(max(1, len(data) - 3))]
+    # ASCII does not tell most encodings apart.
     runs = [run for run in runs if not run.isascii()] or runs
     return len(set(runs)), len(runs)
 
@@ -182,14 +176,7 @@ def _evidence(data: bytes) -> tuple[int, int]:
 def _beliefs(
     data: bytes, windows: Sequence[tuple[int, int]], encodings: Iterable[str], *, weight: float
 ) -> dict[str, float]:
-    """Computes the probability of each encoding, and that the bytes are no text.
-
-    Args:
-        data: The whole file.
-        windows: The stretches to judge by.
-        encodings: The encodings.
-        weight: Proportion of the stretches that is evidence.
-    """
+    """Computes the probability of each encoding, and of no text, by stretches of which a proportion is evidence."""
     num_bytes = weight * sum(end - start for start, end in windows)
     likelihoods = {"no text": _LOG_PRIOR_NO_TEXT - log(256) * num_bytes}
     readings: set[str] = set()
@@ -210,11 +197,6 @@ def _windows(data: bytes, head: int, window: int) -> Iterator[tuple[int, int]]:
 
     A stretch begins where a character does in any encoding (in UTF-16, here or one byte further), so that it is in step
     even in the middle of a line.
-
-    Args:
-        data: The whole file.
-        head: Bytes of the first stretch.
-        window: Bytes of each of the others.
     """
     yield 0, min(head, len(data))
     if len(data) <= head:

@@ -19,14 +19,7 @@ _WARNED_DUPLICATE_PROPORTION = 0.5
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """Options of reading.
-
-    Attributes:
-        encoding: ``"auto"``, or the encoding of all files.
-        clean: The cleaning preset.
-        normalize: The normalisation, as in ``"nfc+width"``.
-        text_field: The field of records that is read; None for running text.
-    """
+    """Options of reading; see `TokenStream.from_files`. A `text_field` of None reads running text."""
 
     encoding: str = "auto"
     clean: str = "novel"
@@ -46,12 +39,7 @@ class ReadingOptions:
 
 @dataclass(frozen=True)
 class Document:
-    """One text, such as a novel.
-
-    Attributes:
-        name: Its name.
-        blocks: Its text in pieces of whole lines; only files of many megabytes come in more than one.
-    """
+    """One text, such as a novel, in pieces of whole lines; only files of many megabytes come in more than one."""
 
     name: str
     blocks: Iterable[str]
@@ -64,11 +52,7 @@ class Document:
 
 
 def report_findings(surveys: Sequence[FileSurvey], options: ReadingOptions) -> None:
-    """Warns of faults, of files that are skipped or read as they are, and of duplicates.
-
-    Raises:
-        DataError: There is no text in any file.
-    """
+    """Warns of faults, of files that are skipped or read as they are, and of duplicates; refuses files without text."""
     for survey in surveys:
         if survey.faults:
             first = survey.faults[0]

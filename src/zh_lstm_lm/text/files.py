@@ -20,12 +20,9 @@ _CACHE_MARK = "tokens.bin"
 
 @dataclass(frozen=True)
 class TextFile:
-    """A file to read.
+    """A file to read, named by its path inside the folder that was given, or its own name, as printable text.
 
-    Attributes:
-        path: Its path.
-        name: Its path inside the folder that was given, or its own name, as printable text.
-        chosen: True if the user gave this very file, not the folder or pattern that contains it.
+    It is `chosen` if the user gave this very file, not the folder or pattern that contains it.
     """
 
     path: Path
@@ -33,11 +30,7 @@ class TextFile:
     chosen: bool
 
     def open(self) -> IO[bytes]:
-        """Opens the file's bytes.
-
-        Raises:
-            DataError: It cannot be read.
-        """
+        """Opens the file's bytes."""
         try:
             return self.path.open("rb")
         except OSError as error:
@@ -57,9 +50,7 @@ class TextFile:
 def find_files(paths: Paths, *, endings: tuple[str, ...] = (".txt",)) -> list[TextFile]:
     """Lists the text files of the given paths, each once, in an order that does not depend on the file system.
 
-    Args:
-        paths: A folder (its files with the `endings`, at any depth), a file, a glob pattern, or a list of these.
-        endings: The endings of the files that are taken from a folder.
+    A path is a folder (its files with the `endings`, at any depth), a file, or a glob pattern.
 
     Raises:
         DataError: Something named does not exist, or there is no text file in it.

@@ -18,9 +18,7 @@ class FileInspection:
     """The outcome of reading a file.
 
     Attributes:
-        file: The file.
-        survey: Its encoding, content, size and faults; None if it cannot be read.
-        error: The reason why it cannot be read; None if it can.
+        survey: Its encoding, content, size and faults; None if it cannot be read, for the reason in `error`.
         changes: The changes that cleaning would make, in the order of the lines.
         num_characters: Characters after cleaning.
         duplicates: Other files that hold long paragraphs of this one, with the proportion of them.
@@ -34,11 +32,7 @@ class FileInspection:
     duplicates: tuple[tuple[str, float], ...] = ()
 
     def lines(self, *, max_changes: int = 3) -> Iterator[str]:
-        """Yields the inspection as lines of text.
-
-        Args:
-            max_changes: Changes of each kind that are shown as a diff; 0 for their numbers only.
-        """
+        """Yields the inspection as lines of text, with at most so many changes of each kind as a diff."""
         if self.survey is None:
             yield f"BROKEN: {self.error}"
             return
@@ -65,14 +59,7 @@ class FileInspection:
 def inspect_files(paths: Paths, *, encoding: str = "auto", clean: str = "novel") -> list[FileInspection]:
     """Reads files as `TokenStream.from_files` would, changes nothing, and reports the findings.
 
-    Args:
-        paths: A folder, a file, a glob pattern, or a list of these.
-        encoding: ``"auto"``, or the encoding of all files.
-        clean: The cleaning preset.
-
-    Raises:
-        DataError: Nothing to read. A file that cannot be read is reported in its inspection.
-        ConfigError: There is no such preset.
+    A file that cannot be read is reported in its inspection.
     """
     check_cleaning(clean)
     check_encoding(encoding)

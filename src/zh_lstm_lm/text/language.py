@@ -14,15 +14,9 @@ from math import inf, log
 from zh_lstm_lm.errors import DataError
 
 __all__ = [
-    "COMMON_CHARACTERS",
-    "COMMON_HANGUL",
-    "MAX_FOREIGN_SHARE",
-    "check_language",
-    "count_letters",
-    "how_to_read_anyhow",
-    "is_han",
-    "log_likelihoods",
-]
+    "COMMON_CHARACTERS", "COMMON_HANGUL", "MAX_FOREIGN_SHARE", "check_language", "count_letters",
+    "how_to_read_anyhow", "is_han", "log_likelihoods",
+]  # fmt: skip
 
 COMMON_CHARACTERS = frozenset(
     "的不一了是人之有我在道他子大以也上而为王下中得你来年公其去出此到就说二天要那十可如者來自家曰三这於這事小日所生又然地個知"
@@ -147,12 +141,7 @@ _FOREIGN_LETTER = re.compile("[\u3040-\u30ff\uac00-\ud7a3]")
 
 
 def log_likelihoods(text: str, *, weight: float = 1.0) -> list[float]:
-    """Computes the logarithms of the text's probability in each language.
-
-    Args:
-        text: The text.
-        weight: Proportion of it that is evidence, where it repeats itself.
-    """
+    """Computes the logarithms of the text's probability in each language, from a proportion of it that is evidence."""
     if text.count("\0") > _MAX_NUL_SHARE * len(text):
         return [-inf]
     kinds = Counter(map(_kind, text)).items()
@@ -177,11 +166,7 @@ def _kind(character: str) -> str:
 
 
 def check_language(text: str, name: str, encoding: str) -> None:
-    """Refuses a text that is Japanese or Korean rather than Chinese.
-
-    Raises:
-        DataError: More than `MAX_FOREIGN_SHARE` of its letters are kana, or hangul.
-    """
+    """Refuses a text of whose letters more than `MAX_FOREIGN_SHARE` are kana, or hangul."""
     if text.isascii():
         return
     sample = text[:: 1 + len(text) // _LETTERS_SAMPLED]
@@ -189,10 +174,7 @@ def check_language(text: str, name: str, encoding: str) -> None:
         return
     kinds = Counter(map(_kind, filter(str.isalpha, sample)))
     letters = max(1, kinds.total())
-    for language, number in (
-        ("Japanese", kinds["kana"]),
-        ("Korean", kinds["common hangul"] + kinds["other hangul"]),
-    ):
+    for language, number in (("Japanese", kinds["kana"]), ("Korean", kinds["common hangul"] + kinds["other hangul"])):
         share = number / letters
         if share > MAX_FOREIGN_SHARE:
             raise DataError(

@@ -89,13 +89,10 @@ class _Paragraphs(NamedTuple):
 
 
 class _Wrapping(NamedTuple):
-    """The wrapping of a file.
+    """The wrapping of a file: the columns, indents included, of lines that were broken.
 
-    Attributes:
-        min_width: Columns, indent included, that a line has at least if it was broken.
-        max_width: Columns that it has at most.
-        exact_width: Columns from which on a finished line goes on, too; `max_width` and more where none does.
-        indents_tell: Whether an indent or an empty line tells where a paragraph begins.
+    From `exact_width` on a finished line goes on, too; it is above `max_width` where none does. Where `indents_tell`,
+    an indent or an empty line begins a paragraph.
     """
 
     min_width: int

@@ -8,12 +8,9 @@ __all__ = ["Change", "Context", "Line", "Step", "display_width"]
 
 
 class Line(NamedTuple):
-    """A line of a text that is being cleaned.
+    """A line of a text that is being cleaned, without newline and indent, whose display columns are kept.
 
-    Attributes:
-        number: Its number in the input, counted from 1; of joined lines the number of the first.
-        text: Its text, without the newline.
-        indent: Display columns of space that were taken off its beginning.
+    The number is that in the input, counted from 1; of joined lines the number of the first.
     """
 
     number: int
@@ -40,12 +37,7 @@ class Change:
 
 @dataclass
 class Context:
-    """The input of a step besides the lines.
-
-    Attributes:
-        repeated: Lines that are boilerplate because they recur (`find_repeated_lines`).
-        changes: The changes reported so far; None if they are not wanted.
-    """
+    """The input of a step besides the lines: those that recur, and the changes reported so far, None if not wanted."""
 
     repeated: frozenset[str] = frozenset()
     changes: list[Change] | None = None

@@ -16,13 +16,9 @@ from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.runtime.optional import require
 
 __all__ = [
-    "NORMALIZATION_STEPS",
-    "AlignedText",
-    "align_text",
-    "check_normalization",
-    "normalization_fingerprint",
+    "NORMALIZATION_STEPS", "AlignedText", "align_text", "check_normalization", "normalization_fingerprint",
     "normalize_text",
-]
+]  # fmt: skip
 
 _Span = tuple[int, int]
 
@@ -58,10 +54,7 @@ NORMALIZATION_STEPS: dict[str, Callable[[str], str]] = {
 
 
 def check_normalization(normalize: str) -> list[str]:
-    """Returns the steps that a normalisation names.
-
-    Args:
-        normalize: Names of steps joined by ``+``, as in ``"nfc+width"``; ``"none"`` for no step.
+    """Returns the steps that a normalisation names, as in ``"nfc+width"``; ``"none"`` for no step.
 
     Raises:
         ConfigError: There is no such step, or one stands twice.
@@ -84,11 +77,7 @@ def check_normalization(normalize: str) -> list[str]:
 
 
 def normalize_text(text: str, normalize: str) -> str:
-    """Applies a normalisation, step by step in the order that it names them.
-
-    Raises:
-        DataError: The text is not a string.
-    """
+    """Applies a normalisation, step by step in the order that it names them; refuses what is no string."""
     check_text("text", text)
     for step in check_normalization(normalize):
         text = NORMALIZATION_STEPS[step](text)
@@ -104,12 +93,7 @@ def normalization_fingerprint(normalize: str) -> str:
 
 @dataclass(frozen=True)
 class AlignedText:
-    """A normalised text with its alignment to the original.
-
-    Attributes:
-        text: The normalised text.
-        spans: For each of its characters the start and stop in the original; None if all positions are the same.
-    """
+    """A normalised text, with the start and stop of each character in the original; None if all are the same."""
 
     text: str
     spans: tuple[_Span, ...] | None = None
@@ -122,15 +106,7 @@ class AlignedText:
 
 
 def align_text(text: str, normalize: str) -> AlignedText:
-    """Normalises a text as `normalize_text` does, and aligns it to the original.
-
-    Args:
-        text: The text.
-        normalize: Names of steps joined by ``+``, as in ``"nfc+width"``; ``"none"`` for no step.
-
-    Raises:
-        DataError: The text is not a string.
-    """
+    """Normalises a text as `normalize_text` does, and aligns it to the original."""
     aligned = AlignedText(normalize_text(text, "none"))
     for step in check_normalization(normalize):
         apply = NORMALIZATION_STEPS[step]

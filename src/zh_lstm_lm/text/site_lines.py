@@ -115,7 +115,7 @@ _EDGE_HINT = re.compile(
 _STRONG_SIGN = re.compile(
     r"一秒记住|一秒記住|壹秒记住|壹秒記住|本站|站内|弹窗|彈窗|最新章|章节错|书签|書籤|推荐票|推薦票|月票|本章未完|未完待续|未完待續|本章完|下一页|下一頁|小说网|"
     r"小說網|中文网|中文網|文学网|文學網|笔趣阁|公众号|首发|域名|网址|網址|www|WWW|http|\.com|\.net|\.org|交流群|书友群|QQ群|读者群|微信群|加微信|"
-    r"\.cc|\.cn|求收藏|求订阅|手机用户|更新最快|最快更新|电子书|電子書|全文阅读|txt下载|All rights reserved|All Rights Reserved|Powered by|Copyright",
+    r"\.cc|\.cn|求收藏|求订阅|手机用户|更新最快|最快更新|电子书|電子書|全文阅读|txt下载|All rights reserved|All Rights Reserved|Powered by|Copyright"
 )
 _WEAK_SIGNS = (
     "本书", "本書", "更新", "章节", "章節", "推荐", "推薦", "收藏", "订阅", "訂閱", "下一章", "上一章", "目录", "书库", "書庫", "书屋", "书吧", "字数", "点赞",
@@ -131,12 +131,7 @@ _VARYING = re.compile("[0-9A-Za-z０-９Ａ-Ｚａ-ｚ]+")
 
 
 def is_site_line(text: str, repeated: frozenset[str]) -> bool:
-    """Decides whether a line is a download site's and not the novel's; headings never are.
-
-    Args:
-        text: The line, without space at its ends.
-        repeated: The lines that recur (`find_repeated_lines`).
-    """
+    """Decides whether a line, without space at its ends, is a download site's; headings never are."""
     if len(text) > MAX_LINE_LENGTH or (not repeated and _HINT.search(text) is None):
         return False
     if _key(text) in repeated:
@@ -211,13 +206,9 @@ def _looks_like_a_site(line: str) -> bool:
 
 
 def find_repeated_lines(edges: Iterable[Sequence[str]], site_lines: Mapping[str, int] | None = None) -> frozenset[str]:
-    """Finds boilerplate by its recurrence: at the edges of several files, or anywhere in them.
+    """Finds boilerplate by its recurrence: at the `edge_lines` of several files, or anywhere in them.
 
     Only lines that look like a site's are taken. Headings, dialogue and the story-teller's phrases recur as well.
-
-    Args:
-        edges: The `edge_lines` of each file.
-        site_lines: The `count_site_lines` of all files together.
     """
     counts = Counter(line for lines in edges for line in set(lines))
     recurring = {

@@ -17,20 +17,12 @@ from zh_lstm_lm.text.language import count_letters
 from zh_lstm_lm.text.site_lines import count_site_lines, edge_lines, find_repeated_lines
 
 __all__ = [
-    "FileSurvey",
-    "ParagraphSample",
-    "decoded_blocks",
-    "find_boilerplate",
-    "find_duplicates",
-    "survey_file",
+    "FileSurvey", "ParagraphSample", "decoded_blocks", "find_boilerplate", "find_duplicates", "survey_file",
     "survey_files",
-]
+]  # fmt: skip
 
 _BLOCK_BYTES = 1 << 24
-_NOT_NOVELS = re.compile(
-    r"(readme|license|licence|copying|changelog|inf|index)(\.\w+)*",
-    re.IGNORECASE,
-)
+_NOT_NOVELS = re.compile(r"(readme|license|licence|copying|changelog|inf|index)(\.\w+)*", re.IGNORECASE)
 _NOTES = re.compile(
     "(?:(?:欢迎|歡迎).{0,8}|.{0,6}(?:来源|來源|说明|說明|须知|須知|必读|必讀|必看|声明|聲明|书目|書目|书单|書單|目录|目錄|简介|簡介|公告|更新日志|网址|網址|"
     "地址|版权|版權|版权信息|勘误|勘誤|勘误表|联系方式|聯繫方式|关于我们|關於我們)|更多(?:小说|小說|好书|好書|电子书)|"
@@ -55,12 +47,7 @@ _DUPLICATE_PROPORTION = 0.2
 
 @dataclass(frozen=True)
 class ParagraphSample:
-    """The checksums of a file's long paragraphs, or of those below a limit where there are many.
-
-    Attributes:
-        checksums: The checksums.
-        limit: One above the largest checksum that would be kept.
-    """
+    """The checksums of a file's long paragraphs, or of those below a limit where there are many."""
 
     checksums: frozenset[int] = frozenset()
     limit: int = 1 << 32
@@ -84,10 +71,7 @@ class FileSurvey:
     """The findings of a pass over a file.
 
     Attributes:
-        file: The file.
         digest: The SHA-256 of its bytes.
-        num_bytes: Its size.
-        encoding: Its encoding, by Python's name.
         confidence: Probability of the encoding, from 0 to 1.
         num_characters: Characters before cleaning, line ends counted as one.
         num_letters: Letters, by ``"Han"`` and ``"other"``.
@@ -174,11 +158,7 @@ def _last_line_end(data: bytes, encoding: str, name: str) -> int:
 
 
 def survey_file(file: TextFile, *, encoding: str, clean: str = "novel", text_field: str | None = None) -> FileSurvey:
-    """Reads a file through.
-
-    Raises:
-        DataError: It cannot be read or decoded.
-    """
+    """Reads a file through."""
     counted = _CountedHash()
     characters, content, text = 0, None, ""
     faults: list[DecodingFault] = []
@@ -239,10 +219,7 @@ def survey_files(
 ) -> list[FileSurvey]:
     """Surveys every file, so that all broken ones are named together before any long work starts.
 
-    With ``clean="none"`` files are read whatever their content is.
-
-    Raises:
-        DataError: Files that cannot be read or decoded, or that were named and do not hold running text.
+    With ``clean="none"`` files are read whatever their content is; otherwise a named one must hold running text.
     """
     check_encoding(encoding)
     surveys, broken = [], []

@@ -83,9 +83,7 @@ class LosslessTokenizer:
     def strip_separators(self, text: str, *, before: str = "") -> str:
         """Removes the separator that `add_separator` puts before the first token of each paragraph.
 
-        Args:
-            text: The concatenated tokens.
-            before: The text that they follow; its last character decides whether they start a paragraph.
+        The last character of the text before decides whether the concatenated tokens start a paragraph.
         """
         if not self.separator:
             return text
@@ -105,11 +103,6 @@ def add_separator(token: str, separator: str) -> str:
 
 def restore_dropped_spans(text: str, tokens: Iterable[str], *, name: str = "the tokenizer") -> list[str]:
     """Restores the spans that a tokenizer dropped, such as spaces, as tokens.
-
-    Args:
-        text: The text that was segmented.
-        tokens: Its tokens, in order.
-        name: The name of the tokenizer in an error message.
 
     Raises:
         DataError: A token does not occur in the text after the one before it: characters were changed or added.
@@ -138,11 +131,7 @@ def cut_at_offsets(text: str, offsets: Iterable[tuple[int, int]]) -> list[str]:
     """Cuts a text at the offsets of its tokens, so that the pieces concatenate to it whatever the library normalises.
 
     Tokens without characters of their own (an added space, the later bytes of a character) give no piece. Characters
-    that no token covers are a piece of their own.
-
-    Args:
-        text: The text that was segmented.
-        offsets: Start and stop of each token in characters; the starts do not fall.
+    that no token covers are a piece of their own. The starts do not fall.
     """
     pieces: list[str] = []
     position = 0

@@ -27,10 +27,7 @@ _INDEX = "index.json"
 
 
 class JiebaDictionary:
-    """The words and prefixes of a dictionary file that were loaded so far.
-
-    Args:
-        path: A dictionary in jieba's format: one ``word frequency tag`` per line.
+    """The words and prefixes of a dictionary file that were loaded so far; a line is ``word frequency tag``.
 
     Attributes:
         frequencies: Word to frequency, as in jieba's own prefix dictionary; a prefix that is not a word has 0.

@@ -83,10 +83,9 @@ def _dictionary_path() -> Path:
 
 
 def _import_jieba() -> ModuleType:
-    """Imports a copy of jieba under a private name.
+    """Imports a copy of jieba under a private name, so that the user's jieba and ours do not affect each other.
 
-    jieba keeps words that are always cut in a set of the module, and adds a handler to its logger on import. With a copy,
-    the user's jieba and ours do not affect each other.
+    jieba keeps words that are always cut in a set of the module, and adds a handler to its logger on import.
     """
     with _IMPORTING:
         if _PRIVATE_NAME not in sys.modules:

@@ -53,11 +53,7 @@ class TokenizerMismatchWarning(UserWarning):
 
 
 def cut_probe(tokenizer: LosslessTokenizer) -> list[str] | None:
-    """Segments the probe text.
-
-    Returns:
-        The sentences with spaces between the words; None if the tokenizer fails, as a user's object for other text may.
-    """
+    """Segments the probe text, with spaces between the words; None if the tokenizer fails, as one for other text may."""
     try:
         return [" ".join(tokenizer.tokenize(sentence)) for sentence in PROBE]
     except Exception:
@@ -66,18 +62,7 @@ def cut_probe(tokenizer: LosslessTokenizer) -> list[str] | None:
 
 
 def share_cut_differently(cut: Sequence[str], tokenizer: LosslessTokenizer) -> float:
-    """Returns the proportion of the words of a segmented probe that the tokenizer segments differently.
-
-    Args:
-        cut: The earlier output of `cut_probe`.
-        tokenizer: The tokenizer to compare.
-
-    Returns:
-        A proportion from 0 to 1.
-
-    Raises:
-        DataError: The tokenizer changes characters of the text.
-    """
+    """Returns the proportion of the words of an earlier output of `cut_probe` that the tokenizer segments differently."""
     words = kept = 0
     for sentence in cut:
         before = _spans(sentence.split(" "))
@@ -87,11 +72,7 @@ def share_cut_differently(cut: Sequence[str], tokenizer: LosslessTokenizer) -> f
 
 
 def warn_of_mismatch(saved: dict[str, Any], tokenizer: LosslessTokenizer) -> None:
-    """Warns if the tokenizer differs from the one that a vocabulary was made with.
-
-    Raises:
-        DataError: The tokenizer changes characters of the text.
-    """
+    """Warns if the tokenizer differs from the one that a vocabulary was made with."""
     fingerprint, probe = saved.get("fingerprint"), saved.get("probe")
     if fingerprint is not None and fingerprint == tokenizer.fingerprint:
         return

@@ -15,7 +15,6 @@ TOKENIZERS = {
     "characters": ("zh_lstm_lm.tokenizers.plain_tokenizers", "CharacterTokenizer"),
     "hf": ("zh_lstm_lm.tokenizers.hf_tokenizer", "HuggingFaceTokenizer"),
     "sentencepiece": ("zh_lstm_lm.tokenizers.sentencepiece_tokenizer", "SentencePieceTokenizer"),
-    "pkuseg": ("zh_lstm_lm.tokenizers.pkuseg_tokenizer", "PkusegTokenizer"),
     "whitespace": ("zh_lstm_lm.tokenizers.plain_tokenizers", "WhitespaceTokenizer"),
 }
 """Name to module and class. It is closed on purpose: a saved model can only select from it."""
@@ -26,11 +25,11 @@ def get_tokenizer(tokenizer: str | Tokenizer, **options: Any) -> LosslessTokeniz
 
     Args:
         tokenizer: A name, or an object with the method of `Tokenizer`. The names are ``"jieba"``, ``"rjieba"``,
-            ``"characters"``, ``"hf"``, ``"sentencepiece"``, ``"pkuseg"`` and ``"whitespace"``.
+            ``"characters"``, ``"hf"``, ``"sentencepiece"`` and ``"whitespace"``.
         **options: Options of the named tokenizer. jieba and rjieba: ``hmm`` (True) and ``user_dictionary``, the path
             of a file with one ``word [frequency] [tag]`` per line, a list of such lines, or a mapping from word to
-            frequency. hf and sentencepiece: ``path`` of a ``tokenizer.json`` or a ``.model``. pkuseg: ``model``.
-            whitespace: ``separator`` (one space).
+            frequency. hf and sentencepiece: ``path`` of a ``tokenizer.json`` or a ``.model``. whitespace:
+            ``separator`` (one space).
 
     Returns:
         The tokenizer. Its ``options`` contain the content of every given file, so a saved model needs no file.

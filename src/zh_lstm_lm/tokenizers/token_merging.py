@@ -41,13 +41,7 @@ def merge_tokens(text: str, tokens: list[str]) -> list[str]:
 
 
 def join_spans(text: str, tokens: list[str], spans: Iterable[tuple[int, int]]) -> list[str]:
-    """Joins tokens into one wherever they together cover one of the spans.
-
-    Args:
-        text: The text that was segmented.
-        tokens: Its tokens, which concatenate to it.
-        spans: Start and stop of each span, in order; spans do not overlap.
-    """
+    """Joins tokens into one wherever they together cover one of the spans, which are in order and do not overlap."""
     spans = list(spans)
     if not spans:
         return tokens
@@ -64,11 +58,7 @@ def join_spans(text: str, tokens: list[str], spans: Iterable[tuple[int, int]]) -
 
 
 class WordFinder:
-    """Search for many words, the longest first; its cost does not depend on the number of words.
-
-    Args:
-        words: The words, none of them empty.
-    """
+    """Search for many words, the longest first; its cost does not depend on the number of words."""
 
     def __init__(self, words: Iterable[str]) -> None:
         self._words = frozenset(words)

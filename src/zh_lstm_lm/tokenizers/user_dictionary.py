@@ -30,13 +30,9 @@ def read_user_dictionary(
 ) -> UserDictionary:
     """Reads a user's words; lines have jieba's format.
 
-    A line is ``word [frequency] [tag]``. Empty lines and tags are skipped, and of a word that occurs twice the last line
-    counts, all as in jieba. A frequency of 0 removes a word from the dictionary.
-
-    Args:
-        source: The path of a UTF-8 file with one word per line, a list of such lines, or a mapping from word to
-            frequency (or None).
-        name: The name of the option in an error message.
+    A line is ``word [frequency] [tag]``. Empty lines and tags are skipped, and of a word that occurs twice the last
+    line counts, all as in jieba. A frequency of 0 removes a word from the dictionary. The source is the path of a UTF-8
+    file, a list of lines, or a mapping from word to frequency (or None).
 
     Raises:
         ConfigError: There is no word, or an entry does not have that form; the message names the line.

@@ -57,13 +57,10 @@ def tokenize_paragraphs(tokenizer: LosslessTokenizer, text: str) -> list[str]:
 def number_chunks(
     tokenizer: LosslessTokenizer, chunks: Iterable[str], lexicon: dict[str, int], *, workers: int
 ) -> "Iterator[array[int]]":
-    """Yields the numbers of the tokens of each chunk, in order.
+    """Yields the numbers of the tokens of each chunk, of whole paragraphs, in order.
 
-    Args:
-        tokenizer: The tokenizer; a user's object, which has no name, is used in this process only.
-        chunks: Texts, each of whole paragraphs.
-        lexicon: Token to number; a new token gets the next number, in the order of first appearance.
-        workers: Number of processes; 1 does the work in this one.
+    A new token gets the next number of the lexicon, in the order of first appearance. A user's object, which has no
+    name, is used in this process only, as any is with one worker.
 
     Raises:
         DataError: A worker process ended early.

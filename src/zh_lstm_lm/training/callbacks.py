@@ -183,11 +183,7 @@ def _show_line(text: str) -> None:
 
 
 def all_callbacks(further: object, *, patience: int | None, progress: bool) -> list[Callback]:
-    """Returns the callbacks of a run: those that its options ask for, then the user's own.
-
-    Raises:
-        ConfigError: `further` is no list of callbacks.
-    """
+    """Returns the callbacks of a run: those that its options ask for, then the user's own, which must be a list."""
     own = list(further) if isinstance(further, Iterable) else None
     if own is None or not all(isinstance(callback, Callback) for callback in own):
         raise ConfigError(f"callbacks must be a list of Callback objects, got {further!r}")

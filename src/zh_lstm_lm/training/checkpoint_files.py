@@ -31,17 +31,9 @@ from zh_lstm_lm.training.run_identity import IDENTITY
 from zh_lstm_lm.training.state import TrainerState
 
 __all__ = [
-    "CHECKPOINT_FILES",
-    "MAX_RUN_BYTES",
-    "RUN_FILE",
-    "Checkpoint",
-    "ForeignCheckpointError",
-    "load_checkpoint",
-    "make_run_file",
-    "parse_run_file",
-    "read_run_copy",
-    "write_checkpoint",
-]
+    "CHECKPOINT_FILES", "MAX_RUN_BYTES", "RUN_FILE", "Checkpoint", "ForeignCheckpointError", "load_checkpoint",
+    "make_run_file", "parse_run_file", "read_run_copy", "write_checkpoint",
+]  # fmt: skip
 
 RUN_FILE = "run.json"
 MAX_RUN_BYTES = 1 << 20
@@ -59,11 +51,8 @@ class ForeignCheckpointError(CheckpointError):
 class Checkpoint(NamedTuple):
     """Everything that is needed to resume a run exactly.
 
-    Attributes:
-        state: Position, sums and history.
-        model: The weights by name.
-        optimizer: The optimizer's running means by ``"parameter name/field"``.
-        carried: The carried state ``h`` and ``c`` (missing at an epoch's start) and the state of the ``generator``.
+    The optimizer's running means are named ``"parameter name/field"``. Carried are the state ``h`` and ``c`` (missing
+    at an epoch's start) and the state of the ``generator``.
     """
 
     state: TrainerState
@@ -80,15 +69,7 @@ def make_run_file(description: Mapping[str, Any]) -> bytes:
 
 
 def parse_run_file(data: bytes, path: Path) -> dict[str, Any]:
-    """Parses a ``run.json``; the first ones had neither an id, ``run``, nor a checksum.
-
-    Args:
-        data: Its content.
-        path: Its name in an error.
-
-    Raises:
-        CheckpointError: It is damaged or foreign.
-    """
+    """Parses a ``run.json``; the first ones had neither an id, ``run``, nor a checksum."""
     values = parse_versioned(
         data, path, _FORMAT, required=IDENTITY, optional=("run", "text", "chosen", "date", "sha256")
     )
@@ -109,12 +90,7 @@ def read_run_copy(folder: Path) -> bytes:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, run_file: bytes) -> None:
-    """Writes a checkpoint completely or not at all.
-
-    Args:
-        folder: Its folder.
-        checkpoint: The checkpoint.
-        run_file: The content of the run's ``run.json``.
+    """Writes a checkpoint, with the run's ``run.json``, completely or not at all.
 
     Raises:
         NonFiniteError: It holds a value that is not finite; nothing is written.
@@ -139,12 +115,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, run_file: bytes) -> N
 
 
 def load_checkpoint(folder: Path, like: Checkpoint, *, run: str | None) -> Checkpoint:
-    """Loads a checkpoint; the headers of its files are checked first.
-
-    Args:
-        folder: Its folder.
-        like: A checkpoint of the run, for the shapes and types of its tensors.
-        run: The id of the run; None for any.
+    """Loads a checkpoint of a run, of any for None, after comparing the headers of its files with the tensors of `like`.
 
     Raises:
         NewerFormatError: A newer version wrote it.

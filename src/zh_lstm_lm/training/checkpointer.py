@@ -24,11 +24,7 @@ logger = get_logger(__name__)
 class Checkpointer:
     """Writes and reads the checkpoints of a run; without `run_dir` it does nothing.
 
-    Args:
-        config: Options of training.
-        ranks: The processes of the run; all of them see the run folder.
-        model: The model that is trained.
-        summary: Returns the summary of the training so far, for the best model's folder.
+    All processes see the run folder. `summary` returns that of the training so far, for the best model's folder.
     """
 
     def __init__(
@@ -87,14 +83,7 @@ class Checkpointer:
             self._folder.check_space(weights, optimizer_bytes(self._model, betas=self._config.betas))
 
     def load(self, like: Checkpoint) -> tuple[Checkpoint, Mapping[str, Tensor] | None]:
-        """Loads the newest complete checkpoint, and the best weights so far if there are any.
-
-        Args:
-            like: A checkpoint of this run, for the names, shapes and types of its tensors.
-
-        Raises:
-            CheckpointError: There is none.
-        """
+        """Loads the newest complete checkpoint, and the best weights so far if there are any; see `RunFolder.newest`."""
         assert self._folder is not None
         checkpoint = self._folder.newest(like)
         step = checkpoint.state.best_step
@@ -110,15 +99,7 @@ class Checkpointer:
         return self._folder is not None and bool(wanted) and _held(state) != self._saved
 
     def save(self, checkpoint: Checkpoint, best: Mapping[str, Tensor] | None) -> None:
-        """Writes a checkpoint, then the best model; a failure is warned of.
-
-        Args:
-            checkpoint: The checkpoint.
-            best: The best weights so far; None if there are none.
-
-        Raises:
-            NonFiniteError: A value of the checkpoint is not finite.
-        """
+        """Writes a checkpoint, then the best model; a failure is warned of, but a non-finite value is an error."""
         self._saved, self._seconds = _held(checkpoint.state), checkpoint.state.seconds
 
         def write() -> None:
@@ -132,11 +113,7 @@ class Checkpointer:
         self._ranks.by_first(write)
 
     def export(self, state: TrainerState, best: Mapping[str, Tensor] | None) -> None:
-        """Writes the best weights as a model's folder, unless they are there already.
-
-        Raises:
-            CheckpointError: It cannot be written.
-        """
+        """Writes the best weights as a model's folder, unless they are there already."""
         folder = self._folder if self._ranks.rank == 0 else None
         if folder is not None and best is not None and folder.exported_step() != state.best_step:
             folder.export(self._model, best, self._summary(state))

@@ -32,16 +32,10 @@ _ANOTHER = "another process asked to stop"
 _ERRORS = {
     kind.__name__: kind
     for kind in (
-        errors.CheckpointError,
-        errors.ConfigError,
-        errors.DataError,
-        errors.MissingDependencyError,
-        errors.NonFiniteError,
-        errors.RankError,
-        errors.VocabularyError,
-        errors.ZhLstmLmError,
+        errors.CheckpointError, errors.ConfigError, errors.DataError, errors.MissingDependencyError,
+        errors.NonFiniteError, errors.RankError, errors.VocabularyError, errors.ZhLstmLmError,
     )
-}
+}  # fmt: skip
 
 Value = TypeVar("Value")
 Number = TypeVar("Number", int, float)
@@ -68,11 +62,7 @@ class Ranks:
         return self.size > 1
 
     def row_bounds(self, num_rows: int) -> tuple[int, int]:
-        """Returns the index of this rank's first batch row, and one past its last; parts differ by one row at most.
-
-        Raises:
-            ConfigError: There are more ranks than rows.
-        """
+        """Returns the index of this rank's first batch row, and one past its last; refuses more ranks than rows."""
         if num_rows < self.size:
             raise ConfigError(
                 f"{self.size} processes cannot divide {num_rows} batch rows; give batch_size={self.size} or more, a "
@@ -107,12 +97,7 @@ class Ranks:
     def agree(self, seconds: float, stop_reason: str | None) -> tuple[float, str | None]:
         """Makes all ranks decide alike: the time is that of rank 0, and all stop if one of them has been asked to.
 
-        Args:
-            seconds: The time that this rank has spent.
-            stop_reason: The reason why this rank would stop; None to go on. ``"interrupted"`` comes before all others.
-
-        Returns:
-            The time and the reason that hold for all.
+        A stop reason of None goes on; ``"interrupted"`` comes before all others.
         """
         if not self.together:
             return seconds, stop_reason
@@ -157,14 +142,9 @@ class Ranks:
         return value
 
     def reduce_gradients(self, parameters: Iterable[nn.Parameter], loss: Tensor) -> Tensor:
-        """Sums the gradients over the ranks, in place, and the loss.
+        """Sums the gradients over the ranks, in place, and their parts of the loss, of which the whole is returned.
 
-        Args:
-            parameters: The weights, in the same order on every rank; sparse gradients have the same rows on all.
-            loss: This rank's part of the loss. **Shape:** ().
-
-        Returns:
-            The whole loss. **Shape:** ().
+        The weights come in the same order on every rank, and sparse gradients have the same rows on all.
         """
         if not self.together:
             return loss.detach()
@@ -183,14 +163,7 @@ class Ranks:
         return values[0]
 
     def check_same(self, digest: bytes) -> None:
-        """Refuses to train where ranks were given different things.
-
-        Args:
-            digest: A checksum of all that they were given.
-
-        Raises:
-            ConfigError: It is not the same on all ranks.
-        """
+        """Refuses to train where ranks were given different things, of which `digest` is a checksum."""
         if self.together and self.sum(float(self.bytes_from_first(digest) != digest))[0]:
             raise ConfigError(
                 f"the {self.size} processes were given different texts, vocabularies, models or options; start all of "

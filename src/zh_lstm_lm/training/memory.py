@@ -36,13 +36,8 @@ def training_memory(
 ) -> int:
     """Estimates the least memory that training needs, in bytes, without the copy of the best weights.
 
-    Args:
-        held: Bytes of the weights, their gradients and the optimizer's means.
-        num_tokens: Tokens of a BPTT segment, over all batch rows.
-        hidden_size: Width of the LSTM.
-        num_layers: Its layers.
-        scores: Scores that the output layer computes for a token.
-        itemsize: Bytes of a number.
+    `held` are the bytes of weights, gradients and means, `num_tokens` those of a BPTT segment over all batch rows,
+    `scores` those that the output layer computes for a token.
     """
     # Gates, states and outputs; scores and their gradient.
     of_token = 8 * hidden_size * num_layers + 2 * scores
@@ -52,9 +47,7 @@ def training_memory(
 def scores_per_token(counts: Tensor, cutoffs: tuple[int, ...] | None) -> float:
     """Returns the number of scores that the output layer computes for a token, on average over the training text.
 
-    Args:
-        counts: Number of occurrences of each id. **Shape:** (vocab_size,).
-        cutoffs: First ids of an adaptive softmax's tails; None for a full softmax.
+    `counts` are the occurrences of each id; `cutoffs` are None for a full softmax.
     """
     if cutoffs is None:
         return len(counts)
@@ -68,12 +61,7 @@ def update_memory(model: LSTMLanguageModel, batch: Batch, *, betas: tuple[float,
 
     They are the weights, the optimizer's means, and the tensors that the forward pass kept for the backward one, each
     storage counted once. Memory of the allocator and of other parts of the process is not in it, so that the result is
-    the same on every machine.
-
-    Args:
-        model: The model, which is left unchanged.
-        batch: A BPTT segment.
-        betas: Decay of the means.
+    the same on every machine. The model is left unchanged.
     """
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}

@@ -19,12 +19,8 @@ class RowAdam(torch.optim.Optimizer):
     """Adam for tables of which an update touches few rows; the others and their means stay unchanged.
 
     The mean of squares is one number a row, as in FBGEMM's partial row-wise Adam, and no mean of the gradient is kept
-    where its decay is 0: the table then needs next to no memory beside its own, and trains as well as with all of Adam's.
-
-    Args:
-        tables: Weights with sparse gradients. **Shape:** (rows, width) each.
-        betas: Decay of the running means of the gradient and of its square.
-        eps: Added to the root of the latter.
+    where its decay is 0: the table then needs next to no memory beside its own, and trains as well as with all of
+    Adam's.
     """
 
     def __init__(self, tables: Iterable[nn.Parameter], *, betas: tuple[float, float], eps: float = 1e-8) -> None:
@@ -64,10 +60,6 @@ class Optimizer:
     """Adam (Kingma and Ba, 2015); rows of the embedding are updated only when they occur, at three times the rate.
 
     Half of the words occur once or twice in a novel, so each time has to count.
-
-    Args:
-        model: The model to train.
-        betas: Decay of the running means of the gradient and of its square.
     """
 
     def __init__(self, model: LSTMLanguageModel, *, betas: tuple[float, float]) -> None:
@@ -96,11 +88,7 @@ class Optimizer:
         }
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restores the result of `state_tensors`.
-
-        Raises:
-            CheckpointError: It is not that of an optimizer of this model.
-        """
+        """Restores the result of `state_tensors`; refuses that of an optimizer of another model."""
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 for parameter in group["params"]:

@@ -48,12 +48,7 @@ _NAME = re.compile(r"checkpoint-\d{8,}")
 
 
 class RunFolder:
-    """The folder of one run.
-
-    Args:
-        path: Its path.
-        keep_last: Number of checkpoints that are kept.
-    """
+    """The folder of one run, in which `keep_last` checkpoints are kept."""
 
     def __init__(self, path: Path, *, keep_last: int) -> None:
         self.path = path
@@ -70,11 +65,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Makes and locks the folder, and finishes what a crash has left incomplete.
-
-        Raises:
-            CheckpointError: It cannot be made, or another process trains in it.
-        """
+        """Makes and locks the folder, and finishes what a crash has left incomplete."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -92,15 +83,7 @@ class RunFolder:
         atomic_write(self.path / RUN_FILE, self._run_file)
 
     def check_space(self, model_bytes: int, optimizer_bytes: int) -> None:
-        """Checks that the disk has room for all checkpoints of the run.
-
-        Args:
-            model_bytes: Size of the weights.
-            optimizer_bytes: Size of the optimizer's means.
-
-        Raises:
-            CheckpointError: It has not.
-        """
+        """Checks that the disk has room for all checkpoints of the run."""
         # Besides keep_last, there are the best one and the one that is being written.
         missing = max(1, self.keep_last + 2 - len(self._checkpoints()))
         needed = missing * (model_bytes + optimizer_bytes) + (2 - self.best.is_dir()) * model_bytes
@@ -114,10 +97,7 @@ class RunFolder:
     def check_same(self, description: Mapping[str, Any]) -> bool:
         """Compares the run in the folder with the present one; see `check_same_run`.
 
-        A damaged ``run.json`` is restored from the copy in a checkpoint.
-
-        Raises:
-            CheckpointError: It is another run, or no complete copy is left.
+        A damaged ``run.json`` is restored from the copy in a checkpoint; it is an error if no complete copy is left.
         """
         path = self.path / RUN_FILE
         try:
@@ -142,10 +122,7 @@ class RunFolder:
         return copies.pop()
 
     def newest(self, like: Checkpoint) -> Checkpoint:
-        """Loads the newest complete checkpoint; damaged ones are skipped with a warning.
-
-        Args:
-            like: A checkpoint of this run, for the shapes and types of its tensors.
+        """Loads the newest complete checkpoint, with tensors like others; damaged ones are skipped with a warning.
 
         Raises:
             CheckpointError: There is none, it is of another run, or a newer version of the library wrote it.
@@ -160,15 +137,7 @@ class RunFolder:
         raise CheckpointError(f"{self.path}: no whole checkpoint to resume from; start again in another run_dir")
 
     def best_weights(self, step: int, like: Checkpoint) -> Mapping[str, Tensor]:
-        """Returns the weights after the update with the lowest validation loss, from its checkpoint or from ``best``.
-
-        Args:
-            step: The update.
-            like: As in `newest`.
-
-        Raises:
-            CheckpointError: Both are damaged.
-        """
+        """Returns the weights of the step with the lowest validation loss, from its checkpoint or from ``best``."""
         try:
             return load_checkpoint(self._checkpoint(step), like, run=self._run_id).model
         except CheckpointError as error:
@@ -179,15 +148,9 @@ class RunFolder:
                 return read_weights(files, like.model)
 
     def export(self, model: LSTMLanguageModel, weights: Mapping[str, Tensor], training: Mapping[str, Any]) -> None:
-        """Writes ``best``, a folder for `from_pretrained`.
+        """Writes the best weights of a model into ``best``, a folder for `from_pretrained`.
 
-        Args:
-            model: The model, for its config and vocabulary.
-            weights: Its best weights by name.
-            training: A summary of the training; ``best_step`` is the update.
-
-        Raises:
-            CheckpointError: It cannot be written.
+        `training` is a summary of the training, of which ``best_step`` is the update.
         """
         options, vocabulary = model.config.to_dict(), model.vocabulary
         write_model_folder(self.best, options=options, training=training, vocabulary=vocabulary, tensors=weights)
@@ -206,13 +169,9 @@ class RunFolder:
         return self._exported_step
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Writes a checkpoint and the history, then removes old checkpoints.
+        """Writes a checkpoint and the history, then removes old checkpoints; errors are those of `write_checkpoint`.
 
         The newest `keep_last` stay, and those that were the best when one of them was written.
-
-        Raises:
-            NonFiniteError: It holds a value that is not finite; nothing is written.
-            CheckpointError: It cannot be written; older checkpoints stay.
         """
         write_checkpoint(self._checkpoint(checkpoint.state.step), checkpoint, self._run_file)
         atomic_write(self.path / "history.jsonl", checkpoint.state.history.to_json_lines())

@@ -20,14 +20,8 @@ from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.training.config import TrainerConfig
 
 __all__ = [
-    "IDENTITY",
-    "check_same_run",
-    "describe_run",
-    "describe_texts",
-    "digest_of",
-    "fingerprint_of",
-    "weights_digest",
-]
+    "IDENTITY", "check_same_run", "describe_run", "describe_texts", "digest_of", "fingerprint_of", "weights_digest",
+]  # fmt: skip
 
 logger = get_logger(__name__)
 
@@ -50,16 +44,7 @@ def describe_run(
     batch_size: int,
     processes: int,
 ) -> dict[str, Any]:
-    """Returns the identity of a run as plain values.
-
-    Args:
-        config: Options of training.
-        model: The model, on the device that it is trained on.
-        train: The training text and its ids. **Shape:** (number of ids,).
-        valid: The validation set, None for none, and its ids.
-        batch_size: Batch rows of the run.
-        processes: Number of its processes.
-    """
+    """Returns the identity of a run as plain values; the texts come with their ids."""
     return {
         "options": config.to_dict(),
         "model": model.config.to_dict(),
@@ -98,18 +83,9 @@ def describe_texts(vocabulary: Vocabulary, train: TokenStream, valid: TokenStrea
 
 
 def check_same_run(begun: Mapping[str, Any], description: Mapping[str, Any], *, folder: Path) -> bool:
-    """Compares the saved identity of a run with the present one; permitted differences are warned of.
+    """Compares the saved identity of a run with the present one; returns True if the budgets are the same.
 
-    Args:
-        begun: The saved identity.
-        description: The present one.
-        folder: The run's folder.
-
-    Returns:
-        True if the budgets are the same.
-
-    Raises:
-        CheckpointError: It is another run.
+    Permitted differences are warned of; another run is a CheckpointError.
     """
     try:
         before, now = begun["options"], description["options"]

@@ -11,16 +11,9 @@ from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.training.state import TrainerState
 
 __all__ = [
-    "RunClock",
-    "StepBudget",
-    "TimeBudget",
-    "default_learning_rate",
-    "estimate_evaluation",
-    "evaluation_is_due",
-    "learning_rate_at",
-    "make_budget",
-    "warn_if_short",
-]
+    "RunClock", "StepBudget", "TimeBudget", "default_learning_rate", "estimate_evaluation", "evaluation_is_due",
+    "learning_rate_at", "make_budget", "warn_if_short",
+]  # fmt: skip
 
 logger = get_logger(__name__)
 
@@ -45,23 +38,15 @@ _FASTEST = 50.0
 
 
 def default_learning_rate(planned_steps: int | None) -> float:
-    """Returns the default peak learning rate: 5e-3, for runs of more than 3,000 updates less by their cube root.
-
-    Args:
-        planned_steps: Updates of the whole run; None while they are not known.
-    """
+    """Returns the default peak learning rate: 5e-3, for runs of more than 3,000 updates less by their cube root."""
     return _RATE * min(1.0, (_STEPS_AT_RATE / planned_steps) ** (1 / 3)) if planned_steps else _RATE
 
 
 def learning_rate_at(step: int, *, peak: float, schedule: str, warmup_steps: int, progress: float) -> float:
-    """Returns the learning rate of an update.
+    """Returns the learning rate of an update, after so many steps and that part of the budget, from 0 to 1.
 
-    Args:
-        step: Updates made before it.
-        peak: The highest rate.
-        schedule: ``"cosine"`` falls to a hundredth of the peak at the end, ``"constant"`` stays.
-        warmup_steps: Updates over which the rate rises from zero.
-        progress: The part of the budget that was used before the update, from 0 to 1.
+    ``"cosine"`` falls to a hundredth of the peak at the end, ``"constant"`` stays. Before, the rate rises from zero
+    over the steps of the warm-up.
     """
     rate = peak * min(1.0, (step + 1) / max(1, warmup_steps))
     if schedule == "constant":
@@ -72,11 +57,8 @@ def learning_rate_at(step: int, *, peak: float, schedule: str, warmup_steps: int
 def evaluation_is_due(state: TrainerState, eval_steps: int | None, *, cost: float) -> bool:
     """Decides on an evaluation inside an epoch: by default about ten in a run, none shortly before the next one.
 
-    Args:
-        state: The state of the run.
-        eval_steps: Updates between evaluations; None for the default.
-        cost: The size of the validation set, in updates. By default at least as many are made between evaluations,
-            which then take at most about a quarter of the time.
+    `cost` is the size of the validation set, in updates. By default at least as many are made between evaluations,
+    which then take at most about a quarter of the time.
     """
     if eval_steps is not None:
         return state.step % eval_steps == 0
@@ -104,11 +86,7 @@ def warn_if_short(state: TrainerState, max_minutes: float | None) -> None:
 
 
 class RunClock:
-    """A stopwatch for the time spent in `fit`; it never runs backwards, even if the system's clock does.
-
-    Args:
-        seconds: The time to start from.
-    """
+    """A stopwatch for the time spent in `fit`; it never runs backwards, even if the system's clock does."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
@@ -128,11 +106,7 @@ def _rounded(seconds: float) -> float:
 
 
 class StepBudget:
-    """The progress of a run through a number of updates.
-
-    Args:
-        max_steps: Updates after which the run ends.
-    """
+    """The progress of a run through a number of updates."""
 
     def __init__(self, max_steps: int) -> None:
         self._max_steps = max_steps
@@ -151,15 +125,11 @@ class StepBudget:
 
 
 class TimeBudget:
-    """The progress of a run through a time budget, planned again after every update.
+    """The progress of a run through a time budget, and a number of updates if there is one, planned again after each.
 
     Progress moves from where it is to 1 in equal steps over the updates for which there is time, so the learning rate
     always reaches the end of its schedule, however the speed of the machine changes. All that it depends on is part of
     the run's state, so a resumed run follows the same plan.
-
-    Args:
-        minutes: Wall time of the whole run.
-        max_steps: Updates after which the run ends in any case; None for no such bound.
     """
 
     def __init__(self, minutes: float, max_steps: int | None) -> None:
@@ -172,12 +142,7 @@ class TimeBudget:
         return min(1.0, state.seconds / self._seconds)
 
     def count_update(self, state: TrainerState, seconds: float) -> None:
-        """Takes in the time of one update with its callbacks, and plans the rest of the run.
-
-        Args:
-            state: The state after the update.
-            seconds: The time that it took.
-        """
+        """Takes in the time of one update with its callbacks, and plans the rest of the run."""
         if state.step > _WARMING_STEPS:
             _add_time(state, seconds)
         left = self._updates_left(state)
@@ -188,15 +153,11 @@ class TimeBudget:
             state.planned_steps = state.step + round(left)
 
     def pause(self, state: TrainerState, seconds: float, *, expected: float) -> float:
-        """Returns how much of a span of time was a pause that does not count.
+        """Returns how much of a span of time was a pause that does not count; the expected span may be infinite.
 
         A pause, such as that of a laptop that slept, counts as long as the time left is enough to end the run as
-        planned. One that would take all of it does not, unless it follows another one closely: then the machine is slow.
-
-        Args:
-            state: The state after the span.
-            seconds: The length of the span.
-            expected: The length that was expected; infinite if it may have been any.
+        planned. One that would take all of it does not, unless it follows another one closely: then the machine is
+        slow.
         """
         long = seconds > max(_PAUSE * expected, _PAUSE_SECONDS)
         needed = self._seconds * (1.0 - state.progress) / _FASTEST

@@ -16,18 +16,7 @@ _LARGEST_INT, _LARGEST = 1 << 53, 1e100
 
 
 class UpdateMetrics(NamedTuple):
-    """The metrics of one update.
-
-    Attributes:
-        step: Its number, from 1.
-        learning_rate: Its learning rate.
-        loss: Mean loss of its targets, in nats.
-        gradient_norm: Norm of the gradients before clipping.
-        num_targets: Number of targets.
-        num_characters: Number of characters that they stand for.
-        clipped: True if the gradients were scaled down.
-        seconds: Its time.
-    """
+    """The metrics of one update: the mean loss of its targets in nats, and the gradient's norm before clipping."""
 
     step: int
     learning_rate: float
@@ -208,13 +197,7 @@ class TrainerState:
 
 
 def make_record(state: TrainerState, *, open_vocabulary: bool, valid: EvaluationResult | None) -> dict[str, Any]:
-    """Makes the record of an evaluation from the epoch's sums.
-
-    Args:
-        state: The state of the run.
-        open_vocabulary: Whether words outside the vocabulary are spelled in characters, so that characters are counted.
-        valid: The metrics on the validation set; None without one.
-    """
+    """Makes the record of an evaluation from the epoch's sums; characters are counted in an open vocabulary."""
     train = EvaluationResult(-state.loss_sum, state.num_targets, state.num_characters if open_vocabulary else None)
     return {
         "epoch": round(state.epoch, 4),

@@ -183,11 +183,9 @@ class Trainer:
             state.evaluation_seconds = self._ranks.from_first(expected)
 
     def _evaluation_is_due(self) -> bool:
-        """Returns True at the end of an epoch or of the run, and about ten times in a run that has few epochs.
-
-        A run that is interrupted is left to whoever resumes it.
-        """
+        """Returns True at the end of an epoch or of the run, and about ten times in a run that has few epochs."""
         state = self.state
+        # A run that is interrupted is left to whoever resumes it.
         if not state.updates or state.last_evaluated_step == state.step or state.stop_reason == "interrupted":
             return False
         if self._ended() or state.window == state.steps_per_epoch:

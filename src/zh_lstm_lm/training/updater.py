@@ -33,11 +33,7 @@ _READ_TOGETHER = 20
 
 
 class MetricsQueue:
-    """Metrics of updates whose loss and gradient norm have not been read from the device yet.
-
-    Args:
-        device: The device that they are computed on.
-    """
+    """Metrics of updates whose loss and gradient norm have not been read from the device yet."""
 
     def __init__(self, device: torch.device) -> None:
         # Reading from the CPU waits for nothing.
@@ -71,11 +67,7 @@ class MetricsQueue:
 class Updater:
     """The optimizer, carried state and random state of a run; the run's state is an argument.
 
-    Args:
-        model: The model; it is moved to its device.
-        ids: The training text. **Shape:** (number of ids,), int32.
-        config: Options of training.
-        ranks: The processes of the run; this one reads a part of the batch rows.
+    The model is moved to its device. This one of the processes reads a part of the batch rows.
 
     Attributes:
         device: The device of the model.
@@ -105,11 +97,7 @@ class Updater:
         self._carried = model.initial_state(last - first)
 
     def update(self, state: TrainerState) -> None:
-        """Makes one update: forward, backward, clip, step.
-
-        Raises:
-            NonFiniteError: The loss or a gradient is no longer finite.
-        """
+        """Makes one update: forward, backward, clip, step; a loss or gradient that is not finite is an error."""
         config, ranks = self._config, self._ranks
         began = time.monotonic()
         batch = self.windows[state.window]
@@ -136,11 +124,7 @@ class Updater:
         self._count(known, state)
 
     def count_updates(self, state: TrainerState) -> None:
-        """Adds the updates since the last read to the epoch's sums and to the curve.
-
-        Raises:
-            NonFiniteError: A loss or a gradient among them is no longer finite.
-        """
+        """Adds the updates since the last read to the epoch's sums and to the curve; errors are those of `update`."""
         self._count(self._read_metrics(), state)
 
     def begin_epoch(self) -> None:
@@ -155,9 +139,7 @@ class Updater:
     def snapshot(self, state: TrainerState, carried: LSTMState | None = None) -> Checkpoint:
         """Returns all that a checkpoint holds.
 
-        Args:
-            state: The state of the run.
-            carried: The carried state of all batch rows, so that any number of processes can resume; None for zero.
+        `carried` is the carried state of all batch rows, so that any number of processes can resume; None for zero.
         """
         h, c = carried or self._model.initial_state(self.windows.batch_size)
         random_state = self._generator.get_state()
@@ -224,10 +206,7 @@ class Updater:
         check_fits(f"training {self._model.num_parameters:,} weights", needed, self.device, smaller=smaller)
 
     def _gather_gradients(self, loss: Tensor, inputs: Tensor) -> Tensor:
-        """Sums gradients and loss over the ranks, and returns the loss.
-
-        Rows of the embedding are settled first: all ranks know from the inputs which ones any of them has.
-        """
+        """Sums gradients and loss over the ranks, which know all rows of the embedding, and returns the loss."""
         if self._ranks.together or self.device.type != "cpu":
             for table, rows in self._model.embedding.touched_rows(inputs):
                 if table.grad is not None and table.grad.is_sparse:
