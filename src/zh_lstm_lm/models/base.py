@@ -233,7 +233,8 @@ def read_documents(
         Positions and what `read_segments` yields for them.
     """
     context = context_length(model)
-    segments = evaluation_segments(ids, segment_len=max(_SEGMENT_LEN, _SEGMENT_CONTEXTS * context), context_len=context)
+    segment_len, bos_id = max(_SEGMENT_LEN, _SEGMENT_CONTEXTS * context), model.vocabulary.bos_id
+    segments = evaluation_segments(ids, segment_len=segment_len, context_len=context, bos_id=bos_id)
     # Long segments come first, so that few rows of a batch are padding.
     segments.sort(key=lambda segment: segment.start - segment.stop)
     segments = segments[part[0] :: part[1]]

@@ -72,7 +72,9 @@ class LSTMLanguageModel(nn.Module):
         check_type("vocabulary", vocabulary, Vocabulary)
         check_type("config", config, ModelConfig, type(None))
         self.vocabulary = vocabulary.frozen_copy()
-        self.config = config = (config or ModelConfig()).resolve(len(vocabulary))
+        self.config = config = (config or ModelConfig()).resolve(
+            len(vocabulary), given_ids=vocabulary.special_tokens is not None
+        )
         self.training_summary: dict[str, Any] = {}
         self.generation_config: dict[str, Any] = {}
         self._packed: PackedWeights | None = None

@@ -241,6 +241,7 @@ def read_vocabulary(files: SavedFolder, tokenizer: str | Tokenizer | None = None
 def _check_rows(files: SavedFolder, tokens: object) -> None:
     """Makes sure that there are as many vectors as tokens, before anything is made of them; raises CheckpointError."""
     path = files.path / _WEIGHTS
+        optional=("special_tokens",),
     kind = read_kinds(files.open(_WEIGHTS), path).get(_EMBEDDING)
     rows = kind.shape[0] if kind is not None and kind.shape else 0
     if isinstance(tokens, list) and not 0 < rows - len(tokens) <= _MOST_SPECIAL:

@@ -137,7 +137,8 @@ def load_part(kind: type[_Part], path: str | PathLike[str], tokenizer: str | Tok
 def _checksum(vocabulary: Vocabulary) -> str:
     """Returns a checksum of the ids; it does not depend on the tokenizer, which may be replaced on loading."""
     saved = vocabulary.to_dict()
-    return hashlib.sha256(json.dumps([saved["unknown"], saved["tokens"]]).encode("ascii")).hexdigest()
+    what = [saved[name] for name in ("unknown", "tokens", "special_tokens") if name in saved]
+    return hashlib.sha256(json.dumps(what).encode("ascii")).hexdigest()
 
 
 def _describe(model: Any, ngrams: Sequence[NGramLanguageModel], depth: int = 1) -> dict[str, Any]:
