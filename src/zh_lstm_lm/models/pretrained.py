@@ -11,19 +11,14 @@ from torch import Tensor
 from typing_extensions import Self
 
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
-from zh_lstm_lm.errors import CheckpointError, ConfigError, VocabularyError
+from zh_lstm_lm.errors import CheckpointError, ConfigError, MissingDependencyError, VocabularyError
+from zh_lstm_lm.models.base import HubModel, hub_library
 from zh_lstm_lm.storage.atomic import atomic_directory
+from zh_lstm_lm.storage.hub import names_a_repository, open_repository
 from zh_lstm_lm.storage.safe_reading import versioned
 from zh_lstm_lm.storage.saved_folder import SavedFolder, open_folder
 from zh_lstm_lm.storage.strict_json import MAX_VOCABULARY_BYTES, VOCABULARY_LIMITS, parse_json, to_json
-from zh_lstm_lm.storage.tensors import (
-    MAX_TENSOR_BYTES,
-    check_kinds,
-    kinds_of,
-    load_tensors,
-    read_kinds,
-    write_tensors,
-)
+from zh_lstm_lm.storage.tensors import MAX_TENSOR_BYTES, check_kinds, kinds_of, load_tensors, read_kinds, write_tensors
 from zh_lstm_lm.tokenizers.base import Tokenizer
 
 __all__ = [
@@ -57,7 +52,7 @@ _FORMAT = 1
 _MAX_CONFIG_BYTES = 1 << 20
 
 
-class SavedModel:
+class SavedModel(HubModel):
     """Base class of the models that are saved as mixtures are.
 
     Attributes:
@@ -81,20 +76,31 @@ class SavedModel:
         save_model(self, path)
 
     @classmethod
-    def from_pretrained(cls, path: str | PathLike[str], *, tokenizer: str | Tokenizer | None = None) -> Self:
-        """Loads the outermost model of this class from a folder; `zh_lstm_lm.from_pretrained` loads what was saved.
+    def from_pretrained(
+        cls,
+        path: str | PathLike[str],
+        *,
+        tokenizer: str | Tokenizer | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+    ) -> Self:
+        """Loads the outermost model of this class; `zh_lstm_lm.from_pretrained` loads what was saved.
 
         Args:
-            path: The folder.
+            path: The folder, or a repository of the Hub; see `zh_lstm_lm.from_pretrained`.
             tokenizer: See `LSTMLanguageModel.from_pretrained`.
+            revision: See `zh_lstm_lm.from_pretrained`.
+            token: See `zh_lstm_lm.from_pretrained`.
+            local_files_only: See `zh_lstm_lm.from_pretrained`.
 
         Raises:
-            CheckpointError: The folder is damaged, or holds no model of this class.
+            CheckpointError: The folder is damaged or cannot be fetched, or holds no model of this class.
             VocabularyError: The model needs its user's tokenizer.
         """
         from zh_lstm_lm.models.saved_mixture import load_part  # noqa: PLC0415 - which imports this module
 
-        return load_part(cls, path, tokenizer)
+        return load_part(cls, path, tokenizer, revision=revision, token=token, local_files_only=local_files_only)
 
 
 def named_folder(path: str | PathLike[str]) -> Path:
@@ -152,10 +158,21 @@ def write_model_folder(
         (staged / "README.md").write_text(card, encoding="utf-8")
 
 
-def open_model_folder(folder: Path) -> AbstractContextManager[SavedFolder]:
-    """Opens the files of a model's folder that are loaded; see `open_folder`."""
+def open_model_folder(path: str | PathLike[str], **hub: Any) -> AbstractContextManager[SavedFolder]:
+    """Opens the files of a model's folder, or of a repository of the Hub, that are loaded.
+
+    Args:
+        path: The folder, or the name of a repository.
+        **hub: Options of `open_repository`.
+    """
+    if names_a_repository(path, asked=any(hub.values())):
+        try:
+            library = hub_library()
+        except MissingDependencyError as error:
+            raise MissingDependencyError(f"{path}: no such folder, and to look on the Hub, {error}") from error
+        return open_repository(library, str(path), LOADED_FILES, **hub)
     hint = "give the folder that save_pretrained or 'train --output' wrote"
-    return open_folder(folder, LOADED_FILES, hint=hint)
+    return open_folder(Path(path), LOADED_FILES, hint=hint)
 
 
 def read_description(
@@ -224,6 +241,7 @@ def read_vocabulary(files: SavedFolder, tokenizer: str | Tokenizer | None = None
         "vocabulary.json",
         _FORMAT,
         required=Vocabulary.SAVED,
+        optional=("special_tokens",),
         max_bytes=MAX_VOCABULARY_BYTES,
         limits=VOCABULARY_LIMITS,
     )
@@ -241,7 +259,6 @@ def read_vocabulary(files: SavedFolder, tokenizer: str | Tokenizer | None = None
 def _check_rows(files: SavedFolder, tokens: object) -> None:
     """Makes sure that there are as many vectors as tokens, before anything is made of them; raises CheckpointError."""
     path = files.path / _WEIGHTS
-        optional=("special_tokens",),
     kind = read_kinds(files.open(_WEIGHTS), path).get(_EMBEDDING)
     rows = kind.shape[0] if kind is not None and kind.shape else 0
     if isinstance(tokens, list) and not 0 < rows - len(tokens) <= _MOST_SPECIAL:
