@@ -288,10 +288,10 @@ class TokenTable:
 
 def _checked(special_tokens: "Sequence[tuple[str, int]]", number: int) -> tuple[tuple[str, int], ...]:
     """Returns the names and ids of special tokens as they are kept, from an argument or a file."""
-    named = tuple(map(tuple, special_tokens))
-    if [tuple(map(type, each)) for each in named] != [(str, int)] * number:
+    kinds = [tuple(map(type, each)) for each in special_tokens]
+    if kinds != [(str, int)] * number:
         raise VocabularyError(f"special_tokens must be {number} pairs of a name and an id, got {shown(special_tokens)}")
-    return named
+    return tuple((name, token_id) for name, token_id in special_tokens)
 
 
 def _refuse(token: "str | int") -> NoReturn:

@@ -32,7 +32,7 @@ _OPSET, _IR_VERSION = 13, 7
 _MAX_BYTES = (1 << 31) - (1 << 20)
 _TOLERANCE = 1e-4
 # Lengths of the calls that make 1,000 steps, for two texts at a time.
-_CHECKED = [1] * 950 + [7, 43]
+_CHECKED = [1] * 100 + [9] * 100
 _SCORED_TEXTS = 20
 
 
@@ -265,7 +265,7 @@ def _check_step(runtime: Any, path: Path, model: LSTMLanguageModel) -> float:
     state = model.initial_state(2)
     h, c = state
     differences = []
-    for window in ids.split(_CHECKED, dim=1):
+    for window in torch.split(ids, _CHECKED, dim=1):
         context, state = model.read(window, state)
         expected = model.log_probs(context).view(*window.shape, -1)
         shapes = {"log_probs": expected.shape, "next_h": h.shape, "next_c": c.shape}

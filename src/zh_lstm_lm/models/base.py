@@ -198,8 +198,16 @@ class HubModel:
             CheckpointError: The Hub refuses the upload or cannot be reached.
             MissingDependencyError: The extra is not installed.
         """
-        options = {"private": private, "revision": revision, "token": token, "commit_message": commit_message}
-        return push_folder(hub_library(), self.save_pretrained, repo_id, **options)  # type: ignore[attr-defined]
+        save = self.save_pretrained  # type: ignore[attr-defined]
+        return push_folder(
+            hub_library(),
+            save,
+            repo_id,
+            private=private,
+            revision=revision,
+            token=token,
+            commit_message=commit_message,
+        )
 
 
 def hub_library() -> ModuleType:

@@ -128,7 +128,7 @@ def from_pretrained(
         if MIXTURE in files:
             model, saved_tokenizer = _read_mixture(files, tokenizer)
         else:
-            model, saved_tokenizer = _read_lstm(files, tokenizer)
+            model, saved_tokenizer = _read_lstm(files, tokenizer, kind=LSTMLanguageModel)
     model.vocabulary.warn_of_mismatch(saved_tokenizer)
     return model
 
@@ -163,7 +163,7 @@ def load_lstm(
 
 
 def _read_lstm(
-    files: SavedFolder, tokenizer: str | Tokenizer | None = None, *, kind: type[_LSTM] = LSTMLanguageModel
+    files: SavedFolder, tokenizer: str | Tokenizer | None, *, kind: type[_LSTM]
 ) -> tuple[_LSTM, dict[str, Any]]:
     """Reads the LSTM of a model's folder.
 
@@ -218,7 +218,7 @@ def _read_mixture(files: SavedFolder, tokenizer: str | Tokenizer | None) -> tupl
     )
     lstm: LSTMLanguageModel | None = None
     if "config.json" in files:
-        lstm, saved_tokenizer = _read_lstm(files, tokenizer)
+        lstm, saved_tokenizer = _read_lstm(files, tokenizer, kind=LSTMLanguageModel)
         vocabulary = lstm.vocabulary
     else:
         vocabulary, saved_tokenizer = read_vocabulary(files, tokenizer)
