@@ -187,6 +187,13 @@ def test_a_name_that_is_no_repository_cannot_be_pushed_to(hub: Any, model: LSTML
     assert hub.requests == []
 
 
+@pytest.mark.parametrize(("options", "said"), [({"revision": 3}, "revision must be"), ({"token": 3}, "token must be")])
+def test_an_option_of_a_wrong_type_is_refused(hub: Any, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        from_pretrained("user/model", **options)
+    assert hub.requests == []
+
+
 def test_a_command_takes_the_name_of_a_repository(published: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "user/model"]) == 0
     assert "user/model, LSTM" in capsys.readouterr().out

@@ -5,11 +5,13 @@ from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from os import PathLike
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from torch import Tensor
 from typing_extensions import Self
 
+from zh_lstm_lm._config import check_type
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import CheckpointError, ConfigError, MissingDependencyError, VocabularyError
 from zh_lstm_lm.models.base import HubModel, hub_library
@@ -165,6 +167,9 @@ def open_model_folder(path: str | PathLike[str], **hub: Any) -> AbstractContextM
         path: The folder, or the name of a repository.
         **hub: Options of `open_repository`.
     """
+    check_type("path", path, str, PathLike)
+    check_type("revision", hub.get("revision"), str, NoneType)
+    check_type("token", hub.get("token"), str, bool, NoneType)
     if names_a_repository(path, asked=any(hub.values())):
         try:
             library = hub_library()

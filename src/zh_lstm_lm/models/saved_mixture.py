@@ -123,7 +123,6 @@ def from_pretrained(
         >>> model = from_pretrained("wuxia")  # doctest: +SKIP
         >>> score(model, "话说展爷大喜。").bits_per_character  # doctest: +SKIP
     """
-    check_type("path", path, str, PathLike)
     with open_model_folder(path, revision=revision, token=token, local_files_only=local_files_only) as files:
         if MIXTURE in files:
             model, saved_tokenizer = _read_mixture(files, tokenizer)
@@ -154,7 +153,6 @@ def load_lstm(
     kind: type[_LSTM], path: str | PathLike[str], tokenizer: str | Tokenizer | None = None, **hub: Any
 ) -> _LSTM:
     """Loads the LSTM of a folder, as a model of its class or of a subclass; see `from_pretrained`."""
-    check_type("path", path, str, PathLike)
     with open_model_folder(path, **hub) as files:
         model, saved_tokenizer = _read_lstm(files, tokenizer, kind=kind)
     # Last, because a text is segmented for it.
