@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
@@ -58,6 +59,17 @@ def test_more_time_never_gives_a_smaller_model_and_a_lot_gives_a_larger_one() ->
         assert sizes == sorted(sizes)
         assert all(before[1] <= after[1] for before, after in itertools.pairwise(sizes))
     assert sizes[0] < sizes[-1]
+
+
+def test_given_ids_are_sized_for_the_full_softmax_that_they_have(stream: TokenStream, tmp_path: Path) -> None:
+    (tmp_path / "tokens.txt").write_text("".join(f"{chr(0x4E00 + n)} {n}\n" for n in range(9000)), encoding="utf-8")
+    given = Vocabulary.from_token_list(tmp_path / "tokens.txt")
+    counts = torch.tensor(given.counts)
+    seconds = [10.0**power for power in range(-3, 4)]
+    configs = [ModelConfig.for_budget(stream, given, minutes=each / 60) for each in seconds]
+    chosen = [(config.embedding_dim, config.hidden_size, config.dropout) for config in configs]
+    assert chosen == [choose_sizes(counts, len(stream), each, full=True) for each in seconds]
+    assert chosen != [choose_sizes(counts, len(stream), each) for each in seconds]
 
 
 def test_more_text_never_gives_a_smaller_model() -> None:

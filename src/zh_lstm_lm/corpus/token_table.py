@@ -16,13 +16,15 @@ from zh_lstm_lm.errors import VocabularyError
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.tokenizers.base import add_separator
 
-__all__ = ["MAX_TOKENS", "UNK", "TokenTable"]
+__all__ = ["MAX_TOKENS", "SPECIAL", "UNK", "TokenTable"]
 
 MAX_TOKENS = 1 << 20
 """Maximum number of entries of a vocabulary, which bounds the time and memory that a saved one can take."""
 
 UNK = "<unk>"
 _BOS = "<bos>"
+SPECIAL = (_BOS, PARAGRAPH_END, UNK)
+"""The names of the special tokens, in the order of their ids unless others are given."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -36,24 +38,34 @@ class TokenTable:
     Attributes:
         unknown: ``"characters"`` or ``"unk"``.
         separator: The string that words imply between them; empty for none.
-        num_special: Number of special tokens, which have the first ids.
+        num_special: Number of special tokens, which have the first ids unless `special_tokens` gives others.
+        special_tokens: The names and ids of the special tokens where they are given; None for the first ids.
     """
 
-    def __init__(self, tokens: Iterable["str | int"], *, unknown: str, separator: str = "") -> None:
+    def __init__(
+        self,
+        tokens: Iterable["str | int"],
+        *,
+        unknown: str,
+        separator: str = "",
+        special_tokens: "Sequence[tuple[str, int]] | None" = None,
+    ) -> None:
         """Assigns ids to tokens after the special ones; see `Vocabulary`. Integers stand for bytes.
 
         Raises:
-            VocabularyError: A token is empty or occurs twice, bytes are missing, or there are too many tokens.
+            VocabularyError: A token is empty or occurs twice, bytes or ids are missing, or there are too many tokens.
         """
         self.unknown = unknown
         self.separator = separator
-        unk = [separator + UNK] if unknown == "unk" else []
-        self._tokens: list[str | int] = [_BOS, PARAGRAPH_END, *unk]
-        self.num_special = len(self._tokens)
-        self._ids: dict[str, int] = {PARAGRAPH_END: 1}
+        self.num_special = 3 if unknown == "unk" else 2
+        self.special_tokens = None if special_tokens is None else _checked(special_tokens, self.num_special)
+        names = self.special_tokens or tuple((name, number) for number, name in enumerate(SPECIAL[: self.num_special]))
+        self._special_ids = tuple(token_id for _, token_id in names)
+        self._tokens: list[str | int] = []
+        self._ids: dict[str, int] = {PARAGRAPH_END: self.paragraph_end_id}
         # Pre-segmented corpora contain the word <unk> where words were replaced.
-        if separator and unk:
-            self._ids[unk[0]] = 2
+        if separator and unknown == "unk":
+            self._ids[separator + names[2][0]] = names[2][1]
         self._byte_ids: dict[int, int] = {}
         tokens = list(tokens)
         if unknown == "characters" and not tokens:
@@ -63,14 +75,26 @@ class TokenTable:
                 f"a vocabulary has at most {MAX_TOKENS:,} entries, got {len(tokens) + self.num_special:,}; raise "
                 "min_freq, or give max_size"
             )
+        for token_id, token in sorted(zip(self._special_ids, (_BOS, PARAGRAPH_END, separator + UNK), strict=False)):
+            before = token_id - len(self._tokens)
+            if not 0 <= before <= len(tokens):
+                raise VocabularyError(
+                    f"the ids of special tokens must differ and leave no gap, got {', '.join(map(shown, self._special_ids))}"
+                )
+            self._append(tokens[:before])
+            self._tokens.append(token)
+            tokens = tokens[before:]
         self._append(tokens)
         if unknown == "characters" and len(self._byte_ids) != 256:
             raise VocabularyError(f"a vocabulary with byte fallback needs all 256 bytes, got {len(self._byte_ids)}")
 
     @property
     def own_tokens(self) -> list["str | int"]:
-        """The tokens after the special ones, as they are kept; integers for bytes."""
-        return self._tokens[self.num_special :]
+        """The tokens but the special ones, as they are kept; integers for bytes."""
+        tokens = list(self._tokens)
+        for token_id in sorted(self._special_ids, reverse=True):
+            del tokens[token_id]
+        return tokens
 
     @property
     def ids(self) -> Mapping[str, int]:
@@ -125,17 +149,17 @@ class TokenTable:
     @property
     def bos_id(self) -> int:
         """The id that starts a document; never a target."""
-        return 0
+        return self._special_ids[0]
 
     @property
     def paragraph_end_id(self) -> int:
         """The id of the paragraph end."""
-        return 1
+        return self._special_ids[1]
 
     @property
     def unk_id(self) -> int | None:
         """The id of ``<unk>``; None with ``unknown="characters"``."""
-        return 2 if self.unknown == "unk" else None
+        return self._special_ids[2] if self.unknown == "unk" else None
 
     @property
     def byte_ids(self) -> list[int]:
@@ -178,6 +202,8 @@ class TokenTable:
         token = self.token_of(token_id)
         if isinstance(token, int):
             return f"<0x{token:02X}>"
+        if self.special_tokens is not None and operator.index(token_id) in self._special_ids:
+            return self.special_tokens[self._special_ids.index(operator.index(token_id))][0]
         if not self.separator or token in (_BOS, PARAGRAPH_END, self.separator):
             return token
         return token[len(self.separator) :] if token.startswith(self.separator) else f"##{token}"
@@ -203,7 +229,7 @@ class TokenTable:
     def is_character(self, token_id: int) -> bool:
         """Returns True for an id of a single character that is neither special nor a byte."""
         token = self._tokens[token_id]
-        return token_id >= self.num_special and isinstance(token, str) and len(token) == 1
+        return token_id not in self._special_ids and isinstance(token, str) and len(token) == 1
 
     @cached_property
     @on_cpu_by_default
@@ -224,7 +250,7 @@ class TokenTable:
     @cached_property
     def _names(self) -> dict[str, int]:
         """The names of ids that are not words."""
-        special = {_BOS: 0, **({UNK: 2} if self.unknown == "unk" else {})}
+        special = dict(self.special_tokens or zip(SPECIAL[: self.num_special], self._special_ids, strict=True))
         pieces = [token for token in self._ids if self.separator and not token.startswith(self.separator)]
         names = {self.id_to_token(self._ids[piece]): self._ids[piece] for piece in pieces}
         return {**names, **special, **{f"<0x{byte:02X}>": token_id for byte, token_id in self._byte_ids.items()}}
@@ -240,7 +266,7 @@ class TokenTable:
         if found is not None:
             return [found]
         if self.unknown == "unk":
-            return [2]
+            return [self._special_ids[2]]
         return [token_id for character in token for token_id in self.spell_character(character)]
 
     def spell_character(self, character: str) -> list[int]:
@@ -252,6 +278,14 @@ class TokenTable:
         """Returns the ids of the bytes of a text in UTF-8, in a vocabulary with byte fallback."""
         check_text("text", text)
         return [self._byte_ids[byte] for byte in text.encode("utf-8")]
+
+
+def _checked(special_tokens: "Sequence[tuple[str, int]]", number: int) -> tuple[tuple[str, int], ...]:
+    """Returns the names and ids of special tokens as they are kept, from an argument or a file."""
+    kinds = [tuple(map(type, each)) for each in special_tokens]
+    if kinds != [(str, int)] * number:
+        raise VocabularyError(f"special_tokens must be {number} pairs of a name and an id, got {shown(special_tokens)}")
+    return tuple((name, token_id) for name, token_id in special_tokens)
 
 
 def _refuse(token: "str | int") -> NoReturn:

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from os import PathLike
+from pathlib import Path
 from typing import Any, SupportsIndex
 
 from torch import Tensor
@@ -15,11 +17,11 @@ from zh_lstm_lm.corpus.stream_encoder import SpellingTable
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.corpus.token_table import TokenTable
 from zh_lstm_lm.corpus.tokenizer_checks import with_normalized_dictionary
-from zh_lstm_lm.corpus.vocabulary_selection import choose_tokens
+from zh_lstm_lm.corpus.vocabulary_selection import choose_tokens, read_token_list
 from zh_lstm_lm.errors import VocabularyError
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.text.normalization import check_normalization
-from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer
+from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer, add_separator
 from zh_lstm_lm.tokenizers.probe import warn_of_mismatch
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
 from zh_lstm_lm.tokenizers.saved_tokenizer import check_saved, describe_tokenizer, is_users_own, tokenizer_of
@@ -51,7 +53,7 @@ class Vocabulary(TokenTable):
     """
 
     SAVED = ("unknown", "normalize", "tokenizer", "tokens", "counts")
-    """The keys of `to_dict`."""
+    """The keys of `to_dict`; with given ids it also has ``special_tokens``."""
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class Vocabulary(TokenTable):
         unknown: str = "characters",
         normalize: str = "none",
         counts: Iterable[int] | None = None,
+        special_tokens: Sequence[tuple[str, int]] | None = None,
     ) -> None:
         """Makes a vocabulary of given tokens; `from_stream` chooses them by frequency.
 
@@ -73,16 +76,17 @@ class Vocabulary(TokenTable):
             normalize: The normalisation of text before it is encoded; see `TokenStream.from_files`. `encode` itself
                 changes nothing.
             counts: Number of occurrences of each id in the training text, special tokens included; None if unknown.
+            special_tokens: Names and ids of ``<bos>``, the paragraph end and ``<unk>``; None for the first ids.
 
         Raises:
-            VocabularyError: A token is empty or occurs twice, bytes are missing, or there are too many tokens.
+            VocabularyError: A token is empty or occurs twice, bytes or ids are missing, or there are too many tokens.
         """
         check_choice("unknown", unknown, _UNKNOWN)
         self.tokenizer: LosslessTokenizer = get_tokenizer(tokenizer)
         check_normalization(normalize)
         self.normalize = normalize
         self._frozen = False
-        super().__init__(tokens, unknown=unknown, separator=self.tokenizer.separator)
+        super().__init__(tokens, unknown=unknown, separator=self.tokenizer.separator, special_tokens=special_tokens)
         self.counts: list[int] = list(counts) if counts is not None else [0] * len(self)
         kinds = set(map(type, self.counts))
         fits = len(self.counts) == len(self) and all(issubclass(kind, int) for kind in kinds)
@@ -126,6 +130,37 @@ class Vocabulary(TokenTable):
             unknown=unknown,
             normalize=stream.normalize,
             counts=[*spelled[:first], *map(spelled.__getitem__, order)],
+        )
+
+    @classmethod
+    def from_token_list(
+        cls, path: str | PathLike[str], *, tokenizer: str | Tokenizer = "characters", normalize: str = "none"
+    ) -> "Vocabulary":
+        """Makes a closed vocabulary with the ids of a recogniser, so that a model can rescore what it recognised.
+
+        ``</s>``, ``<eos>`` or ``<sos/eos>`` is the paragraph end, ``<s>``, ``<sos>`` or ``<bos>`` starts a document, and
+        ``<unk>`` stands for words that are not listed; what the list lacks of these gets an id after its last. Other
+        entries, such as ``<blk>`` and ``#0``, keep their ids. A model of these ids has a full softmax.
+
+        Args:
+            path: The list, in UTF-8, a token and its id on each line: ``tokens.txt`` of icefall and sherpa-onnx,
+                ``units.txt`` of WeNet, ``words.txt`` of Kaldi.
+            tokenizer: The tokenizer that cuts text into listed tokens; ``"whitespace"`` or ``"jieba"`` for words.
+            normalize: The normalisation of text before it is encoded; that of the training text.
+
+        Raises:
+            DataError: The file cannot be read.
+            VocabularyError: A line is not a token and an id, a token or an id occurs twice, or an id is missing.
+        """
+        check_type("path", path, str, PathLike)
+        tokens, special_tokens = read_token_list(Path(path))
+        chosen = get_tokenizer(tokenizer)
+        return cls(
+            (add_separator(token, chosen.separator) for token in tokens),
+            tokenizer=chosen,
+            unknown="unk",
+            normalize=normalize,
+            special_tokens=special_tokens,
         )
 
     def __repr__(self) -> str:
@@ -240,13 +275,15 @@ class Vocabulary(TokenTable):
             unknown=self.unknown,
             normalize=self.normalize,
             counts=self.counts,
+            special_tokens=self.special_tokens,
         )
         copy._frozen = True
         return copy
 
     def fingerprint(self) -> str:
         """Returns a SHA-256 checksum of everything that affects the ids of a text."""
-        what = [self.unknown, self.normalize, self.own_tokens, self.tokenizer.fingerprint]
+        given = [self.special_tokens] * (self.special_tokens is not None)
+        what = [self.unknown, self.normalize, self.own_tokens, self.tokenizer.fingerprint, *given]
         return hashlib.sha256(json.dumps(what).encode("utf-8")).hexdigest()
 
     @cached_property
@@ -261,6 +298,7 @@ class Vocabulary(TokenTable):
             "tokenizer": self._saved_tokenizer,
             "tokens": self.own_tokens,
             "counts": self.counts,
+            **({} if self.special_tokens is None else {"special_tokens": list(map(list, self.special_tokens))}),
         }
 
     @staticmethod
@@ -306,6 +344,7 @@ class Vocabulary(TokenTable):
                 unknown=values["unknown"],
                 normalize=values["normalize"],
                 counts=values["counts"],
+                special_tokens=values.get("special_tokens"),
             )
         except (KeyError, TypeError) as error:
             raise VocabularyError(f"not a saved vocabulary: {shown(error)} is missing or of a wrong type") from error

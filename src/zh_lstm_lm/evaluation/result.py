@@ -148,5 +148,5 @@ class ParagraphSums:
 def count_characters(vocabulary: Vocabulary, ids: Tensor) -> tuple[int | None, float]:
     """Returns the number of characters of some ids, None if not known, and the proportion of ``<unk>`` among them."""
     if vocabulary.characters_per_id is None:
-        return None, float(ids.eq(vocabulary.unk_id or -1).double().mean())
+        return None, float(ids.eq(-1 if vocabulary.unk_id is None else vocabulary.unk_id).double().mean())
     return int(vocabulary.characters_per_id[ids.long()].sum()), 0.0

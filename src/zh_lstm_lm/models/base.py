@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -12,10 +13,12 @@ from zh_lstm_lm.corpus.batches import IGNORED, EvaluationSegment, evaluation_seg
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.runtime.interruption import check_interruption
+from zh_lstm_lm.runtime.optional import require
+from zh_lstm_lm.storage.hub import push_folder
 
 __all__ = [
-    "Context", "Index", "LanguageModel", "Prediction", "State", "TextState", "check_model", "check_state",
-    "check_weights", "context_length", "decoding_model", "read_documents", "read_segments",
+    "Context", "HubModel", "Index", "LanguageModel", "Prediction", "State", "TextState", "check_model", "check_state",
+    "check_weights", "context_length", "decoding_model", "hub_library", "read_documents", "read_segments",
 ]  # fmt: skip
 
 Index: TypeAlias = Tensor | Sequence[int] | slice
@@ -150,6 +153,61 @@ class TextState:
     before: State | None = None
 
 
+class HubModel:
+    """Adds `push_to_hub` to a model that has `save_pretrained`."""
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        commit_message: str = "Upload the model",
+    ) -> str:
+        """Uploads the model to a repository of the Hugging Face Hub, which is made where there is none.
+
+        The card that is there already keeps its text and its metadata, and gets the metadata that it lacks; the licence
+        is left to its author. Needs the extra ``hub``.
+
+        Args:
+            repo_id: The repository, as ``"user/model"``.
+            private: Whether a new repository is private; None for the user's default.
+            revision: The branch; None for the main one.
+            token: The user's token; None for the one that ``hf auth login`` has saved.
+            commit_message: The first line of the commit's description.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            ConfigError: `repo_id` is not of the form ``user/model``.
+            CheckpointError: The Hub refuses the upload or cannot be reached.
+            MissingDependencyError: The extra is not installed.
+        """
+        save = self.save_pretrained  # type: ignore[attr-defined]
+        return push_folder(
+            hub_library(),
+            save,
+            repo_id,
+            private=private,
+            revision=revision,
+            token=token,
+            commit_message=commit_message,
+        )
+
+
+def hub_library() -> ModuleType:
+    """Returns the module ``huggingface_hub``, with that of its errors, which it would import later.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    library = require("huggingface_hub", extra="hub")
+    require("huggingface_hub.errors", extra="hub")
+    return library
+
+
 def check_model(name: str, model: object) -> None:
     """Refuses an argument that lacks members of the `LanguageModel` protocol, or whose weights are damaged."""
     members = ("vocabulary", "device", "initial_state", "read", "log_probs", "target_log_probs")
@@ -209,7 +267,8 @@ def read_documents(
         Positions and what `read_segments` yields for them.
     """
     context = context_length(model)
-    segments = evaluation_segments(ids, segment_len=max(_SEGMENT_LEN, _SEGMENT_CONTEXTS * context), context_len=context)
+    segment_len, bos_id = max(_SEGMENT_LEN, _SEGMENT_CONTEXTS * context), model.vocabulary.bos_id
+    segments = evaluation_segments(ids, segment_len=segment_len, context_len=context, bos_id=bos_id)
     # Long segments come first, so that few rows of a batch are padding.
     segments.sort(key=lambda segment: segment.start - segment.stop)
     segments = segments[part[0] :: part[1]]

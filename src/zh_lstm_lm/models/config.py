@@ -103,13 +103,22 @@ class ModelConfig(Config):
         """The dtype of the weights."""
         return _DTYPES[self.dtype]
 
-    def resolve(self, vocab_size: int) -> "ModelConfig":
+    def resolve(self, vocab_size: int, *, given_ids: bool = False) -> "ModelConfig":
         """Resolves the options that depend on the vocabulary: the kind of output layer and its cutoffs.
 
+        Args:
+            vocab_size: Number of tokens.
+            given_ids: The ids are not in order of frequency, which an adaptive softmax needs.
+
         Raises:
-            ConfigError: A cutoff lies outside the vocabulary.
+            ConfigError: A cutoff lies outside the vocabulary, or an adaptive softmax is chosen for given ids.
         """
-        full = self.output == "full" or self.tie_weights
+        full = self.output == "full" or self.tie_weights or given_ids
+        if given_ids and (self.output == "adaptive" or self.cutoffs is not None):
+            raise ConfigError(
+                "an adaptive softmax needs ids in order of frequency, and those of a token list are in its own order; "
+                "choose output='full' and no cutoffs"
+            )
         if self.output == "auto" and self.cutoffs is None:
             full = full or vocab_size <= FULL_SOFTMAX_LIMIT
         if full:
@@ -139,7 +148,9 @@ class ModelConfig(Config):
         """
         check_number("minutes", minutes, exclusive=True)
         counts = torch.tensor(vocabulary.counts, device="cpu")
-        embedding_dim, hidden_size, dropout = choose_sizes(counts, len(stream), 60 * minutes, choose_device(device))
+        embedding_dim, hidden_size, dropout = choose_sizes(
+            counts, len(stream), 60 * minutes, choose_device(device), full=vocabulary.special_tokens is not None
+        )
         return cls(**{"embedding_dim": embedding_dim, "hidden_size": hidden_size, "dropout": dropout, **options})
 
 
@@ -182,11 +193,12 @@ def machine_rate(device: torch.device = _CPU, *, precision: str = "auto", second
 
 
 def choose_sizes(
-    counts: Tensor, num_tokens: int, seconds: float, device: torch.device = _CPU
+    counts: Tensor, num_tokens: int, seconds: float, device: torch.device = _CPU, *, full: bool = False
 ) -> tuple[int, int, float]:
     """Chooses the largest model that sees enough tokens in the time.
 
-    `counts` are the frequencies of the ids in the training text, in falling order. **Shape:** (vocab_size,).
+    `counts` are the frequencies of the ids in the training text, in falling order, **Shape:** (vocab_size,), and `full`
+    stands for a full softmax whatever the size of the vocabulary.
 
     Returns:
         `embedding_dim`, `hidden_size` and `dropout`.
@@ -194,9 +206,9 @@ def choose_sizes(
     kind = "cuda" if device.type == "cuda" else "cpu"
     rate, overhead = machine_rate(device if device.type == kind else _CPU) * _EFFICIENCY[kind], _OVERHEAD[kind]
     sizes = _DEVICE_SIZES if kind == "cuda" else _SIZES
+    full = full or len(counts) <= FULL_SOFTMAX_LIMIT
     chosen, epochs = sizes[0], 1.0
     for embedding_dim, hidden_size in sizes:
-        full = len(counts) <= FULL_SOFTMAX_LIMIT
         operations = training_operations(embedding_dim, hidden_size, counts, full=full)
         tokens = seconds / (operations / rate + overhead)
         weights = 4 * hidden_size * (embedding_dim + hidden_size)

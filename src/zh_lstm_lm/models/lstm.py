@@ -4,41 +4,33 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from zh_lstm_lm._config import check_type
 from zh_lstm_lm.corpus.batches import IGNORED
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
-from zh_lstm_lm.errors import CheckpointError, ConfigError, DataError, NonFiniteError
-from zh_lstm_lm.models.base import LanguageModel
+from zh_lstm_lm.errors import DataError, NonFiniteError
+from zh_lstm_lm.models.base import HubModel, LanguageModel
 from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.models.decoding import DecodingLSTM, PackedWeights
 from zh_lstm_lm.models.layers import LSTMContext, LSTMLayer, LSTMState, WordEmbedding, locked_dropout
 from zh_lstm_lm.models.output_layers import AdaptiveSoftmax, FullSoftmax, OutputLayer
-from zh_lstm_lm.models.pretrained import (
-    named_folder,
-    open_model_folder,
-    read_description,
-    read_generation_config,
-    read_weights,
-    write_model_folder,
-)
+from zh_lstm_lm.models.pretrained import named_folder, write_model_folder
 from zh_lstm_lm.runtime.memory import check_fits
 from zh_lstm_lm.runtime.threads import use_one_thread_after_fork
-from zh_lstm_lm.storage.saved_folder import SavedFolder
 from zh_lstm_lm.tokenizers.base import Tokenizer
 
-__all__ = ["LSTMLanguageModel", "read_lstm", "unwrapped"]
+__all__ = ["LSTMLanguageModel", "unwrapped"]
 
 # Up to here no product of two weights, summed over a layer, leaves the range of float32.
 _LARGEST_WEIGHT = 1e15
 
 
-class LSTMLanguageModel(nn.Module):
+class LSTMLanguageModel(HubModel, nn.Module):
     """A word-level LSTM language model.
 
     The state is always an argument and a return value, never kept. The vocabulary belongs to the model and is saved
@@ -72,7 +64,9 @@ class LSTMLanguageModel(nn.Module):
         check_type("vocabulary", vocabulary, Vocabulary)
         check_type("config", config, ModelConfig, type(None))
         self.vocabulary = vocabulary.frozen_copy()
-        self.config = config = (config or ModelConfig()).resolve(len(vocabulary))
+        self.config = config = (config or ModelConfig()).resolve(
+            len(vocabulary), given_ids=vocabulary.special_tokens is not None
+        )
         self.training_summary: dict[str, Any] = {}
         self.generation_config: dict[str, Any] = {}
         self._packed: PackedWeights | None = None
@@ -290,46 +284,33 @@ class LSTMLanguageModel(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls, path: str | PathLike[str], *, tokenizer: str | Tokenizer | None = None
-    ) -> "LSTMLanguageModel":
+        cls,
+        path: str | PathLike[str],
+        *,
+        tokenizer: str | Tokenizer | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+    ) -> Self:
         """Loads a model from its folder, in evaluation mode. Nothing that is loaded can run code.
 
         Of a mixture's folder, the LSTM is loaded; `zh_lstm_lm.from_pretrained` loads what was saved.
 
         Args:
-            path: The folder that `save_pretrained` wrote.
+            path: The folder that `save_pretrained` wrote, or a repository of the Hub; see `zh_lstm_lm.from_pretrained`.
             tokenizer: The tokenizer, where the model was trained with an object of the user's, or where another one is
                 to take its place, as in ``"rjieba"``. One that cuts differently is warned of.
+            revision: See `zh_lstm_lm.from_pretrained`.
+            token: See `zh_lstm_lm.from_pretrained`.
+            local_files_only: See `zh_lstm_lm.from_pretrained`.
 
         Raises:
-            CheckpointError: The folder is missing, foreign, incomplete or damaged.
+            CheckpointError: The folder is missing, foreign, incomplete or damaged, or cannot be fetched.
             VocabularyError: The model needs its user's tokenizer.
         """
-        check_type("path", path, str, PathLike)
-        with open_model_folder(Path(path)) as files:
-            model, saved_tokenizer = read_lstm(files, tokenizer, kind=cls)
-        # Last, because a text is segmented for it.
-        model.vocabulary.warn_of_mismatch(saved_tokenizer)
-        return model
+        from zh_lstm_lm.models.saved_mixture import load_lstm  # noqa: PLC0415 - which imports this module
 
-
-def read_lstm(
-    files: SavedFolder, tokenizer: str | Tokenizer | None = None, *, kind: type[LSTMLanguageModel] = LSTMLanguageModel
-) -> tuple[LSTMLanguageModel, dict[str, Any]]:
-    """Reads the LSTM of a model's folder, in evaluation mode, and what is saved of its tokenizer."""
-    options, training, vocabulary, saved_tokenizer = read_description(
-        files, option_names=ModelConfig.option_names(), tokenizer=tokenizer
-    )
-    try:
-        config = ModelConfig.from_dict({"character_vectors": False, **options})  # none at first
-        with torch.device("meta"):
-            model = kind(vocabulary, config)
-    except ConfigError as error:
-        raise CheckpointError(f"{files.path / 'config.json'}: {error}; the file is damaged or foreign") from error
-    model.load_state_dict(read_weights(files, model.state_dict()), assign=True)
-    model.training_summary = training
-    model.generation_config = read_generation_config(files)
-    return model.eval(), saved_tokenizer
+        return load_lstm(cls, path, tokenizer, revision=revision, token=token, local_files_only=local_files_only)
 
 
 def unwrapped(model: object) -> object:

@@ -5,14 +5,18 @@ from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from os import PathLike
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from torch import Tensor
 from typing_extensions import Self
 
+from zh_lstm_lm._config import check_type
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
-from zh_lstm_lm.errors import CheckpointError, ConfigError, VocabularyError
+from zh_lstm_lm.errors import CheckpointError, ConfigError, MissingDependencyError, VocabularyError
+from zh_lstm_lm.models.base import HubModel, hub_library
 from zh_lstm_lm.storage.atomic import atomic_directory
+from zh_lstm_lm.storage.hub import names_a_repository, open_repository
 from zh_lstm_lm.storage.safe_reading import versioned
 from zh_lstm_lm.storage.saved_folder import SavedFolder, open_folder
 from zh_lstm_lm.storage.strict_json import MAX_VOCABULARY_BYTES, VOCABULARY_LIMITS, parse_json, to_json
@@ -50,7 +54,7 @@ _FORMAT = 1
 _MAX_CONFIG_BYTES = 1 << 20
 
 
-class SavedModel:
+class SavedModel(HubModel):
     """The base of models that are saved as mixtures are; `training_summary` says how the model was made."""
 
     training_summary: dict[str, Any]
@@ -70,20 +74,31 @@ class SavedModel:
         save_model(self, path)
 
     @classmethod
-    def from_pretrained(cls, path: str | PathLike[str], *, tokenizer: str | Tokenizer | None = None) -> Self:
-        """Loads the outermost model of this class from a folder; `zh_lstm_lm.from_pretrained` loads what was saved.
+    def from_pretrained(
+        cls,
+        path: str | PathLike[str],
+        *,
+        tokenizer: str | Tokenizer | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+    ) -> Self:
+        """Loads the outermost model of this class; `zh_lstm_lm.from_pretrained` loads what was saved.
 
         Args:
-            path: The folder.
+            path: The folder, or a repository of the Hub; see `zh_lstm_lm.from_pretrained`.
             tokenizer: See `LSTMLanguageModel.from_pretrained`.
+            revision: See `zh_lstm_lm.from_pretrained`.
+            token: See `zh_lstm_lm.from_pretrained`.
+            local_files_only: See `zh_lstm_lm.from_pretrained`.
 
         Raises:
-            CheckpointError: The folder is damaged, or holds no model of this class.
+            CheckpointError: The folder is damaged or cannot be fetched, or holds no model of this class.
             VocabularyError: The model needs its user's tokenizer.
         """
         from zh_lstm_lm.models.saved_mixture import load_part  # noqa: PLC0415 - which imports this module
 
-        return load_part(cls, path, tokenizer)
+        return load_part(cls, path, tokenizer, revision=revision, token=token, local_files_only=local_files_only)
 
 
 def named_folder(path: str | PathLike[str]) -> Path:
@@ -130,10 +145,24 @@ def write_model_folder(
         (staged / "README.md").write_text(card, encoding="utf-8")
 
 
-def open_model_folder(folder: Path) -> AbstractContextManager[SavedFolder]:
-    """Opens the files of a model's folder that are loaded; see `open_folder`."""
+def open_model_folder(path: str | PathLike[str], **hub: Any) -> AbstractContextManager[SavedFolder]:
+    """Opens the files of a model's folder, or of a repository of the Hub, that are loaded.
+
+    Args:
+        path: The folder, or the name of a repository.
+        **hub: Options of `open_repository`.
+    """
+    check_type("path", path, str, PathLike)
+    check_type("revision", hub.get("revision"), str, NoneType)
+    check_type("token", hub.get("token"), str, bool, NoneType)
+    if names_a_repository(path, asked=any(hub.values())):
+        try:
+            library = hub_library()
+        except MissingDependencyError as error:
+            raise MissingDependencyError(f"{path}: no such folder, and to look on the Hub, {error}") from error
+        return open_repository(library, str(path), LOADED_FILES, **hub)
     hint = "give the folder that save_pretrained or 'train --output' wrote"
-    return open_folder(folder, LOADED_FILES, hint=hint)
+    return open_folder(Path(path), LOADED_FILES, hint=hint)
 
 
 def read_description(
@@ -182,7 +211,12 @@ def read_description(
 def read_vocabulary(files: SavedFolder, tokenizer: str | Tokenizer | None = None) -> tuple[Vocabulary, dict[str, Any]]:
     """Reads the vocabulary, and what is saved of its tokenizer; errors are those of `read_description`."""
     saved = files.read_versioned(
-        "vocabulary.json", _FORMAT, required=Vocabulary.SAVED, max_bytes=MAX_VOCABULARY_BYTES, limits=VOCABULARY_LIMITS
+        "vocabulary.json",
+        _FORMAT,
+        required=Vocabulary.SAVED,
+        optional=("special_tokens",),
+        max_bytes=MAX_VOCABULARY_BYTES,
+        limits=VOCABULARY_LIMITS,
     )
     if "config.json" in files:
         _check_rows(files, saved["tokens"])

@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar
 
@@ -18,8 +17,9 @@ from zh_lstm_lm._config import check_type
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import CheckpointError, ConfigError, ZhLstmLmError
 from zh_lstm_lm.models.components import nested_models, part_weights
+from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.models.continuous_cache import ContinuousCache
-from zh_lstm_lm.models.lstm import LSTMLanguageModel, read_lstm
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.models.mixture import Mixture
 from zh_lstm_lm.models.ngram import NGramLanguageModel
 from zh_lstm_lm.models.ngram_counts import NGramCounts
@@ -28,8 +28,10 @@ from zh_lstm_lm.models.pretrained import (
     NGRAMS,
     named_folder,
     open_model_folder,
+    read_description,
     read_generation_config,
     read_vocabulary,
+    read_weights,
     write_model_folder,
 )
 from zh_lstm_lm.runtime.memory import check_fits
@@ -37,7 +39,7 @@ from zh_lstm_lm.storage.saved_folder import SavedFolder
 from zh_lstm_lm.storage.tensors import MAX_TENSOR_BYTES, TensorKind, check_kinds, load_tensors, read_kinds
 from zh_lstm_lm.tokenizers.base import Tokenizer
 
-__all__ = ["from_pretrained", "load_part", "save_model"]
+__all__ = ["from_pretrained", "load_lstm", "load_part", "save_model"]
 
 _FORMAT = 1
 _MAX_JSON_BYTES = 1 << 20
@@ -50,6 +52,7 @@ _BYTES_PER_NGRAM = 40
 
 _Part = TypeVar("_Part")
 _Value = TypeVar("_Value")
+_LSTM = TypeVar("_LSTM", bound=LSTMLanguageModel)
 
 
 def save_model(model: Any, path: str | PathLike[str]) -> None:
@@ -82,37 +85,49 @@ def save_model(model: Any, path: str | PathLike[str]) -> None:
     write_model_folder(named_folder(path), mixture=description, ngrams=tables, **contents)
 
 
-def from_pretrained(path: str | PathLike[str], *, tokenizer: str | Tokenizer | None = None) -> Any:
+def from_pretrained(
+    path: str | PathLike[str],
+    *,
+    tokenizer: str | Tokenizer | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+) -> Any:
     """Loads the model of a folder, of the kind that was saved. Nothing that is loaded can run code.
 
     Args:
-        path: The folder that ``save_pretrained`` or ``zh-lstm-lm train`` wrote.
+        path: The folder that ``save_pretrained`` or ``zh-lstm-lm train`` wrote. A ``"user/model"`` that is no local folder
+            is fetched from the Hugging Face Hub, which needs the extra ``hub``; only safetensors and JSON are fetched.
         tokenizer: See `LSTMLanguageModel.from_pretrained`.
+        revision: A branch, a tag or a commit of the Hub's repository; None for the main branch.
+        token: The user's token, for private repositories; None for the one that ``hf auth login`` has saved.
+        local_files_only: Takes what was fetched before, without asking the Hub.
 
     Returns:
         An `LSTMLanguageModel`, an `NGramLanguageModel`, a `Mixture` or a `ContinuousCache`, in evaluation mode.
 
     Raises:
-        CheckpointError: The folder is missing, foreign, incomplete or damaged.
+        CheckpointError: The folder is missing, foreign, incomplete or damaged, or cannot be fetched.
         VocabularyError: The model needs its user's tokenizer.
 
     Example:
         >>> model = from_pretrained("wuxia")  # doctest: +SKIP
         >>> score(model, "话说展爷大喜。").bits_per_character  # doctest: +SKIP
     """
-    check_type("path", path, str, PathLike)
-    with open_model_folder(Path(path)) as files:
+    with open_model_folder(path, revision=revision, token=token, local_files_only=local_files_only) as files:
         if MIXTURE in files:
             model, saved_tokenizer = _read_mixture(files, tokenizer)
         else:
-            model, saved_tokenizer = read_lstm(files, tokenizer)
+            model, saved_tokenizer = _read_lstm(files, tokenizer, kind=LSTMLanguageModel)
     model.vocabulary.warn_of_mismatch(saved_tokenizer)
     return model
 
 
-def load_part(kind: type[_Part], path: str | PathLike[str], tokenizer: str | Tokenizer | None = None) -> _Part:
+def load_part(
+    kind: type[_Part], path: str | PathLike[str], tokenizer: str | Tokenizer | None = None, **hub: Any
+) -> _Part:
     """Loads the outermost model of a kind from a folder; see `SavedModel.from_pretrained`."""
-    model = from_pretrained(path, tokenizer=tokenizer)
+    model = from_pretrained(path, tokenizer=tokenizer, **hub)
     for each in nested_models(model):
         if isinstance(each, kind):
             return each
@@ -121,10 +136,45 @@ def load_part(kind: type[_Part], path: str | PathLike[str], tokenizer: str | Tok
     )
 
 
+def load_lstm(
+    kind: type[_LSTM], path: str | PathLike[str], tokenizer: str | Tokenizer | None = None, **hub: Any
+) -> _LSTM:
+    """Loads the LSTM of a folder, as a model of its class or of a subclass; see `from_pretrained`."""
+    with open_model_folder(path, **hub) as files:
+        model, saved_tokenizer = _read_lstm(files, tokenizer, kind=kind)
+    # Last, because a text is segmented for it.
+    model.vocabulary.warn_of_mismatch(saved_tokenizer)
+    return model
+
+
+def _read_lstm(
+    files: SavedFolder, tokenizer: str | Tokenizer | None, *, kind: type[_LSTM]
+) -> tuple[_LSTM, dict[str, Any]]:
+    """Reads the LSTM of a model's folder.
+
+    Returns:
+        The model in evaluation mode, and what is saved of its tokenizer.
+    """
+    options, training, vocabulary, saved_tokenizer = read_description(
+        files, option_names=ModelConfig.option_names(), tokenizer=tokenizer
+    )
+    try:
+        config = ModelConfig.from_dict({"character_vectors": False, **options})  # none at first
+        with torch.device("meta"):
+            model = kind(vocabulary, config)
+    except ConfigError as error:
+        raise CheckpointError(f"{files.path / 'config.json'}: {error}; the file is damaged or foreign") from error
+    model.load_state_dict(read_weights(files, model.state_dict()), assign=True)
+    model.training_summary = training
+    model.generation_config = read_generation_config(files)
+    return model.eval(), saved_tokenizer
+
+
 def _checksum(vocabulary: Vocabulary) -> str:
     """Returns a checksum of the ids; it does not depend on the tokenizer, which may be replaced on loading."""
     saved = vocabulary.to_dict()
-    return hashlib.sha256(json.dumps([saved["unknown"], saved["tokens"]]).encode("ascii")).hexdigest()
+    what = [saved[name] for name in ("unknown", "tokens", "special_tokens") if name in saved]
+    return hashlib.sha256(json.dumps(what).encode("ascii")).hexdigest()
 
 
 def _describe(model: Any, ngrams: Sequence[NGramLanguageModel], depth: int = 1) -> dict[str, Any]:
@@ -149,7 +199,7 @@ def _read_mixture(files: SavedFolder, tokenizer: str | Tokenizer | None) -> tupl
     )
     lstm: LSTMLanguageModel | None = None
     if "config.json" in files:
-        lstm, saved_tokenizer = read_lstm(files, tokenizer)
+        lstm, saved_tokenizer = _read_lstm(files, tokenizer, kind=LSTMLanguageModel)
         vocabulary = lstm.vocabulary
     else:
         vocabulary, saved_tokenizer = read_vocabulary(files, tokenizer)

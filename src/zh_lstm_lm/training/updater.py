@@ -82,7 +82,9 @@ class Updater:
         self.device = choose_device(config.device, local_rank=ranks.local_rank if ranks.together else None)
         most = ranks.size * (_ROWS if self.device.type == "cpu" else _CUDA_ROWS)
         batch_size = config.batch_size or max(ranks.size, min(most, len(ids) // (100 * config.bptt_len)))
-        self.windows = TrainingWindows(ids, batch_size=batch_size, bptt_len=config.bptt_len)
+        self.windows = TrainingWindows(
+            ids, batch_size=batch_size, bptt_len=config.bptt_len, bos_id=model.vocabulary.bos_id
+        )
         first, last = ranks.row_bounds(self.windows.batch_size)
         self._check_memory()
         model.to(self.device)
