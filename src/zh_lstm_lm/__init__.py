@@ -21,11 +21,15 @@ if TYPE_CHECKING:
     from zh_lstm_lm.errors import VocabularyError as VocabularyError
     from zh_lstm_lm.errors import ZhLstmLmError as ZhLstmLmError
     from zh_lstm_lm.evaluation.bootstrap import ErrorBars as ErrorBars
+    from zh_lstm_lm.evaluation.comparison import ModelComparison as ModelComparison
+    from zh_lstm_lm.evaluation.comparison import compare_models as compare_models
     from zh_lstm_lm.evaluation.dynamic_evaluation import DynamicEvaluation as DynamicEvaluation
     from zh_lstm_lm.evaluation.evaluate import evaluate as evaluate
     from zh_lstm_lm.evaluation.novelty import CopiedPassage as CopiedPassage
     from zh_lstm_lm.evaluation.novelty import Novelty as Novelty
     from zh_lstm_lm.evaluation.novelty import novelty as novelty
+    from zh_lstm_lm.evaluation.pairs import PairsResult as PairsResult
+    from zh_lstm_lm.evaluation.pairs import compare_pairs as compare_pairs
     from zh_lstm_lm.evaluation.rescore import RescoredCandidate as RescoredCandidate
     from zh_lstm_lm.evaluation.rescore import rescore as rescore
     from zh_lstm_lm.evaluation.rescore import rescore_batch as rescore_batch
@@ -71,6 +75,10 @@ if TYPE_CHECKING:
     from zh_lstm_lm.training.trainer import Trainer as Trainer
 
 _HOMES = {
+    "ModelComparison": "evaluation.comparison",
+    "PairsResult": "evaluation.pairs",
+    "compare_models": "evaluation.comparison",
+    "compare_pairs": "evaluation.pairs",
     "CopiedPassage": "evaluation.novelty",
     "Novelty": "evaluation.novelty",
     "RescoredCandidate": "evaluation.rescore",
