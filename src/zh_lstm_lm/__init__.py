@@ -19,9 +19,11 @@ if TYPE_CHECKING:
         VocabularyError as VocabularyError, ZhLstmLmError as ZhLstmLmError,
     )  # fmt: skip
     from zh_lstm_lm.evaluation.bootstrap import ErrorBars as ErrorBars
+    from zh_lstm_lm.evaluation.comparison import ModelComparison as ModelComparison, compare_models as compare_models
     from zh_lstm_lm.evaluation.dynamic_evaluation import DynamicEvaluation as DynamicEvaluation
     from zh_lstm_lm.evaluation.evaluate import evaluate as evaluate
     from zh_lstm_lm.evaluation.novelty import CopiedPassage as CopiedPassage, Novelty as Novelty, novelty as novelty
+    from zh_lstm_lm.evaluation.pairs import PairsResult as PairsResult, compare_pairs as compare_pairs
     from zh_lstm_lm.evaluation.rescore import (
         RescoredCandidate as RescoredCandidate, rescore as rescore, rescore_batch as rescore_batch,
     )  # fmt: skip
@@ -69,9 +71,11 @@ _NAMES = {
         "RankError", "VocabularyError", "ZhLstmLmError",
     ),
     "evaluation.bootstrap": ("ErrorBars",),
+    "evaluation.comparison": ("ModelComparison", "compare_models"),
     "evaluation.dynamic_evaluation": ("DynamicEvaluation",),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.novelty": ("CopiedPassage", "Novelty", "novelty"),
+    "evaluation.pairs": ("PairsResult", "compare_pairs"),
     "evaluation.rescore": ("RescoredCandidate", "rescore", "rescore_batch"),
     "evaluation.result": ("EvaluationResult",),
     "evaluation.score": ("score", "score_batch"),

@@ -1,6 +1,7 @@
 """Terminals: every command is given hostile names and text, and what a terminal receives holds no control character."""
 
 import io
+import json
 import os
 import re
 import subprocess
@@ -45,6 +46,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("place")
     (folder / NAME).mkdir()
     (folder / NAME / f"{NAME}.txt").write_text((TEXT * 3 + "大雪。\n") * 60, encoding="utf-8", newline="")
+    pair = {"good": TEXT, "bad": TEXT[::-1], "group": NAME}
+    (folder / f"{NAME}.jsonl").write_text(json.dumps(pair), encoding="utf-8")
     words = sorted(set(TEXT))
     model = LSTMLanguageModel(
         Vocabulary([*words, *range(256)], tokenizer="characters"),
@@ -106,12 +109,14 @@ MODEL, NOVEL = f"model {NAME}", f"{NAME}/{NAME}.txt"
 COMMANDS = {
     "train": ["train", NAME, "--output", f"trained {NAME}", "--epochs", "2", "--sample-prompt", "\x1b", *SIZES],
     "evaluate": ["evaluate", MODEL, NOVEL, *READING],
+    "evaluate two": ["evaluate", MODEL, MODEL, NOVEL, *READING],
     "score": ["score", MODEL, TEXT],
     "score tokens": ["score", MODEL, TEXT, "--per", "token"],
     "score characters": ["score", MODEL, TEXT, "--per", "character"],
     "score as JSON": ["score", MODEL, TEXT, "--format", "jsonl"],
     "rescore": ["rescore", MODEL, NOVEL],
     "rescore best": ["rescore", MODEL, NOVEL, "--best"],
+    "pairs": ["pairs", MODEL, f"{NAME}.jsonl"],
     "suggest": ["suggest", MODEL, "展\x1b", "\u202e"],
     "novelty": ["novelty", NOVEL, NAME, "--tokenizer", "characters", *READING],
     "novelty as JSON": ["novelty", NOVEL, NAME, "--format", "json", "--tokenizer", "characters", *READING],
@@ -141,6 +146,7 @@ MISTAKES = {
     "a folder in its place, to write": ["generate", MODEL, "--output", NAME],
     "a report of nothing": ["report", NAME, "--output", f"{NAME}.html"],
     "a study of nothing": ["study", "epochs", f"no {NAME}", "--output", "y"],
+    "a field that is none": ["pairs", MODEL, f"{NAME}.jsonl", "--good-field", NAME],
     "a candidate that is none": ["rescore", MODEL, NOVEL, "--format", "jsonl"],
     "to go on from nothing": ["train", NAME, "--output", "x", "--from", NAME],
     "a surrogate": ["score", MODEL, "展\udc9b\x1b"],

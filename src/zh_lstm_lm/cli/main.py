@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from zh_lstm_lm._version import __version__
-from zh_lstm_lm.cli import evaluate, export, generate, inspection, novelty, report, rescore, score, study, train
+from zh_lstm_lm.cli import evaluate, export, generate, inspection, novelty, pairs, report, rescore, score, study, train
 from zh_lstm_lm.cli.common import INTERRUPTED
 from zh_lstm_lm.errors import ZhLstmLmError, escape_controls
 from zh_lstm_lm.runtime.standard_streams import abandon, deferred_failures, standard_streams
@@ -198,7 +198,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--quiet", action="store_true", help="print results and warnings only")
         return command
 
-    for command in (train, evaluate, score, rescore, novelty, generate, study, report, export, inspection):
+    for command in (train, evaluate, score, rescore, novelty, pairs, generate, study, report, export, inspection):
         command.add_command(add)
     return parser
 

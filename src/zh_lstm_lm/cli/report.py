@@ -9,8 +9,10 @@ __all__ = ["add_command"]
 
 def add_command(add: AddCommand) -> None:
     """Adds the command."""
-    report = add("report", _report, "Write an HTML page of training runs and studies.")
-    report.add_argument("folders", type=path, nargs="+", metavar="RUN", help="folders of training runs and of studies")
+    report = add("report", _report, "Write an HTML page of training runs, studies and minimal pairs.")
+    report.add_argument(
+        "folders", type=path, nargs="+", metavar="RUN", help="folders of runs and studies, and JSON files of 'pairs'"
+    )
     report.add_argument("--output", type=path, required=True, metavar="FILE", help="the page, such as report.html")
     report.add_argument(
         "--language", choices=["zh", "en"], default="zh", help="the language that is shown first (default: %(default)s)"

@@ -5,6 +5,7 @@ order of first appearance (0 is the paragraph end), and any vocabulary re-encode
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 
@@ -268,6 +269,26 @@ class TokenStream:
         """Yields the text of each document, every paragraph with its newline."""
         for span in self.documents:
             yield self.tokenizer.join(map(self.lexicon.__getitem__, self._tokens[span.start : span.stop].tolist()))
+
+    def segmented_for(self, tokenizer: LosslessTokenizer, normalize: str) -> "TokenStream":
+        """Returns the same text in another tokenizer's tokens and normalised once more; itself if both are its own.
+
+        A document that ends inside a paragraph, such as one that `split` cut there, gets no paragraph end.
+
+        Args:
+            tokenizer: The tokenizer.
+            normalize: The normalisation.
+        """
+        alike = tokenizer is self.tokenizer or tokenizer.fingerprint == self.tokenizer.fingerprint is not None
+        if alike and normalize == self.normalize:
+            return self
+        texts = list(self.texts())
+        made = TokenStream.from_texts(texts, tokenizer=tokenizer, normalize=normalize)
+        made.clean = self.clean
+        return made._part(
+            replace(span, stop=span.stop - (not text.endswith("\n")))
+            for span, text in zip(made.documents, texts, strict=True)
+        )
 
     def __repr__(self) -> str:
         return (

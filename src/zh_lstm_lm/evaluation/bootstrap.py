@@ -9,7 +9,7 @@ from torch import Tensor
 from zh_lstm_lm._config import check_integer, check_number
 from zh_lstm_lm.errors import DataError
 
-__all__ = ["ErrorBars", "bootstrap"]
+__all__ = ["ErrorBars", "bootstrap", "paired_bootstrap"]
 
 
 @dataclass(frozen=True)
@@ -45,20 +45,49 @@ def bootstrap(
         ConfigError: An option is out of range.
         DataError: There are fewer than two paragraphs.
     """
-    check_integer("num_resamples", num_resamples, minimum=1, maximum=1_000_000)
-    check_integer("seed", seed, minimum=0, maximum=2**63 - 1)
-    check_number("confidence", confidence, maximum=1.0, exclusive=True)
     sums = sums[sums[:, 1] > 0]
-    if len(sums) < 2:
-        raise DataError(f"error bars need at least two paragraphs, got {len(sums)}; give a longer text")
-    generator = torch.Generator().manual_seed(seed)
-    totals = torch.stack(
-        [sums[torch.randint(len(sums), (len(sums),), generator=generator)].sum(0) for _ in range(num_resamples)]
-    )  # (resamples, 3)
+    totals = _resampled_totals(sums, num_resamples, confidence, seed)
     losses, bits = -totals[:, 0] / totals[:, 1], -totals[:, 0] / totals[:, 2] / math.log(2)
     low, high = _interval(losses.clamp(max=700).exp(), confidence)
     return ErrorBars(
         (low, high), _interval(bits, confidence) if has_characters else None, confidence, len(sums), num_resamples
+    )
+
+
+def paired_bootstrap(
+    a: Tensor, b: Tensor, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Computes the percentile interval of a difference in bits per character, *b* minus *a*, on the same paragraphs.
+
+    Both models are measured on the same resampled paragraphs, so what makes a paragraph hard for both cancels out.
+
+    Args:
+        a: Log-probability in nats, number of tokens and number of characters of each paragraph, as in `bootstrap`.
+            **Shape:** (paragraphs, 3), float64.
+        b: Those of the other model, in the same order.
+        num_resamples: Number of resamples.
+        confidence: Proportion of the resamples inside the interval.
+        seed: Seed of the resampling.
+
+    Raises:
+        ConfigError: An option is out of range.
+        DataError: There are fewer than two paragraphs.
+    """
+    both = torch.cat([a, b], dim=1)[a[:, 1] > 0]
+    totals = _resampled_totals(both, num_resamples, confidence, seed)
+    return _interval((totals[:, 0] / totals[:, 2] - totals[:, 3] / totals[:, 5]) / math.log(2), confidence)
+
+
+def _resampled_totals(sums: Tensor, num_resamples: int, confidence: float, seed: int) -> Tensor:
+    """Returns the sums over the paragraphs of each resample. **Shape:** (resamples, columns of `sums`)."""
+    check_integer("num_resamples", num_resamples, minimum=1, maximum=1_000_000)
+    check_integer("seed", seed, minimum=0, maximum=2**63 - 1)
+    check_number("confidence", confidence, maximum=1.0, exclusive=True)
+    if len(sums) < 2:
+        raise DataError(f"error bars need at least two paragraphs, got {len(sums)}; give a longer text")
+    generator = torch.Generator().manual_seed(seed)
+    return torch.stack(
+        [sums[torch.randint(len(sums), (len(sums),), generator=generator)].sum(0) for _ in range(num_resamples)]
     )
 
 

@@ -1,19 +1,21 @@
-"""The public function `write_report`: runs and studies as one HTML page."""
+"""The public function `write_report`: runs, studies and results on minimal pairs as one HTML page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from zh_lstm_lm._config import check_choice, check_type
 from zh_lstm_lm._version import __version__
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.report.markup import Label, Section, element, serialise
+from zh_lstm_lm.report.pairs import pairs_sections, read_pairs
 from zh_lstm_lm.report.plots import read_style
 from zh_lstm_lm.report.run_sections import run_sections
 from zh_lstm_lm.report.runs import Run, distinct_names, read_run
 from zh_lstm_lm.storage.user_files import is_special, write_file
 
-__all__ = ["check_page", "write_report"]
+__all__ = ["check_page", "html_page", "write_report"]
 
 MAX_BYTES = 500_000
 _TITLE = Label("训练报告", "Training report")
@@ -26,13 +28,13 @@ def write_report(
     language: str = "zh",
     overwrite: bool = False,
 ) -> Path:
-    """Writes runs and studies as one HTML page for reading, printing and sending.
+    """Writes runs, studies and results on minimal pairs as one HTML page for reading, printing and sending.
 
     The page is one file under 500 KB without scripts or external resources. It holds both languages, and its reader
     can switch between them; plots are SVG. Equal folders give equal pages.
 
     Args:
-        folders: Folders of runs and studies, or one of them.
+        folders: Folders of runs and studies and JSON files that ``zh-lstm-lm pairs --output`` wrote, or one of them.
         output: The file to write.
         language: The language that is shown first: ``"zh"`` or ``"en"``.
         overwrite: Whether an existing file may be replaced.
@@ -56,12 +58,15 @@ def write_report(
     check_page(target, overwrite=overwrite)
     runs: list[Run] = []
     studies: list[tuple[Path, str]] = []
+    pairs: list[tuple[str, Mapping[str, Any]]] = []
     for path, name in zip(paths, distinct_names(paths), strict=True):
         if (path / "study.json").is_file():
             studies.append((path, name))
+        elif path.is_file():
+            pairs.append((name, read_pairs(path)))
         else:
             runs.append(read_run(path, name))
-    write_file(target, _page(runs, studies, language))
+    write_file(target, _page(runs, studies, pairs, language))
     return target
 
 
@@ -74,9 +79,14 @@ def check_page(target: Path, *, overwrite: bool) -> None:
         raise DataError(f"{target}: there is no folder {target.parent}; create it, or give another file")
 
 
-def _page(runs: Sequence[Run], studies: Sequence[tuple[Path, str]], language: str) -> bytes:
+def _page(
+    runs: Sequence[Run],
+    studies: Sequence[tuple[Path, str]],
+    pairs: Sequence[tuple[str, Mapping[str, Any]]],
+    language: str,
+) -> bytes:
     """Returns the page, with as many points in its lines as fit into its size."""
-    names = ", ".join([*(run.name for run in runs), *(name for _, name in studies)])
+    names = ", ".join([*(run.name for run in runs), *(name for _, name in studies), *(name for name, _ in pairs)])
     for max_points in (1500, 600, 200, 60):
         sections = run_sections(runs, max_points=max_points)
         if studies:
@@ -84,15 +94,16 @@ def _page(runs: Sequence[Run], studies: Sequence[tuple[Path, str]], language: st
             from zh_lstm_lm.report.study_sections import study_sections  # noqa: PLC0415
 
             sections += study_sections(studies, max_points=max_points)
-        page = _html(sections, names, language).encode("utf-8")
+        page = html_page([*sections, *pairs_sections(pairs)], names, language=language).encode("utf-8")
         if len(page) < MAX_BYTES:
             return page
     raise DataError(
-        f"{len(runs) + len(studies)} folders do not fit into a page of {MAX_BYTES // 1000} KB; report fewer at a time"
+        f"{len(runs) + len(studies) + len(pairs)} results do not fit into a page of {MAX_BYTES // 1000} KB; report fewer at a time"
     )
 
 
-def _html(sections: Sequence[Section], names: str, language: str) -> str:
+def html_page(sections: Sequence[Section], names: str, *, language: str = "zh") -> str:
+    """Returns a page of sections, titled with the names of what they show."""
     # Whatever a folder holds, the browser fetches and runs nothing.
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     head = element(

@@ -1,0 +1,161 @@
+"""The command ``pairs``."""
+
+import argparse
+import csv
+import io
+import json
+from collections.abc import Iterator
+
+from zh_lstm_lm.cli.common import AddCommand, add_encoding, load_model, path, read_text, write_text
+from zh_lstm_lm.errors import ConfigError, DataError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from zh_lstm_lm.evaluation.pairs import PairsResult
+
+__all__ = ["add_command"]
+
+# The names of the fields in files of BLiMP's form stand second.
+_FIELDS = {"good": ("good", "sentence_good"), "bad": ("bad", "sentence_bad"), "group": ("group",)}
+
+
+def add_command(add: AddCommand) -> None:
+    """Adds the command."""
+    pairs = add("pairs", _pairs, "Measure how often a model prefers the good sentence of minimal pairs.")
+    pairs.add_argument("model", type=path, help="folder of a saved model")
+    pairs.add_argument(
+        "file", type=path, help="JSON Lines, or a table with a header (TSV, CSV); - reads standard input"
+    )
+    add_encoding(pairs)
+    pairs.add_argument(
+        "--good-field", metavar="NAME", help="field of the good sentence (default: good, or sentence_good)"
+    )
+    pairs.add_argument("--bad-field", metavar="NAME", help="field of the bad sentence (default: bad, or sentence_bad)")
+    pairs.add_argument(
+        "--group-field", metavar="NAME", help="field to group by (default: group if there is one, else no groups)"
+    )
+    pairs.add_argument(
+        "--output", type=path, metavar="FILE", help="the table as .tsv, or the result as .json (default: none)"
+    )
+    pairs.add_argument("--html", type=path, metavar="FILE", help="page of the result (default: none)")
+
+
+def _pairs(parsed: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from zh_lstm_lm.evaluation.pairs import compare_pairs
+    from zh_lstm_lm.report.document import html_page
+    from zh_lstm_lm.report.pairs import pairs_sections
+    from zh_lstm_lm.storage.strict_json import to_json
+    from zh_lstm_lm.storage.user_files import check_file
+
+    if parsed.output and Path(parsed.output).suffix not in (".tsv", ".json"):
+        raise ConfigError(f"--output must end in .tsv or .json, got {parsed.output}")
+    for file in (parsed.output, parsed.html):
+        if file:
+            check_file(file)
+    pairs = list(_read(parsed, read_text(parsed.file, parsed.encoding)))
+    result = compare_pairs(load_model(parsed.model), pairs)
+    table = _table(result)
+    values = {"model": Path(parsed.model).name, "file": Path(parsed.file).name, **result.to_dict()}
+    if parsed.output:
+        write_text(parsed.output, table if parsed.output.endswith(".tsv") else to_json(values).decode("utf-8"))
+    if parsed.html:
+        write_text(parsed.html, html_page(pairs_sections([(values["file"], values)]), values["model"]))
+    print(table, end="")
+    if result.unknown_characters:
+        counts = "  ".join(f"{character} {count}" for character, count in result.unknown_characters.items())
+        print(f"# characters outside the vocabulary, and pairs with them: {counts}")
+    return 0
+
+
+def _table(result: "PairsResult") -> str:
+    """Returns the result as tab-separated values."""
+    rows = result.to_rows()
+    cells = [
+        [f"{value:.4f}" if isinstance(value, float) else " ".join(str(value).split()) for value in row.values()]
+        for row in rows
+    ]
+    return "".join("\t".join(line) + "\n" for line in [list(rows[0]), *cells])
+
+
+def _read(parsed: argparse.Namespace, text: str) -> "Iterator[tuple[str, str, str]]":
+    """Yields the pairs of a file.
+
+    Raises:
+        DataError: The file has no pair, a row is broken, or a field is missing or empty.
+    """
+    from zh_lstm_lm.evaluation.pairs import check_pair
+
+    name = "standard input" if parsed.file == "-" else parsed.file
+    fields: dict[str, str] = {}
+    for line, row in _json_rows(text, name) if text.lstrip().startswith(("{", "[")) else _table_rows(text, name):
+        where = f"{name}, line {line}"
+        if not fields:
+            fields = _fields(parsed, row, where)
+        for field in fields.values():
+            if field not in row:
+                raise DataError(f"{where}: has no field {field!r}; its fields are {', '.join(map(repr, row))}"[:500])
+        values = {role: row[field] for role, field in fields.items()}
+        if isinstance(values.get("group"), int):
+            values["group"] = str(values["group"])
+        for value in values.values():
+            if isinstance(value, str) and "\n" in value.strip():
+                raise DataError(f"{where}: {value[:40]!r} has several lines; close its quotation mark, or double it")
+        yield check_pair(where, **values)
+    if not fields:
+        raise DataError(
+            f"{name}: there is no pair; expected JSON Lines or a table with a header, with the fields good, bad and, "
+            "optionally, group"
+        )
+
+
+def _fields(parsed: argparse.Namespace, row: "Mapping[str, Any]", where: str) -> dict[str, str]:
+    """Returns the field of each role in a file whose first row is given."""
+    fields = {}
+    for role, names in _FIELDS.items():
+        named = getattr(parsed, f"{role}_field")
+        found = next((each for each in ([named] if named is not None else names) if each in row), None)
+        if found is None and (role != "group" or named is not None):
+            raise DataError(
+                f"{where}: has no field {named or role!r}; its fields are {', '.join(map(repr, row))[:300]}; name the "
+                f"right one by --{role}-field"
+            )
+        if found is not None:
+            fields[role] = found
+    return fields
+
+
+def _json_rows(text: str, name: str) -> "Iterator[tuple[int, Mapping[str, Any]]]":
+    """Yields the objects of JSON Lines with the numbers of their lines."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{name}, line {number}: not valid JSON ({error}); got {line[:60]!r}") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{name}, line {number}: expected an object with the fields of a pair, got {line[:60]!r}")
+        yield number, row
+
+
+def _table_rows(text: str, name: str) -> "Iterator[tuple[int, Mapping[str, Any]]]":
+    """Yields the rows of a table with the numbers of their last lines."""
+    rows = csv.reader(io.StringIO(text), delimiter="\t" if "\t" in text.partition("\n")[0] else ",")
+    header: list[str] = []
+    try:
+        for row in rows:
+            if row and not header:
+                header = [cell.strip() for cell in row]
+            elif row and len(row) != len(header):
+                raise DataError(
+                    f"{name}, line {rows.line_num}: expected {len(header)} cells as in the header, got {len(row)}"
+                )
+            elif row:
+                yield rows.line_num, dict(zip(header, row, strict=True))
+    except csv.Error as error:
+        raise DataError(f"{name}, line {rows.line_num}: not a row of a table ({error})") from error

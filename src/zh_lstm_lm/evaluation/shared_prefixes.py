@@ -1,0 +1,72 @@
+"""Log-probabilities of many short rows of ids, in which a prefix that several rows share is read once."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from zh_lstm_lm.models.base import Context, LanguageModel
+from zh_lstm_lm.runtime.interruption import check_interruption
+
+__all__ = ["sum_log_probs"]
+
+# Log-probabilities over the vocabulary that exist at once, and rows whose log-probabilities stay in the cache.
+_MAX_SCORES = 1 << 25
+_SCORED_ROWS = 1024
+
+
+def sum_log_probs(model: LanguageModel, rows: Sequence[Sequence[int]], *, batch_size: int) -> list[float]:
+    """Computes the log-probability of each row from the start of a document, in nats.
+
+    The distinct prefixes of a batch form a tree, which is read level by level, so that a step reads one token after each
+    prefix of a length. The two sentences of a minimal pair, and those made from one template, begin alike.
+
+    Args:
+        model: The model.
+        rows: Ids; no row is empty.
+        batch_size: Number of distinct rows read in a batch.
+
+    Returns:
+        The sums, in the order of the rows; NaN where the model's log-probabilities are. Equal rows have equal sums.
+    """
+    # In sorted order, rows with a common prefix are in one batch.
+    distinct = sorted(set(map(tuple, rows)))
+    sums: dict[tuple[int, ...], float] = {}
+    with torch.inference_mode():
+        for begin in range(0, len(distinct), batch_size):
+            batch = distinct[begin : begin + batch_size]
+            sums.update(zip(batch, _read_tree(model, batch), strict=True))
+    return [sums[tuple(row)] for row in rows]
+
+
+def _read_tree(model: LanguageModel, rows: Sequence[Sequence[int]]) -> list[float]:
+    """Returns the log-probabilities of a batch of different rows."""
+    sums = [0.0] * len(rows)
+    context, state = model.read(torch.tensor([[model.vocabulary.bos_id]], device=model.device), None)
+    # The rows behind each node of the level that was read last.
+    level = [list(range(len(rows)))]
+    for depth in range(max(map(len, rows))):
+        check_interruption()
+        children: dict[tuple[int, int], list[int]] = {}
+        for node, behind in enumerate(level):
+            for row in behind:
+                children.setdefault((node, rows[row][depth]), []).append(row)
+        parents, ids = torch.tensor(list(zip(*children, strict=True))).to(model.device)
+        for log_prob, behind in zip(_target_log_probs(model, context, parents, ids), children.values(), strict=True):
+            for row in behind:
+                sums[row] += log_prob
+        longer = [[row for row in behind if len(rows[row]) > depth + 1] for behind in children.values()]
+        level = [behind for behind in longer if behind]
+        if level:
+            going_on = torch.tensor([number for number, behind in enumerate(longer) if behind], device=model.device)
+            context, state = model.read(ids[going_on, None], state.rows(parents[going_on]))
+    return sums
+
+
+def _target_log_probs(model: LanguageModel, context: Context, parents: Tensor, ids: Tensor) -> list[float]:
+    """Returns the log-probability of each id after the row of the context that `parents` has for it."""
+    size = max(1, min(_SCORED_ROWS, _MAX_SCORES // len(model.vocabulary)))
+    chunks = [slice(begin, begin + size) for begin in range(0, len(ids), size)]
+    found = [model.target_log_probs(context.rows(parents[chunk]), ids[chunk]).double().cpu() for chunk in chunks]
+    log_probs: list[float] = torch.cat(found).tolist()
+    return log_probs
