@@ -15,7 +15,11 @@ PACKAGE = Path(zh_lstm_lm.__file__).parent
 ROOT = "zh_lstm_lm"
 
 DOORS = {  # the packages that each may import, besides itself and what is open to all
-    "cli": {"report", "studies", "training", "generation", "evaluation", "models", "corpus", "tokenizers", "text"},
+    "cli": {
+        *("integrations", "report", "studies", "training", "generation", "evaluation", "models", "corpus"),
+        *("tokenizers", "text"),
+    },
+    "integrations": {"studies", "training", "generation", "evaluation", "models", "corpus", "tokenizers", "text"},
     "report": {"studies", "training.history", "evaluation.scored_text"},
     "studies": {"training", "generation", "evaluation", "models", "corpus"},
     "training": {"evaluation", "models", "corpus"},

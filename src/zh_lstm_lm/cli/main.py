@@ -16,6 +16,7 @@ from zh_lstm_lm.cli import (
     report,
     rescore,
     score,
+    serve,
     study,
     suggest,
     train,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 # Commands that read a token or a short text at a time, which is faster with one thread.
-_ONE_THREAD = ("generate", "suggest", "rescore")
+_ONE_THREAD = ("generate", "suggest", "rescore", "serve")
 # Commands whose work goes on when nobody reads their output any more.
 _LONG = ("train", "study")
 
@@ -221,6 +222,7 @@ def _parser() -> argparse.ArgumentParser:
         generate,
         study,
         report,
+        serve,
         info,
         inspection,
         cache,
