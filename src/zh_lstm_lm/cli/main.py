@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from zh_lstm_lm._version import __version__
-from zh_lstm_lm.cli import evaluate, export, generate, inspection, novelty, pairs, report, rescore, score, study, train
+from zh_lstm_lm.cli import evaluate, export, generate, inspection, novelty, pairs, report, rescore, score, serve, study
+from zh_lstm_lm.cli import train as training
 from zh_lstm_lm.cli.common import INTERRUPTED
 from zh_lstm_lm.errors import ZhLstmLmError, escape_controls
 from zh_lstm_lm.runtime.standard_streams import abandon, deferred_failures, standard_streams
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 # Commands that read a token or a short text at a time, which is faster with one thread.
-_ONE_THREAD = ("generate", "rescore")
+_ONE_THREAD = ("generate", "suggest", "rescore", "serve")
 # Commands whose work goes on when nobody reads their output any more.
 _LONG = ("train", "study")
 
@@ -198,7 +199,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--quiet", action="store_true", help="print results and warnings only")
         return command
 
-    for command in (train, evaluate, score, rescore, novelty, pairs, generate, study, report, export, inspection):
+    order = (training, evaluate, score, rescore, novelty, pairs, generate, study, report, export, serve, inspection)
+    for command in order:
         command.add_command(add)
     return parser
 

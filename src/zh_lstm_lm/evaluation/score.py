@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, cast
 
 import torch
+from torch import Tensor
 
 from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.corpus.batches import EvaluationSegment
@@ -13,11 +14,11 @@ from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import DataError, NonFiniteError
 from zh_lstm_lm.evaluation.result import ParagraphSums, count_characters
 from zh_lstm_lm.evaluation.scored_text import Score
-from zh_lstm_lm.models.base import LanguageModel, TextState, check_model, read_segments
+from zh_lstm_lm.models.base import LanguageModel, Prediction, TextState, check_model, read_segments
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.text.normalization import align_text
 
-__all__ = ["check_log_probs", "read_rows", "score", "score_batch"]
+__all__ = ["check_log_probs", "cut_text", "read_rows", "read_values", "score", "score_batch"]
 
 
 @on_cpu_by_default
@@ -40,7 +41,7 @@ def score(model: LanguageModel, text: str, *, end: bool = False, state: TextStat
     """
     check_model("model", model)
     check_type("state", state, TextState, type(None))
-    cut = _cut(model.vocabulary, text, end=end)
+    cut = cut_text(model.vocabulary, text, end=end)
     ((log_probs, after),) = read_rows(model, [cut.ids], state, with_states=True)
     return _score_of(model.vocabulary, cut, log_probs, after)
 
@@ -85,7 +86,7 @@ def score_batch(
     cuts = []
     for number, text in enumerate(texts):
         try:
-            cuts.append(_cut(model.vocabulary, text, end=end))
+            cuts.append(cut_text(model.vocabulary, text, end=end))
         except DataError as error:
             raise DataError(f"texts[{number}]: {error}") from error
     read = read_rows(model, [cut.ids for cut in cuts], state, batch_size=batch_size, with_states=with_states)
@@ -107,6 +108,20 @@ def read_rows(
     Each row is a text of its own; none is empty. `state` is that before all rows, or a list with the state before each;
     None for the start of a document.
     """
+    read = read_values(model, rows, state, batch_size=batch_size, with_states=with_states)
+    return [(check_log_probs(values.tolist()), after) for values, after in read]
+
+
+def read_values(
+    model: LanguageModel,
+    rows: Sequence[Sequence[int]],
+    state: TextState | Sequence[TextState | None] | None = None,
+    *,
+    batch_size: int = 256,
+    with_states: bool = False,
+    predict: Prediction | None = None,
+) -> list[tuple[Tensor, TextState | None]]:
+    """Does the same as `read_rows` for any values of each id, **Shape:** (…, ids), float64; see `read_segments`."""
     one_for_all = state is None or isinstance(state, TextState)
     given = cast("Sequence[TextState | None]", [state] * len(rows) if one_for_all else state)
     if len(given) != len(rows):
@@ -114,20 +129,22 @@ def read_rows(
     for one in given:
         check_type("state", one, TextState, type(None))
     starts = [TextState(model.vocabulary.bos_id, None) if one is None else one for one in given]
-    results: list[tuple[list[float], TextState | None]] = [([], None)] * len(rows)
+    results: list[tuple[Tensor, TextState | None]] = [(torch.empty(0), None)] * len(rows)
     for numbers in _batches([len(row) for row in rows], batch_size, equal=with_states):
         ids = torch.tensor([token_id for n in numbers for token_id in (starts[n].last_id, *rows[n])])
         stops = itertools.accumulate((len(rows[n]) + 1 for n in numbers), initial=0)
         segments = [EvaluationSegment(start, start + 1, stop) for start, stop in itertools.pairwise(stops)]
-        values = torch.zeros(len(ids), dtype=torch.float64)
+        values = torch.empty(0)
         zero = model.initial_state(1)
         after = before = type(zero).cat([starts[n].before or zero for n in numbers])
         with torch.inference_mode():
-            for positions, read, state_after in read_segments(model, ids, segments, before):
-                values[positions], after = read, state_after
+            for positions, read, state_after in read_segments(model, ids, segments, before, predict=predict):
+                if not len(values):
+                    values = read.new_zeros(*read.shape[:-1], len(ids))
+                values[..., positions], after = read, state_after
         for row, (n, segment) in enumerate(zip(numbers, segments, strict=True)):
-            log_probs = check_log_probs(values[segment.first_target : segment.stop].tolist())
-            results[n] = log_probs, TextState(rows[n][-1], after.rows([row])) if with_states else None
+            own = values[..., segment.first_target : segment.stop]
+            results[n] = own, TextState(rows[n][-1], after.rows([row])) if with_states else None
     return results
 
 
@@ -147,7 +164,7 @@ def check_log_probs(log_probs: list[float]) -> list[float]:
     return log_probs
 
 
-class _CutText(NamedTuple):
+class CutText(NamedTuple):
     """A text as the model reads it; the attributes are those of `Score`."""
 
     text: str
@@ -157,11 +174,11 @@ class _CutText(NamedTuple):
     word_kinds: list[str]
 
 
-def _cut(vocabulary: Vocabulary, text: str, *, end: bool) -> _CutText:
+def cut_text(vocabulary: Vocabulary, text: str, *, end: bool) -> CutText:
     """Turns a text into ids with their offsets."""
     check_type("end", end, bool)
     aligned = align_text(text, vocabulary.normalize)
-    cut = _CutText(text, [], [], [], [])
+    cut = CutText(text, [], [], [], [])
     byte_ids = {*vocabulary.byte_ids}
     position = 0
     for word, ids in vocabulary.encode_words(aligned.text):
@@ -196,7 +213,7 @@ def _kind(ids: list[int], byte_ids: set[int], unk_id: int | None) -> str:
     return "unknown" if ids[0] == unk_id else "word"
 
 
-def _score_of(vocabulary: Vocabulary, cut: _CutText, log_probs: list[float], state: TextState | None) -> Score:
+def _score_of(vocabulary: Vocabulary, cut: CutText, log_probs: list[float], state: TextState | None) -> Score:
     ids = torch.tensor(cut.ids)
     paragraph_sums = None
     if vocabulary.paragraph_end_id in cut.ids:

@@ -1,9 +1,10 @@
 """The generation loop: every text that is not finished gets its next token, round after round."""
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from zh_lstm_lm.generation.draft import Draft
 from zh_lstm_lm.generation.next_token import NextTokenSampler
@@ -12,7 +13,7 @@ from zh_lstm_lm.models.base import LanguageModel, State
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.runtime.interruption import check_interruption
 
-__all__ = ["Token", "generate_tokens", "make_result", "read_prompts", "text_of"]
+__all__ = ["Token", "TokenLoop", "generate_tokens", "make_result", "read_prompts", "text_of"]
 
 _PROMPT_WINDOW = 1024
 # Texts whose log-probabilities stay in the processor's cache while their tokens are sampled.
@@ -27,6 +28,99 @@ class Token(NamedTuple):
     log_prob: float
 
 
+class TokenLoop:
+    """Texts that get a token each, step after step; texts may join and leave between two steps.
+
+    A text is the same whoever its neighbours are, where the model is batch-invariant.
+
+    Args:
+        model: The model, in its form for decoding.
+
+    Attributes:
+        drafts: The texts that are not finished.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.drafts: list[Draft] = []
+        self._model = model
+        self._samplers: list[NextTokenSampler] = []
+        self._pending: list[list[Token]] = []
+        self._state: Any = None
+
+    @on_cpu_by_default
+    def join(self, drafts: Sequence[Draft], sampler: NextTokenSampler) -> None:
+        """Reads the prompts of texts, which the next step goes on with."""
+        for draft in drafts:
+            draft.begin()
+        if not drafts:
+            return
+        state = read_prompts(self._model, drafts)
+        self._state = state if self._state is None else type(state).cat([self._state, state])
+        self.drafts += drafts
+        self._samplers += [sampler] * len(drafts)
+        self._pending += [[] for _ in drafts]
+        self.leave()
+
+    def leave(self, left: Collection[Draft] = ()) -> None:
+        """Takes out the texts that are finished, and some others."""
+        rows = [row for row, draft in enumerate(self.drafts) if draft.finish_reason is None and draft not in left]
+        if len(rows) < len(self.drafts):
+            self.drafts = [self.drafts[row] for row in rows]
+            self._samplers = [self._samplers[row] for row in rows]
+            self._pending = [self._pending[row] for row in rows]
+            self._state = self._state.rows(rows) if rows else None
+
+    @on_cpu_by_default
+    def step(self) -> list[tuple[Draft, list[Token]]]:
+        """Adds a token to each text.
+
+        Returns:
+            Texts and their latest tokens: one token, unless some were held back that might have been cut off.
+        """
+        latest = []
+        with torch.inference_mode():
+            last = torch.tensor([[draft.ids[-1]] for draft in self.drafts], device=self._model.device)
+            context, state = self._model.read(last, self._state)
+            ids: list[int | None] = []
+            values: list[float] = []
+            for start in range(0, len(self.drafts), _ROWS):
+                rows = slice(start, start + _ROWS)
+                log_probs = self._model.log_probs(context if len(self.drafts) <= _ROWS else context.rows(rows))
+                sampled = _sample(self._samplers[rows], self.drafts[rows], log_probs)
+                known = torch.tensor([token_id or 0 for token_id in sampled], device=log_probs.device)
+                ids += sampled
+                values += log_probs.gather(1, known[:, None])[:, 0].tolist()
+        for row, (draft, token_id, log_prob) in enumerate(zip(self.drafts, ids, values, strict=True)):
+            pending = self._pending[row]
+            if token_id is None:
+                draft.end()
+            else:
+                token = Token(token_id, self._samplers[row].text_after(draft.ids[-1], token_id), log_prob)
+                draft.add(token_id, token.text, state, row)
+                pending.append(token)
+            if not draft.undecided:
+                latest.append((draft, pending[: len(pending) - draft.surplus]))
+                self._pending[row] = []
+        self._state = state
+        self.leave()
+        return latest
+
+
+def _sample(samplers: Sequence[NextTokenSampler], drafts: Sequence[Draft], log_probs: Tensor) -> list[int | None]:
+    """Samples the next id of each text by its own sampler."""
+    groups: dict[int, list[int]] = {}
+    for row, sampler in enumerate(samplers):
+        groups.setdefault(id(sampler), []).append(row)
+    if len(groups) == 1:
+        return samplers[0].sample(drafts, log_probs)
+    sampled: list[int | None] = [None] * len(drafts)
+    for rows in groups.values():
+        picked = samplers[rows[0]].sample([drafts[row] for row in rows], log_probs[rows])
+        for row, token_id in zip(rows, picked, strict=True):
+            sampled[row] = token_id
+    return sampled
+
+
 @on_cpu_by_default
 def generate_tokens(
     model: LanguageModel, sampler: NextTokenSampler, drafts: Sequence[Draft]
@@ -34,47 +128,15 @@ def generate_tokens(
     """Adds tokens to texts, whose prompts are read first, until all are finished.
 
     Yields:
-        The position of a text and its latest tokens: one token, unless some were held back that might have been cut off.
+        The position of a text and its latest tokens; see `TokenLoop.step`.
     """
-    for draft in drafts:
-        draft.begin()
-    pending: list[list[Token]] = [[] for _ in drafts]
-    active = [position for position, draft in enumerate(drafts) if draft.finish_reason is None]
-    if not drafts:
-        return
-    state = read_prompts(model, drafts)
-    if len(active) < len(drafts):
-        state = state.rows(active)
-    while active:
+    positions = {draft: position for position, draft in enumerate(drafts)}
+    loop = TokenLoop(model)
+    loop.join(drafts, sampler)
+    while loop.drafts:
         check_interruption()
-        going = [drafts[position] for position in active]
-        with torch.inference_mode():
-            last = torch.tensor([[draft.ids[-1]] for draft in going], device=model.device)
-            context, state = model.read(last, state)
-            ids: list[int | None] = []
-            values: list[float] = []
-            for start in range(0, len(going), _ROWS):
-                rows = slice(start, start + _ROWS)
-                log_probs = model.log_probs(context if len(going) <= _ROWS else context.rows(rows))
-                sampled = sampler.sample(going[rows], log_probs)
-                known = torch.tensor([token_id or 0 for token_id in sampled], device=log_probs.device)
-                ids += sampled
-                values += log_probs.gather(1, known[:, None])[:, 0].tolist()
-        for row, (position, token_id, log_prob) in enumerate(zip(active, ids, values, strict=True)):
-            draft = drafts[position]
-            if token_id is None:
-                draft.end()
-            else:
-                token = Token(token_id, sampler.text_after(draft.ids[-1], token_id), log_prob)
-                draft.add(token_id, token.text, state, row)
-                pending[position].append(token)
-            if not draft.undecided:
-                yield position, pending[position][: len(pending[position]) - draft.surplus]
-                pending[position] = []
-        left = [row for row, draft in enumerate(going) if draft.finish_reason is None]
-        if len(left) < len(active):
-            active = [active[row] for row in left]
-            state = state.rows(left)
+        for draft, latest in loop.step():
+            yield positions[draft], latest
 
 
 @on_cpu_by_default
