@@ -187,7 +187,7 @@ def test_a_bad_request_is_refused_with_its_reason(app: Any, post: Post, body: An
     assert message in error["message"]
     assert error["type"] == "invalid_request_error"
     named = message.partition(" ")[0].rstrip(":")
-    assert error["param"] == (named if isinstance(body, dict) and named in body or body == {} else None)
+    assert error["param"] == (named if isinstance(body, dict) and named in {"prompt", *body} else None)
 
 
 def test_options_that_change_nothing_are_accepted(app: Any, post: Post) -> None:
@@ -382,9 +382,11 @@ def test_the_official_client_speaks_with_it(address: str, trained: LSTMLanguageM
             client.completions.create(model="wuxia", prompt="展昭", temperature=-1)
         with pytest.raises(openai.NotFoundError, match="only 'wuxia'"):
             client.completions.create(model="gpt-3.5-turbo-instruct", prompt="展昭")
-    with openai.OpenAI(base_url=address, api_key="other", max_retries=0) as client:
-        with pytest.raises(openai.AuthenticationError, match="key"):
-            client.models.list()
+    with (
+        openai.OpenAI(base_url=address, api_key="other", max_retries=0) as client,
+        pytest.raises(openai.AuthenticationError, match="key"),
+    ):
+        client.models.list()
 
 
 def test_an_address_that_is_taken_is_named() -> None:

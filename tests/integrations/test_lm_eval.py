@@ -144,9 +144,9 @@ def test_the_command_of_the_harness_runs(trained: LSTMLanguageModel, tasks: Path
     pytest.importorskip("datasets", reason="datasets is not installed (extra 'eval')")
     trained.save_pretrained(tmp_path / "model")
     options = ["--model_args", f"pretrained={tmp_path / 'model'}", "--tasks", ",".join(TASKS)]
+    options += ["--include_path", str(tasks), "--output_path", str(tmp_path / "out"), "--log_samples"]
     done = subprocess.run(
-        [sys.executable, "-m", "zh_lstm_lm.integrations.lm_eval", "--model", "zh-lstm-lm", *options]
-        + ["--include_path", str(tasks), "--output_path", str(tmp_path / "out"), "--log_samples"],
+        [sys.executable, "-m", "zh_lstm_lm.integrations.lm_eval", "--model", "zh-lstm-lm", *options],
         capture_output=True,
         text=True,
         timeout=300,
