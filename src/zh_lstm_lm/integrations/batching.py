@@ -18,7 +18,7 @@ class Piece(NamedTuple):
     """A part of a generated text that is settled.
 
     Attributes:
-        index: The text's number in its request.
+        number: The text's number in its request.
         offset: Position of the part in the generated text.
         text: The part.
         tokens: Its tokens; the last one of a text may reach beyond its end.
@@ -26,7 +26,7 @@ class Piece(NamedTuple):
         finish_reason: ``"stop"`` or ``"length"`` with the last part of the text, else None.
     """
 
-    index: int
+    number: int
     offset: int
     text: str
     tokens: list[Token]
@@ -38,13 +38,13 @@ class Text:
     """A text that grows, and ends before the first of some strings.
 
     Args:
-        index: Its number in the request.
+        number: Its number in the request.
         draft: Its draft.
         stop: The strings, which are looked for in what is generated only.
     """
 
-    def __init__(self, index: int, draft: Draft, stop: Sequence[str] = ()) -> None:
-        self.index, self.draft = index, draft
+    def __init__(self, number: int, draft: Draft, stop: Sequence[str] = ()) -> None:
+        self.number, self.draft = number, draft
         self.finish_reason: str | None = None
         self.tops: list[dict[int, float]] = []
         self._stop = stop
@@ -74,7 +74,7 @@ class Text:
             stop_at = reached
         start, self._settled = self._settled, end if self.finish_reason else stop_at
         tops, self.tops = self.tops[: len(tokens)], self.tops[len(tokens) :]
-        return Piece(self.index, start, self._text[start : self._settled], tokens, tops, self.finish_reason)
+        return Piece(self.number, start, self._text[start : self._settled], tokens, tops, self.finish_reason)
 
     def _begun(self, stop: str) -> int:
         """Returns the length of the longest start of a string with which the text ends."""

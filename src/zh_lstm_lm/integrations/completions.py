@@ -155,7 +155,7 @@ class Completion(Work):
 
     def choice(self, piece: Piece) -> dict[str, Any]:
         """Returns a part of a text as an element of ``choices``; the first one begins with the prompt if it is echoed."""
-        prompt = self.request.prompts[piece.index // self.request.n] if self.request.echo else ""
+        prompt = self.request.prompts[piece.number // self.request.n] if self.request.echo else ""
         logprobs = None
         if self.request.logprobs is not None:
             offsets = [len(prompt) + piece.offset]
@@ -164,7 +164,7 @@ class Completion(Work):
             ids = [token.id for token in piece.tokens]
             own = check_log_probs([token.log_prob for token in piece.tokens])
             logprobs = self._logprobs(ids, own, piece.tops, offsets[:-1])
-        return {"text": piece.text, "index": piece.index, "logprobs": logprobs, "finish_reason": piece.finish_reason}
+        return {"text": piece.text, "index": piece.number, "logprobs": logprobs, "finish_reason": piece.finish_reason}
 
     def echo(self) -> list[dict[str, Any]]:
         """Returns the echoed prompts as elements of ``choices``; empty prompts, where nothing is echoed."""

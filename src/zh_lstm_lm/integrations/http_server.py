@@ -135,9 +135,11 @@ class _Endpoint:
         request = self._completions.parse(body)
         queue: asyncio.Queue[Any] = asyncio.Queue()
         loop = asyncio.get_running_loop()
-        work = Completion(
-            self._completions, request, lambda item: loop.call_soon_threadsafe(queue.put_nowait, item) and None
-        )
+
+        def deliver(item: object) -> None:
+            loop.call_soon_threadsafe(queue.put_nowait, item)
+
+        work = Completion(self._completions, request, deliver)
         if self._batcher.num_waiting + work.num_texts > _WAITING * limits.max_texts:
             raise RequestError("too many texts wait already; try again later", status=503)
         watch = asyncio.ensure_future(_watch(receive, queue))
