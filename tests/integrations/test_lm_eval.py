@@ -111,7 +111,7 @@ doc_to_target: "{{target}}"
 metric_list: [{metric: byte_perplexity}]
 """,
 }
-DOCS = [
+DOCS: list[dict[str, Any]] = [
     {"context": "白玉堂笑道：“雪大，", "choices": ["酒才好喝。", "剑出了店门。"], "target": "酒才好喝"},
     {"context": "展昭道：", "choices": ["“得罪了。”", "酒店，店小二"], "target": "“得罪了"},
     {"context": "夜里三更，", "choices": ["三更展昭换", "展昭换了夜行衣"], "target": "展昭"},
@@ -156,12 +156,12 @@ def test_the_command_of_the_harness_runs(trained: LSTMLanguageModel, tasks: Path
     results = json.loads(path.read_text(encoding="utf-8"))["results"]
     right = 0
     for doc in DOCS:
-        start = len(trained.vocabulary.encode(str(doc["context"])))
+        start = len(trained.vocabulary.encode(doc["context"]))
         sums = [math.fsum(by_hand(trained, doc["context"] + choice)[0][start:]) for choice in doc["choices"]]
         right += sums[0] > sums[1]
     assert results["zh_choice"]["acc,none"] == pytest.approx(right / len(DOCS))
-    total = math.fsum(score(trained, str(doc["target"])).log_prob for doc in DOCS)
-    size = sum(len(str(doc["target"]).encode()) for doc in DOCS)
+    total = math.fsum(score(trained, doc["target"]).log_prob for doc in DOCS)
+    size = sum(len(doc["target"].encode()) for doc in DOCS)
     assert results["zh_perplexity"]["byte_perplexity,none"] == pytest.approx(math.exp(-total / size), rel=1e-4)
     (path,) = (tmp_path / "out").rglob("samples_zh_write_*.jsonl")
     samples = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

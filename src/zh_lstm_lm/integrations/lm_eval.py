@@ -76,7 +76,7 @@ class HarnessModel:
         if isinstance(size, str) and size.isdecimal():
             size = int(size)
         check_integer("batch_size", size, minimum=1)
-        self._batch_size = int(size)  # type: ignore[arg-type]
+        self._batch_size = int(size)
         is_path = isinstance(pretrained, (str, PathLike, int, float))
         self.model: LanguageModel = from_pretrained(str(pretrained)) if is_path else pretrained
         check_model("pretrained", self.model)
