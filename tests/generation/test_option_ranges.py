@@ -96,6 +96,8 @@ def test_an_option_alone(lm: LSTMLanguageModel, name: str, data: st.DataObject) 
 @example(options={"repetition_penalty": 1e-300})
 @example(options={"word_bias": {"雪": 1e308}, "temperature": 1e-300})
 @example(options={"temperature": 1e308, "min_p": 0.5})
+@example(options={"temperature": 10**30, "frequency_penalty": 10**30, "presence_penalty": 10**30})
+@example(options={"repetition_penalty": 10**30, "word_bias": {"展": 10**30}})
 @example(options={"word_bias": {"展": 1e308}, "top_k": 1})
 @example(options={"temperature": 0.01, "top_p": 0.5})
 @example(

@@ -6,8 +6,20 @@ import sys
 from collections.abc import Callable, Sequence
 
 from zh_lstm_lm._version import __version__
-from zh_lstm_lm.cli import evaluate, export, generate, inspection, novelty, pairs, report, rescore, score, serve, study
-from zh_lstm_lm.cli import train as training
+from zh_lstm_lm.cli import (
+    evaluate,
+    export,
+    generate,
+    inspection,
+    novelty,
+    pairs,
+    report,
+    rescore,
+    score,
+    serve,
+    study,
+    train,
+)
 from zh_lstm_lm.cli.common import INTERRUPTED
 from zh_lstm_lm.errors import ZhLstmLmError, escape_controls
 from zh_lstm_lm.runtime.standard_streams import abandon, deferred_failures, standard_streams
@@ -199,8 +211,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--quiet", action="store_true", help="print results and warnings only")
         return command
 
-    order = (training, evaluate, score, rescore, novelty, pairs, generate, study, report, export, serve, inspection)
-    for command in order:
+    modules = (train, evaluate, score, rescore, novelty, pairs, generate, study, report, export, serve, inspection)
+    for command in modules:
         command.add_command(add)
     return parser
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -99,8 +100,12 @@ class SamplerConfig(Config):
             raise ConfigError(f"word_bias must map words, each once, to numbers, got {self.word_bias!r:.60}")
         for word, bias in biases.items():
             check_number(f"word_bias of {word!r}", bias, minimum=-1e6)
-        object.__setattr__(self, "word_bias", tuple(biases.items()))  # fixed, as a config is
+        object.__setattr__(
+            self, "word_bias", tuple((word, _for_torch(bias)) for word, bias in biases.items())
+        )  # fixed, as a config is
         check_integer("seed", self.seed, minimum=0, maximum=_MAX_INTEGER)
+        for name, value in list(vars(self).items()):
+            object.__setattr__(self, name, _for_torch(value))
 
     @property
     def history_window(self) -> int | None:
@@ -139,3 +144,8 @@ class SamplerConfig(Config):
         if self.no_repeat_ngram_size:
             processors.append(logits_processors.no_repeat_ngrams(self.no_repeat_ngram_size, window=window))
         return processors
+
+
+def _for_torch(value: Any) -> Any:
+    """Returns an integer beyond 64 bits as a float, and other values as they are."""
+    return float(value) if isinstance(value, int) and abs(value) > _MAX_INTEGER else value

@@ -113,9 +113,6 @@ def parse_request(body: bytes, *, name: str, defaults: Mapping[str, Any], limits
         raise RequestError(f"stop must hold strings of 1 to {_MAX_STOP_LENGTH} characters, got {shown(values['stop'])}")
     sampling = {option: values[option] for option in _SAMPLING if option in values}
     config = SamplerConfig.from_dict({**defaults, "seed": secrets.randbits(48), **sampling})
-    # PyTorch takes no integers beyond 64 bits.
-    numbers = {option: float(getattr(config, option)) for option in _SAMPLING if option != "seed"}
-    config = SamplerConfig.from_dict({**config.to_dict(), **numbers})
     echo, stream = values.get("echo", False), values.get("stream", False)
     return Request(prompts, number["max_tokens"], number["n"], stop, values.get("logprobs"), echo, stream, config)
 
