@@ -15,8 +15,9 @@ PACKAGE = Path(zh_lstm_lm.__file__).parent
 ROOT = "zh_lstm_lm"
 
 DOORS = {  # the packages that each may import, besides itself and what is open to all
-    "cli": {"report", "studies", "training", "generation", "evaluation", "models", "corpus", "tokenizers", "text"},
+    "cli": {"report", "page", "studies", "training", "generation", "evaluation", "models", "corpus", "tokenizers", "text"},
     "report": {"studies", "training.history", "evaluation.scored_text"},
+    "page": {"models", "corpus", "generation.config"},
     "studies": {"training", "generation", "evaluation", "models", "corpus"},
     "training": {"evaluation", "models", "corpus"},
     "generation": {"models", "corpus", "text"},

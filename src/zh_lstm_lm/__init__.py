@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from zh_lstm_lm.models.mixture import Mixture as Mixture
     from zh_lstm_lm.models.ngram import NGramLanguageModel as NGramLanguageModel
     from zh_lstm_lm.models.saved_mixture import from_pretrained as from_pretrained
+    from zh_lstm_lm.page.export import export_html as export_html
     from zh_lstm_lm.report.document import write_report as write_report
     from zh_lstm_lm.report.heat_map import heat_map as heat_map
     from zh_lstm_lm.report.run_plots import plot_history as plot_history
@@ -128,6 +129,7 @@ _HOMES = {
     "study": "studies.study",
     "score": "evaluation.score",
     "score_batch": "evaluation.score",
+    "export_html": "page.export",
     "write_report": "report.document",
     "heat_map": "report.heat_map",
     "plot_history": "report.run_plots",

@@ -9,6 +9,7 @@ from zh_lstm_lm._version import __version__
 from zh_lstm_lm.cli import (
     cache,
     evaluate,
+    export,
     generate,
     info,
     inspection,
@@ -221,6 +222,7 @@ def _parser() -> argparse.ArgumentParser:
         generate,
         study,
         report,
+        export,
         info,
         inspection,
         cache,

@@ -1,0 +1,45 @@
+"""The command ``export``."""
+
+import argparse
+
+from zh_lstm_lm.cli.common import AddCommand, load_model, path, print_line, print_page, read_text
+
+__all__ = ["add_command"]
+
+
+def add_command(add: AddCommand) -> None:
+    """Adds the command."""
+    export = add("export", _export, "Write a saved model in another format.")
+    export.add_argument("model", type=path, help="folder of a saved model")
+    export.add_argument(
+        "--format", choices=["html"], required=True, help="html: one page that writes, without a network"
+    )
+    export.add_argument("--output", type=path, required=True, metavar="FILE", help="the page, such as novel.html")
+    export.add_argument(
+        "--text", type=path, metavar="FILE", help="text to measure the cost of 8-bit weights on (default: not measured)"
+    )
+    export.add_argument("--overwrite", action="store_true", help="replace the page if it exists")
+
+
+def _export(parsed: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from zh_lstm_lm.evaluation.score import score
+    from zh_lstm_lm.page.export import check_target, make_page
+    from zh_lstm_lm.storage.user_files import write_file
+
+    target = Path(parsed.output)
+    check_target(target, overwrite=parsed.overwrite)
+    model = load_model(parsed.model)
+    page = make_page(model, title=target.stem)
+    write_file(target, page.html)
+    print_page(target)
+    print_line(", ".join(f"{name} {size / 1000:,.0f} KB" for name, size in page.sizes.items()))
+    if page.left_out:
+        print_line("only the LSTM of the mixture is in the page; n-grams and caches are left out")
+    if parsed.text:
+        text = read_text(parsed.text)
+        before, after = (score(each, text).bits_per_character for each in (model, page.quantised.model))
+        if before is not None and after is not None:
+            print_line(f"bits per character: {after:.4f} in the page, {before:.4f} before ({after - before:+.4f})")
+    return 0
