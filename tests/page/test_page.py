@@ -113,19 +113,22 @@ def test_the_page_allows_no_connection(model: LSTMLanguageModel, tmp_path: Path)
     assert "<title>a&lt;b</title>" in page
 
 
+@needs_node
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
 def test_the_page_writes_in_a_browser(model: LSTMLanguageModel, tmp_path: Path) -> None:
     page = export_html(model, tmp_path / "page.html")
-    command = [
-        *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"),
-        *("--enable-logging=stderr", "--virtual-time-budget=20000", "--dump-dom", f"{page.as_uri()}#selftest"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    mirror = re.search(r'<div id="mirror"[^>]*>(.*?)</div>', done.stdout, re.DOTALL)
-    assert mirror is not None
-    assert mirror[1].startswith("话说")
-    assert len(mirror[1]) > 100
-    assert "CONSOLE" not in done.stderr
+    script = Path(__file__).with_name("browse.mjs")
+    command = [str(NODE), str(script), str(CHROMIUM), str(tmp_path / "profile"), page.as_uri(), "360", "dark"]
+    found = json.loads(subprocess.run(command, capture_output=True, check=True, text=True, timeout=60).stdout)
+    assert found["text"].startswith("话说")
+    assert len(found["text"]) > 300
+    assert found["again"].startswith("话说")
+    assert found["again"] != found["text"]
+    assert found["undone"] == "话说"
+    assert found["spans"] == found["count"]
+    assert [url for url in found["requests"] if not url.startswith("blob:")] == [page.as_uri()]
+    assert found["messages"] == []
+    assert found["wide"] <= 0
 
 
 def test_what_cannot_be_written_is_refused(

@@ -107,6 +107,3 @@ for (const input of document.querySelectorAll("input[type=range]")) {
 translate();
 say("opening");
 worker.postMessage({ type: "open", description: JSON.parse($("description").textContent), weights: $("weights").textContent });
-if (location.hash === "#selftest") {
-  const done = setInterval(() => { if (!$("write").disabled) { clearInterval(done); $("text").value = "话说"; write(); } }, 50);
-}
