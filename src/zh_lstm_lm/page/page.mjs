@@ -61,7 +61,7 @@ function offer(candidates) {
   $("next").replaceChildren(...candidates.map(([piece, prob]) => {
     const button = document.createElement("button"), share = document.createElement("small");
     button.type = "button";
-    button.textContent = piece === "\n" ? "¶" : piece;
+    button.textContent = piece === "\n" ? "¶" : piece.trim() || "␣";
     share.textContent = `${(100 * prob).toFixed(1)}%`;
     button.append(share);
     button.onclick = () => { steps.push($("text").value); $("text").value += piece; draw(); ask("read"); };

@@ -37,14 +37,14 @@ def quantise_model(model: LSTMLanguageModel) -> QuantisedModel:
     copy = LSTMLanguageModel(model.vocabulary, config).eval()
     weights = {name: value for name, value in model.state_dict().items() if name in copy.state_dict()}
     copy.load_state_dict(weights)
-    for ids in torch.arange(len(model.vocabulary)).split(4096):
+    for ids in torch.split(torch.arange(len(model.vocabulary)), 4096):
         copy.embedding.weight[ids] = model.embedding(ids.to(model.device)).float().cpu()
     matrices = {}
     for name, parts in _matrices(copy):
         values, scales = quantise_rows(torch.cat([*parts], dim=1))
         matrices[name] = values, scales
         restored = values.float() * scales[:, None]
-        for part, kept in zip(parts, restored.split([part.shape[1] for part in parts], dim=1), strict=True):
+        for part, kept in zip(parts, torch.split(restored, [part.shape[1] for part in parts], dim=1), strict=True):
             part.copy_(kept)
     copy.generation_config = dict(model.generation_config)
     return QuantisedModel(copy, matrices, {name: bias.detach().float() for name, bias in _biases(copy)})
