@@ -40,7 +40,7 @@ async function write({ options, seed, limits }, mine) {
     const piece = sampler.textAfter(last.id, id);
     entries.push({ id, piece, bits: -logProbs[id] / Math.LN2, state: decoder.read(id, last.state) });
     draft.add(piece);
-    if (Date.now() - time > 30) {
+    if (Date.now() - time > 100) {
       postMessage({ type: "words", words: words(from) });
       from = entries.length;
       await pause();
