@@ -310,8 +310,7 @@ export class Sampler {
   // The likeliest tokens that may follow, with the model's probabilities.
   candidates(draft, logProbs, count) {
     const { forbidden, moved } = draft.verdict();
-    const least = Float64Array.from(logProbs).sort().at(-Math.min(200, logProbs.length));
-    const ids = [...logProbs.keys()].filter((id) => logProbs[id] >= least && this.lengths[id] && !forbidden.has(id) && !moved.has(id));
+    const ids = [...logProbs.keys()].filter((id) => this.lengths[id] && !forbidden.has(id) && !moved.has(id));
     return ids.sort((a, b) => logProbs[b] - logProbs[a]).slice(0, count).map((id) => ({ id, prob: Math.exp(logProbs[id]) }));
   }
 }
