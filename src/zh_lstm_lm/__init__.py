@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from zh_lstm_lm.generation.limits import LimitOptions as LimitOptions
     from zh_lstm_lm.generation.result import GenerationResult as GenerationResult, GenerationState as GenerationState
     from zh_lstm_lm.generation.sampler import Sampler as Sampler
+    from zh_lstm_lm.integrations.page.export import export_html as export_html
     from zh_lstm_lm.models.base import LanguageModel as LanguageModel, TextState as TextState
     from zh_lstm_lm.models.config import ModelConfig as ModelConfig
     from zh_lstm_lm.models.continuous_cache import ContinuousCache as ContinuousCache
@@ -86,6 +87,7 @@ _NAMES = {
     "generation.limits": ("LimitOptions",),
     "generation.result": ("GenerationResult", "GenerationState"),
     "generation.sampler": ("Sampler",),
+    "integrations.page.export": ("export_html",),
     "models.base": ("LanguageModel", "TextState"),
     "models.config": ("ModelConfig",),
     "models.continuous_cache": ("ContinuousCache",),

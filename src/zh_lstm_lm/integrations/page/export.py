@@ -1,0 +1,176 @@
+"""The public function `export_html`: a model as one HTML page that writes without a network."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+from torch import Tensor
+
+from zh_lstm_lm._config import check_type
+from zh_lstm_lm.errors import ConfigError, DataError
+from zh_lstm_lm.generation.config import SamplerConfig
+from zh_lstm_lm.integrations.page.quantisation import QuantisedModel, quantise_model
+from zh_lstm_lm.models.base import LanguageModel, check_model
+from zh_lstm_lm.models.components import nested_models
+from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.storage.user_files import is_special, write_file
+
+__all__ = ["MAX_BYTES", "Page", "export_html", "make_page"]
+
+MAX_BYTES = 25_000_000
+"""Size of the largest page."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that has not been written yet.
+
+    Attributes:
+        html: The page.
+        sizes: The bytes that its parts take.
+        quantised: The model in 8 bits that is in it.
+        left_out: The number of models and caches of a mixture that are not in it.
+    """
+
+    html: bytes
+    sizes: dict[str, int]
+    quantised: QuantisedModel
+    left_out: int
+
+
+def export_html(model: LanguageModel, path: str | PathLike[str], *, title: str = "", overwrite: bool = False) -> Path:
+    """Writes a model as one HTML page that writes: without installation, without a network, on any computer.
+
+    The weights are rounded to 8 bits. Of a mixture, only the LSTM is in the page. A text that its reader types is
+    divided into the likeliest words of the vocabulary, which are not always those of the model's tokenizer.
+
+    Args:
+        model: The model.
+        path: The file to write.
+        title: The title of the page; empty for the file's name.
+        overwrite: Whether an existing file may be replaced.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: The model is too large for a page, or has no LSTM.
+        DataError: The file is there already, or cannot be written.
+    """
+    check_type("path", path, str, PathLike)
+    check_target(Path(path), overwrite=overwrite)
+    write_file(path, make_page(model, title=title or Path(path).stem).html)
+    return Path(path)
+
+
+def check_target(target: Path, *, overwrite: bool) -> None:
+    """Checks that a page can be written, before long work.
+
+    Raises:
+        DataError: The file exists already, or its folder does not.
+    """
+    if target.is_dir() or (target.exists() and not overwrite and not is_special(target)):
+        hint = "give a file in it" if target.is_dir() else "give another file, or overwrite=True (--overwrite)"
+        raise DataError(f"{target}: exists already; {hint}")
+    if not target.parent.is_dir():
+        raise DataError(f"{target}: there is no folder {target.parent}; create it, or give another file")
+
+
+def make_page(model: LanguageModel, *, title: str) -> Page:
+    """Makes the page of a model; see `export_html`."""
+    check_model("model", model)
+    check_type("title", title, str)
+    parts = [model, *nested_models(model)]
+    lstm = next((each for each in parts if isinstance(each, LSTMLanguageModel)), None)
+    if lstm is None:
+        raise ConfigError(f"a page needs an LSTMLanguageModel, or a mixture with one, got {model!r:.60}")
+    if 4 / 3 * (lstm.num_parameters - _character_weights(lstm)) > MAX_BYTES:
+        _refuse_size(int(4 / 3 * lstm.num_parameters), lstm)
+    quantised = quantise_model(lstm)
+    description = _description(quantised)
+    weights = base64.b64encode(_weights(quantised))
+    worker = "".join(_script(name) for name in ("decoder.mjs", "sampling.mjs", "segment.mjs", "worker.mjs"))
+    script = _script("page.mjs")
+    checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    options = SamplerConfig.from_dict(lstm.generation_config)
+    values = {
+        "hash": f"sha256-{checksum}",
+        "title": html.escape(title),
+        "style": _read("page.css"),
+        "temperature": f"{options.temperature:g}",
+        "top_p": f"{options.top_p:g}",
+        "min_p": f"{options.min_p:g}",
+        "description": json.dumps(description, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
+        "weights": weights.decode(),
+        "worker": worker,
+        "script": script,
+    }
+    page = re.sub(r"\{\{(\w+)\}\}", lambda name: values[name[1]], _read("page.html")).encode()
+    if len(page) > MAX_BYTES:
+        _refuse_size(len(page), lstm)
+    words = len(values["description"].encode())
+    sizes = {"weights": len(weights), "vocabulary": words, "code": len(page) - len(weights) - words}
+    return Page(page, sizes, quantised, len(parts) - len({id(lstm), id(model)}))
+
+
+def _character_weights(model: LSTMLanguageModel) -> int:
+    characters = model.embedding.characters
+    return 0 if characters is None else characters.numel()
+
+
+def _refuse_size(size: int, model: LSTMLanguageModel) -> None:
+    words = int(len(model.vocabulary) * MAX_BYTES / size * 0.95)
+    raise ConfigError(
+        f"the page of this model would take {size / 1e6:,.0f} MB, and at most {MAX_BYTES / 1e6:.0f} MB open well: a "
+        f"vocabulary of about {words:,} words would fit (--max-size), or smaller embedding_dim and hidden_size"
+    )
+
+
+def _description(quantised: QuantisedModel) -> dict[str, Any]:
+    """Returns all of a model but its weights as JSON values."""
+    model, vocabulary = quantised.model, quantised.model.vocabulary
+    found = {token: token_id for token_id, token in enumerate(vocabulary.own_tokens, vocabulary.num_special)}
+    return {
+        "tokens": list(vocabulary.texts()),
+        "bytes": [found.get(byte, -1) for byte in range(256)],
+        "bos": vocabulary.bos_id,
+        "newline": vocabulary.paragraph_end_id,
+        "unk": vocabulary.unk_id,
+        "separator": vocabulary.separator,
+        "normalize": vocabulary.normalize,
+        "hidden": model.config.hidden_size,
+        "layers": model.config.num_layers,
+        "cutoffs": None if model.config.output == "full" else [*(model.config.cutoffs or ()), len(vocabulary)],
+        "biases": [(name, len(bias)) for name, bias in quantised.biases.items()],
+        "matrices": [(name, *values.shape) for name, (values, _) in quantised.matrices.items()],
+    }
+
+
+def _weights(quantised: QuantisedModel) -> bytes:
+    """Returns the biases, the scales, and then the weights, one after another."""
+    floats = [*quantised.biases.values(), *(scales for _, scales in quantised.matrices.values())]
+    return b"".join([*_bytes(floats), *_bytes(values for values, _ in quantised.matrices.values())])
+
+
+def _bytes(tensors: Iterable[Tensor]) -> Iterable[bytes]:
+    for tensor in tensors:
+        data = save({"": tensor.detach().contiguous().clone()})
+        yield data[8 + int.from_bytes(data[:8], "little") :]
+
+
+def _read(name: str) -> str:
+    return resources.files("zh_lstm_lm.integrations.page").joinpath(name).read_text(encoding="utf-8")
+
+
+def _script(name: str) -> str:
+    """Returns a module as a part of one script, without its imports and exports."""
+    return re.sub(r"^(import .*\n|export )", "", _read(name), flags=re.MULTILINE)

@@ -1,0 +1,165 @@
+"""The page: its words and log-probabilities beside those of the same model in Python, and the page in a browser."""
+
+import json
+import random
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import zh_lstm_lm.integrations.page
+from zh_lstm_lm import (
+    ConfigError,
+    DataError,
+    LSTMLanguageModel,
+    ModelConfig,
+    Sampler,
+    SamplerConfig,
+    TokenStream,
+    Vocabulary,
+    export_html,
+)
+from zh_lstm_lm.cli.main import main
+from zh_lstm_lm.integrations.page import export
+from zh_lstm_lm.integrations.page.quantisation import quantise_model
+
+SOURCES = Path(zh_lstm_lm.integrations.page.__file__).parent
+NODE = shutil.which("node")
+CHROMIUM = shutil.which("chromium")
+OPTIONS = [
+    {"temperature": 1.0, "top_p": 1.0},
+    {"temperature": 0.8, "top_p": 0.95},
+    {"temperature": 1.2, "top_p": 0.6, "min_p": 0.02},
+    {"temperature": 0.9, "top_k": 5, "top_p": 0.9},
+    {"temperature": 1.5, "top_p": 1.0, "min_p": 0.2},
+]
+NAMES = {"temperature": "temperature", "top_p": "topP", "min_p": "minP", "top_k": "topK"}
+needs_node = pytest.mark.skipif(NODE is None, reason="node is not installed")
+
+
+def in_page(page: Path, tmp_path: Path, **cases: Any) -> dict[str, Any]:
+    file = tmp_path / "cases.json"
+    file.write_text(json.dumps({"prompt": "", "ids": [], "settings": [], "texts": [], "seeds": [], **cases}))
+    command = [str(NODE), str(Path(__file__).with_name("run_page.mjs")), str(SOURCES), str(page), str(file)]
+    result: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+    return result
+
+
+@pytest.fixture(params=["adaptive", "full", "tied"])
+def any_model(request: pytest.FixtureRequest, vocabulary: Vocabulary) -> LSTMLanguageModel:
+    config = {
+        "adaptive": ModelConfig(embedding_dim=12, hidden_size=16, num_layers=2, output="adaptive", cutoffs=(20, 60)),
+        "full": ModelConfig(embedding_dim=12, hidden_size=16),
+        "tied": ModelConfig(embedding_dim=12, hidden_size=16, tie_weights=True),
+    }
+    return LSTMLanguageModel(vocabulary, config[request.param]).eval()
+
+
+@needs_node
+def test_the_page_writes_what_python_writes(any_model: LSTMLanguageModel, tmp_path: Path) -> None:
+    page = export_html(any_model, tmp_path / "page.html")
+    model = quantise_model(any_model).model.double()
+    prompt, count = "展昭道：“", 400
+    ids = model.vocabulary.encode(prompt)
+    settings, expected = [], []
+    for number, options in enumerate(OPTIONS):
+        generator = random.Random(f"{number} 0")
+        uniforms = [generator.random() for _ in range(count)]
+        limits = {"maxTokens": count} if number % 2 else {"maxTokens": count, "maxCharacters": 300}
+        settings.append(
+            {"options": {NAMES[name]: value for name, value in options.items()}, "limits": limits, "uniforms": uniforms}
+        )
+        sampler = Sampler(model, SamplerConfig(**options, seed=number))  # type: ignore[arg-type]
+        most = len(prompt) + 300 if "maxCharacters" in limits else None
+        result = sampler.generate(prompt, max_new_tokens=count, max_characters=most, return_results=True)
+        expected.append(list(result.ids))
+    found = in_page(page, tmp_path, prompt=prompt, ids=ids, settings=settings)
+    assert found["written"] == expected
+    with torch.inference_mode():
+        context, _ = model.read(torch.tensor([[model.vocabulary.bos_id, *ids]]))
+        log_probs = model.log_probs(context.rows([-1]))[0]
+    assert torch.allclose(torch.tensor(found["logProbs"], dtype=torch.float64), log_probs, atol=1e-6)
+
+
+@needs_node
+def test_text_is_divided_without_loss(model: LSTMLanguageModel, tmp_path: Path) -> None:
+    page = export_html(model, tmp_path / "page.html")
+    texts = ["展昭道：好。\n\n鑫𠮷x", "", "\n"]
+    seeds = [0, 1, 2**40 + 7]
+    found = in_page(page, tmp_path, texts=texts, seeds=[str(seed) for seed in seeds])
+    for text, tokens in zip(texts, found["encoded"], strict=True):
+        assert "".join(piece for _, piece in tokens) == text
+        assert [token_id for token_id, _ in tokens] == model.vocabulary.encode(text)
+    generators = map(random.Random, seeds)
+    assert found["numbers"] == [[generator.random(), generator.random()] for generator in generators]
+
+
+def test_quantisation_costs_little(model: LSTMLanguageModel) -> None:
+    ids = torch.tensor([model.vocabulary.encode("展昭道：“好大的雪！”")])
+    with torch.inference_mode():
+        before, _ = model(ids)
+        after, _ = quantise_model(model).model(ids)
+    assert (before.log_softmax(-1) - after.log_softmax(-1)).abs().max() < 0.05
+
+
+def test_the_page_allows_no_connection(model: LSTMLanguageModel, tmp_path: Path) -> None:
+    page = export_html(model, tmp_path / "a<b.html").read_text(encoding="utf-8")
+    assert "default-src 'none'" in page
+    assert not re.search(r"(src|href)=|https?://", page.split('<script id="weights"')[0])
+    assert "<title>a&lt;b</title>" in page
+
+
+@needs_node
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
+def test_the_page_writes_in_a_browser(model: LSTMLanguageModel, tmp_path: Path) -> None:
+    page = export_html(model, tmp_path / "page.html")
+    script = Path(__file__).with_name("browse.mjs")
+    command = [str(NODE), str(script), str(CHROMIUM), str(tmp_path / "profile"), page.as_uri(), "360", "dark"]
+    found = json.loads(subprocess.run(command, capture_output=True, check=True, text=True, timeout=60).stdout)
+    assert found["text"].startswith("话说")
+    assert len(found["text"]) > 300
+    assert found["again"].startswith("话说")
+    assert found["again"] != found["text"]
+    assert found["undone"] == "话说"
+    assert found["spans"] == found["count"]
+    assert [url for url in found["requests"] if not url.startswith("blob:")] == [page.as_uri()]
+    assert found["messages"] == []
+    assert found["wide"] <= 0
+
+
+def test_what_cannot_be_written_is_refused(
+    model: LSTMLanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = export_html(model, tmp_path / "page.html")
+    with pytest.raises(DataError, match="exists already"):
+        export_html(model, page)
+    export_html(model, page, overwrite=True)
+    with pytest.raises(DataError, match="no folder"):
+        export_html(model, tmp_path / "none" / "page.html")
+    monkeypatch.setattr(export, "MAX_BYTES", 1000)
+    with pytest.raises(ConfigError, match="would fit"):
+        export_html(model, tmp_path / "large.html")
+    assert not (tmp_path / "large.html").exists()
+
+
+def test_the_command_reports_parts_and_loss(
+    model: LSTMLanguageModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.save_pretrained(tmp_path / "model")
+    (tmp_path / "text.txt").write_text("展昭道：好。\n", encoding="utf-8")
+    command = ["export", str(tmp_path / "model"), "--format", "html", "--output", str(tmp_path / "page.html")]
+    assert main([*command, "--text", str(tmp_path / "text.txt")]) == 0
+    printed = capsys.readouterr().out
+    assert "weights" in printed
+    assert "bits per character" in printed
+    assert main(command) == 2
+    assert main([*command, "--overwrite"]) == 0
+
+
+def test_a_stream_is_no_model(stream: TokenStream, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="model must be a LanguageModel"):
+        export_html(stream, tmp_path / "page.html")  # type: ignore[arg-type]
