@@ -22,8 +22,9 @@ from zh_lstm_lm import (
     Vocabulary,
     score,
     score_batch,
+    score_table,
 )
-from zh_lstm_lm.evaluation.stimuli import read_table, score_table
+from zh_lstm_lm.evaluation.stimuli import read_table
 
 ROWS: list[dict[Any, Any]] = [
     {"item": 1, "sentence": "展昭道：“好大的雪！”", "context": "第一回\n"},

@@ -4,7 +4,7 @@ import csv
 import io
 import itertools
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from zh_lstm_lm._config import check_choice, check_integer, check_text, check_type, shown
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
@@ -16,7 +16,7 @@ from zh_lstm_lm.runtime.devices import on_cpu_by_default
 
 __all__ = ["read_table", "score_table"]
 
-Row = Mapping[Hashable, Any]
+Row: TypeAlias = Mapping[Any, Any]
 
 _DELIMITERS = "\t,;"
 _REGION_MARK = "|"
@@ -37,7 +37,7 @@ def score_table(
     pre_tokenized: bool = False,
     end: bool = False,
     names: Sequence[str] | None = None,
-) -> list[dict[Hashable, Any]]:
+) -> list[dict[Any, Any]]:
     """Scores the texts in a column of a table.
 
     Each row of the result has all columns of its row of the table and, after them:
@@ -166,7 +166,7 @@ def _region_units(
     scores: Sequence[Score], regions: Sequence[Sequence[tuple[str, int, int]]], previous: int
 ) -> list[list[dict[str, Any]]]:
     """Returns the units of each row; regions of which one begins where the other ends follow one another."""
-    units = []
+    units: list[list[dict[str, Any]]] = []
     before: list[float] = []
     last, stopped = None, 0
     for score, of_row in zip(scores, regions, strict=True):
@@ -247,7 +247,7 @@ def _only_place(text: str, region: str, name: str) -> tuple[int, int]:
     return start, start + len(region)
 
 
-def _joined(row: Row, unit: Mapping[str, Any]) -> dict[Hashable, Any]:
+def _joined(row: Row, unit: Mapping[str, Any]) -> dict[Any, Any]:
     """Adds columns to a row; a name that is taken gets ``lm_`` before it."""
     joined = dict(row)
     for name, value in unit.items():
