@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from zh_lstm_lm.evaluation.result import EvaluationResult as EvaluationResult
     from zh_lstm_lm.evaluation.score import score as score, score_batch as score_batch
     from zh_lstm_lm.evaluation.scored_text import Score as Score, WordScore as WordScore
+    from zh_lstm_lm.evaluation.stimuli import score_table as score_table
     from zh_lstm_lm.evaluation.suggest import Suggestion as Suggestion, suggest as suggest
     from zh_lstm_lm.generation.co_writing import CoWriter as CoWriter
     from zh_lstm_lm.generation.config import SamplerConfig as SamplerConfig
@@ -81,6 +82,7 @@ _NAMES = {
     "evaluation.result": ("EvaluationResult",),
     "evaluation.score": ("score", "score_batch"),
     "evaluation.scored_text": ("Score", "WordScore"),
+    "evaluation.stimuli": ("score_table",),
     "evaluation.suggest": ("Suggestion", "suggest"),
     "generation.co_writing": ("CoWriter",),
     "generation.config": ("SamplerConfig",),

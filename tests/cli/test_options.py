@@ -1,7 +1,9 @@
 """Each option of the commands beside ``train``, ``generate`` and ``study``, held to its effect; all help texts."""
 
 import argparse
+import csv
 import dataclasses
+import io
 import json
 import re
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from zh_lstm_lm import (
     ModelConfig,
     SamplerConfig,
     StudyConfig,
+    TokenStream,
     TrainerConfig,
     Vocabulary,
     evaluate,
@@ -158,6 +161,122 @@ def test_score(place: Any) -> None:
     assert "昭</span>" in Path("page.html").read_text(encoding="utf-8")
 
 
+STIMULI = [
+    ["1", "展昭道：“好大的雪！”", "白玉堂", "好大|的雪！”"],
+    ["2", "酒才\n好“喝”,;。", "", "“喝”"],
+    ["3", '他说："雪"', "展昭。\n", '他说：|"雪"'],
+]
+HEADER = ["item", "sentence", "before", "parts"]
+TABLE = ["score", "model", "--column", "sentence", "--table"]
+
+
+def write_table(name: str, delimiter: str, encoding: str, line_end: str = "\r\n") -> str:
+    file = io.StringIO(newline="")
+    csv.writer(file, delimiter=delimiter, lineterminator=line_end).writerows([HEADER, *STIMULI])
+    Path(name).write_bytes(file.getvalue().encode(encoding))
+    return name
+
+
+def read_rows(shown: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(shown, newline=""), delimiter="\t"))
+
+
+@pytest.mark.options("score", "--table", "--column")
+def test_the_tables_of_spreadsheets(place: Any) -> None:
+    expected = [(row, score(place.model(), row[1])) for row in STIMULI]
+    shown = place.run(*TABLE, write_table("plain.tsv", "\t", "utf-8", "\n"))
+    rows = read_rows(shown)
+    assert list(rows[0]) == [*HEADER, "word", "index", "surprisal", "frequency", "kind"]
+    assert [[row[name] for name in HEADER] for row in rows] == [row for row, found in expected for _ in found.words]
+    words = [word for _, found in expected for word in found.words]
+    assert [row["word"] for row in rows] == [word.text for word in words]
+    assert [float(row["surprisal"]) for row in rows] == pytest.approx([word.surprisal for word in words], abs=1e-5)
+    for name, delimiter, encoding in (
+        ("csv utf-8.csv", ",", "utf-8-sig"),
+        ("semicolons.csv", ";", "utf-8"),
+        ("unicode text.txt", "\t", "utf-16"),
+        ("csv.csv", ",", "gbk"),
+        ("gb18030.csv", ";", "gb18030"),
+    ):
+        assert place.run(*TABLE, write_table(name, delimiter, encoding)) == shown
+    # The result is a table too.
+    Path("again.tsv").write_text(shown, encoding="utf-8")
+    assert [*read_rows(place.run(*TABLE, "again.tsv"))[0]][-2:] == ["lm_frequency", "lm_kind"]
+
+
+@pytest.mark.options("score", "--context-column", "--region-column", "--previous", "--pre-tokenized")
+def test_columns_of_a_table(place: Any) -> None:
+    model, table = place.model(), write_table("t.csv", ",", "utf-8-sig")
+    command = [*TABLE, table, "--format", "jsonl"]
+
+    def objects(*words: str) -> list[Any]:
+        return [json.loads(line) for line in place.run(*command, *words).splitlines()]
+
+    texts = objects("--per", "text", "--context-column", "before")
+    assert [[row[name] for name in HEADER] for row in texts] == STIMULI
+    for row in texts:
+        state = score(model, row["before"]).state if row["before"] else None
+        assert row["surprisal"] == pytest.approx(sum(score(model, row["sentence"], state=state).surprisals), rel=1e-5)
+    regions = objects("--region-column", "parts", "--previous", "1")
+    assert [(row["item"], row["region"]) for row in regions] == [
+        (row[0], region) for row in STIMULI for region in row[3].split("|")
+    ]
+    assert regions[-1]["surprisal_previous_1"] == regions[-2]["surprisal"]
+    last = objects("--per", "text", "--end")[-1]
+    assert last["surprisal"] == pytest.approx(sum(score(model, STIMULI[2][1], end=True).surprisals), rel=1e-5)
+    Path("given.tsv").write_text("sentence\n展昭 大喜\n", encoding="utf-8")
+    words = read_rows(place.run(*TABLE, "given.tsv", "--pre-tokenized"))
+    assert [(row["word"], row["kind"]) for row in words] == [("展昭", "characters"), ("大喜", "bytes")]
+    line = place.run("score", "model", "展昭 大喜", "--pre-tokenized").splitlines()
+    assert [row.split("\t")[1] for row in line[1:3]] == ["展昭", "大喜"]
+
+
+def test_the_layout_of_lm_zoo(place: Any) -> None:
+    found = {n: score(place.model(), row[1]).words for n, row in enumerate(STIMULI, 1)}
+    rows = read_rows(place.run(*TABLE, write_table("t.csv", ";", "utf-8-sig"), "--format", "lm-zoo"))
+    expected = [(str(n), str(i), word.text) for n, words in found.items() for i, word in enumerate(words, 1)]
+    assert [tuple(row.values())[:3] for row in rows] == expected
+    assert list(rows[0]) == ["sentence_id", "token_id", "token", "surprisal"]
+    bits = [word.surprisal for words in found.values() for word in words]
+    assert [float(row["surprisal"]) for row in rows] == pytest.approx(bits, abs=1e-5)
+    Path("lines.txt").write_text("".join(f"{row[1]}\n" for row in STIMULI[::2]), encoding="utf-8")
+    lines = read_rows(place.run("score", "model", "--file", "lines.txt", "--format", "lm-zoo"))
+    assert [row["token"] for row in lines] == [word.text for n in (1, 3) for word in found[n]]
+    assert {row["sentence_id"] for row in lines} == {"1", "2"}
+    tokens = read_rows(place.run("score", "model", "龘", "--format", "lm-zoo", "--per", "token"))
+    assert [row["token"] for row in tokens] == ["<0xE9>", "<0xBE>", "<0x98>"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--table", "t.csv"], "--table needs --column"),
+        (["--column", "sentence"], "--column goes with --table"),
+        (["--previous", "1"], "--previous goes with --table"),
+        ([*TABLE[2:], "t.csv", "--html", "no.html"], "--html does not go together with --table"),
+        ([*TABLE[2:], "t.csv", "--whole"], "--whole does not go together with --table"),
+        ([*TABLE[2:], "t.csv", "--per", "token"], "got --per token; choose word or text"),
+        ([*TABLE[2:], "t.csv", "--previous", "-1"], "--previous"),
+        ([*TABLE[2:], "t.csv", "--file", "t.csv"], "not allowed with"),
+        ([*TABLE[2:], "t.csv", "--format", "lm-zoo", "--per", "text"], "lm-zoo has words alone"),
+        (["展昭", "--format", "lm-zoo", "--per", "text"], "lm-zoo has words or tokens, got --per text"),
+        ([*TABLE[2:], "no.csv"], "no.csv: cannot be read"),
+        (["--table", "t.csv", "--column", "text"], "t.csv: has no column 'text'; its columns are 'item', 'sentence'"),
+        ([*TABLE[2:], "t.csv", "--region-column", "before"], "t.csv, row 3 (line 3): the column 'before' is empty"),
+        ([*TABLE[2:], "t.csv", "--region-column", "item"], "t.csv, row 2 (line 2): the region '1' is not in the text"),
+        ([*TABLE[2:], "broken.csv"], "broken.csv, row 3 (line 3): expected 2 cells as in the header, got 1"),
+        ([*TABLE[2:], "empty.csv"], "empty.csv, row 2 (line 2): the column 'sentence' is empty"),
+    ],
+)
+def test_tables_that_cannot_be_scored(words: list[str], told: str, place: Any) -> None:
+    write_table("t.csv", ",", "utf-8-sig")
+    Path("broken.csv").write_text("sentence,b\n展昭,1\n白玉堂\n", encoding="utf-8")
+    Path("empty.csv").write_text("sentence,b\n ,1\n", encoding="utf-8")
+    assert place.run("score", "model", *words, status=2) == ""
+    assert told in place.err
+    assert not Path("no.html").exists()
+
+
 CANDIDATES = [("展昭道", -3.0), ("好大的雪", -2.0), ("酒", -2.5)]
 
 
@@ -190,6 +309,36 @@ def test_rescore_other_formats(place: Any) -> None:
     best = place.run(*command, "--best", "--quiet")
     assert [json.loads(line)["text"] for line in best.splitlines()] == ranked[:1]
     assert "\ufffd" in place.run(*command, "--encoding", "ascii")
+
+
+@pytest.mark.options("rescore", "--format")
+def test_the_layout_of_kaldi(place: Any) -> None:
+    lists = {"utt-1": ["展昭 道", "展 昭 到", "展昭\tall right 道"], "utt-2": ["", "酒 才 好喝"]}
+    lines = [f"{name}-{n} {text}\n" for name, texts in lists.items() for n, text in enumerate(texts, 1)]
+    Path("n.txt").write_text("".join(lines), encoding="utf-8")
+    rows = [line.split("\t", 5) for line in place.run("rescore", "model", "n.txt", "--format", "kaldi").splitlines()]
+    best = []
+    for name, texts in lists.items():
+        joined = [text.replace(" ", "").replace("\t", "").replace("allright", "all right") for text in texts]
+        ranked = rescore(place.model(), joined)
+        found = [row for row in rows[1:] if row[0] == name]
+        assert [row[-1].replace("\t", " ") for row in found] == [texts[c.index].replace("\t", " ") for c in ranked]
+        assert [float(row[2]) for row in found] == pytest.approx([c.score for c in ranked], abs=1e-3)
+        best.append(f"{name} {texts[ranked[0].index]}")
+    assert place.run("rescore", "model", "n.txt", "--format", "kaldi", "--best").splitlines() == best
+    for broken in ("展昭道", "utt1 展昭", "-1 展昭", "utt-1-1 展昭\nutt-1-1 道"):
+        Path("broken.txt").write_text(f"{lines[3]}{broken}\n", encoding="utf-8")
+        place.run("rescore", "model", "broken.txt", "--format", "kaldi", status=2)
+        assert f"broken.txt, line {2 + broken.count(chr(10))}: expected an utterance" in place.err
+
+
+def test_kaldi_words_stay_words_for_a_vocabulary_of_given_words(place: Any) -> None:
+    stream = TokenStream.from_texts(["展昭 道 。\n" * 3], tokenizer="whitespace")
+    model = LSTMLanguageModel(Vocabulary.from_stream(stream), ModelConfig(embedding_dim=4, hidden_size=4))
+    model.save_pretrained("spaced")
+    Path("n.txt").write_text("a-1 展昭 道 。\n", encoding="utf-8")
+    row = place.run("rescore", "spaced", "n.txt", "--format", "kaldi").splitlines()[1].split("\t")
+    assert float(row[2]) == pytest.approx(score(model, "展昭 道 。", end=True).log_prob, abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,12 @@ _LISTS_AT_ONCE = 256
 _EXPECTED = {
     "tsv": "text, or score and text, or list, score and text, with tabs between, as in 'utt1<TAB>-3.2<TAB>展爷大喜'",
     "jsonl": """an object with text, score and list, as in '{"list": "utt1", "score": -3.2, "text": "展爷大喜"}'""",
+    "kaldi": "an utterance with the number of the candidate, and the text, as in 'utt1-2 展爷 大喜'",
 }
 # A score and a text, with or without the name of a list before them, that something else than tabs separates.
 _OTHER_SEPARATORS = re.compile(r"\s*([^\s,;|]+[\s,;|]+)?[-+]?\d+(\.\d*)?(e[-+]?\d+)?[\s,;|]+\S", re.IGNORECASE)
+# Recognisers put spaces between words; those between Chinese words are no part of the text.
+_SPACES_IN_CHINESE = re.compile(r"(?<![!-~])\s+|\s+(?![!-~])")
 
 
 def add_command(add: AddCommand) -> None:
@@ -37,9 +40,10 @@ def add_command(add: AddCommand) -> None:
     add_encoding(rescore)
     rescore.add_argument(
         "--format",
-        choices=("tsv", "jsonl"),
+        choices=("tsv", "jsonl", "kaldi"),
         default="tsv",
-        help="jsonl: objects with text, score and list (default: %(default)s)",
+        help="jsonl: objects with text, score and list; kaldi: 'utterance-N text', spaces between Chinese words ignored "
+        "(default: %(default)s)",
     )
     rescore.add_argument(
         "--weight", type=float, default=1.0, help="weight of the model's log-probability (default: %(default)s)"
@@ -70,33 +74,38 @@ def _rescore(parsed: argparse.Namespace) -> int:
     if not lists:
         raise DataError(f"{parsed.file}: there is no candidate; expected {_EXPECTED[parsed.format]}")
     model = load_model(parsed.model)
-    if parsed.format == "tsv" and not parsed.best:
+    joins = parsed.format == "kaldi" and not model.vocabulary.separator
+    if parsed.format != "jsonl" and not parsed.best:
         print("list\trank\tscore\tgiven_score\tlog_prob\ttext")
     for first in range(0, len(lists), _LISTS_AT_ONCE):
         block = lists[first : first + _LISTS_AT_ONCE]
         rescored = rescore_batch(
             model,
-            [[(text, given) for _, given, text in group] for _, group in block],
+            [
+                [(_SPACES_IN_CHINESE.sub("", text) if joins else text, given) for _, given, text in group]
+                for _, group in block
+            ],
             weight=parsed.weight,
             word_bonus=parsed.word_bonus,
             length_normalization=parsed.length_normalization,
             end=not parsed.no_end,
         )
-        for ((_, name), _), candidates in zip(block, rescored, strict=True):
+        for ((_, name), group), candidates in zip(block, rescored, strict=True):
             for rank, candidate in enumerate(candidates[:1] if parsed.best else candidates, 1):
+                given_text = group[candidate.index][2]
                 if parsed.format == "jsonl":
                     print(json.dumps({"list": name, "rank": rank, **dataclasses.asdict(candidate)}, ensure_ascii=False))
                 elif parsed.best:
-                    print(candidate.text)
+                    print(f"{name} {given_text}" if parsed.format == "kaldi" else given_text)
                 else:
                     numbers = (candidate.score, candidate.given_score, candidate.log_prob)
-                    print("\t".join([name, str(rank), *(f"{number:.4f}" for number in numbers), candidate.text]))
+                    print("\t".join([name, str(rank), *(f"{number:.4f}" for number in numbers), given_text]))
     return 0
 
 
 def _candidates(text: str, form: str, file: str) -> Iterator[tuple[tuple[int, str], float, str]]:
     """Yields the list, by number and name, the score and the text of each line; refuses what is no candidate."""
-    number = 0
+    number, seen = 0, set[str]()
     for line_number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             number += 1
@@ -107,6 +116,12 @@ def _candidates(text: str, form: str, file: str) -> Iterator[tuple[tuple[int, st
                 name, given, candidate = str(values.get("list", number + 1)), values.get("score", 0.0), values["text"]
                 if not isinstance(candidate, str):
                     raise TypeError("text is not a string")
+            elif form == "kaldi":
+                utterance, _, candidate = line.strip().replace("\t", " ").partition(" ")
+                (name, _, n), given = utterance.rpartition("-"), 0.0
+                if not name or not n.isdecimal() or utterance in seen:
+                    raise ValueError("it has no number of its own")
+                seen.add(utterance)
             else:
                 parts, name = line.split("\t"), str(number + 1)
                 if len(parts) == 1 and _OTHER_SEPARATORS.match(line):

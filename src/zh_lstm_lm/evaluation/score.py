@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, cast
 
@@ -20,9 +21,13 @@ from zh_lstm_lm.text.normalization import align_text
 
 __all__ = ["check_log_probs", "cut_text", "read_rows", "read_values", "score", "score_batch"]
 
+_GIVEN_WORDS = re.compile(r"\n|[^\S\n]+|\S+")
+
 
 @on_cpu_by_default
-def score(model: LanguageModel, text: str, *, end: bool = False, state: TextState | None = None) -> Score:
+def score(
+    model: LanguageModel, text: str, *, end: bool = False, state: TextState | None = None, pre_tokenized: bool = False
+) -> Score:
     """Scores one text.
 
     The text goes through the model's normalisation (see `TokenStream.from_files`); nothing else is changed.
@@ -33,6 +38,8 @@ def score(model: LanguageModel, text: str, *, end: bool = False, state: TextStat
         end: Whether the paragraph end after the text is scored as well.
         state: The state before the text: `Score.state` of the part before it, or `GenerationResult.state`. Parts that
             are cut at word ends have the scores that they have in the whole. None for the start of a document.
+        pre_tokenized: Whether the words are those that white space separates, in place of the tokenizer's. The white
+            space itself is not scored.
 
     Raises:
         DataError: The text is empty, not a string, or contains a lone surrogate.
@@ -41,7 +48,7 @@ def score(model: LanguageModel, text: str, *, end: bool = False, state: TextStat
     """
     check_model("model", model)
     check_type("state", state, TextState, type(None))
-    cut = cut_text(model.vocabulary, text, end=end)
+    cut = cut_text(model.vocabulary, text, end=end, pre_tokenized=pre_tokenized)
     ((log_probs, after),) = read_rows(model, [cut.ids], state, with_states=True)
     return _score_of(model.vocabulary, cut, log_probs, after)
 
@@ -55,6 +62,7 @@ def score_batch(
     state: TextState | Sequence[TextState | None] | None = None,
     with_states: bool = False,
     batch_size: int = 256,
+    pre_tokenized: bool = False,
 ) -> list[Score]:
     """Scores many texts in batches, which is many times faster than one by one.
 
@@ -67,6 +75,7 @@ def score_batch(
         state: The state before all texts, or a list with the state before each; None for the start of a document.
         with_states: Whether each score has the state after its text. Then only texts of equal length are read together.
         batch_size: Number of texts read in a batch.
+        pre_tokenized: Whether the words are those that white space separates, as in `score`.
 
     Returns:
         The scores in the order of the texts; each equals that of `score`, up to rounding.
@@ -86,7 +95,7 @@ def score_batch(
     cuts = []
     for number, text in enumerate(texts):
         try:
-            cuts.append(cut_text(model.vocabulary, text, end=end))
+            cuts.append(cut_text(model.vocabulary, text, end=end, pre_tokenized=pre_tokenized))
         except DataError as error:
             raise DataError(f"texts[{number}]: {error}") from error
     read = read_rows(model, [cut.ids for cut in cuts], state, batch_size=batch_size, with_states=with_states)
@@ -174,14 +183,19 @@ class CutText(NamedTuple):
     word_kinds: list[str]
 
 
-def cut_text(vocabulary: Vocabulary, text: str, *, end: bool) -> CutText:
+def cut_text(vocabulary: Vocabulary, text: str, *, end: bool, pre_tokenized: bool = False) -> CutText:
     """Turns a text into ids with their offsets."""
     check_type("end", end, bool)
+    check_type("pre_tokenized", pre_tokenized, bool)
     aligned = align_text(text, vocabulary.normalize)
     cut = CutText(text, [], [], [], [])
     byte_ids = {*vocabulary.byte_ids}
     position = 0
-    for word, ids in vocabulary.encode_words(aligned.text):
+    encode = _encode_given_words if pre_tokenized else Vocabulary.encode_words
+    for word, ids in encode(vocabulary, aligned.text):
+        if not ids:
+            position += len(word)
+            continue
         cut.ids.extend(ids)
         cut.word_sizes.append(len(ids))
         cut.word_kinds.append(_kind(ids, byte_ids, vocabulary.unk_id))
@@ -202,6 +216,15 @@ def cut_text(vocabulary: Vocabulary, text: str, *, end: bool) -> CutText:
     if not cut.ids:
         raise DataError("there is nothing to score: the text is empty")
     return cut
+
+
+def _encode_given_words(vocabulary: Vocabulary, text: str) -> Iterator[tuple[str, list[int]]]:
+    """Yields the words that white space separates with their ids, and the white space with none."""
+    for piece in _GIVEN_WORDS.findall(text):
+        if piece == "\n":
+            yield piece, [vocabulary.paragraph_end_id]
+        else:
+            yield piece, [] if piece.isspace() else vocabulary.spell(piece)
 
 
 def _kind(ids: list[int], byte_ids: set[int], unk_id: int | None) -> str:
