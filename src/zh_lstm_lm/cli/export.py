@@ -1,13 +1,9 @@
 """The command ``export``: a saved model in the format of another program, or as a page that writes."""
 
 import argparse
-from typing import TYPE_CHECKING
 
 from zh_lstm_lm.cli.common import AddCommand, load_model, path, print_line, print_page, read_text
 from zh_lstm_lm.errors import ConfigError
-
-if TYPE_CHECKING:
-    from zh_lstm_lm.integrations.page.export import Page
 
 __all__ = ["add_command"]
 
@@ -61,7 +57,7 @@ def _export_page(parsed: argparse.Namespace) -> int:
     target = Path(parsed.output)
     check_target(target, overwrite=parsed.overwrite)
     model = load_model(parsed.model)
-    page: Page = make_page(model, title=target.stem)
+    page = make_page(model, title=target.stem)
     write_file(target, page.html)
     print_page(target)
     print_line(", ".join(f"{name} {size / 1000:,.0f} KB" for name, size in page.sizes.items()))

@@ -1,8 +1,6 @@
 """The command ``pairs``."""
 
 import argparse
-import csv
-import io
 import json
 from collections.abc import Iterator
 
@@ -145,6 +143,9 @@ def _json_rows(text: str, name: str) -> "Iterator[tuple[int, Mapping[str, Any]]]
 
 def _table_rows(text: str, name: str) -> "Iterator[tuple[int, Mapping[str, Any]]]":
     """Yields the rows of a table with the numbers of their last lines."""
+    import csv
+    import io
+
     rows = csv.reader(io.StringIO(text), delimiter="\t" if "\t" in text.partition("\n")[0] else ",")
     header: list[str] = []
     try:

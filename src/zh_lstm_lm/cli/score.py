@@ -1,7 +1,6 @@
 """The command ``score``."""
 
 import argparse
-import csv
 import itertools
 import json
 import sys
@@ -177,6 +176,8 @@ def _write_lm_zoo(sentence: int, tokens: "Iterable[tuple[str, float]]", *, heade
 
 
 def _writer() -> "Any":
+    import csv
+
     return csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
 
 
