@@ -61,7 +61,7 @@ def _export_page(parsed: argparse.Namespace) -> int:
     write_file(target, page.html)
     print_page(target)
     print_line(", ".join(f"{name} {size / 1000:,.0f} KB" for name, size in page.sizes.items()))
-    if page.left_out:
+    if page.is_part:
         print_line("only the LSTM of the mixture is in the page; n-grams and caches are left out")
     if parsed.text:
         text = read_text(parsed.text)

@@ -30,24 +30,7 @@ def push_folder(
     token: str | bool | None,
     commit_message: str,
 ) -> str:
-    """Uploads what a function saves into a folder to a repository of the Hub, which is made where there is none.
-
-    Args:
-        library: The module ``huggingface_hub``.
-        save: Writes safetensors, JSON and a card, ``README.md``, into a new folder.
-        repo_id: The repository, as ``"user/model"``.
-        private: Whether a new repository is private; None for the user's default.
-        revision: The branch; None for the main one.
-        token: The user's token; None for a saved one.
-        commit_message: The first line of the commit's description.
-
-    Returns:
-        The address of the commit.
-
-    Raises:
-        ConfigError: `repo_id` is not of the form ``user/model``.
-        CheckpointError: The Hub refuses the upload or cannot be reached.
-    """
+    """Uploads what `save` writes into a new folder; see `HubModel.push_to_hub`. `library` is ``huggingface_hub``."""
     if not isinstance(repo_id, str) or not _REPOSITORY.fullmatch(repo_id):
         raise ConfigError(f"repo_id must be of the form 'user/model', got {repo_id!r:.100}")
     with tempfile.TemporaryDirectory() as place:

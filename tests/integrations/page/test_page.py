@@ -156,6 +156,7 @@ def test_the_command_reports_parts_and_loss(
     printed = capsys.readouterr().out
     assert "weights" in printed
     assert "bits per character" in printed
+    assert "mixture" not in printed
     assert main(command) == 2
     assert main([*command, "--overwrite"]) == 0
 

@@ -22,7 +22,7 @@ from zh_lstm_lm.integrations.page.quantisation import QuantisedModel, quantise_m
 from zh_lstm_lm.models.base import LanguageModel, check_model
 from zh_lstm_lm.models.components import nested_models
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
-from zh_lstm_lm.storage.user_files import is_special, write_file
+from zh_lstm_lm.storage.user_files import check_file, is_special, write_file
 
 __all__ = ["MAX_BYTES", "Page", "export_html", "make_page"]
 
@@ -38,13 +38,13 @@ class Page:
         html: The page.
         sizes: The bytes that its parts take.
         quantised: The model in 8 bits that is in it.
-        left_out: The number of models and caches of a mixture that are not in it.
+        is_part: Whether the model was a mixture or a cache, of which only the LSTM is in the page.
     """
 
     html: bytes
     sizes: dict[str, int]
     quantised: QuantisedModel
-    left_out: int
+    is_part: bool
 
 
 def export_html(model: LanguageModel, path: str | PathLike[str], *, title: str = "", overwrite: bool = False) -> Path:
@@ -76,21 +76,18 @@ def check_target(target: Path, *, overwrite: bool) -> None:
     """Checks that a page can be written, before long work.
 
     Raises:
-        DataError: The file exists already, or its folder does not.
+        DataError: The file exists already, or cannot be written.
     """
-    if target.is_dir() or (target.exists() and not overwrite and not is_special(target)):
-        hint = "give a file in it" if target.is_dir() else "give another file, or overwrite=True (--overwrite)"
-        raise DataError(f"{target}: exists already; {hint}")
-    if not target.parent.is_dir():
-        raise DataError(f"{target}: there is no folder {target.parent}; create it, or give another file")
+    check_file(target)
+    if target.exists() and not overwrite and not is_special(target):
+        raise DataError(f"{target}: exists already; give another file, or overwrite=True (--overwrite)")
 
 
 def make_page(model: LanguageModel, *, title: str) -> Page:
     """Makes the page of a model; see `export_html`."""
     check_model("model", model)
     check_type("title", title, str)
-    parts = [model, *nested_models(model)]
-    lstm = next((each for each in parts if isinstance(each, LSTMLanguageModel)), None)
+    lstm = next((each for each in nested_models(model) if isinstance(each, LSTMLanguageModel)), None)
     if lstm is None:
         raise ConfigError(f"a page needs an LSTMLanguageModel, or a mixture with one, got {model!r:.60}")
     if 4 / 3 * (lstm.num_parameters - _character_weights(lstm)) > MAX_BYTES:
@@ -119,7 +116,7 @@ def make_page(model: LanguageModel, *, title: str) -> Page:
         _refuse_size(len(page), lstm)
     words = len(values["description"].encode())
     sizes = {"weights": len(weights), "vocabulary": words, "code": len(page) - len(weights) - words}
-    return Page(page, sizes, quantised, len(parts) - len({id(lstm), id(model)}))
+    return Page(page, sizes, quantised, lstm is not model)
 
 
 def _character_weights(model: LSTMLanguageModel) -> int:
