@@ -153,8 +153,8 @@ class LSTMLanguageModel(HubModel, nn.Module):
             state: The state (h, c) before them; None for the zero state.
 
         Returns:
-            Logits (with adaptive softmax: log-probabilities), **Shape:** (batch, time, vocab_size), and the state
-            after the last input.
+            Logits, or log-probabilities with an adaptive softmax, and the state after the last input. The former have the
+            **Shape:** (batch, time, vocab_size).
         """
         context, state = self.read(inputs, state)
         return self.output.scores(context.hidden).view(*inputs.shape, -1), state
