@@ -15,7 +15,7 @@ version = release = __version__
 extensions = [
     *("myst_parser", "sphinx_copybutton"),
     *("sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.intersphinx", "sphinx.ext.napoleon"),
-    *("chinese_search", "mathml", "site_map"),
+    *("chinese_search", "command_options", "mathml", "site_map"),
 ]
 exclude_patterns = ["_build", "zh/**"]
 templates_path = ["_templates"]
