@@ -116,7 +116,7 @@ def test_blocks_of_a_page_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     # Nobody types, and no server waits for requests.
-    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
     monkeypatch.setattr("zh_lstm_lm.integrations.http_server.run_server", lambda *_: None)
     found = blocks(page)
     names = prepare(page.read_text(encoding="utf-8"), made) if found else {}
