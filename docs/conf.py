@@ -35,12 +35,19 @@ copybutton_line_continuation_character = "\\"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autosummary_generate = False
+add_module_names = False
+toc_object_entries_show_parents = "hide"
 napoleon_google_docstring = True
 
 nitpicky = True
 nitpick_ignore_regex = [
     # Links to them where their inventories can be had, plain text where not.
     ("py:.*", r"(torch|numpy|os|pathlib|collections|typing|typing_extensions|builtins|argparse|contextlib)\..*"),
+    # Types that are inside of public ones and not described by themselves.
+    (
+        "py:.*",
+        r"zh_lstm_lm\..*\.(CoverageReport|DocumentSpan|LSTMState|LearningCurve|LosslessTokenizer|NGramCounts|Page|PairGroup|State|Svg)",
+    ),
     ("py:.*", r"Callable|Iterable|Iterator|Mapping|Path|PathLike|Sequence|Any|None|bool|bytes|float|int|str|object"),
 ]
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = sorted({page.name for page in [*DOCS.glob("*.md"), *(DOCS / "zh").glob("*.md")]})
+PAGES = sorted(
+    {page.name for page in [*DOCS.parent.glob("README.md"), *DOCS.glob("*.md"), *(DOCS / "zh").glob("*.md")]}
+)
 FENCED = r"^(```+)(\S*)\n(.*?)^\1"
 
 
@@ -16,6 +18,8 @@ FENCED = r"^(```+)(\S*)\n(.*?)^\1"
 def twins(request: pytest.FixtureRequest) -> tuple[str, str]:
     """A page in English and in Chinese."""
     page = request.param
+    if page == "README.md":
+        return tuple((DOCS.parent / name).read_text(encoding="utf-8") for name in (page, "README.zh-CN.md"))  # type: ignore[return-value]
     for folder, other in ((DOCS, DOCS / "zh"), (DOCS / "zh", DOCS)):
         assert (folder / page).is_file(), f"{other / page} has no twin: write {folder / page}"
     return (DOCS / page).read_text(encoding="utf-8"), (DOCS / "zh" / page).read_text(encoding="utf-8")
@@ -33,7 +37,7 @@ def code(text: str) -> list[str]:
     return [
         without_comments(block) if language == "python" else re.sub(r"(?<!\S)#.*", "", block)
         for _, language, block in blocks
-        if language in ("python", "console")
+        if language in ("python", "pycon", "console")
     ]
 
 

@@ -147,7 +147,7 @@ class LSTMLanguageModel(HubModel, nn.Module):
             state: The state (h, c) before them; None for the zero state.
 
         Returns:
-            Logits (with adaptive softmax: log-probabilities), **Shape:** (batch, time, vocab_size), and the state
+            Logits (log-probabilities with an adaptive softmax), **Shape:** (batch, time, vocab_size), and the state
             after the last input.
         """
         context, state = self.read(inputs, state)
