@@ -4,7 +4,8 @@ import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 
 const [chromium, profile, page, width, scheme, picture] = process.argv.slice(2);
-const options = ["--headless", "--no-sandbox", "--disable-gpu", `--user-data-dir=${profile}`, "--remote-debugging-pipe", "about:blank"];
+const quiet = ["quic", "background-networking", "component-update", "sync"].map((each) => `--disable-${each}`);
+const options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", ...quiet, `--user-data-dir=${profile}`, "--remote-debugging-pipe", "about:blank"];
 const browser = spawn(chromium, options, { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] });
 const waiting = new Map(), requests = [], messages = [];
 let number = 0, rest = "";

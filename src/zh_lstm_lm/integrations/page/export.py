@@ -95,7 +95,7 @@ def make_page(model: LanguageModel, *, title: str) -> Page:
     quantised = quantise_model(lstm)
     description = _description(quantised)
     weights = base64.b64encode(_weights(quantised))
-    worker = "".join(_script(name) for name in ("decoder.mjs", "sampling.mjs", "segment.mjs", "worker.mjs"))
+    worker = "".join(_script(name) for name in ("kernels.mjs", "lstm.mjs", "sampling.mjs", "segment.mjs", "worker.mjs"))
     script = _script("page.mjs")
     checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     options = SamplerConfig.from_dict(lstm.generation_config)

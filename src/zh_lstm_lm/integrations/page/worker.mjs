@@ -1,16 +1,16 @@
 // The worker: keeps the tokens of the page's text with their states, reads, writes and proposes.
-import { Decoder, decodeBase64 } from "./decoder.mjs";
+import { LSTM, decodeBase64 } from "./lstm.mjs";
 import { Draft, Random, Sampler } from "./sampling.mjs";
 import { Segmenter } from "./segment.mjs";
 
-let decoder, sampler, segmenter, bos, job = 0;
+let model, sampler, segmenter, bos, job = 0;
 let entries = []; // {id, piece, bits, state after the token}; the states of old tokens are dropped
 const pause = () => new Promise((resolve) => setTimeout(resolve));
 
 function push(id, piece) {
   const last = entries.at(-1);
-  const bits = -decoder.logProbs(last.state)[id] / Math.LN2;
-  entries.push({ id, piece, bits, state: decoder.read(id, last.state) });
+  const bits = -sampler.logProbs(last.state)[id] / Math.LN2;
+  entries.push({ id, piece, bits, state: model.read(id, last.state) });
 }
 
 // Brings the tokens up to date with a text; what it begins with as before is not read again.
@@ -34,11 +34,11 @@ async function write({ options, seed, limits }, mine) {
   const draft = new Draft(sampler, text(), limits), generator = new Random(seed);
   let time = Date.now(), from = entries.length;
   while (!draft.finished && mine === job) {
-    const last = entries.at(-1), logProbs = decoder.logProbs(last.state);
+    const last = entries.at(-1), logProbs = sampler.logProbs(last.state);
     const id = sampler.sample(draft, logProbs, options, generator.random());
     if (id === null) break;
     const piece = sampler.textAfter(last.id, id);
-    entries.push({ id, piece, bits: -logProbs[id] / Math.LN2, state: decoder.read(id, last.state) });
+    entries.push({ id, piece, bits: -logProbs[id] / Math.LN2, state: model.read(id, last.state) });
     draft.add(piece);
     if (Date.now() - time > 100) {
       postMessage({ type: "words", words: words(from) });
@@ -52,11 +52,11 @@ async function write({ options, seed, limits }, mine) {
 
 onmessage = async ({ data }) => {
   if (data.type === "open") {
-    decoder = new Decoder(data.description, decodeBase64(data.weights));
-    sampler = new Sampler(data.description);
+    model = new LSTM(data.description, decodeBase64(data.weights));
+    sampler = new Sampler(data.description, model);
     segmenter = new Segmenter(data.description);
     bos = data.description.bos;
-    entries = [{ id: bos, piece: "", bits: 0, state: decoder.read(bos, decoder.initialState()) }];
+    entries = [{ id: bos, piece: "", bits: 0, state: model.read(bos, model.initialState()) }];
     postMessage({ type: "ready" });
     return;
   }
@@ -69,6 +69,6 @@ onmessage = async ({ data }) => {
   if (data.type === "write") await write(data, mine);
   if (mine !== job) return;
   const last = entries.at(-1), draft = new Draft(sampler, text(), {});
-  const candidates = sampler.candidates(draft, decoder.logProbs(last.state), 10);
+  const candidates = sampler.candidates(draft, sampler.logProbs(last.state), 10);
   postMessage({ type: "done", candidates: candidates.map(({ id, prob }) => [sampler.textAfter(last.id, id), prob]) });
 };
