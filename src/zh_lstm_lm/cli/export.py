@@ -61,11 +61,12 @@ def _export_page(parsed: argparse.Namespace) -> int:
     write_file(target, page.html)
     print_page(target)
     print_line(", ".join(f"{name} {size / 1000:,.0f} KB" for name, size in page.sizes.items()))
-    if page.is_part:
-        print_line("only the LSTM of the mixture is in the page; n-grams and caches are left out")
+    before, after = page.num_ngrams
+    if after < before:
+        print_line(f"{after:,} of {before:,} n-grams are in the page: those that predict most")
     if parsed.text:
         text = read_text(parsed.text)
-        before, after = (score(each, text).bits_per_character for each in (model, page.quantised.model))
+        before, after = (score(each, text).bits_per_character for each in (model, page.model))
         if before is not None and after is not None:
             print_line(f"bits per character: {after:.4f} in the page, {before:.4f} before ({after - before:+.4f})")
     return 0

@@ -2,13 +2,13 @@
 import { readFileSync } from "node:fs";
 
 const [sources, page, cases] = process.argv.slice(2);
-const { LSTM, decodeBase64 } = await import(`${sources}/lstm.mjs`);
+const { openModel } = await import(`${sources}/mixture.mjs`);
 const { Draft, Random, Sampler } = await import(`${sources}/sampling.mjs`);
 const { Segmenter } = await import(`${sources}/segment.mjs`);
 const html = readFileSync(page, "utf8");
 const block = (id) => html.match(new RegExp(`<script id="${id}"[^>]*>(.*?)</script>`, "s"))[1];
 const description = JSON.parse(block("description"));
-const model = new LSTM(description, decodeBase64(block("weights")));
+const model = await openModel(description, block("weights"), block("ngrams"));
 const sampler = new Sampler(description, model), segmenter = new Segmenter(description);
 const { prompt, ids, settings, texts, seeds } = JSON.parse(readFileSync(cases, "utf8"));
 let start = model.read(description.bos, model.initialState());

@@ -1,14 +1,6 @@
 // The LSTM language model: embedding, LSTM, and the softmax, in one part or in clusters by frequency.
 import { Kernels } from "./kernels.mjs";
 
-export function decodeBase64(text) {
-  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
-  const binary = atob(text);
-  const bytes = new Uint8Array(binary.length);
-  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
-  return bytes;
-}
-
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 
 export class LSTM {

@@ -69,8 +69,8 @@ function offer(candidates) {
   }));
 }
 
-worker.onerror = () => say("damaged");
 worker.onmessage = ({ data }) => {
+  if (data.type === "failed") { say("damaged"); return; }
   if (data.type === "ready") { say("ready"); busy(false); ask("read"); return; }
   if (data.type === "text") { words = data.words; $("text").value = words.map(([piece]) => piece).join(""); }
   if (data.type === "words") { words = words.concat(data.words); $("text").value += data.words.map(([piece]) => piece).join(""); }
@@ -106,4 +106,4 @@ for (const input of document.querySelectorAll("input[type=range]")) {
 }
 translate();
 say("opening");
-worker.postMessage({ type: "open", description: JSON.parse($("description").textContent), weights: $("weights").textContent });
+worker.postMessage({ type: "open", description: JSON.parse($("description").textContent), weights: $("weights").textContent, ngrams: $("ngrams").textContent });
