@@ -18,11 +18,12 @@ const loadSteps = (address) => [address, 0xfd, 1, 0, 0]; // 8 numbers of 8 bits,
 const store = (address, value) => [address, value, 0xfd, 11, 2, 0];
 const i32 = (value) => [0x41, value & 63]; // from 0 to 63
 const splat = (value) => [0xfd, 12, Array.from({ length: 4 }, () => [...new Uint8Array(Float32Array.of(value).buffer)])];
+const splatInt = (value) => [0xfd, 12, Array.from({ length: 4 }, () => [...new Uint8Array(Int32Array.of(value).buffer)])];
 const shuffle = (a, b, lanes) => [a, b, 0xfd, 13, lanes.map((lane) => [0, 1, 2, 3].map((byte) => 4 * lane + byte))];
 const add = op(0x6a), less = op(0x49), shift = op(0x74), add64 = op(0xa0);
 const plus = simd(0xe4), minus = simd(0xe5), times = simd(0xe6), greater = simd(0x44), maximum = simd(0xe9), and = simd(0x4e);
 const nearest = simd(0x6a), convert = simd(0xfa), truncate = simd(0xf8), low = simd(0xa7), high = simd(0xa8);
-const addInts = simd(0xae), shiftInts = simd(0xab), splat32 = simd(19), promote = simd(0x5f), plus64 = simd(0xf0);
+const addInts = simd(0xae), shiftInts = simd(0xab), shiftRight = simd(0xac), divide = simd(0xe7), splat32 = simd(19), promote = simd(0x5f), plus64 = simd(0xf0);
 const lane = (value, index) => [value, 0xfd, 31, index];
 const lane64 = (value, index) => [value, 0xfd, 33, index];
 const until = (condition, ...body) => [3, 0x40, body, condition, 0x0d, 0, 0x0b]; // repeats while the condition holds
@@ -83,13 +84,34 @@ const exponentials = define(
       $.set("r", minus(minus($.t, times($.n, splat(0.693359375))), times($.n, splat(-2.12194440e-4)))),
       $.set("y", EXP.map(splat).reduce((sum, each) => plus(times(sum, $.r), each))),
       $.set("y", plus(plus(times(times($.y, $.r), $.r), $.r), splat(1))),
-      $.set("y", times($.y, shiftInts(addInts(truncate($.n), truncate(splat(127))), i32(23)))),
+      $.set("y", times($.y, shiftInts(addInts(truncate($.n), splatInt(127)), i32(23)))),
       $.set("y", and($.y, greater($.t, splat(-80)))),
       store($.out, $.y),
       $.set("sum", plus64($.sum, plus64(promote($.y), promote(shuffle($.y, $.y, [2, 3, 2, 3]))))),
       $.set("x", add($.x, i32(16))), $.set("out", add($.out, i32(16)))),
     add64(lane64($.sum, 0), lane64($.sum, 1)),
   ]);
+
+// x[i] = log(x[i]), of numbers from 1e-35 on; what is less is taken for that. The polynomial is that of FreeBSD's logf.
+const HALF_ROOT = 0x3f3504f3; // the bits of sqrt(1/2)
+const logarithms = define({ x: I32, stop: I32 }, { k: V128, f: V128, s: V128, z: V128, h: V128, i: V128 }, [], ($) =>
+  until(less($.x, $.stop),
+    $.set("i", addInts(maximum(load($.x), splat(1e-35)), splatInt(0x3f800000 - HALF_ROOT))),
+    $.set("k", convert(addInts(shiftRight($.i, i32(23)), splatInt(-127)))),
+    $.set("f", minus(addInts(and($.i, splatInt(0x7fffff)), splatInt(HALF_ROOT)), splat(1))),
+    $.set("s", divide($.f, plus(splat(2), $.f))),
+    $.set("z", times($.s, $.s)),
+    $.set("h", times(times(splat(0.5), $.f), $.f)),
+    $.set("i", [0.24279078841, 0.28498786688, 0.40000972152, 0.66666662693].map(splat).reduce((sum, each) => plus(times(sum, $.z), each))),
+    $.set("s", plus(times($.s, plus($.h, times($.i, $.z))), times($.k, splat(9.0580006145e-6)))),
+    store($.x, plus(plus(minus($.s, $.h), $.f), times($.k, splat(0.69313812256)))),
+    $.set("x", add($.x, i32(16)))));
+
+// out[i] = out[i] * own + x[i] * other
+const blended = define({ x: I32, stop: I32, out: I32, own: F32, other: F32 }, {}, [], ($) =>
+  until(less($.x, $.stop),
+    store($.out, plus(times(load($.out), splat32($.own)), times(load($.x), splat32($.other)))),
+    $.set("x", add($.x, i32(16))), $.set("out", add($.out, i32(16)))));
 
 function assemble(functions) {
   const names = Object.keys(functions), all = Object.values(functions), text = (name) => sized([...new TextEncoder().encode(name)]);
@@ -108,7 +130,7 @@ const upTo = (value, multiple) => Math.ceil(value / multiple) * multiple;
 // Arrays inside of the memory of the loops.
 export class Kernels {
   constructor() {
-    Object.assign(this, new WebAssembly.Instance(new WebAssembly.Module(assemble({ multiply, greatest, exponentials }))).exports);
+    Object.assign(this, new WebAssembly.Instance(new WebAssembly.Module(assemble({ multiply, greatest, exponentials, logarithms, blended }))).exports);
     this.end = 16;
   }
 
@@ -130,6 +152,9 @@ export class Kernels {
     return start;
   }
 
+  // A place for a number of each token, and for what loops write after the last one.
+  newPlace(size, values = []) { return this.newFloats(size + 8, values, -Infinity); }
+
   // A matrix of numbers of 8 bits with a scale for each row. Rows that fill it up give minus infinity where there is a bias.
   newMatrix(steps, scales, bias, rows, columns) {
     const wide = upTo(columns, 8), weight = this.allocate(upTo(rows, 4) * wide);
@@ -141,5 +166,7 @@ export class Kernels {
 
   apply(matrix, x, out) { this.multiply(matrix.weight, matrix.scales, matrix.bias, x, out, upTo(matrix.rows, 4), matrix.wide); }
   max(x, length) { return this.greatest(x, x + 4 * length); }
+  log(x, length) { this.logarithms(x, x + 4 * length); }
+  blend(x, length, out, own, other) { this.blended(x, x + 4 * length, out, own, other); }
   exp(x, length, out, from, factor = 1) { return this.exponentials(x, x + 4 * length, out, from, factor); }
 }

@@ -30,7 +30,7 @@ export class LSTM {
     this.output = kernels.newFloats(this.hidden);
     this.narrowed = kernels.newFloats(Math.max(this.hidden, this.embedding.columns));
     this.scores = kernels.newFloats(this.head.rows);
-    this.scratch = kernels.newFloats(this.size + 8);
+    this.scratch = kernels.newPlace(this.size);
   }
 
   initialState() { return this.layers.map(() => [new Float32Array(this.hidden), new Float32Array(this.hidden)]); }
@@ -57,7 +57,7 @@ export class LSTM {
   // The hidden state by which a cache compares.
   key(state) { return state[this.layers.length - 1][0]; }
 
-  // Writes the log-probability of each token after a state, in nats, to a place for as many numbers and 8 more.
+  // Writes the log-probability of each token after a state, in nats, to a place of the kernels.
   logProbs(state, out) {
     const { kernels, cutoffs } = this, [inHead] = cutoffs;
     kernels.floats(this.output, this.hidden).set(this.key(state));
@@ -73,6 +73,12 @@ export class LSTM {
       this.normalize(start, tail.rows, head[inHead + t]);
     }
     kernels.floats(out, inHead).set(head.subarray(0, inHead));
+  }
+
+  // The same as probabilities.
+  probs(state, out) {
+    this.logProbs(state, out);
+    this.kernels.exp(out, this.size, out, 0);
   }
 
   // Turns scores, after which there is room up to a multiple of 4, into log-probabilities plus a constant.

@@ -5,7 +5,7 @@ import { LSTM } from "./lstm.mjs";
 // The counts of an n-gram model become its probabilities, as in models/ngram.py.
 export class NGram {
   // description: order, discounts, lists; bytes: the lists one after another, of each the lowest bytes first.
-  constructor(description, bytes) {
+  constructor(description, bytes, kernels) {
     let offset = 0;
     const lists = description.lists.map(([length, width]) => {
       const values = new Uint32Array(length);
@@ -16,7 +16,9 @@ export class NGram {
     const [[one, two, more], ...discounts] = description.discounts, [counts, ...rest] = lists;
     const take = (count, by = [0, one, two, more]) => by[Math.min(count, 3)];
     const total = counts.reduce((sum, count) => sum + count, 0), left = counts.reduce((sum, count) => sum + take(count), 0);
-    this.unigrams = Float32Array.from(counts, (count) => (count - take(count)) / total + left / total / counts.length);
+    this.size = counts.length;
+    this.kernels = kernels;
+    this.unigrams = kernels.newPlace(this.size, Float64Array.from(counts, (count) => (count - take(count)) / total + left / total / this.size));
     this.tables = discounts.map((own, n) => this.table([0, ...own], ...rest.slice(4 * n, 4 * n + 4)));
   }
 
@@ -53,9 +55,9 @@ export class NGram {
     return low < end && ids[low] === id ? low : -1;
   }
 
-  // Writes the probability of each token after a state.
-  probs(state, out) {
-    const found = [];
+  // Writes the probability of each token after a state to a place of the kernels.
+  probs(state, place) {
+    const found = [], out = this.kernels.floats(place, this.size);
     for (let length = 1; length <= Math.min(state.length, this.tables.length); length++) {
       let node = state.at(-length);
       for (let n = 0; n < length - 1 && node >= 0; n++) node = this.find(this.tables[n], node, state.at(n + 1 - length));
@@ -64,7 +66,8 @@ export class NGram {
     }
     const scales = [1];
     for (let n = found.length - 1; n >= 0; n--) scales.unshift(scales[0] * this.tables[n].backoffs[found[n]]);
-    for (let id = 0; id < out.length; id++) out[id] = this.unigrams[id] * scales[0];
+    out.set(this.kernels.floats(this.unigrams, this.size));
+    this.kernels.blend(place, this.size, place, scales[0], 0);
     found.forEach((node, n) => {
       const { first, ids, probs } = this.tables[n], scale = scales[n + 1];
       for (let i = first[node]; i < first[node + 1]; i++) out[ids[i]] += probs[i] * scale;
@@ -72,49 +75,29 @@ export class NGram {
   }
 }
 
-// The LSTM as a part of others: probabilities.
-class LSTMPart {
-  constructor(lstm) {
-    this.lstm = lstm;
-    this.place = lstm.kernels.newFloats(lstm.size + 8, [], -Infinity);
-  }
-
-  initialState() { return this.lstm.initialState(); }
-  read(id, state) { return this.lstm.read(id, state); }
-  key(state) { return this.lstm.key(state); }
-
-  probs(state, out) {
-    this.lstm.logProbs(state, this.place);
-    this.lstm.kernels.exp(this.place, this.lstm.size, this.place, 0);
-    out.set(this.lstm.kernels.floats(this.place, out.length));
-  }
-}
-
 class Mixture {
-  constructor(models, weights) {
-    this.models = models;
-    this.weights = weights;
+  constructor(models, weights, { kernels, size }) {
+    const used = [...models.keys()].filter((i) => weights[i] > 0);
+    Object.assign(this, { models, weights, kernels, size, used, part: kernels.newPlace(size) });
   }
 
   initialState() { return this.models.map((model) => model.initialState()); }
   read(id, state) { return this.models.map((model, i) => model.read(id, state[i])); }
   key(state) { return this.models.reduce((found, model, i) => found ?? model.key(state[i]), null); }
 
-  probs(state, out) {
-    this.part ??= new Float32Array(out.length);
-    out.fill(0);
-    this.models.forEach((model, i) => {
-      const weight = this.weights[i];
-      if (weight > 0) model.probs(state[i], this.part);
-      if (weight > 0) for (let id = 0; id < out.length; id++) out[id] += this.part[id] * weight;
+  probs(state, place) {
+    this.used.forEach((i, number) => {
+      this.models[i].probs(state[i], number ? this.part : place);
+      if (number) this.kernels.blend(this.part, this.size, place, 1, this.weights[i]);
+      else this.kernels.blend(place, this.size, place, this.weights[i], 0);
     });
   }
 }
 
 // The latest words become likelier by the similarity of the hidden states before them to that now; as models/continuous_cache.py.
 class Cache {
-  constructor(model, { cache_size: size, cache_weight: weight, theta }, bos) {
-    Object.assign(this, { model, size, weight, theta, bos });
+  constructor(model, { cache_size: entries, cache_weight: weight, theta }, bos, { kernels, size }) {
+    Object.assign(this, { model, entries, weight, theta, bos, kernels, size });
   }
 
   // Entries are shared by the states of a text: each knows how many are its own.
@@ -122,20 +105,21 @@ class Cache {
   key(state) { return this.model.key(state.inner); }
 
   read(id, { inner, entries, count, key }) {
-    if (entries.length > count || count > 2 * this.size) entries = entries.slice(Math.max(0, count - this.size), count);
+    if (entries.length > count || count > 2 * this.entries) entries = entries.slice(Math.max(0, count - this.entries), count);
     entries.push(key && id !== this.bos ? { id, key } : null);
     const after = this.model.read(id, inner);
     return { inner: after, entries, count: entries.length, key: (this.theta && this.model.key(after)) || [] };
   }
 
-  probs({ inner, entries, count, key }, out) {
-    this.model.probs(inner, out);
-    const window = entries.slice(Math.max(0, count - this.size), count).filter((entry) => entry);
+  probs({ inner, entries, count, key }, place) {
+    this.model.probs(inner, place);
+    const window = entries.slice(Math.max(0, count - this.entries), count).filter((entry) => entry);
     if (!window.length) return;
     const scores = window.map((entry) => this.theta * product(key, entry.key));
     const highest = scores.reduce((a, b) => Math.max(a, b)), shares = scores.map((score) => Math.exp(score - highest));
     const scale = this.weight / shares.reduce((a, b) => a + b);
-    for (let id = 0; id < out.length; id++) out[id] *= 1 - this.weight;
+    const out = this.kernels.floats(place, this.size);
+    this.kernels.blend(place, this.size, place, 1 - this.weight, 0);
     window.forEach(({ id }, i) => { out[id] += shares[i] * scale; });
   }
 }
@@ -153,10 +137,11 @@ class Combination {
   initialState() { return this.model.initialState(); }
   read(id, state) { return this.model.read(id, state); }
 
-  logProbs(state, out) {
-    const values = this.kernels.floats(out, this.size);
-    this.model.probs(state, values);
-    for (let id = 0; id < this.size; id++) values[id] = Math.log(Math.max(values[id], 1e-35));
+  logProbs(state, place) {
+    this.model.probs(state, place);
+    this.kernels.log(place, this.size);
+    // Places are filled up with minus infinity.
+    this.kernels.floats(place + 4 * this.size, 8).fill(-Infinity);
   }
 }
 
@@ -176,11 +161,11 @@ async function inflate(bytes) {
 export async function openModel(description, weights, lists) {
   const lstm = new LSTM(description, decodeBase64(weights));
   const bytes = await Promise.all(lists.split(" ").filter((each) => each).map((each) => inflate(decodeBase64(each))));
-  const ngrams = description.ngrams.map((each, i) => new NGram(each, bytes[i]));
+  const ngrams = description.ngrams.map((each, i) => new NGram(each, bytes[i], lstm.kernels));
   const build = (node) => {
-    if (node.kind === "mixture") return new Mixture(node.models.map(build), node.weights);
-    if (node.kind === "cache") return new Cache(build(node.model), node, description.bos);
-    return node.kind === "ngram" ? ngrams[node.table] : new LSTMPart(lstm);
+    if (node.kind === "mixture") return new Mixture(node.models.map(build), node.weights, lstm);
+    if (node.kind === "cache") return new Cache(build(node.model), node, description.bos, lstm);
+    return node.kind === "ngram" ? ngrams[node.table] : lstm;
   };
   return description.model.kind === "lstm" ? lstm : new Combination(build(description.model), lstm);
 }

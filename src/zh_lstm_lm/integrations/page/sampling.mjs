@@ -273,7 +273,7 @@ export class Sampler {
     this.longest = this.lengths.reduce((a, b) => Math.max(a, b), 0);
     this.unwritable = [...this.lengths.keys()].filter((id) => !this.lengths[id]);
     this.rules = new PunctuationRules(this.tokens, this.separator);
-    [this.predicted, this.scores, this.weights] = [0, 0, 0].map(() => this.kernels.newFloats(this.tokens.length + 8, [], -Infinity));
+    [this.predicted, this.scores, this.weights] = [0, 0, 0].map(() => this.kernels.newPlace(this.tokens.length));
   }
 
   textAfter(lastId, id) {
