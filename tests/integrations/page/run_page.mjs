@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 
 const [sources, page, cases] = process.argv.slice(2);
 const { openModel } = await import(`${sources}/mixture.mjs`);
-const { Draft, Random, Sampler } = await import(`${sources}/sampling.mjs`);
+const { Draft } = await import(`${sources}/punctuation.mjs`);
+const { Random, Sampler } = await import(`${sources}/sampling.mjs`);
 const { Segmenter } = await import(`${sources}/segment.mjs`);
 const html = readFileSync(page, "utf8");
 const block = (id) => html.match(new RegExp(`<script id="${id}"[^>]*>(.*?)</script>`, "s"))[1];

@@ -36,7 +36,7 @@ MAX_BYTES = 25_000_000
 NGRAM_BYTES = 2_500_000
 """Bytes of a page that n-gram models may take."""
 
-_WORKER = ("kernels.mjs", "lstm.mjs", "mixture.mjs", "sampling.mjs", "segment.mjs", "worker.mjs")
+_WORKER = ("kernels.mjs", "lstm.mjs", "mixture.mjs", "punctuation.mjs", "sampling.mjs", "segment.mjs", "worker.mjs")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ const i32 = (value) => [0x41, value & 63]; // from 0 to 63
 const splat = (value) => [0xfd, 12, Array.from({ length: 4 }, () => [...new Uint8Array(Float32Array.of(value).buffer)])];
 const splatInt = (value) => [0xfd, 12, Array.from({ length: 4 }, () => [...new Uint8Array(Int32Array.of(value).buffer)])];
 const shuffle = (a, b, lanes) => [a, b, 0xfd, 13, lanes.map((lane) => [0, 1, 2, 3].map((byte) => 4 * lane + byte))];
-const add = op(0x6a), less = op(0x49), shift = op(0x74), add64 = op(0xa0);
+const add = op(0x6a), less = op(0x49), add64 = op(0xa0);
 const plus = simd(0xe4), minus = simd(0xe5), times = simd(0xe6), greater = simd(0x44), maximum = simd(0xe9), and = simd(0x4e);
 const nearest = simd(0x6a), convert = simd(0xfa), truncate = simd(0xf8), low = simd(0xa7), high = simd(0xa8);
 const addInts = simd(0xae), shiftInts = simd(0xab), shiftRight = simd(0xac), divide = simd(0xe7), splat32 = simd(19), promote = simd(0x5f), plus64 = simd(0xf0);

@@ -75,7 +75,7 @@ export class NGram {
   }
 }
 
-class Mixture {
+export class Mixture {
   constructor(models, weights, { kernels, size }) {
     const used = [...models.keys()].filter((i) => weights[i] > 0);
     Object.assign(this, { models, weights, kernels, size, used, part: kernels.newPlace(size) });
@@ -95,7 +95,7 @@ class Mixture {
 }
 
 // The latest words become likelier by the similarity of the hidden states before them to that now; as models/continuous_cache.py.
-class Cache {
+export class Cache {
   constructor(model, { cache_size: entries, cache_weight: weight, theta }, bos, { kernels, size }) {
     Object.assign(this, { model, entries, weight, theta, bos, kernels, size });
   }

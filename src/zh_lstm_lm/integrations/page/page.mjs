@@ -15,7 +15,8 @@ const SAY = {
 const MOST_BITS = 20; // the surprisal of the strongest colour
 let language = navigator.language.startsWith("zh") ? "zh" : "en";
 let words = []; // [piece, bits] of the words that the model has read, from the start of the text
-let steps = [], asked = "", timer = null, status = ["opening"];
+const steps = [];
+let asked = "", timer = null, status = ["opening"];
 const tail = document.createTextNode("");
 const worker = new Worker(URL.createObjectURL(new Blob([$("worker").textContent], { type: "text/javascript" })));
 const lengthOf = (pieces) => pieces.reduce((sum, [piece]) => sum + piece.length, 0);

@@ -1,6 +1,7 @@
 // The worker: keeps the tokens of the page's text with their states, reads, writes and proposes.
 import { openModel } from "./mixture.mjs";
-import { Draft, Random, Sampler } from "./sampling.mjs";
+import { Draft } from "./punctuation.mjs";
+import { Random, Sampler } from "./sampling.mjs";
 import { Segmenter } from "./segment.mjs";
 
 const STATES = 3000; // the latest tokens whose states are kept; an edit before them reads the text anew
