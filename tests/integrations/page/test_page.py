@@ -1,4 +1,4 @@
-"""The page: its words and log-probabilities beside those of the same model in Python, and the page in a browser."""
+"""The page: its words and log-probabilities beside those of the same model in Python."""
 
 import json
 import random
@@ -25,15 +25,16 @@ from zh_lstm_lm import (
     TokenStream,
     Vocabulary,
     export_html,
+    score,
 )
 from zh_lstm_lm.cli.main import main
 from zh_lstm_lm.integrations.page import export
+from zh_lstm_lm.integrations.page.ngram_packing import pack_ngrams
 from zh_lstm_lm.integrations.page.quantisation import quantise_model
 from zh_lstm_lm.models.components import nested_models
 
 SOURCES = Path(zh_lstm_lm.integrations.page.__file__).parent
 NODE = shutil.which("node")
-CHROMIUM = shutil.which("chromium")
 OPTIONS = [
     {"temperature": 1.0, "top_p": 1.0},
     {"temperature": 0.8, "top_p": 0.95},
@@ -132,24 +133,6 @@ def test_the_page_allows_no_connection(model: LSTMLanguageModel, tmp_path: Path)
     assert "<title>a&lt;b</title>" in page
 
 
-@needs_node
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
-def test_the_page_writes_in_a_browser(model: LSTMLanguageModel, tmp_path: Path) -> None:
-    page = export_html(model, tmp_path / "page.html")
-    script = Path(__file__).with_name("browse.mjs")
-    command = [str(NODE), str(script), str(CHROMIUM), str(tmp_path / "profile"), page.as_uri(), "360", "dark"]
-    found = json.loads(subprocess.run(command, capture_output=True, check=True, text=True, timeout=60).stdout)
-    assert found["text"].startswith("话说")
-    assert len(found["text"]) > 300
-    assert found["again"].startswith("话说")
-    assert found["again"] != found["text"]
-    assert found["undone"] == "话说"
-    assert found["spans"] == found["count"]
-    assert [url for url in found["requests"] if not url.startswith("blob:")] == [page.as_uri()]
-    assert found["messages"] == []
-    assert found["wide"] <= 0
-
-
 def test_what_cannot_be_written_is_refused(
     model: LSTMLanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,18 +149,60 @@ def test_what_cannot_be_written_is_refused(
 
 
 def test_the_command_reports_parts_and_loss(
-    model: LSTMLanguageModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: LSTMLanguageModel,
+    stream: TokenStream,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model.save_pretrained(tmp_path / "model")
+    monkeypatch.setattr(export, "NGRAM_BYTES", 600)
+    mixture = mixed(model, stream)
+    mixture.save_pretrained(tmp_path / "model")
     (tmp_path / "text.txt").write_text("展昭道：好。\n", encoding="utf-8")
     command = ["export", str(tmp_path / "model"), "--format", "html", "--output", str(tmp_path / "page.html")]
     assert main([*command, "--text", str(tmp_path / "text.txt")]) == 0
     printed = capsys.readouterr().out
-    assert "weights" in printed
-    assert "bits per character" in printed
-    assert "mixture" not in printed
+    sizes = {name: float(size) for name, size in re.findall(r"([\w-]+) ([\d.]+) KB", printed)}
+    assert sorted(sizes) == ["code", "n-grams", "vocabulary", "weights"]
+    assert sum(sizes.values()) == pytest.approx((tmp_path / "page.html").stat().st_size / 1000, abs=3)
+    assert sizes["n-grams"] <= 1
+    kept, whole = (int(each) for each in re.search(r"([\d,]+) of ([\d,]+) n-grams", printed.replace(",", "")).groups())  # type: ignore[union-attr]
+    assert 0 < kept < whole == sum(mixture.model.models[1].num_ngrams[1:])  # type: ignore[attr-defined]
+    before, rounded, pruned = (float(each) for each in re.findall(r" (\d\.\d{4})", printed))
+    scored = score(mixture, "展昭道：好。\n").bits_per_character
+    assert before == pytest.approx(scored, abs=1e-4)
+    assert rounded == pytest.approx(before, abs=0.02)
+    assert pruned > before
     assert main(command) == 2
+    assert "exists already" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0
+    assert "the bundled novella" in capsys.readouterr().out
+
+
+def test_pruning_keeps_what_predicts_most(model: LSTMLanguageModel, stream: TokenStream) -> None:
+    ngram = NGramLanguageModel.from_stream(stream, model.vocabulary, order=4, prune=(0, 0, 0, 1))
+    text = "展昭道：“好大的雪！”白玉堂笑道：“雪大，酒才好喝。”"
+    whole = pack_ngrams(ngram, 1 << 20)
+    assert whole.model is ngram
+    sizes, costs = [], []
+    for size in (900, 700, 500):
+        packed = pack_ngrams(ngram, size)
+        assert len(packed.data) <= size
+        with torch.inference_mode():
+            probs = packed.model.probs(packed.model.read(torch.tensor([model.vocabulary.encode(text)]))[0])
+        assert torch.allclose(probs.sum(dim=1), torch.ones(len(probs)), atol=1e-5)
+        sizes.append(sum(packed.model.num_ngrams))
+        costs.append(score(packed.model, text).bits_per_character)
+    assert sizes == sorted(sizes, reverse=True)
+    assert costs == sorted(costs)  # type: ignore[type-var]
+
+
+def test_a_page_holds_one_lstm(model: LSTMLanguageModel, stream: TokenStream, tmp_path: Path) -> None:
+    other = LSTMLanguageModel(model.vocabulary, ModelConfig(embedding_dim=8, hidden_size=8))
+    ngram = NGramLanguageModel.from_stream(stream, model.vocabulary)
+    for each in (Mixture([model, other]), ngram, ContinuousCache(ngram, theta=0.0)):
+        with pytest.raises(ConfigError, match="a page holds one LSTMLanguageModel"):
+            export_html(each, tmp_path / "page.html")
 
 
 def test_a_stream_is_no_model(stream: TokenStream, tmp_path: Path) -> None:

@@ -50,7 +50,9 @@ def contrast(first: Colour, second: Colour) -> float:
     """The contrast of WCAG 2.2."""
 
     def luminance(own: Colour) -> float:
-        linear = [each / 255 / 12.92 if each <= 0.04045 * 255 else ((each / 255 + 0.055) / 1.055) ** 2.4 for each in own]
+        linear = [
+            each / 255 / 12.92 if each <= 0.04045 * 255 else ((each / 255 + 0.055) / 1.055) ** 2.4 for each in own
+        ]
         return sum(weight * each for weight, each in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
     darker, lighter = sorted([luminance(first), luminance(second)])

@@ -46,12 +46,14 @@ class Page:
     Attributes:
         html: The page.
         sizes: The bytes that its parts take.
+        rounded: The model with weights of 8 bits.
         model: The model that is in it, with weights of 8 bits and pruned n-grams.
         num_ngrams: The n-grams above order 1, before and after pruning.
     """
 
     html: bytes
     sizes: dict[str, int]
+    rounded: LanguageModel
     model: LanguageModel
     num_ngrams: tuple[int, int]
 
@@ -133,8 +135,11 @@ def make_page(model: LanguageModel, *, title: str) -> Page:
     sizes = {name: len(values[value].encode()) for name, value in parts.items() if values[value]}
     sizes["code"] = len(page) - sum(sizes.values())
     left = [each.model for each in packed]
-    inside = _rebuilt(model, dict(zip([id(lstm), *map(id, ngrams)], [quantised.model, *left], strict=True)))
-    return Page(page, sizes, inside, (_num_ngrams(ngrams), _num_ngrams(left)))
+    rounded, inside = (
+        _rebuilt(model, {id(lstm): quantised.model, **dict(zip(map(id, ngrams), own, strict=True))})
+        for own in (ngrams, left)
+    )
+    return Page(page, sizes, rounded, inside, (_num_ngrams(ngrams), _num_ngrams(left)))
 
 
 def _rebuilt(model: Any, parts: Mapping[int, LanguageModel]) -> LanguageModel:
