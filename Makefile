@@ -41,6 +41,7 @@ check: install
 docs: install
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
 	$(BIN)/python -m sphinx -W -b html docs docs/_build
+	$(BIN)/python docs/demo_page.py docs/_build/html/demo.html
 
 bench: install
 	$(BIN)/python benchmarks/training_step.py $(CORPUS)
