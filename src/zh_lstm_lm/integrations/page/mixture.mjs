@@ -152,9 +152,12 @@ function decodeBase64(text) {
   return bytes;
 }
 
+// WebKit reads no Blob in the worker of a local page, so the bytes are written to the stream.
 async function inflate(bytes) {
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+  const { readable, writable } = new DecompressionStream("deflate"), writer = writable.getWriter();
+  const written = [writer.write(bytes), writer.close()];
+  const [buffer] = await Promise.all([new Response(readable).arrayBuffer(), ...written]);
+  return new Uint8Array(buffer);
 }
 
 // Opens the model of a page: its description, the weights of the LSTM, and the lists of the n-gram models, parted by spaces.
