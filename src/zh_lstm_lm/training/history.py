@@ -48,6 +48,17 @@ class History(list[dict[str, Any]]):
         """
         write_file(path, self.to_json_lines())
 
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Returns a flat row for every record, all with the same columns, as ``pandas.DataFrame`` takes them.
+
+        What a record lacks is None; lists inside of records are left out.
+        """
+        flat = [
+            {name: value for name, value in record.items() if not isinstance(value, (list, dict))} for record in self
+        ]
+        names = dict.fromkeys(name for record in flat for name in record)
+        return [{name: record.get(name) for name in names} for record in flat]
+
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "History":
         """Reads a file that `save` wrote.
