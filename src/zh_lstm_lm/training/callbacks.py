@@ -246,10 +246,10 @@ class TensorBoardCallback(Callback):
         self._written = 0
 
     def on_train_begin(self, state: TrainerState, model: LSTMLanguageModel) -> None:
-        """Opens the event file; what a run wrote after the checkpoint from which it resumes is hidden."""
+        """Opens the event file; what was written of updates after the last evaluation of a resumed run is hidden."""
         writer = require("torch.utils.tensorboard", extra="tensorboard").SummaryWriter
-        self._written = state.step
-        self._writer = writer(fspath(self.log_dir), purge_step=state.step + 1 if state.step else None)
+        self._written = state.last_evaluated_step
+        self._writer = writer(fspath(self.log_dir), purge_step=self._written + 1 if state.step else None)
 
     def on_evaluate(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
         """Writes the updates since the last evaluation, and the metrics."""
