@@ -93,7 +93,7 @@ def test_paths_may_come_from_a_generator(tmp_path: Path) -> None:
         ([{"text": "雪"}], None, "record 1 must be a string, got {'text'"),
         ({"text": "雪"}, "text", "records must be an iterable of mappings, got {'text'"),
         (3, "text", "paths must be a folder, a file"),
-        ([], "text", "not one token was found"),
+        ([], "text", "no file was named"),
         ([{"text": " "}], "text", "not one token was found"),
         (iter(()), None, "not one token was found"),
     ],
