@@ -111,7 +111,9 @@ class NextTokenSampler:
         words = []
         for word, within in limits.required:
             text = normalize_text(word, normalize)
-            ids = tuple(self._vocabulary.encode(self.names.read(text)))
+            read = self.names.read(text)
+            known = read in self._vocabulary
+            ids = (self._vocabulary.token_to_id(read),) if known else tuple(self._vocabulary.encode(read))
             if "".join(self._tokens[token_id] for token_id in ids) != text or not tokens.usable[list(ids)].all():
                 raise ConfigError(f"must_contain: {word!r} cannot be written with this vocabulary and these options")
             words.append(Required(text, ids, within))

@@ -2,38 +2,16 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from zh_lstm_lm.errors import ConfigError
-from zh_lstm_lm.generation.forms.lines import Lines, Room
+from zh_lstm_lm.generation.forms.lines import Lines, Place, Room
 from zh_lstm_lm.generation.forms.tokens import PARAGRAPH_END, FormTokens
 from zh_lstm_lm.generation.forms.words import Required, Words
 
-__all__ = ["Form", "Place"]
-
-
-@dataclass(frozen=True)
-class Place:
-    """The place in a text at which a token follows.
-
-    Attributes:
-        tail: The end of the text.
-        room: What may still be written, apart from the marks that close what is open.
-        opened: Whether quotes or brackets are open.
-        last_sentence: Whether the text ends with this sentence.
-        last_paragraph: Whether it ends with this paragraph.
-        may_end: Whether an empty paragraph ends the text.
-    """
-
-    tail: str
-    room: Room
-    opened: bool = False
-    last_sentence: bool = False
-    last_paragraph: bool = False
-    may_end: bool = False
+__all__ = ["Form"]
 
 
 class Form:
@@ -142,23 +120,17 @@ class Form:
             allowed = torch.zeros_like(tokens.usable)
             allowed[words.forced[0]] = True
             return allowed, {}
-        needed = self._needed(room, another=True)
-        slacks = self._slacks(room)
+        needed = self._needed(room, another=True) or 0
         if self.lines is None:
             allowed, more = tokens.usable, tokens.lengths
         else:
-            until = self._until(room)
-            allowed, more = self.lines.allowed(
-                [word.word for word in words.pending],
-                place.tail,
-                Room(min(place.room.characters, until), min(place.room.tokens, until)) if words.pending else place.room,
-                opened=place.opened,
-                may_end=place.may_end,
-            )
-        spare = [each - (needed or 0) for each in place.room]
-        allowed = allowed & (more <= spare[0]) & ((more <= 0) | (spare[1] > 0))
+            allowed, more = self.lines.allowed([word.word for word in words.pending], self._until(room), place)
+        spare, spare_tokens = place.room.characters - needed, place.room.tokens - needed
+        if spare < tokens.longest or spare_tokens < 1:
+            allowed = allowed & (more <= spare) & ((more <= 0) | (spare_tokens > 0))
         if not words.pending:
             return allowed, {}
+        allowed, biases, slacks = allowed.clone(), {}, self._slacks(room)
         if self.lines is None or not self.lines.has_lengths:
             due = [slack for slack, word in zip(slacks, words.pending, strict=True) if word.within]
             allowed &= tokens.lengths <= min(due, default=room)
@@ -166,7 +138,6 @@ class Form:
             allowed &= ~tokens.sentence_ends
         if place.last_paragraph or (place.may_end and place.tail.endswith(PARAGRAPH_END)):
             allowed &= ~tokens.paragraph_ends
-        biases = {}
         for word, slack in zip(words.pending, slacks, strict=True):
             if word.ids[0] not in self._begun and self._takes(word, room):
                 self._begun[word.ids[0]] = word

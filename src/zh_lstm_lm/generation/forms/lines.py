@@ -2,11 +2,12 @@
 
 import copy
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from zh_lstm_lm.errors import ConfigError
@@ -19,7 +20,7 @@ from zh_lstm_lm.generation.forms.tokens import (
 )
 from zh_lstm_lm.generation.punctuation import is_sentence_end
 
-__all__ = ["Lines", "Room", "Word"]
+__all__ = ["Lines", "Place", "Room", "Word"]
 
 # A paragraph that has used this proportion of its share of the room ends with its sentence.
 _FAIR_SHARE = 0.6
@@ -37,6 +38,27 @@ class Room(NamedTuple):
 
     characters: int
     tokens: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """The place in a text at which a token follows.
+
+    Attributes:
+        tail: The end of the text.
+        room: What may still be written, apart from the marks that close what is open.
+        opened: Whether quotes or brackets are open.
+        last_sentence: Whether the text ends with this sentence.
+        last_paragraph: Whether it ends with this paragraph.
+        may_end: Whether an empty paragraph ends the text.
+    """
+
+    tail: str
+    room: Room
+    opened: bool = False
+    last_sentence: bool = False
+    last_paragraph: bool = False
+    may_end: bool = False
 
 
 class Lines:
@@ -61,10 +83,14 @@ class Lines:
     def __init__(
         self, tokens: FormTokens, lengths: int | Sequence[int] | None, first_characters: str, begun: str = ""
     ) -> None:
-        self._tokens, self._lengths, self._first_characters = tokens, lengths, first_characters
+        self._tokens, self._first_characters = tokens, first_characters
         self.has_lengths = lengths is not None
         self._ends = LINE_ENDS if self.has_lengths else frozenset(PARAGRAPH_END)
-        self.number = len(lengths) if isinstance(lengths, Sequence) else len(first_characters) or None
+        number = len(lengths) if isinstance(lengths, Sequence) else len(first_characters)
+        self.number = number or None
+        # The lengths of the lines, or of each of any number, and how many characters lines have from each on.
+        self._sizes = tuple(lengths) if isinstance(lengths, Sequence) else (lengths or 0,) * max(number, 1)
+        self._rests = (*itertools.accumulate(reversed(self._sizes)),)[::-1]
         self.finished = self.count = 0
         # What the line that is being written has used.
         self._used = Room(0, 0)
@@ -101,7 +127,7 @@ class Lines:
 
     def _size(self, index: int) -> int:
         """Returns the length of a line; 0 for a paragraph."""
-        return self._lengths[index] if isinstance(self._lengths, Sequence) else self._lengths or 0
+        return self._sizes[index if self.number else 0]
 
     def _first(self, index: int) -> str:
         return self._first_characters[index : index + 1]
@@ -124,7 +150,7 @@ class Lines:
     def capacity(self, room: int) -> int:
         """Returns the number of characters that lines with lengths still have, in a room if there may be any number."""
         if self.number is not None:
-            return sum(map(self._size, range(self.finished, self.number))) - self.count
+            return self._rests[self.finished] - self.count
         left = self._size(0) - self.count
         return left + max(0, room - left - 1) // (self._size(0) + 1) * self._size(0)
 
@@ -183,46 +209,38 @@ class Lines:
         after.count = self._size(self.finished) - left
         return after.needed(words, room) is not None
 
-    def allowed(
-        self, words: Sequence[Word], tail: str, room: Room, *, opened: bool, may_end: bool
-    ) -> tuple[Tensor, Tensor]:
+    def allowed(self, words: Sequence[Word], until: int, place: Place) -> tuple[Tensor, Tensor]:
         """Returns the tokens that may follow, and the number of characters by which each comes closer to the limits.
 
-        The words have still to find room. `tail` is the end of the text. An empty paragraph may end the document if
-        `may_end` is True. **Shape:** (vocab_size,), bool, and (vocab_size,), int64.
+        The words have to find room before a number of characters. **Shape:** (vocab_size,), bool, and (vocab_size,),
+        int64.
         """
-        tokens = self._tokens
         first = "" if self.count else self._first(self.finished)
-        plain = tokens.words_with(first)
         if not self.has_lengths:
-            return self._allowed_in_paragraph(plain, first, tail, room, opened=opened)
-        left = self._size(self.finished) - self.count
-        table = torch.zeros(int(tokens.counts.max()) + 1, dtype=torch.bool)
-        for count in range(1, min(left + 1, len(table))):
-            table[count] = self._may_leave(left - count, words, min(room))
-        allowed, more = (plain & table[tokens.counts]) | tokens.marks, tokens.lengths - tokens.counts
+            return self._allowed_in_paragraph(first, place, waits=bool(words))
+        tokens, left = self._tokens, self._size(self.finished) - self.count
         if not left:
             last = self.finished + 1 == self.number
-            more = more - tokens.pure_line_ends.long()
+            ends = tokens.line_ends & tokens.sentence_ends if last else tokens.line_ends
             # Closing marks may come before the mark that ends the line.
-            allowed = (tokens.pure_line_ends & (tokens.sentence_ends | (not last))) | (tokens.closing & opened)
-        elif not self.count and tail and (may_end or tail[-1] != PARAGRAPH_END):
-            allowed = allowed | tokens.paragraph_ends
-        return allowed, more
+            return ends | tokens.closing if place.opened else ends, tokens.extra - tokens.line_ends.long()
+        counts = tuple(n for n in range(1, left + 1) if self._may_leave(left - n, words, until))
+        begun = self.count or not place.tail or (place.tail[-1] == PARAGRAPH_END and not place.may_end)
+        return tokens.in_line(first, counts, new_paragraph=not begun), tokens.extra
 
-    def _allowed_in_paragraph(
-        self, plain: Tensor, first: str, tail: str, room: Room, *, opened: bool
-    ) -> tuple[Tensor, Tensor]:
+    def _allowed_in_paragraph(self, first: str, place: Place, *, waits: bool) -> tuple[Tensor, Tensor]:
         tokens, lines = self._tokens, (self.number or 1) - self.finished
-        more = tokens.lengths - self._costs[first] * plain.long()
         if not self.count:
-            return plain | tokens.marks, more
-        more = more - tokens.paragraph_ends.long()
-        share = [(left + used) // lines for left, used in zip(room, self._used, strict=True)]
+            words = tokens.words_with(first)
+            return words | tokens.marks, tokens.lengths - self._costs[first] * words.long()
+        more = tokens.lengths - tokens.paragraph_ends.long()
+        if waits and lines == 1:
+            return tokens.usable & ~tokens.paragraph_ends, more
+        share = [(left + used) // lines for left, used in zip(place.room, self._used, strict=True)]
         over = any(used >= _FAIR_SHARE * fair for used, fair in zip(self._used, share, strict=True))
-        if over and is_sentence_end(tail) and not opened:
-            return tokens.paragraph_ends, more
-        return plain | tokens.marks | tokens.paragraph_ends, more
+        return tokens.paragraph_ends if over and is_sentence_end(
+            place.tail
+        ) and not place.opened else tokens.usable, more
 
     def counts(self) -> dict[str, int]:
         """Returns the progress as plain values."""

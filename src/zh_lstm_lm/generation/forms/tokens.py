@@ -44,10 +44,12 @@ class FormTokens:
     Attributes:
         usable: See above.
         lengths: Their lengths. **Shape:** (vocab_size,), like all that follow.
+        longest: The greatest length, a number.
         counts: Their numbers of characters apart from punctuation.
         words: True for texts with such characters, without an end of a line; a text with both is no part of a form.
         marks: True for other texts without an end of a line.
-        pure_line_ends: True for texts of punctuation with an end of a line.
+        line_ends: True for texts of punctuation with an end of a line.
+        extra: The numbers of the other characters.
         sentence_ends: True for texts that contain an end of a sentence or of a paragraph.
         paragraph_ends: True for the end of a paragraph.
         closing: True for texts of closing quotes and brackets alone.
@@ -56,11 +58,12 @@ class FormTokens:
     def __init__(self, texts: Sequence[str], usable: Tensor) -> None:
         self.usable = usable
         self.lengths = torch.tensor([*map(len, texts)])
+        self.longest = int(self.lengths.max())
         self.counts = torch.tensor([*map(count_characters, texts)])
-        has_words, line_ends = self.counts > 0, _containing(texts, LINE_ENDS)
-        self.words = usable & has_words & ~line_ends
-        self.marks = usable & ~has_words & ~line_ends
-        self.pure_line_ends = usable & ~has_words & line_ends
+        self.extra = self.lengths - self.counts
+        has_words, ends = self.counts > 0, _containing(texts, LINE_ENDS)
+        self.words, self.marks = usable & has_words & ~ends, usable & ~has_words & ~ends
+        self.line_ends = usable & ~has_words & ends
         self.sentence_ends = _containing(texts, _SENTENCE_ENDS)
         self.paragraph_ends = usable & torch.tensor([text == PARAGRAPH_END for text in texts])
         self.closing = usable & torch.tensor([bool(text) and _CLOSING.issuperset(text) for text in texts])
@@ -70,6 +73,7 @@ class FormTokens:
         self._words: dict[str, Tensor] = {"": self.words}
         self._sizes: dict[str, list[int]] = {}
         self._fills = [True]
+        self._in_line: dict[tuple[str, tuple[int, ...], bool], Tensor] = {}
 
     def words_with(self, first: str) -> Tensor:
         """Returns True for words whose first character apart from punctuation is this one; all words for none."""
@@ -89,6 +93,17 @@ class FormTokens:
         """Returns the length of the shortest word that begins with a character; None if none does."""
         lengths = self.lengths[self.words_with(first)]
         return int(lengths.min()) if len(lengths) else None
+
+    def in_line(self, first: str, counts: tuple[int, ...], *, new_paragraph: bool) -> Tensor:
+        """Returns True for words that begin so, with one of some numbers of characters, and for marks.
+
+        Also for the end of a paragraph if `new_paragraph` is True.
+        """
+        key = first, counts, new_paragraph
+        if key not in self._in_line:
+            words = self.words_with(first) & torch.isin(self.counts, torch.tensor(counts)) | self.marks
+            self._in_line[key] = words | self.paragraph_ends if new_paragraph else words
+        return self._in_line[key]
 
     def fills(self, number: int) -> bool:
         """Returns True if words of the vocabulary can have this number of characters together."""
