@@ -81,6 +81,7 @@ class TokenStream:
         encoding: str = "auto",
         clean: str = "novel",
         normalize: str = "auto",
+        document_ends: bool = False,
         cache_dir: str | PathLike[str] | None = None,
         workers: int | None = None,
     ) -> "TokenStream":
@@ -97,6 +98,8 @@ class TokenStream:
             normalize: Steps joined by ``+``: ``nfc``, ``width`` (full-width letters and digits to ASCII), ``nfkc``,
                 ``simplified`` (traditional characters to simplified ones); ``"none"`` for no step; ``"auto"`` takes
                 ``"nfc+width"`` where text is cleaned. A model remembers it for prompts and scored texts.
+            document_ends: Whether an empty paragraph ends each document, from which a model learns where documents end
+                (`LimitOptions.stop`). It counts as a token and a character. Give it where documents are many.
             cache_dir: The folder of segmented text; None is the user's cache folder.
             workers: Number of processes to segment with; None chooses. The tokens do not depend on it.
 
@@ -104,7 +107,7 @@ class TokenStream:
             DataError: Nothing to read, or files that cannot be read or decoded (all of them are named).
             ConfigError: An option is out of range.
         """
-        options = _options(encoding, clean, normalize, None)
+        options = _options(encoding, clean, normalize, None, document_ends)
         return cls._read(paths, tokenizer, options, cache_dir, workers)
 
     @classmethod
@@ -117,6 +120,7 @@ class TokenStream:
         encoding: str = "auto",
         clean: str = "novel",
         normalize: str = "auto",
+        document_ends: bool = False,
         cache_dir: str | PathLike[str] | None = None,
         workers: int | None = None,
     ) -> "TokenStream":
@@ -126,11 +130,12 @@ class TokenStream:
             paths: A folder (its ``.json``, ``.jsonl``, ``.ndjson``, ``.csv`` and ``.tsv`` files), a file, a glob pattern,
                 or a list of these.
             text_field: The name of the field: a string, or a list of strings, which become paragraphs. A dot reaches
-                into an object, as in ``"data.text"``.
+                into an object, as in ``"data.text"``. Of a file of running text, ``"line"`` takes each line as a record.
             tokenizer: As in `from_files`, like all that follow.
             encoding: The encoding.
             clean: The cleaning of each record.
             normalize: The normalisation.
+            document_ends: Whether models learn where records end.
             cache_dir: The cache folder.
             workers: Number of processes.
 
@@ -139,7 +144,7 @@ class TokenStream:
             ConfigError: An option is out of range.
         """
         check_type("text_field", text_field, str)
-        options = _options(encoding, clean, normalize, text_field)
+        options = _options(encoding, clean, normalize, text_field, document_ends)
         return cls._read(paths, tokenizer, options, cache_dir, workers)
 
     @classmethod
@@ -163,7 +168,12 @@ class TokenStream:
 
     @classmethod
     def from_texts(
-        cls, texts: Iterable[str], *, tokenizer: str | Tokenizer = "jieba", normalize: str = "none"
+        cls,
+        texts: Iterable[str],
+        *,
+        tokenizer: str | Tokenizer = "jieba",
+        normalize: str = "none",
+        document_ends: bool = False,
     ) -> "TokenStream":
         """Segments texts in memory, each a document; nothing is cleaned and nothing is cached.
 
@@ -171,13 +181,16 @@ class TokenStream:
             texts: The documents. A line is a paragraph; the end of the text ends its last one.
             tokenizer: A registered name, or any object with the methods of `Tokenizer`.
             normalize: The normalisation, as in `from_files`.
+            document_ends: Whether an empty paragraph ends each document, as in `from_files`.
 
         Raises:
             DataError: There is no text, or something that is not a string or holds a lone surrogate.
         """
         check_normalization(normalize)
         segmenter = with_normalized_dictionary(get_tokenizer(tokenizer), normalize)
-        return cls._of(read_texts(texts, segmenter, normalize), segmenter, clean="none", normalize=normalize)
+        check_type("document_ends", document_ends, bool)
+        stored = read_texts(texts, segmenter, normalize, document_ends=document_ends)
+        return cls._of(stored, segmenter, clean="none", normalize=normalize)
 
     @on_cpu_by_default
     def split(
@@ -297,9 +310,10 @@ class TokenStream:
         )
 
 
-def _options(encoding: str, clean: str, normalize: str, text_field: str | None) -> ReadingOptions:
+def _options(encoding: str, clean: str, normalize: str, text_field: str | None, document_ends: bool) -> ReadingOptions:
     check_cleaning(clean)
+    check_type("document_ends", document_ends, bool)
     if normalize == "auto":
         normalize = "none" if clean == "none" else _DEFAULT_NORMALIZATION
     check_normalization(normalize)
-    return ReadingOptions(encoding, clean, normalize, text_field)
+    return ReadingOptions(encoding, clean, normalize, text_field, document_ends)
