@@ -67,7 +67,7 @@ class TokenStream:
         """
         self._tokens = tokens
         self.lexicon = lexicon
-        self.documents = tuple(documents)
+        self.documents: tuple[DocumentSpan, ...] = tuple(documents)
         self.tokenizer = tokenizer
         self.clean = clean
         self.normalize = normalize

@@ -58,7 +58,9 @@ class TokenTable:
         self.unknown = unknown
         self.separator = separator
         self.num_special = 3 if unknown == "unk" else 2
-        self.special_tokens = None if special_tokens is None else _checked(special_tokens, self.num_special)
+        self.special_tokens: tuple[tuple[str, int], ...] | None = (
+            None if special_tokens is None else _checked(special_tokens, self.num_special)
+        )
         names = self.special_tokens or tuple((name, number) for number, name in enumerate(SPECIAL[: self.num_special]))
         self._special_ids = tuple(token_id for _, token_id in names)
         self._tokens: list[str | int] = []

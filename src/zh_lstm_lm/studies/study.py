@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import logging
 import os
 import platform
 from collections.abc import Mapping
@@ -33,7 +34,7 @@ from zh_lstm_lm.training.run_folder import remove_run
 
 __all__ = ["check_study_folder", "study"]
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 _IDENTITY = ("kind", "corpus", "equality", "seeds", "options")
 

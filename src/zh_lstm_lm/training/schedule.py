@@ -1,5 +1,6 @@
 """The learning-rate schedule, and the progress of a run through its time budget."""
 
+import logging
 import math
 import time
 
@@ -15,7 +16,7 @@ __all__ = [
     "learning_rate_at", "make_budget", "warn_if_short",
 ]  # fmt: skip
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 _RATE, _STEPS_AT_RATE = 5e-3, 3_000
 
@@ -89,7 +90,7 @@ class RunClock:
     """A stopwatch for the time spent in `fit`; it never runs backwards, even if the system's clock does."""
 
     def __init__(self, seconds: float = 0.0) -> None:
-        self.seconds = seconds
+        self.seconds: float = seconds
         self._last = time.monotonic()
 
     def __call__(self) -> float:

@@ -1,5 +1,6 @@
 """Training over truncated BPTT segments with a carried state."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,7 +31,7 @@ from zh_lstm_lm.training.updater import Updater
 
 __all__ = ["Trainer"]
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 _MIN_TOKENS = 10
 
@@ -79,9 +80,10 @@ class Trainer:
         check_type("config", config, TrainerConfig, type(None))
         assert isinstance(inner, LSTMLanguageModel)
         self.model = inner
-        self.train, self.valid = train, valid
-        self.config = config or TrainerConfig()
-        self.state = TrainerState()
+        self.train: TokenStream = train
+        self.valid: TokenStream | None = valid
+        self.config: TrainerConfig = config or TrainerConfig()
+        self.state: TrainerState = TrainerState()
         self._callbacks = all_callbacks(callbacks, patience=self.config.patience, progress=progress)
 
     def fit(self, *, resume: bool = False) -> History:
