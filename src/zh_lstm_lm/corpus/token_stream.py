@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from os import PathLike
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -181,7 +182,7 @@ class TokenStream:
 
     @on_cpu_by_default
     def split(
-        self, *, valid: float = 0.05, test: float = 0.05, by: str = "tail"
+        self, *, valid: float = 0.05, test: float = 0.05, by: Literal["tail", "document"] = "tail"
     ) -> "tuple[TokenStream, TokenStream, TokenStream]":
         """Splits into training, validation and test parts.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, Literal, SupportsIndex
 
 from torch import Tensor
 
@@ -60,7 +60,7 @@ class Vocabulary(TokenTable):
         tokens: Iterable["str | int"] = (),
         *,
         tokenizer: str | Tokenizer = "jieba",
-        unknown: str = "characters",
+        unknown: Literal["characters", "unk"] = "characters",
         normalize: str = "none",
         counts: Iterable[int] | None = None,
         special_tokens: Sequence[tuple[str, int]] | None = None,
@@ -96,7 +96,12 @@ class Vocabulary(TokenTable):
     @classmethod
     @on_cpu_by_default
     def from_stream(
-        cls, stream: TokenStream, *, min_freq: int = 1, max_size: int | None = None, unknown: str = "characters"
+        cls,
+        stream: TokenStream,
+        *,
+        min_freq: int = 1,
+        max_size: int | None = None,
+        unknown: Literal["characters", "unk"] = "characters",
     ) -> "Vocabulary":
         """Chooses the vocabulary of a training text.
 
@@ -272,7 +277,7 @@ class Vocabulary(TokenTable):
         copy = Vocabulary(
             self.own_tokens,
             tokenizer=self.tokenizer,
-            unknown=self.unknown,
+            unknown=self.unknown,  # type: ignore[arg-type]
             normalize=self.normalize,
             counts=self.counts,
             special_tokens=self.special_tokens,

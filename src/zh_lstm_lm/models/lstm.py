@@ -120,7 +120,7 @@ class LSTMLanguageModel(HubModel, nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LSTMLanguageModel":
         """Applies a conversion such as `half` or `to`; the config follows the type of the weights."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.config = replace(self.config, dtype=str(self.embedding.weight.dtype).removeprefix("torch."))
+        self.config = replace(self.config, dtype=str(self.embedding.weight.dtype).removeprefix("torch."))  # type: ignore[arg-type]
         return self
 
     @property

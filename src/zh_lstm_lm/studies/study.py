@@ -11,7 +11,7 @@ from datetime import date
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -40,7 +40,7 @@ _IDENTITY = ("kind", "corpus", "equality", "seeds", "options")
 
 
 def study(
-    kind: str,
+    kind: Literal["seq-len", "epochs", "vocabulary"],
     corpus: TokenStream,
     config: StudyConfig | None = None,
     *,
