@@ -2,15 +2,15 @@
 
 import argparse
 
-from zh_lstm_lm.cli.common import AddCommand, load_model, path, print_line, print_page, read_text
+from zh_lstm_lm.cli.common import load_model, path, print_line, print_page, read_text
 from zh_lstm_lm.errors import ConfigError
 
-__all__ = ["add_command"]
+__all__ = ["add_export"]
 
 
-def add_command(add: AddCommand) -> None:
-    """Adds the command."""
-    export = add("export", _export, "Write a saved model in another format.")
+def add_export(export: argparse.ArgumentParser) -> None:
+    """Adds the options of ``export``."""
+    export.set_defaults(run=_export)
     export.add_argument("model", type=path, help="folder of a saved model")
     export.add_argument(
         "--format",

@@ -3,24 +3,9 @@
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from zh_lstm_lm._version import __version__
-from zh_lstm_lm.cli import (
-    evaluate,
-    export,
-    generate,
-    inspection,
-    novelty,
-    pairs,
-    report,
-    rescore,
-    score,
-    serve,
-    study,
-    train,
-)
-from zh_lstm_lm.cli.common import INTERRUPTED
 from zh_lstm_lm.errors import ZhLstmLmError, escape_controls
 from zh_lstm_lm.runtime.standard_streams import abandon, deferred_failures, standard_streams
 from zh_lstm_lm.runtime.threads import settle_threads
@@ -33,6 +18,30 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+# Each command with its module and its purpose; the module is imported and the options are declared when it is used.
+_COMMANDS = {
+    "train": ("zh_lstm_lm.cli.train", "Train a model on novels and save it."),
+    "evaluate": (
+        "zh_lstm_lm.cli.evaluate",
+        "Evaluate a model on text, or compare two: bits per character, perplexity.",
+    ),
+    "score": ("zh_lstm_lm.cli.score", "Print the surprisal of each word of texts."),
+    "rescore": ("zh_lstm_lm.cli.rescore", "Rescore n-best lists."),
+    "suggest": ("zh_lstm_lm.cli.rescore", "Find the likeliest words for a gap."),
+    "novelty": ("zh_lstm_lm.cli.novelty", "Measure how much of a text is new and how much was copied."),
+    "pairs": ("zh_lstm_lm.cli.pairs", "Measure how often a model prefers the good sentence of minimal pairs."),
+    "generate": ("zh_lstm_lm.cli.generate", "Write text with a model."),
+    "study": ("zh_lstm_lm.cli.study", "Train under one condition after another, measure, and test common claims."),
+    "report": ("zh_lstm_lm.cli.report", "Write an HTML page of training runs, studies and minimal pairs."),
+    "export": ("zh_lstm_lm.cli.export", "Write a saved model in another format."),
+    "serve": ("zh_lstm_lm.cli.serve", "Answer completions requests over HTTP."),
+    "info": ("zh_lstm_lm.cli.inspection", "Describe a saved model."),
+    "inspect": (
+        "zh_lstm_lm.cli.inspection",
+        "Inspect novels before training: encodings, cleaning, duplicates, coverage.",
+    ),
+    "cache": ("zh_lstm_lm.cli.inspection", "Show the place and the size of the cache of segmented text, or clear it."),
+}
 # Commands that read a token or a short text at a time, which is faster with one thread.
 _ONE_THREAD = ("generate", "suggest", "rescore", "serve")
 # Commands whose work goes on when nobody reads their output any more.
@@ -49,8 +58,8 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(**options)
         # Python 3.14 colours the help, by escape sequences, which a terminal is not sent.
         self.color = False
-        # Adds options that take long to declare, when the command is used.
-        self.add_more: Callable[[], None] | None = None
+        # The command whose options are still to be declared.
+        self.undeclared: str | None = None
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -66,10 +75,15 @@ class _Parser(argparse.ArgumentParser):
         return parsed, []
 
     def complete(self) -> None:
-        """Adds the options of `add_more`, once."""
-        add_more, self.add_more = self.add_more, None
-        if add_more is not None:
-            add_more()
+        """Declares the options of the command, once."""
+        name, self.undeclared = self.undeclared, None
+        if name is not None:
+            import importlib
+
+            module = importlib.import_module(_COMMANDS[name][0])
+            self.set_defaults(parser=self)
+            self.add_argument("--quiet", action="store_true", help="print results and warnings only")
+            getattr(module, f"add_{name}")(self)
 
     def error(self, message: str) -> "NoReturn":
         """Prints two lines and exits with status 2."""
@@ -127,6 +141,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         _print_error(f"zh-lstm-lm: error: {parser.in_options(str(error)) if parser else error}\n")
         return 2
     except KeyboardInterrupt:
+        from zh_lstm_lm.cli.common import INTERRUPTED
+
         _print_error("zh-lstm-lm: interrupted\n")
         return INTERRUPTED
     except BrokenPipeError:
@@ -205,15 +221,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"zh-lstm-lm {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def add(name: str, run: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
-        command: argparse.ArgumentParser = commands.add_parser(name, help=about, description=about)
-        command.set_defaults(run=run, parser=command)
-        command.add_argument("--quiet", action="store_true", help="print results and warnings only")
-        return command
-
-    modules = (train, evaluate, score, rescore, novelty, pairs, generate, study, report, export, serve, inspection)
-    for command in modules:
-        command.add_command(add)
+    for name, (_, purpose) in _COMMANDS.items():
+        commands.add_parser(name, help=purpose, description=purpose).undeclared = name
     return parser
 
 
