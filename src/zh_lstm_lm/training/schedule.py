@@ -56,13 +56,14 @@ def default_learning_rate(planned_steps: int | None) -> float:
 def learning_rate_at(step: int, *, peak: float, schedule: str, warmup_steps: int, progress: float) -> float:
     """Returns the learning rate of an update, after so many steps and that part of the budget, from 0 to 1.
 
-    ``"cosine"`` falls to a hundredth of the peak at the end, ``"constant"`` stays. Before, the rate rises from zero
-    over the steps of the warm-up.
+    ``"linear"`` and ``"cosine"`` fall to a hundredth of the peak at the end, ``"constant"`` stays. Before, the rate
+    rises from zero over the steps of the warm-up.
     """
     rate = peak * min(1.0, (step + 1) / max(1, warmup_steps))
     if schedule == "constant":
         return rate
-    return rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress)))
+    left = 1.0 - progress if schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * progress))
+    return rate * (0.01 + 0.99 * left)
 
 
 def check_schedule(schedule: object) -> None:
