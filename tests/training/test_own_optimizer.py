@@ -421,6 +421,16 @@ def test_the_events_come_in_their_order(make: Make, tmp_path: Path) -> None:
     assert events.calls == expected
 
 
+def test_a_run_that_a_callback_ends_at_an_evaluation_has_its_last_event(make: Make, tmp_path: Path) -> None:
+    class Stop(Callback):
+        def on_evaluate(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
+            state.request_stop("enough")
+
+    events = Events(tmp_path)
+    make(events, Stop(), eval_steps=3, run_dir=tmp_path).fit()
+    assert events.calls[-3:] == ["evaluate 3", "epoch 3", "save 3"]
+
+
 def test_a_checkpoint_that_could_not_be_written_is_no_event(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
