@@ -59,7 +59,9 @@ def read_files(
         return stored or _segment(read_documents(surveys, options), tokenizer, workers)
 
 
-def read_texts(texts: Iterable[str], tokenizer: LosslessTokenizer, normalize: str) -> StoredStream:
+def read_texts(
+    texts: Iterable[str], tokenizer: LosslessTokenizer, normalize: str, *, document_ends: bool = False
+) -> StoredStream:
     """Segments texts in memory, each a document.
 
     Raises:
@@ -71,7 +73,7 @@ def read_texts(texts: Iterable[str], tokenizer: LosslessTokenizer, normalize: st
     for number, text in enumerate(texts):
         name = f"texts[{number}]"
         normalized = normalize_text(normalize_line_ends(check_text(name, text)), normalize)
-        documents.append(Document(name, (normalized,) if normalized else ()))
+        documents.append(Document(name, (normalized,) if normalized else (), document_ends))
     return _segment(documents, tokenizer, 1)
 
 

@@ -84,6 +84,7 @@ class TokenStream:
         encoding: str = "auto",
         clean: str = "novel",
         normalize: str = "auto",
+        document_ends: bool = False,
         cache_dir: str | PathLike[str] | None = None,
         workers: int | None = None,
     ) -> "TokenStream":
@@ -100,6 +101,8 @@ class TokenStream:
             normalize: Steps joined by ``+``: ``nfc``, ``width`` (full-width letters and digits to ASCII), ``nfkc``,
                 ``simplified`` (traditional characters to simplified ones); ``"none"`` for no step; ``"auto"`` takes
                 ``"nfc+width"`` where text is cleaned. A model remembers it for prompts and scored texts.
+            document_ends: Whether an empty paragraph ends each document, from which a model learns where documents end
+                (`LimitOptions.stop`). It counts as a token and a character. Give it where documents are many.
             cache_dir: The folder of segmented text; None is the user's cache folder.
             workers: Number of processes to segment with; None chooses. The tokens do not depend on it.
 
@@ -107,7 +110,7 @@ class TokenStream:
             DataError: Nothing to read, or files that cannot be read or decoded (all of them are named).
             ConfigError: An option is out of range.
         """
-        options = _options(encoding, clean, normalize, None)
+        options = _options(encoding, clean, normalize, None, document_ends)
         return cls._read(paths, tokenizer, options, cache_dir, workers)
 
     @classmethod
@@ -120,6 +123,7 @@ class TokenStream:
         encoding: str = "auto",
         clean: str = "novel",
         normalize: str = "auto",
+        document_ends: bool = False,
         cache_dir: str | PathLike[str] | None = None,
         workers: int | None = None,
     ) -> "TokenStream":
@@ -134,11 +138,12 @@ class TokenStream:
                 generator or a dataset; without `text_field` it is an iterable of texts. Parquet needs the extra
                 ``parquet``.
             text_field: The name of the field: a string, or a list of strings, which become paragraphs. A dot reaches
-                into an object, as in ``"data.text"``.
+                into an object, as in ``"data.text"``. Of a file of running text, ``"line"`` takes each line as a record.
             tokenizer: As in `from_files`, like all that follow.
             encoding: The encoding of files.
             clean: The cleaning of each record.
             normalize: The normalisation.
+            document_ends: Whether models learn where records end.
             cache_dir: The cache folder of files.
             workers: Number of processes; None is 1 for an iterable.
 
@@ -147,7 +152,7 @@ class TokenStream:
             ConfigError: An option is out of range.
         """
         check_type("text_field", text_field, str, type(None))
-        options = _options(encoding, clean, normalize, text_field)
+        options = _options(encoding, clean, normalize, text_field, document_ends)
         is_path, records = _look_at(records, text_field)
         if is_path:
             return cls._read(records, tokenizer, options, cache_dir, workers)
@@ -176,7 +181,12 @@ class TokenStream:
 
     @classmethod
     def from_texts(
-        cls, texts: Iterable[str], *, tokenizer: str | Tokenizer = "jieba", normalize: str = "none"
+        cls,
+        texts: Iterable[str],
+        *,
+        tokenizer: str | Tokenizer = "jieba",
+        normalize: str = "none",
+        document_ends: bool = False,
     ) -> "TokenStream":
         """Segments texts in memory, each a document; nothing is cleaned and nothing is cached.
 
@@ -184,13 +194,16 @@ class TokenStream:
             texts: The documents. A line is a paragraph; the end of the text ends its last one.
             tokenizer: A registered name, or any object with the methods of `Tokenizer`.
             normalize: The normalisation, as in `from_files`.
+            document_ends: Whether an empty paragraph ends each document, as in `from_files`.
 
         Raises:
             DataError: There is no text, or something that is not a string or holds a lone surrogate.
         """
         check_normalization(normalize)
         segmenter = with_normalized_dictionary(get_tokenizer(tokenizer), normalize)
-        return cls._of(read_texts(texts, segmenter, normalize), segmenter, clean="none", normalize=normalize)
+        check_type("document_ends", document_ends, bool)
+        stored = read_texts(texts, segmenter, normalize, document_ends=document_ends)
+        return cls._of(stored, segmenter, clean="none", normalize=normalize)
 
     @on_cpu_by_default
     def split(
@@ -325,9 +338,10 @@ def _look_at(records: Any, text_field: str | None) -> tuple[bool, Any]:
     return text_field is not None and isinstance((first or [""])[0], (str, PathLike)), chain(first, items)
 
 
-def _options(encoding: str, clean: str, normalize: str, text_field: str | None) -> ReadingOptions:
+def _options(encoding: str, clean: str, normalize: str, text_field: str | None, document_ends: bool) -> ReadingOptions:
     check_cleaning(clean)
+    check_type("document_ends", document_ends, bool)
     if normalize == "auto":
         normalize = "none" if clean == "none" else _DEFAULT_NORMALIZATION
     check_normalization(normalize)
-    return ReadingOptions(encoding, clean, normalize, text_field)
+    return ReadingOptions(encoding, clean, normalize, text_field, document_ends)

@@ -15,8 +15,8 @@ from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.runtime.optional import require
 
 __all__ = [
-    "PARQUET", "RECORD_ENDINGS", "RECORD_FORMATS", "field_of", "identify_content", "is_parquet", "read_parquet",
-    "read_records",
+    "LINE_FIELD", "PARQUET", "RECORD_ENDINGS", "RECORD_FORMATS", "field_of", "identify_content", "is_parquet",
+    "read_parquet", "read_records",
 ]  # fmt: skip
 
 PARQUET = "Parquet"
@@ -25,7 +25,11 @@ PARQUET = "Parquet"
 RECORD_FORMATS = ("JSON", "JSON Lines", "a table")
 """The contents of which one field can be read."""
 
-RECORD_ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
+_LINES_ENDINGS = (".jsonl", ".ndjson")
+RECORD_ENDINGS = (".json", *_LINES_ENDINGS, ".csv", ".tsv", ".parquet")
+
+LINE_FIELD = "line"
+"""The field of which each line of running text is the value."""
 
 _PARQUET_MAGIC = b"PAR1"
 # A record can be a whole book.
@@ -156,7 +160,7 @@ def read_records(blocks: Iterable[str], field: str, name: str) -> Iterator[str]:
     """Yields the text of one field of each record of a file of JSON, JSON Lines, CSV or TSV with a header.
 
     The field is a string, or a list of strings, which become lines. A dot reaches into an object, as in
-    ``"data.text"``.
+    ``"data.text"``. Of running text, each line is a record with the field ``"line"``.
 
     Raises:
         DataError: The file does not hold records, or a record lacks the field.
@@ -166,7 +170,13 @@ def read_records(blocks: Iterable[str], field: str, name: str) -> Iterator[str]:
     kind = identify_content(first)
     lines = (line for block in chain([first], blocks) for line in io.StringIO(block, newline="\n"))
     try:
-        records = _rows(first, lines) if kind not in ("JSON", "JSON Lines") else _json_records(kind, lines)
+        records: Iterator[Any]
+        if kind in ("JSON", "JSON Lines"):
+            records = _json_records(kind, lines, name)
+        elif kind is None and field == LINE_FIELD:
+            records = ({LINE_FIELD: line.removesuffix("\n")} for line in lines)
+        else:
+            records = _rows(first, lines)
         for number, record in enumerate(records, 1):
             yield field_of(record, field, f"{name}, record {number}")
     except DataError:
@@ -178,18 +188,26 @@ def read_records(blocks: Iterable[str], field: str, name: str) -> Iterator[str]:
         ) from error
 
 
-def _json_records(kind: str, lines: Iterator[str]) -> Iterator[Any]:
+def _json_records(kind: str, lines: Iterator[str], name: str) -> Iterator[Any]:
     if kind == "JSON":
         text = "".join(lines)
         try:
             yield from _records_of(json.loads(text))
             return
         except json.JSONDecodeError as error:
-            # The first of several records can be longer than what is looked at.
-            if error.msg != "Extra data":
+            # The first of several records can be longer than what is looked at, or broken.
+            if error.msg != "Extra data" and not name.endswith(_LINES_ENDINGS):
                 raise
         lines = io.StringIO(text, newline="\n")
-    yield from (json.loads(line) for line in lines if line.strip())
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(
+                    f"{name}, line {number}: is no JSON ({error.msg} at character {error.pos + 1}); correct the line, or "
+                    "take it out"
+                ) from error
 
 
 def _rows(first: str, lines: Iterator[str]) -> Iterator[dict[str, str]]:

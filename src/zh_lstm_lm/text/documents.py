@@ -28,6 +28,7 @@ class ReadingOptions:
     clean: str = "novel"
     normalize: str = "none"
     text_field: str | None = None
+    document_ends: bool = False
 
     @property
     def endings(self) -> tuple[str, ...]:
@@ -37,7 +38,8 @@ class ReadingOptions:
     def fingerprint(self) -> list[str | int | None]:
         """Returns everything here that can change a character."""
         normalization = normalization_fingerprint(self.normalize)
-        return [self.encoding, self.clean, CLEANING_VERSION, normalization, self.text_field]
+        ends = ["document_ends"] * self.document_ends
+        return [self.encoding, self.clean, CLEANING_VERSION, normalization, self.text_field, *ends]
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,20 @@ class Document:
 
     name: str
     blocks: Iterable[str]
+    has_end: bool = False
 
     def paragraphs(self) -> Iterator[str]:
-        """Yields the lines without their ends; a newline at the very end of a block ends its last line."""
+        """Yields the lines without their ends; a newline at the very end of a block ends its last line.
+
+        An empty one follows if `has_end` is True, unless there is no text.
+        """
+        has_text = False
         for block in self.blocks:
             lines = block.split("\n")
             yield from lines[:-1] if not lines[-1] else lines
+            has_text |= bool(block)
+        if self.has_end and has_text:
+            yield ""
 
 
 def report_findings(surveys: Sequence[FileSurvey], options: ReadingOptions) -> None:
@@ -93,7 +103,7 @@ def read_documents(surveys: Sequence[FileSurvey], options: ReadingOptions) -> It
             continue
         blocks = (decoded.text for decoded in decoded_blocks(survey.file, survey.encoding))
         if options.text_field is None:
-            yield Document(survey.file.name, map(finish, blocks))
+            yield Document(survey.file.name, map(finish, blocks), options.document_ends)
             continue
         if survey.content == PARQUET:
             texts: Iterable[str] = map(
@@ -123,4 +133,4 @@ def _documents_of(texts: Iterable[str], name: str, options: ReadingOptions) -> I
         # Boilerplate is not looked for in records.
         cleaned = clean_text(text, options.clean, repeated=frozenset())
         if finished := normalize_text(cleaned, options.normalize):
-            yield Document(f"{name}#{number}", (finished,))
+            yield Document(f"{name}#{number}", (finished,), options.document_ends)
