@@ -122,7 +122,7 @@ def test_a_run_equals_the_loop_that_one_would_write(make: Make, parts: tuple[Tok
     for each in (trainer.model, model):
         for module in each.modules():
             if hasattr(module, "p"):
-                module.p = 0.0
+                setattr(module, "p", 0.0)  # noqa: B010
     optimizer = adamw(list(model.parameters()))
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: triangle(step, 5))
     vocabulary = model.vocabulary
@@ -229,7 +229,8 @@ def test_the_rates_of_groups_keep_their_proportion(make: Make) -> None:
             super().step(closure)
 
     def factory(weights: Weights) -> torch.optim.Optimizer:
-        return Watched([{"params": weights[:1], "lr": 0.25}, {"params": weights[1:]}], lr=0.5)
+        groups: list[dict[str, Any]] = [{"params": weights[:1], "lr": 0.25}, {"params": weights[1:]}]
+        return Watched(groups, lr=0.5)
 
     trainer = make(optimizer=factory, schedule=lambda step, n: 1 - step / n, max_steps=4)
     trainer.fit()
