@@ -181,6 +181,11 @@ class NGramLanguageModel(SavedModel):
         return self
 
     @property
+    def scores_per_target(self) -> int:
+        """The probability of one token takes no others."""
+        return 1
+
+    @property
     def context_length(self) -> int:
         """Number of tokens that a prediction depends on."""
         return self.order - 1
