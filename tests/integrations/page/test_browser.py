@@ -70,7 +70,9 @@ class Reader:
     def network(self) -> set[str]:
         """Everything that was asked for, but the page itself and its own worker."""
         messages = [json.loads(each["message"])["message"] for each in self.driver.get_log("performance")]
-        urls = {each["params"]["request"]["url"] for each in messages if each["method"] == "Network.requestWillBeSent"}
+        sent = [each["params"] for each in messages if each["method"] == "Network.requestWillBeSent"]
+        # Chromium's own first page comes from its own files.
+        urls = {each["request"]["url"] for each in sent if not each["documentURL"].startswith("chrome://")}
         return {url for url in urls if not url.startswith("blob:null/")} - {self.page.as_uri()}
 
 
@@ -86,6 +88,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     )
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.get("about:blank")
     yield driver
     driver.quit()
 
@@ -126,6 +129,20 @@ def test_write_again_and_undo(reader: Reader) -> None:
     reader.click("write")
     assert reader.text.startswith(first)
     assert len(first) + 20 <= len(reader.text) < len(first) + 320
+
+
+def test_undo_takes_back_one_step_of_either(reader: Reader) -> None:
+    reader.type("展昭")
+    reader.adjust("length", 20)
+    reader.click("write")
+    turn = reader.text
+    reader.type("白玉堂")
+    # There is no turn of the model to be written again.
+    assert not reader.find("again").is_enabled()
+    for text in (turn, "展昭", ""):
+        reader.click("undo")
+        assert reader.text == text
+    assert not reader.find("undo").is_enabled()
 
 
 def test_what_runs_can_be_stopped(reader: Reader) -> None:
