@@ -133,6 +133,16 @@ class Lines:
         return self._first_characters[index : index + 1]
 
     @property
+    def first(self) -> str:
+        """The first character of a line that has not begun; empty for any."""
+        return "" if self.count else self._first(self.finished)
+
+    @property
+    def start(self) -> int:
+        """The number of characters that the first word of a paragraph takes; 0 once it has begun."""
+        return 0 if self.has_lengths else self._costs[self.first]
+
+    @property
     def complete(self) -> bool:
         """True once all lines are finished; never for any number of lines."""
         return self.finished == self.number
@@ -185,7 +195,7 @@ class Lines:
         """Returns True if words find room in what is left of this line, and in the lines before a number."""
         if not words:
             return True
-        lines = [(left, "" if self.count else self._first(self.finished))]
+        lines = [(left, self.first)]
         lines += [(self._size(index), self._first(index)) for index in range(self.finished + 1, stop)]
         kinds = Counter((free, first, self._costs[first]) for free, first in lines)
         # More equal lines than words make no difference.
@@ -194,7 +204,7 @@ class Lines:
 
     def takes(self, word: Word, others: Sequence[Word], room: int) -> bool:
         """Returns True if a word may be written now, so that others still find room."""
-        if not self.count and self._first(self.finished) not in ("", word.first):
+        if self.first not in ("", word.first):
             return False
         left = self._size(self.finished) - self.count - word.count
         return not self.has_lengths or (left >= 0 and self._may_leave(left, others, room))
@@ -215,7 +225,7 @@ class Lines:
         The words have to find room before a number of characters. **Shape:** (vocab_size,), bool, and (vocab_size,),
         int64.
         """
-        first = "" if self.count else self._first(self.finished)
+        first = self.first
         if not self.has_lengths:
             return self._allowed_in_paragraph(first, place, waits=bool(words))
         tokens, left = self._tokens, self._size(self.finished) - self.count
