@@ -71,7 +71,7 @@ class LimitOptions(TypedDict, total=False):
         first_characters: The first character of each line, after which the text ends: of each paragraph without
             `line_lengths`.
         must_contain: Words that must occur, each once or more, after the prompt: in the whole text with `max_characters`
-            or a number of lines, else within 200 characters. A mapping sets the number of characters for each word.
+            or a number of lines, else within 100 characters. A mapping sets the number of characters for each word.
     """
 
     max_new_tokens: int | None

@@ -225,9 +225,8 @@ class Lines:
         The words have to find room before a number of characters. **Shape:** (vocab_size,), bool, and (vocab_size,),
         int64.
         """
-        first = self.first
         if not self.has_lengths:
-            return self._allowed_in_paragraph(first, place, waits=bool(words))
+            return self._allowed_in_paragraph(place, waits=bool(words))
         tokens, left = self._tokens, self._size(self.finished) - self.count
         if not left:
             last = self.finished + 1 == self.number
@@ -235,14 +234,17 @@ class Lines:
             # Closing marks may come before the mark that ends the line.
             return ends | tokens.closing if place.opened else ends, tokens.extra - tokens.line_ends.long()
         counts = tuple(n for n in range(1, left + 1) if self._may_leave(left - n, words, until))
-        begun = self.count or not place.tail or (place.tail[-1] == PARAGRAPH_END and not place.may_end)
-        return tokens.in_line(first, counts, new_paragraph=not begun), tokens.extra
+        after_mark = not count_characters(place.tail[-1:])
+        allowed = tokens.in_line(self.first, counts, begun=bool(self.count), after_mark=after_mark)
+        if not self.count and place.tail and (place.may_end or place.tail[-1] != PARAGRAPH_END):
+            allowed = allowed | tokens.paragraph_ends
+        return allowed, tokens.extra
 
-    def _allowed_in_paragraph(self, first: str, place: Place, *, waits: bool) -> tuple[Tensor, Tensor]:
+    def _allowed_in_paragraph(self, place: Place, *, waits: bool) -> tuple[Tensor, Tensor]:
         tokens, lines = self._tokens, (self.number or 1) - self.finished
         if not self.count:
-            words = tokens.words_with(first)
-            return words | tokens.marks, tokens.lengths - self._costs[first] * words.long()
+            words = tokens.words_with(self.first)
+            return words, tokens.lengths - self.start * words.long()
         more = tokens.lengths - tokens.paragraph_ends.long()
         if waits and lines == 1:
             return tokens.usable & ~tokens.paragraph_ends, more

@@ -8,8 +8,8 @@ from zh_lstm_lm.generation.forms.tokens import count_characters, first_character
 
 __all__ = ["Required", "Words"]
 
-# Added to the log-probability of a word that must follow at once; less before.
-_GREATEST_BIAS = 10.0
+# Added to the log-probability of a word that has waited for this proportion of the time that it can wait; less before.
+_GREATEST_BIAS, _LONG_WAIT = 12.0, 0.7
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Words:
 
     def bias(self, word: Required, slack: int) -> float:
         """Returns what is added to the log-probability of a word: the more, the less it can wait."""
-        return _GREATEST_BIAS * min(max(1 - slack / self._slack[word.text], 0.0), 1.0)
+        return _GREATEST_BIAS * min(max((1 - slack / self._slack[word.text]) / _LONG_WAIT, 0.0), 1.0)
 
     def without(self, word: Required) -> list[Required]:
         """Returns the pending words but one."""
