@@ -9,7 +9,7 @@ from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.runtime.control_characters import get_logger
 
-__all__ = ["Names", "check_names"]
+__all__ = ["Names", "check_names", "parse_names"]
 
 logger = get_logger(__name__)
 
@@ -32,6 +32,24 @@ def check_names(names: object) -> tuple[tuple[str, str], ...]:
     if len({old for old, _ in pairs}) < len(pairs):
         raise ConfigError(f"rename must map each name once, got {shown(names)}")
     return tuple((old, new) for old, new in pairs)
+
+
+def parse_names(text: str) -> list[tuple[str, str]]:
+    """Reads names from lines of a name of the corpus and the writer's own, with a tab or ``=`` between the two.
+
+    Raises:
+        ConfigError: A line has neither.
+    """
+    names = []
+    for number, line in enumerate(text.split("\n"), 1):
+        old, mark, new = line.partition("\t" if "\t" in line else "=")
+        if mark:
+            names.append((old.strip(), new.strip()))
+        elif line.strip():
+            raise ConfigError(
+                f"rename, line {number}: must be OLD=NEW, or have a tab between the two, got {shown(line)}"
+            )
+    return names
 
 
 class Names:
