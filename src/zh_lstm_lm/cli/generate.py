@@ -206,7 +206,7 @@ def parse_lengths(argument: str) -> "int | list[int]":
         numbers = list(map(int, argument.replace("，", ",").split(",")))
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be numbers, as in 7 or 5,7,5,7, got {argument!r}") from None
-    return numbers[0] if len(numbers) == 1 and "," not in argument else numbers
+    return numbers if len(numbers) > 1 else numbers[0]
 
 
 def parse_word(argument: str) -> "tuple[str, int | None]":
@@ -261,10 +261,9 @@ def _generate(parsed: argparse.Namespace) -> int:
 
 def _report_names(sampler: "Sampler", text: str) -> None:
     """Reports on stderr whether names of the corpus are left in a text."""
-    names = sampler.names
-    if names.replaced:
-        left = ", ".join(f"{name} ({count})" for name, count in names.left(text).most_common())
-        found = f"left in the text: {left}" if left else f"none of {len(names.replaced)} names of the corpus is left"
+    if replaced := sampler.names.replaced:
+        left = ", ".join(f"{name} ({count})" for name, count in sampler.names.left(text).most_common())
+        found = f"left in the text: {left}" if left else f"none of {len(replaced)} names of the corpus is left"
         print_line(f"rename: {found}", file=sys.stderr)
 
 
