@@ -2,13 +2,13 @@
 
 import argparse
 import sys
-from collections.abc import Callable
 
 from zh_lstm_lm.errors import ConfigError, DataError, escape_controls
 
 # True for type checkers; importing typing takes longer than parsing a command line.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from typing import IO, Any, TextIO
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INTERRUPTED",
-    "AddCommand",
     "add_encoding",
     "add_reading",
     "add_sets",
@@ -49,9 +48,6 @@ _TOKENIZERS = {"user_dictionary": ("jieba", "rjieba"), "separator": ("whitespace
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C."""
-
-AddCommand = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
-"""Takes a command's name, handler and purpose; returns the parser that its options go into."""
 
 
 def add_reading(command: argparse.ArgumentParser, *, tokenizer: bool = True, records: bool = True) -> None:

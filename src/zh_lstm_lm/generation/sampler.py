@@ -78,10 +78,11 @@ class Sampler:
         check_type("config", config, SamplerConfig, type(None))
         if not isinstance(processors, (list, tuple)):
             raise ConfigError(f"processors must be a list of functions, got {processors!r:.60}")
-        self.config = config if config is not None else SamplerConfig.from_dict(getattr(model, "generation_config", {}))
+        defaults = getattr(model, "generation_config", {})
+        self.config: SamplerConfig = config if config is not None else SamplerConfig.from_dict(defaults)
         written = model if like is None else model_like(model, like, weight=like_weight)
-        self.model = sampling_model(written, self.config.cache_weight)
-        self.processors = tuple(processors)
+        self.model: LanguageModel = sampling_model(written, self.config.cache_weight)
+        self.processors: tuple[LogitsProcessor, ...] = tuple(processors)
         self._next_token = NextTokenSampler(self.model, self.config, processors)
         self.names = self._next_token.names
         decoding_model(self.model)  # which the model keeps until its weights change
@@ -313,8 +314,7 @@ class Sampler:
     def _encode(self, prompt: str, limits: Limits) -> list[int]:
         """Returns the ids of a prompt, after it was checked against the limits."""
         vocabulary = self.model.vocabulary
-        read = self.names.read(normalize_text(prompt, vocabulary.normalize))
-        ids: list[int] = vocabulary.encode(read)
+        ids: list[int] = vocabulary.encode(self.names.read(normalize_text(prompt, vocabulary.normalize)))
         limits.room_after(prompt)
         return ids
 

@@ -1,4 +1,4 @@
-"""Content that is not running text: recognised after decoding, and records read by a field."""
+"""Content that is not running text: recognised, and records read by a field."""
 
 import csv
 import io
@@ -6,21 +6,35 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from zh_lstm_lm._config import check_text
 from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.runtime.optional import require
 
-__all__ = ["LINE_FIELD", "RECORD_ENDINGS", "RECORD_FORMATS", "identify_content", "read_records"]
+__all__ = [
+    "LINE_FIELD", "PARQUET", "RECORD_ENDINGS", "RECORD_FORMATS", "field_of", "identify_content", "is_parquet",
+    "read_parquet", "read_records",
+]  # fmt: skip
+
+PARQUET = "Parquet"
+"""The content of a file of that format."""
 
 RECORD_FORMATS = ("JSON", "JSON Lines", "a table")
 """The contents of which one field can be read."""
 
 _LINES_ENDINGS = (".jsonl", ".ndjson")
-RECORD_ENDINGS = (".json", *_LINES_ENDINGS, ".csv", ".tsv")
+RECORD_ENDINGS = (".json", *_LINES_ENDINGS, ".csv", ".tsv", ".parquet")
 
 LINE_FIELD = "line"
 """The field of which each line of running text is the value."""
+
+_PARQUET_MAGIC = b"PAR1"
+# A record can be a whole book.
+_PARQUET_ROWS = 64
+_PARQUET_BUFFER_BYTES = 1 << 20
 
 _HEAD_CHARACTERS = 100_000
 _HEAD_ROWS = 50
@@ -164,7 +178,7 @@ def read_records(blocks: Iterable[str], field: str, name: str) -> Iterator[str]:
         else:
             records = _rows(first, lines)
         for number, record in enumerate(records, 1):
-            yield _field_of(record, field, f"{name}, record {number}")
+            yield field_of(record, field, f"{name}, record {number}")
     except DataError:
         raise
     except (ValueError, csv.Error, RecursionError) as error:
@@ -220,7 +234,38 @@ def _records_of(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _field_of(record: Any, field: str, name: str) -> str:
+def is_parquet(start: bytes) -> bool:
+    """Returns True for the first bytes of a Parquet file."""
+    return start.startswith(_PARQUET_MAGIC)
+
+
+def read_parquet(path: Path, field: str, name: str) -> Iterator[str]:
+    """Yields the text of one field of each row of a Parquet file; see `read_records`.
+
+    A few rows of the one column are held at a time.
+
+    Raises:
+        DataError: It cannot be read, or has no such column of strings.
+        MissingDependencyError: pyarrow is not installed.
+    """
+    parquet = require("pyarrow.parquet", extra="parquet")
+    try:
+        with parquet.ParquetFile(path, buffer_size=_PARQUET_BUFFER_BYTES) as file:
+            names = file.schema_arrow.names
+            column = field if field in names else field.split(".", maxsplit=1)[0]
+            if column not in names:
+                raise DataError(f"{name}: has no field {field!r}; its fields are {', '.join(map(repr, names))}"[:500])
+            batches = file.iter_batches(batch_size=_PARQUET_ROWS, columns=[column])
+            for number, record in enumerate((row for batch in batches for row in batch.to_pylist()), 1):
+                yield field_of(record, field, f"{name}, record {number}")
+    except DataError:
+        raise
+    except (OSError, ValueError) as error:
+        raise DataError(f"{name}: cannot be read as Parquet ({error}); get it again or restore a copy") from error
+
+
+def field_of(record: Any, field: str, name: str) -> str:
+    """Returns the text of one field of a record, which errors call by its name; see `read_records`."""
     value = record
     for part in [field] if isinstance(record, Mapping) and field in record else field.split("."):
         if not isinstance(value, Mapping) or part not in value:
@@ -230,7 +275,7 @@ def _field_of(record: Any, field: str, name: str) -> str:
     if value is None:
         return ""
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return "\n".join(value)
+        return check_text(name, "\n".join(value))
     if not isinstance(value, str):
         raise DataError(f"{name}: the field {field!r} must be a string or a list of strings, got {value!r:.80}")
-    return value
+    return check_text(name, value)
