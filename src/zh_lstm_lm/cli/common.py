@@ -2,13 +2,13 @@
 
 import argparse
 import sys
-from collections.abc import Callable
 
 from zh_lstm_lm.errors import ConfigError, DataError, escape_controls
 
 # True for type checkers; importing typing takes longer than parsing a command line.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from typing import IO, Any, TextIO
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INTERRUPTED",
-    "AddCommand",
     "add_encoding",
     "add_reading",
     "add_sets",
@@ -49,9 +48,6 @@ _TOKENIZERS = {"user_dictionary": ("jieba", "rjieba"), "separator": ("whitespace
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C."""
-
-AddCommand = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
-"""Takes a command's name, handler and purpose; returns the parser that its options go into."""
 
 
 def add_reading(command: argparse.ArgumentParser, *, tokenizer: bool = True, records: bool = True) -> None:
@@ -84,7 +80,8 @@ def add_reading(command: argparse.ArgumentParser, *, tokenizer: bool = True, rec
         reading.add_argument(
             "--text-field",
             metavar="NAME",
-            help="read this field of the records of JSON, JSON Lines, CSV and TSV files (default: running text)",
+            help="read this field of the records of JSON, JSON Lines, CSV and TSV files, or line: each line of a text is a "
+            "record (default: running text)",
         )
     reading.add_argument(
         "--cache-dir", type=path, metavar="FOLDER", help="of segmented text (default: the user's cache folder)"
@@ -193,6 +190,7 @@ def read_stream(
 
     options: dict[str, Any] = {
         **given(parsed, "encoding", "clean", "cache_dir", "workers"),
+        "document_ends": getattr(parsed, "document_ends", False),
         "tokenizer": tokenizer,
         "normalize": normalize,
     }

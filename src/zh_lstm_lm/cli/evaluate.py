@@ -2,7 +2,7 @@
 
 import argparse
 
-from zh_lstm_lm.cli.common import AddCommand, add_reading, at_least, load_model, path, read_stream
+from zh_lstm_lm.cli.common import add_reading, at_least, load_model, path, read_stream
 from zh_lstm_lm.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
     from zh_lstm_lm.evaluation.result import EvaluationResult
 
-__all__ = ["add_command"]
+__all__ = ["add_evaluate"]
 
 
-def add_command(add: AddCommand) -> None:
-    """Adds the command."""
-    evaluate = add("evaluate", _evaluate, "Evaluate a model on text, or compare two: bits per character, perplexity.")
+def add_evaluate(evaluate: argparse.ArgumentParser) -> None:
+    """Adds the options of ``evaluate``."""
+    evaluate.set_defaults(run=_evaluate)
     evaluate.add_argument("model", type=path, help="folder of a saved model")
     evaluate.add_argument(
         "paths",

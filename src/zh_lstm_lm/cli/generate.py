@@ -4,7 +4,6 @@ import argparse
 import sys
 
 from zh_lstm_lm.cli.common import (
-    AddCommand,
     add_reading,
     at_least,
     given,
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from zh_lstm_lm.generation.sampler import Sampler
     from zh_lstm_lm.models.base import LanguageModel
 
-__all__ = ["add_command", "parse_bias"]
+__all__ = ["add_generate", "parse_bias"]
 
 _NUMBERS = {
     "temperature": "below 1 likely words become likelier, 0 always takes the likeliest (default: 0.8)",
@@ -57,9 +56,9 @@ _LIMITS = {
 }
 
 
-def add_command(add: AddCommand) -> None:
-    """Adds the command."""
-    generate = add("generate", _generate, "Write text with a model.")
+def add_generate(generate: argparse.ArgumentParser) -> None:
+    """Adds the options of ``generate``."""
+    generate.set_defaults(run=_generate)
     generate.add_argument("model", type=path, help="folder of a saved model")
     generate.add_argument(
         "--prompt", type=text, default="", help="start of the text (default: the start of a document)"

@@ -4,7 +4,6 @@ import argparse
 import sys
 
 from zh_lstm_lm.cli.common import (
-    AddCommand,
     add_reading,
     at_least,
     chosen_tokenizer,
@@ -15,14 +14,18 @@ from zh_lstm_lm.cli.common import (
     read_stream,
 )
 
-__all__ = ["add_command"]
+__all__ = ["add_cache", "add_info", "add_inspect"]
 
 
-def add_command(add: AddCommand) -> None:
-    """Adds the commands."""
-    info = add("info", _info, "Describe a saved model.")
+def add_info(info: argparse.ArgumentParser) -> None:
+    """Adds the options of ``info``."""
+    info.set_defaults(run=_info)
     info.add_argument("model", type=path, help="folder of a saved model")
-    inspect = add("inspect", _inspect, "Inspect novels before training: encodings, cleaning, duplicates, coverage.")
+
+
+def add_inspect(inspect: argparse.ArgumentParser) -> None:
+    """Adds the options of ``inspect``."""
+    inspect.set_defaults(run=_inspect)
     inspect.add_argument("paths", type=path, nargs="+", help="folders, files or glob patterns of text; - for stdin")
     add_reading(inspect, records=False)
     inspect.add_argument(
@@ -39,7 +42,11 @@ def add_command(add: AddCommand) -> None:
     model.add_argument("--embedding-dim", type=int, help="width of the embedding (default: 192)")
     model.add_argument("--hidden-size", type=int, help="width of the LSTM layers (default: 384)")
     model.add_argument("--num-layers", type=int, help="number of LSTM layers (default: 1)")
-    cache = add("cache", _cache, "Show the place and the size of the cache of segmented text, or clear it.")
+
+
+def add_cache(cache: argparse.ArgumentParser) -> None:
+    """Adds the options of ``cache``."""
+    cache.set_defaults(run=_cache)
     cache.add_argument(
         "--cache-dir", type=path, metavar="FOLDER", help="another cache folder (default: the user's cache folder)"
     )

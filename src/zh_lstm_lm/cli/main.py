@@ -3,25 +3,10 @@
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from zh_lstm_lm._version import __version__
-from zh_lstm_lm.cli import (
-    evaluate,
-    export,
-    generate,
-    inspection,
-    novelty,
-    pairs,
-    report,
-    rescore,
-    score,
-    serve,
-    study,
-    train,
-)
-from zh_lstm_lm.cli.common import INTERRUPTED
-from zh_lstm_lm.errors import ZhLstmLmError, escape_controls
+from zh_lstm_lm.errors import ConfigError, ZhLstmLmError, escape_controls
 from zh_lstm_lm.runtime.standard_streams import abandon, deferred_failures, standard_streams
 from zh_lstm_lm.runtime.threads import settle_threads
 
@@ -33,6 +18,30 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+# Each command with its module and its purpose; the module is imported and the options are declared when it is used.
+_COMMANDS = {
+    "train": ("zh_lstm_lm.cli.train", "Train a model on novels and save it."),
+    "evaluate": (
+        "zh_lstm_lm.cli.evaluate",
+        "Evaluate a model on text, or compare two: bits per character, perplexity.",
+    ),
+    "score": ("zh_lstm_lm.cli.score", "Print the surprisal of each word of texts."),
+    "rescore": ("zh_lstm_lm.cli.rescore", "Rescore n-best lists."),
+    "suggest": ("zh_lstm_lm.cli.rescore", "Find the likeliest words for a gap."),
+    "novelty": ("zh_lstm_lm.cli.novelty", "Measure how much of a text is new and how much was copied."),
+    "pairs": ("zh_lstm_lm.cli.pairs", "Measure how often a model prefers the good sentence of minimal pairs."),
+    "generate": ("zh_lstm_lm.cli.generate", "Write text with a model."),
+    "study": ("zh_lstm_lm.cli.study", "Train under one condition after another, measure, and test common claims."),
+    "report": ("zh_lstm_lm.cli.report", "Write an HTML page of training runs, studies and minimal pairs."),
+    "export": ("zh_lstm_lm.cli.export", "Write a saved model in another format."),
+    "serve": ("zh_lstm_lm.cli.serve", "Answer completions requests over HTTP."),
+    "info": ("zh_lstm_lm.cli.inspection", "Describe a saved model."),
+    "inspect": (
+        "zh_lstm_lm.cli.inspection",
+        "Inspect novels before training: encodings, cleaning, duplicates, coverage.",
+    ),
+    "cache": ("zh_lstm_lm.cli.inspection", "Show the place and the size of the cache of segmented text, or clear it."),
+}
 # Commands that read a token or a short text at a time, which is faster with one thread.
 _ONE_THREAD = ("generate", "suggest", "rescore", "serve")
 # Commands whose work goes on when nobody reads their output any more.
@@ -42,6 +51,16 @@ _LONG = ("train", "study")
 _CALLS = {"fit(resume=True)": "--resume", "TokenStream.from_records(…, text_field='…')": "--text-field NAME"}
 
 
+class _ConfigFile(argparse.Action):
+    """Reads options of a command from a file."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: "Any", option_string: "Any" = None
+    ) -> None:
+        assert isinstance(parser, _Parser)
+        parser.read_config(values)
+
+
 class _Parser(argparse.ArgumentParser):
     """An argument parser that suggests the nearest option for one that does not exist."""
 
@@ -49,8 +68,11 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(**options)
         # Python 3.14 colours the help, by escape sequences, which a terminal is not sent.
         self.color = False
-        # Adds options that take long to declare, when the command is used.
-        self.add_more: Callable[[], None] | None = None
+        # The command whose options are still to be declared.
+        self.undeclared: str | None = None
+        # The values of --config by option, and the names that the command line gives.
+        self._config: dict[argparse.Action, Any] = {}
+        self._typed: set[str] = set()
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -63,13 +85,90 @@ class _Parser(argparse.ArgumentParser):
 
             matches = difflib.get_close_matches(option.split("=")[0], self._option_string_actions, n=1, cutoff=0.5)
             self.error(f"no such option: {option}" + (f"; did you mean {matches[0]}?" if matches else ""))
+        for action, value in self._config.items():
+            if self._typed.isdisjoint(each.dest for each in self._excluded_by(action)):
+                setattr(parsed, action.dest, value)
         return parsed, []
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> "Any":
+        """Notes that an option is on the command line."""
+        # An argument that is left out comes here too.
+        if action.option_strings or arg_strings:
+            self._typed.add(action.dest)
+        return super()._get_values(action, arg_strings)  # type: ignore[misc]
+
+    def _excluded_by(self, action: argparse.Action) -> "list[argparse.Action]":
+        """Returns the options that an option excludes, itself among them."""
+        groups = (group._group_actions for group in self._mutually_exclusive_groups)
+        return next((group for group in groups if action in group), [action])
+
+    def read_config(self, path: str) -> None:
+        """Reads the options of a TOML file, which those of the command line replace.
+
+        Raises:
+            ConfigError: The file cannot be read, or a key or a value does not fit.
+            MissingDependencyError: Python 3.10 needs tomli.
+        """
+        from zh_lstm_lm._config import nearest_name
+
+        found: dict[argparse.Action, Any] = {}
+        options = {name[2:]: action for name, action in self._option_string_actions.items() if name.startswith("--")}
+        for name in ("help", "config"):
+            del options[name]
+        for key, value in _read_toml(path).items():
+            action = options.get(key.replace("_", "-"))
+            if action is None:
+                hint = nearest_name(key, options)
+                raise ConfigError(f"{path}: no such option: {key}{hint}; '{self.prog} --help' shows the options")
+            others = [each.option_strings[0][2:] for each in self._excluded_by(action) if each in found]
+            if others:
+                raise ConfigError(f"{path}: {key} and {others[0]} exclude each other; leave one out")
+            found[action] = self._converted(action, value, f"{path}: {key}")
+            action.required = False
+        self._config |= found
+
+    def _converted(self, action: argparse.Action, value: object, name: str) -> "Any":
+        """Returns the value of an option for one in a file, which has the type that the option asks for."""
+        if action.nargs == 0:
+            if not isinstance(value, bool):
+                raise ConfigError(f"{name} must be true or false, got {value!r}")
+            if isinstance(action, argparse.BooleanOptionalAction):
+                return value
+            return action.const if value else action.default
+        several = action.nargs in ("+", "*") or isinstance(action, (argparse._AppendAction, argparse._ExtendAction))
+        listed = value if several and isinstance(value, list) else [value]
+        values = []
+        for each in listed:
+            if isinstance(each, bool) or not isinstance(each, (str, int, float)):
+                raise ConfigError(f"{name} must be a number or a string{' or a list' * several}, got {each!r:.80}")
+            try:
+                values.append(self._get_value(action, str(each)))  # type: ignore[attr-defined]
+                self._check_value(action, values[-1])
+            except argparse.ArgumentError as error:
+                raise ConfigError(f"{name}: {error.message}") from error
+            if isinstance(each, str) != isinstance(values[-1], str) and isinstance(values[-1], (str, int, float)):
+                wanted = "string" if isinstance(values[-1], str) else "number"
+                raise ConfigError(f"{name} must be a {wanted}, got {each!r}")
+        if not values:
+            raise ConfigError(f"{name} must have at least one value, got an empty list")
+        return values if several else values[0]
+
     def complete(self) -> None:
-        """Adds the options of `add_more`, once."""
-        add_more, self.add_more = self.add_more, None
-        if add_more is not None:
-            add_more()
+        """Declares the options of the command, once."""
+        name, self.undeclared = self.undeclared, None
+        if name is not None:
+            import importlib
+
+            module = importlib.import_module(_COMMANDS[name][0])
+            self.set_defaults(parser=self)
+            self.add_argument("--quiet", action="store_true", help="print results and warnings only")
+            self.add_argument(
+                "--config",
+                action=_ConfigFile,
+                metavar="FILE",
+                help="TOML file of long options, such as max-epochs = 3; options given here win (default: none)",
+            )
+            getattr(module, f"add_{name}")(self)
 
     def error(self, message: str) -> "NoReturn":
         """Prints two lines and exits with status 2."""
@@ -127,6 +226,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         _print_error(f"zh-lstm-lm: error: {parser.in_options(str(error)) if parser else error}\n")
         return 2
     except KeyboardInterrupt:
+        from zh_lstm_lm.cli.common import INTERRUPTED
+
         _print_error("zh-lstm-lm: interrupted\n")
         return INTERRUPTED
     except BrokenPipeError:
@@ -139,6 +240,24 @@ def _run(arguments: Sequence[str] | None) -> int:
         _print_error(escape_controls(traceback.format_exc(), keep="\n\t"))
         return 1
     return status
+
+
+def _read_toml(path: str) -> "dict[str, Any]":
+    """Reads a TOML file; raises ConfigError if that cannot be done."""
+    import os
+
+    from zh_lstm_lm.runtime.optional import require
+
+    toml = require("tomllib", extra="toml") if sys.version_info >= (3, 11) else require("tomli", extra="toml")
+    try:
+        with open(os.path.expanduser(path), "rb") as file:
+            values: dict[str, Any] = toml.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a TOML file of options") from error
+    # A TOMLDecodeError or UnicodeDecodeError is one.
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid TOML ({error}); expected lines such as max-epochs = 3") from error
+    return values
 
 
 def _print_error(message: str) -> None:
@@ -205,15 +324,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"zh-lstm-lm {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def add(name: str, run: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
-        command: argparse.ArgumentParser = commands.add_parser(name, help=about, description=about)
-        command.set_defaults(run=run, parser=command)
-        command.add_argument("--quiet", action="store_true", help="print results and warnings only")
-        return command
-
-    modules = (train, evaluate, score, rescore, novelty, pairs, generate, study, report, export, serve, inspection)
-    for command in modules:
-        command.add_command(add)
+    for name, (_, purpose) in _COMMANDS.items():
+        commands.add_parser(name, help=purpose, description=purpose).undeclared = name
     return parser
 
 

@@ -4,7 +4,6 @@ import argparse
 import json
 
 from zh_lstm_lm.cli.common import (
-    AddCommand,
     add_encoding,
     add_reading,
     at_least,
@@ -14,12 +13,12 @@ from zh_lstm_lm.cli.common import (
     read_text,
 )
 
-__all__ = ["add_command"]
+__all__ = ["add_novelty"]
 
 
-def add_command(add: AddCommand) -> None:
-    """Adds the command."""
-    novelty = add("novelty", _novelty, "Measure how much of a text is new and how much was copied.")
+def add_novelty(novelty: argparse.ArgumentParser) -> None:
+    """Adds the options of ``novelty``."""
+    novelty.set_defaults(run=_novelty)
     novelty.add_argument("text", type=path, help="file of the text; - reads standard input")
     novelty.add_argument("paths", type=path, nargs="+", help="folders, files or glob patterns of the training text")
     add_reading(novelty)

@@ -4,7 +4,7 @@ import argparse
 import json
 from collections.abc import Iterator
 
-from zh_lstm_lm.cli.common import AddCommand, add_encoding, load_model, path, read_text, write_text
+from zh_lstm_lm.cli.common import add_encoding, load_model, path, read_text, write_text
 from zh_lstm_lm.errors import ConfigError, DataError
 
 TYPE_CHECKING = False
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
     from zh_lstm_lm.evaluation.pairs import PairsResult
 
-__all__ = ["add_command"]
+__all__ = ["add_pairs"]
 
 # The names of the fields in files of BLiMP's form stand second.
 _FIELDS = {"good": ("good", "sentence_good"), "bad": ("bad", "sentence_bad"), "group": ("group",)}
 
 
-def add_command(add: AddCommand) -> None:
-    """Adds the command."""
-    pairs = add("pairs", _pairs, "Measure how often a model prefers the good sentence of minimal pairs.")
+def add_pairs(pairs: argparse.ArgumentParser) -> None:
+    """Adds the options of ``pairs``."""
+    pairs.set_defaults(run=_pairs)
     pairs.add_argument("model", type=path, help="folder of a saved model")
     pairs.add_argument(
         "file", type=path, help="JSON Lines, or a table with a header (TSV, CSV); - reads standard input"

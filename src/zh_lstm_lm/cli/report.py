@@ -2,14 +2,14 @@
 
 import argparse
 
-from zh_lstm_lm.cli.common import AddCommand, path, print_page
+from zh_lstm_lm.cli.common import path, print_page
 
-__all__ = ["add_command"]
+__all__ = ["add_report"]
 
 
-def add_command(add: AddCommand) -> None:
-    """Adds the command."""
-    report = add("report", _report, "Write an HTML page of training runs, studies and minimal pairs.")
+def add_report(report: argparse.ArgumentParser) -> None:
+    """Adds the options of ``report``."""
+    report.set_defaults(run=_report)
     report.add_argument(
         "folders", type=path, nargs="+", metavar="RUN", help="folders of runs and studies, and JSON files of 'pairs'"
     )

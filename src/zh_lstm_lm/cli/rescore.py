@@ -6,14 +6,14 @@ import json
 import re
 from collections.abc import Iterator
 
-from zh_lstm_lm.cli.common import AddCommand, add_encoding, at_least, load_model, path, read_text, text
+from zh_lstm_lm.cli.common import add_encoding, at_least, load_model, path, read_text, text
 from zh_lstm_lm.errors import DataError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["add_command"]
+__all__ = ["add_rescore", "add_suggest"]
 
 _LISTS_AT_ONCE = 256
 _EXPECTED = {
@@ -27,9 +27,9 @@ _OTHER_SEPARATORS = re.compile(r"\s*([^\s,;|]+[\s,;|]+)?[-+]?\d+(\.\d*)?(e[-+]?\
 _SPACES_IN_CHINESE = re.compile(r"(?<![!-~])\s+|\s+(?![!-~])")
 
 
-def add_command(add: AddCommand) -> None:
-    """Adds the commands."""
-    rescore = add("rescore", _rescore, "Rescore n-best lists.")
+def add_rescore(rescore: argparse.ArgumentParser) -> None:
+    """Adds the options of ``rescore``."""
+    rescore.set_defaults(run=_rescore)
     rescore.add_argument("model", type=path, help="folder of a saved model")
     rescore.add_argument(
         "file",
@@ -57,7 +57,11 @@ def add_command(add: AddCommand) -> None:
     )
     rescore.add_argument("--no-end", action="store_true", help="do not score the end of each candidate")
     rescore.add_argument("--best", action="store_true", help="print only the best text of each list")
-    suggest = add("suggest", _suggest, "Find the likeliest words for a gap.")
+
+
+def add_suggest(suggest: argparse.ArgumentParser) -> None:
+    """Adds the options of ``suggest``."""
+    suggest.set_defaults(run=_suggest)
     suggest.add_argument("model", type=path, help="folder of a saved model")
     suggest.add_argument("left", type=text, help="the text before the gap")
     suggest.add_argument("right", type=text, nargs="?", default="", help="the text after the gap")

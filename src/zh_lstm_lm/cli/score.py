@@ -6,7 +6,6 @@ import json
 import sys
 
 from zh_lstm_lm.cli.common import (
-    AddCommand,
     add_encoding,
     at_least,
     load_model,
@@ -25,15 +24,15 @@ if TYPE_CHECKING:
 
     from zh_lstm_lm.evaluation.scored_text import Score
 
-__all__ = ["add_command"]
+__all__ = ["add_score"]
 
 _TEXTS_AT_ONCE = 2048
 _COLUMNS = ("column", "context_column", "region_column")
 
 
-def add_command(add: AddCommand) -> None:
-    """Adds the command."""
-    score = add("score", _score, "Print the surprisal of each word of texts.")
+def add_score(score: argparse.ArgumentParser) -> None:
+    """Adds the options of ``score``."""
+    score.set_defaults(run=_score)
     score.add_argument("model", type=path, help="folder of a saved model")
     source = score.add_mutually_exclusive_group()
     source.add_argument(

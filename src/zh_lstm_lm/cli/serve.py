@@ -3,9 +3,9 @@
 import argparse
 import sys
 
-from zh_lstm_lm.cli.common import AddCommand, at_least, given, load_model, path, print_line, read_text
+from zh_lstm_lm.cli.common import at_least, given, load_model, path, print_line, read_text
 
-__all__ = ["add_command"]
+__all__ = ["add_serve"]
 
 _LIMITS = {
     "max_body": "bytes of a request (default: 262144)",
@@ -14,9 +14,9 @@ _LIMITS = {
 }
 
 
-def add_command(add: AddCommand) -> None:
-    """Adds the command."""
-    serve = add("serve", _serve, "Answer completions requests over HTTP.")
+def add_serve(serve: argparse.ArgumentParser) -> None:
+    """Adds the options of ``serve``."""
+    serve.set_defaults(run=_serve)
     serve.add_argument("model", type=path, help="folder of a saved model")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
     serve.add_argument("--port", type=int, default=8000, help="port, 0 for any free one (default: %(default)s)")

@@ -5,7 +5,6 @@ import sys
 
 from zh_lstm_lm.cli.common import (
     INTERRUPTED,
-    AddCommand,
     add_reading,
     chosen_tokenizer,
     given,
@@ -21,15 +20,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from zh_lstm_lm.corpus.token_stream import TokenStream
 
-__all__ = ["add_command"]
+__all__ = ["add_study"]
 
 _SIZES = ("embedding_dim", "hidden_size", "num_layers", "dropout")
 _TRAINING = ("batch_size", "bptt_len", "learning_rate", "max_grad_norm", "device")
 
 
-def add_command(add: AddCommand) -> None:
-    """Adds the command."""
-    study = add("study", _study, "Train under one condition after another, measure, and test common claims.")
+def add_study(study: argparse.ArgumentParser) -> None:
+    """Adds the options of ``study``, some of which are those of `StudyConfig`."""
+    import dataclasses
+
+    from zh_lstm_lm.studies.config import StudyConfig
+
+    study.set_defaults(run=_study)
     study.add_argument("kind", help="the condition that varies: seq-len, epochs or vocabulary")
     study.add_argument(
         "paths", type=path, nargs="*", help="folders, files or glob patterns of text (default: the bundled novella)"
@@ -40,15 +43,6 @@ def add_command(add: AddCommand) -> None:
     study.add_argument("--report", type=path, metavar="FILE", help="write an HTML page of it as well (default: none)")
     study.add_argument("--overwrite", action="store_true", help="replace that page if it exists")
     add_reading(study)
-    study.add_more = lambda: _add_options(study)  # type: ignore[attr-defined]
-
-
-def _add_options(study: argparse.ArgumentParser) -> None:
-    """Adds the options of `StudyConfig`, of the model and of training."""
-    import dataclasses
-
-    from zh_lstm_lm.studies.config import StudyConfig
-
     conditions = study.add_argument_group("conditions")
     for option in dataclasses.fields(StudyConfig):
         about, default = option.metadata["help"], option.default

@@ -5,7 +5,6 @@ import sys
 
 from zh_lstm_lm.cli.common import (
     INTERRUPTED,
-    AddCommand,
     add_reading,
     add_sets,
     at_least,
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from zh_lstm_lm.training.state import TrainerState
     from zh_lstm_lm.training.trainer import Trainer
 
-__all__ = ["add_command"]
+__all__ = ["add_train"]
 
 # In a text of more tokens, n-grams that occur once are dropped from order 4 on.
 _PRUNED_TOKENS = 1_000_000
@@ -47,15 +46,20 @@ _TRAINING = (
 )
 
 
-def add_command(add: AddCommand) -> None:
-    """Adds the command."""
-    train = add("train", _train, "Train a model on novels and save it.")
+def add_train(train: argparse.ArgumentParser) -> None:
+    """Adds the options of ``train``."""
+    train.set_defaults(run=_train)
     train.add_argument("paths", type=path, nargs="+", help="folders, files or glob patterns of text; - for stdin")
     train.add_argument("--output", type=path, required=True, metavar="MODEL", help="folder for the model")
     train.add_argument(
         "--from", dest="base", type=path, metavar="MODEL", help="continue from this saved model (default: a new model)"
     )
     add_reading(train)
+    train.add_argument(
+        "--document-ends",
+        action="store_true",
+        help="learn where documents end, for --stop document, as with poems: an empty paragraph ends each of them",
+    )
     add_sets(train)
     sizes = train.add_argument_group("vocabulary and model (not with --from)")
     sizes.add_argument("--min-freq", type=at_least(1), help="least frequency of a word in the vocabulary (default: 3)")
