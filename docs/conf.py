@@ -46,9 +46,9 @@ nitpick_ignore_regex = [
     # Types that are inside of public ones and not described by themselves.
     (
         "py:.*",
-        r"zh_lstm_lm\..*\.(CoverageReport|DocumentSpan|LSTMState|LearningCurve|LosslessTokenizer|NGramCounts|Page|PairGroup|State|Svg)",
+        r"zh_lstm_lm\..*\.(CoverageReport|DocumentSpan|LSTMState|LearningCurve|LosslessTokenizer|NGramCounts|Page|PairGroup|Paths|State|Svg)",
     ),
-    ("py:.*", r"Callable|Iterable|Iterator|Mapping|Path|PathLike|Sequence|Any|None|bool|bytes|float|int|str|object"),
+    ("py:.*", r"Callable|Iterable|Paths|Iterator|Mapping|Path|PathLike|Sequence|Any|None|bool|bytes|float|int|str|object"),
 ]
 
 
