@@ -1,6 +1,7 @@
 """Sphinx configuration of both languages: docs/ in English, docs/zh/ in Chinese with -c docs -D language=zh_CN."""
 
 import sys
+import tomllib
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = project
-# The address where the pages are published; the site map needs whole addresses.
-html_baseurl = "https://OWNER.github.io/zh-lstm-lm/"
+# Where the pages are published, as pyproject.toml says; the site map needs whole addresses.
+_PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+html_baseurl = _PROJECT.get("urls", {}).get("Documentation", "https://OWNER.github.io/zh-lstm-lm/")
 
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
