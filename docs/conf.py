@@ -1,10 +1,11 @@
 """Sphinx configuration of both languages: docs/ in English, docs/zh/ in Chinese with -c docs -D language=zh_CN."""
 
 import sys
-import tomllib
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+import tomllib
 
 sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 
@@ -50,7 +51,10 @@ nitpick_ignore_regex = [
         "py:.*",
         r"zh_lstm_lm\..*\.(CoverageReport|DocumentSpan|LSTMState|LearningCurve|LosslessTokenizer|NGramCounts|Page|PairGroup|Paths|State|Svg)",
     ),
-    ("py:.*", r"Callable|Iterable|Paths|Iterator|Mapping|Path|PathLike|Sequence|Any|None|bool|bytes|float|int|str|object"),
+    (
+        "py:.*",
+        r"Callable|Iterable|Paths|Iterator|Mapping|Path|PathLike|Sequence|Any|None|bool|bytes|float|int|str|object",
+    ),
 ]
 
 
