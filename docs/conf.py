@@ -22,6 +22,7 @@ extensions = [
 exclude_patterns = ["_build", "zh/**"]
 templates_path = ["_templates"]
 html_static_path = ["_static"]
+html_favicon = "_static/icon.svg"
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_theme = "furo"

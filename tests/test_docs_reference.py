@@ -84,3 +84,11 @@ def test_the_page_of_the_command_line_has_every_command() -> None:
     (commands,) = (action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
     described = re.findall(r"^```\{command\} (\w+)$", page("cli.md"), re.MULTILINE)
     assert sorted(described) == sorted(commands.choices)
+
+
+def test_the_page_on_installing_has_every_extra() -> None:
+    project = (TESTS.parent / "pyproject.toml").read_text(encoding="utf-8")
+    table = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    extras = set(re.findall(r"^(\w+) = ", table, re.MULTILINE)) - {"dev", "docs", "kenlm"}
+    rows = [line.partition(" | ")[0] for line in page("install.md").splitlines() if line.startswith("| `")]
+    assert set(re.findall(r"`(\w+)`", "".join(rows))) == extras
