@@ -2,6 +2,7 @@
 
 import io
 import re
+import runpy
 import tokenize
 from pathlib import Path
 
@@ -69,3 +70,11 @@ def test_links_of_the_files_outside_docs_lead_somewhere(name: str) -> None:
     links = re.findall(r"\]\((?!\w+:)([^)#]+)", page.read_text(encoding="utf-8"))
     dead = [link for link in links if not (page.parent / link).exists()]
     assert not dead, f"{name} links to {', '.join(dead)}, which is not there; correct the link"
+
+
+def test_the_script_of_chinese_search_names_a_stemmer_that_it_has() -> None:
+    """Sphinx 9.0's own names one that it has not, and its search finds nothing."""
+    sphinx = pytest.importorskip("sphinx", reason="Sphinx comes with the extra docs")
+    search = runpy.run_path(str(DOCS / "extensions" / "chinese_search.py"))["_Search"]
+    script = next(Path(sphinx.__file__).parent.glob(f"search/non-minified-js/{search.js_stemmer_rawcode}"))
+    assert f"{search.language_name}Stemmer = function" in script.read_text(encoding="utf-8")
