@@ -101,7 +101,7 @@ def resume_one(place: Path, chance: random.Random) -> str:
     kind = chance.choice(KINDS)
     sizes = {**chance.choice(MODELS), "seed": chance.randrange(1000)}
     options: dict[str, Any] = {"seed": chance.randrange(1000), "batch_size": chance.choice([2, 3]), "bptt_len": 8}
-    options |= {"warmup_steps": chance.choice([0, 5]), "schedule": chance.choice(["cosine", "constant"])}
+    options |= {"warmup_steps": chance.choice([0, 5]), "schedule": chance.choice(["linear", "cosine", "constant"])}
     options |= {"max_minutes": chance.choice([3.0, 5.0]) / 60} if kind == "time budget" else {"max_epochs": 3}
     whole, watch = begin(place / "whole", sizes, options, chance)
     whole.fit()

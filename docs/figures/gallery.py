@@ -11,7 +11,7 @@ from draw import save, text
 from zh_lstm_lm import History, Score, from_pretrained, plot_history, score
 
 HERE = Path(__file__).parent
-SENTENCE = "话说展昭听了此言，心中大喜，忙与白玉堂出了店门。只见那人身高八尺，面如冠玉。"
+SENTENCE = "白玉堂听了此言，心中大喜，忙与蒋平出了店门。只见一条黑影，如飞而去。"
 SIZE, GAP, HEIGHT, PER_LINE = 24, 6, 40, 640
 LIGHT = ("#ffffff", "#fff4e0", "#ffe6bf", "#ffd59a", "#ffc07a", "#ffa968", "#ff9064")
 DARK = ("#1b1d21", "#2a2218", "#3d2c17", "#533615", "#6b3f14", "#834517", "#98481f")
@@ -34,9 +34,9 @@ def heat_map(scored: Score, *, zh: bool) -> tuple[list[str], int]:
         parts.append(text(x + width / 2, y + HEIGHT + 15, f"{word.surprisal:.1f}", "middle bits"))
         x += width + GAP
     legend = (
-        "每个词的惊讶度（比特）：颜色越深越出人意料"
+        "每个词的惊讶度（比特）：颜色越浓越出人意料"
         if zh
-        else "surprisal of each word in bits: the darker, the less expected"
+        else "surprisal of each word in bits: the stronger the colour, the less expected"
     )
     return [*parts, text(20, y + HEIGHT + 48, legend, "small")], y + HEIGHT + 64
 

@@ -57,6 +57,11 @@ def test_a_vocabulary_without_bits_per_character_has_one_plot() -> None:
     assert len(ET.fromstring(plot_history(closed)).findall(f"{SVG}svg/[@role='img']")) == 1
 
 
+def test_a_notebook_shows_a_history_as_its_plot() -> None:
+    assert HISTORY._repr_html_() == plot_history(HISTORY)
+    assert History()._repr_html_() is None, "the list itself is shown"
+
+
 def test_a_notebook_shows_it_and_a_file_holds_it(tmp_path: Path) -> None:
     picture = plot_history(HISTORY, tmp_path / "history.svg")
     assert (tmp_path / "history.svg").read_text(encoding="utf-8") == picture

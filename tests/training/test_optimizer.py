@@ -294,19 +294,20 @@ def test_the_bytes_of_training_are_those_of_what_it_holds(
 def rate(step: int, **options: Any) -> float:
     return learning_rate_at(
         step,
-        **{"peak": 0.004, "schedule": "cosine", "warmup_steps": 10, "progress": min(1.0, step / 100), **options},
+        **{"peak": 0.004, "schedule": "linear", "warmup_steps": 10, "progress": min(1.0, step / 100), **options},
     )
 
 
-def test_the_rate_rises_in_a_line_and_falls_to_a_hundredth() -> None:
-    assert rate(4, progress=0.0) == pytest.approx(0.002)
-    assert rate(0) == pytest.approx(0.0004)
-    assert rate(0, warmup_steps=0) == pytest.approx(0.004)
-    assert rate(50) == pytest.approx(0.004 * (0.01 + 0.99 / 2))
-    assert rate(25) == pytest.approx(0.004 * (0.01 + 0.99 * (1 + math.sqrt(0.5)) / 2))
-    assert rate(100) == pytest.approx(0.00004)
-    assert rate(5000) == pytest.approx(0.00004), "a run that goes on keeps the lowest rate"
-    falling = [rate(step) for step in range(10, 101)]
+@pytest.mark.parametrize(("schedule", "quarter"), [("linear", 0.75), ("cosine", (1 + math.sqrt(0.5)) / 2)])
+def test_the_rate_rises_in_a_line_and_falls_to_a_hundredth(schedule: str, quarter: float) -> None:
+    assert rate(4, progress=0.0, schedule=schedule) == pytest.approx(0.002)
+    assert rate(0, schedule=schedule) == pytest.approx(0.0004)
+    assert rate(0, warmup_steps=0, schedule=schedule) == pytest.approx(0.004)
+    assert rate(50, schedule=schedule) == pytest.approx(0.004 * (0.01 + 0.99 / 2))
+    assert rate(25, schedule=schedule) == pytest.approx(0.004 * (0.01 + 0.99 * quarter))
+    assert rate(100, schedule=schedule) == pytest.approx(0.00004)
+    assert rate(5000, schedule=schedule) == pytest.approx(0.00004), "a run that goes on keeps the lowest rate"
+    falling = [rate(step, schedule=schedule) for step in range(10, 101)]
     assert falling == sorted(falling, reverse=True)
 
 
@@ -319,7 +320,7 @@ def test_a_constant_rate_stays_after_the_warmup() -> None:
 @given(
     step=st.integers(0, 10**6),
     peak=st.floats(1e-8, 10.0),
-    schedule=st.sampled_from(["cosine", "constant"]),
+    schedule=st.sampled_from(["linear", "cosine", "constant"]),
     warmup_steps=st.integers(0, 1000),
     progress=st.floats(0.0, 1.0),
 )

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from zh_lstm_lm.evaluation.score import check_log_probs, cut_text, read_values
 from zh_lstm_lm.generation.config import SamplerConfig
-from zh_lstm_lm.generation.draft import Draft, random_numbers
+from zh_lstm_lm.generation.draft import Draft
 from zh_lstm_lm.generation.like import sampling_model
 from zh_lstm_lm.generation.limits import Limits
 from zh_lstm_lm.generation.next_token import NextTokenSampler
+from zh_lstm_lm.generation.result import random_numbers
 from zh_lstm_lm.integrations.batching import Piece, Text, Work, likeliest
 from zh_lstm_lm.integrations.completion_request import Request, RequestError, ServerLimits, parse_request
 from zh_lstm_lm.models.base import LanguageModel

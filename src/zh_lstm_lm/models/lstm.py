@@ -133,6 +133,12 @@ class LSTMLanguageModel(HubModel, nn.Module):
         """Number of weights; shared ones count once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
+    @property
+    def scores_per_target(self) -> int:
+        """The size of the output layer, or of the largest cluster of an adaptive softmax."""
+        bounds = (0, *(self.config.cutoffs or ()), len(self.vocabulary))
+        return max(stop - start for start, stop in itertools.pairwise(bounds))
+
     def initial_state(self, batch_size: int) -> LSTMState:
         """Returns the zero state. **Shape:** (num_layers, batch_size, hidden_size), twice."""
         weight = self.embedding.weight
@@ -147,8 +153,8 @@ class LSTMLanguageModel(HubModel, nn.Module):
             state: The state (h, c) before them; None for the zero state.
 
         Returns:
-            Logits (log-probabilities with an adaptive softmax), **Shape:** (batch, time, vocab_size), and the state
-            after the last input.
+            Logits, or log-probabilities with an adaptive softmax, and the state after the last input. The former have the
+            **Shape:** (batch, time, vocab_size).
         """
         context, state = self.read(inputs, state)
         return self.output.scores(context.hidden).view(*inputs.shape, -1), state

@@ -27,7 +27,7 @@ class TrainerConfig(Config):
         carry_state: Whether a segment continues from the state after the one before it; if not, each starts from zero.
         learning_rate: Peak learning rate of Adam; None for 5e-3, and for a run of more than 3,000 updates less, by the
             cube root of their number.
-        schedule: ``"cosine"`` (falls to a hundredth over the run) or ``"constant"``.
+        schedule: How the rate falls to a hundredth over the run: ``"linear"`` or ``"cosine"``; ``"constant"`` stays.
         warmup_steps: Updates over which the rate rises from zero; 0 for none.
         betas: Decay rates of Adam. Without momentum, a rare word's update is not spread over updates in which it does
             not occur.
@@ -54,7 +54,7 @@ class TrainerConfig(Config):
     bptt_len: int = 35
     carry_state: bool = True
     learning_rate: float | None = None
-    schedule: str = "cosine"
+    schedule: str = "linear"
     warmup_steps: int = 50
     betas: tuple[float, float] = (0.0, 0.999)
     max_grad_norm: float = 0.5
@@ -75,7 +75,7 @@ class TrainerConfig(Config):
         check_integer("bptt_len", self.bptt_len, minimum=1)
         check_type("carry_state", self.carry_state, bool)
         check_number("learning_rate", self.learning_rate, exclusive=True, optional=True)
-        check_choice("schedule", self.schedule, ("cosine", "constant"))
+        check_choice("schedule", self.schedule, ("linear", "cosine", "constant"))
         check_integer("warmup_steps", self.warmup_steps, minimum=0)
         if not isinstance(self.betas, (list, tuple)) or len(self.betas) != 2:
             raise ConfigError(f"betas must be a pair of numbers from 0 to below 1, got {self.betas!r}")
