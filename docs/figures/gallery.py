@@ -11,7 +11,7 @@ from draw import save, text
 from zh_lstm_lm import History, Score, from_pretrained, plot_history, score
 
 HERE = Path(__file__).parent
-SENTENCE = "白玉堂听了此言，心中大喜，忙与蒋平出了店门。只见一条黑影，如飞而去。"
+SENTENCE = "白玉堂听了此言，心中大喜，忙与众人出了店门。只见一条黑影，如飞而去。"
 SIZE, GAP, HEIGHT, PER_LINE = 24, 6, 40, 640
 LIGHT = ("#ffffff", "#fff4e0", "#ffe6bf", "#ffd59a", "#ffc07a", "#ffa968", "#ff9064")
 DARK = ("#1b1d21", "#2a2218", "#3d2c17", "#533615", "#6b3f14", "#834517", "#98481f")
