@@ -19,7 +19,6 @@ extensions = [
 ]
 exclude_patterns = ["_build", "zh/**"]
 templates_path = ["_templates"]
-locale_dirs = [str(Path(__file__).parent / "locales")]
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
