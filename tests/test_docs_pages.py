@@ -58,3 +58,14 @@ def test_every_section_has_its_twin(twins: tuple[str, str]) -> None:
 def test_code_is_the_same_but_for_comments(twins: tuple[str, str]) -> None:
     english, chinese = map(code, twins)
     assert chinese == english
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_links_of_the_files_outside_docs_lead_somewhere(name: str) -> None:
+    """Those among the pages are checked by Sphinx, with -W."""
+    page = DOCS.parent / name
+    if not page.is_file():
+        pytest.skip("the files are not beside the tests")
+    links = re.findall(r"\]\((?!\w+:)([^)#]+)", page.read_text(encoding="utf-8"))
+    dead = [link for link in links if not (page.parent / link).exists()]
+    assert not dead, f"{name} links to {', '.join(dead)}, which is not there; correct the link"

@@ -74,7 +74,7 @@ def test_the_guide_to_writing_names_every_option() -> None:
 def test_every_public_name_has_an_example_that_runs() -> None:
     """The blocks are run by tests/test_docs_blocks.py."""
     examples = "".join(
-        re.findall(r"^```pycon\n(.*?)^```", page("api.md") + page("errors.md"), re.MULTILINE | re.DOTALL)
+        re.findall(r"^```(?:pycon|python)\n(.*?)^```", page("api.md") + page("errors.md"), re.MULTILINE | re.DOTALL)
     )
     public = {name for name in zh_lstm_lm.__all__ if name != "__version__"}
     assert {name for name in public if not re.search(rf"\b{name}\b", examples)} == set()

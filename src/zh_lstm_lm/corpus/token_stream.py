@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import chain, islice
 from os import PathLike
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -70,7 +70,7 @@ class TokenStream:
         """
         self._tokens = tokens
         self.lexicon = lexicon
-        self.documents = tuple(documents)
+        self.documents: tuple[DocumentSpan, ...] = tuple(documents)
         self.tokenizer = tokenizer
         self.clean = clean
         self.normalize = normalize
@@ -207,7 +207,7 @@ class TokenStream:
 
     @on_cpu_by_default
     def split(
-        self, *, valid: float = 0.05, test: float = 0.05, by: str = "tail"
+        self, *, valid: float = 0.05, test: float = 0.05, by: Literal["tail", "document"] = "tail"
     ) -> "tuple[TokenStream, TokenStream, TokenStream]":
         """Splits into training, validation and test parts.
 

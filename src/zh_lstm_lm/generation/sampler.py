@@ -75,10 +75,11 @@ class Sampler:
         check_type("config", config, SamplerConfig, type(None))
         if not isinstance(processors, (list, tuple)):
             raise ConfigError(f"processors must be a list of functions, got {processors!r:.60}")
-        self.config = config if config is not None else SamplerConfig.from_dict(getattr(model, "generation_config", {}))
+        defaults = getattr(model, "generation_config", {})
+        self.config: SamplerConfig = config if config is not None else SamplerConfig.from_dict(defaults)
         written = model if like is None else model_like(model, like, weight=like_weight)
-        self.model = sampling_model(written, self.config.cache_weight)
-        self.processors = tuple(processors)
+        self.model: LanguageModel = sampling_model(written, self.config.cache_weight)
+        self.processors: tuple[LogitsProcessor, ...] = tuple(processors)
         self._next_token = NextTokenSampler(self.model, self.config, processors)
         decoding_model(self.model)  # which the model keeps until its weights change
 

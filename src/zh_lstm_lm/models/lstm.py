@@ -63,10 +63,9 @@ class LSTMLanguageModel(HubModel, nn.Module):
         super().__init__()
         check_type("vocabulary", vocabulary, Vocabulary)
         check_type("config", config, ModelConfig, type(None))
-        self.vocabulary = vocabulary.frozen_copy()
-        self.config = config = (config or ModelConfig()).resolve(
-            len(vocabulary), given_ids=vocabulary.special_tokens is not None
-        )
+        self.vocabulary: Vocabulary = vocabulary.frozen_copy()
+        config = (config or ModelConfig()).resolve(len(vocabulary), given_ids=vocabulary.special_tokens is not None)
+        self.config: ModelConfig = config
         self.training_summary: dict[str, Any] = {}
         self.generation_config: dict[str, Any] = {}
         self._packed: PackedWeights | None = None
@@ -75,9 +74,11 @@ class LSTMLanguageModel(HubModel, nn.Module):
         # Before version 2.8, `torch.get_default_device` does not know of `torch.device` as a context.
         device = torch.empty(0).device
         with torch.device("meta"):  # nothing is drawn or allocated yet
-            self.embedding = WordEmbedding(vocabulary, config.embedding_dim, characters=config.character_vectors)
+            self.embedding: WordEmbedding = WordEmbedding(
+                vocabulary, config.embedding_dim, characters=config.character_vectors
+            )
             widths = [config.embedding_dim] + [config.hidden_size] * config.num_layers
-            self.layers = nn.ModuleList(
+            self.layers: nn.ModuleList = nn.ModuleList(
                 LSTMLayer(before, after, batch_first=True) for before, after in itertools.pairwise(widths)
             )
             self.output: OutputLayer
@@ -119,7 +120,7 @@ class LSTMLanguageModel(HubModel, nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LSTMLanguageModel":
         """Applies a conversion such as `half` or `to`; the config follows the type of the weights."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.config = replace(self.config, dtype=str(self.embedding.weight.dtype).removeprefix("torch."))
+        self.config = replace(self.config, dtype=str(self.embedding.weight.dtype).removeprefix("torch."))  # type: ignore[arg-type]
         return self
 
     @property
