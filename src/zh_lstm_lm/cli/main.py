@@ -71,7 +71,7 @@ class _Completion(argparse.Action):
         shtab = require("shtab", extra="completion")
         for command in parser._subparsers._group_actions[0].choices.values():  # type: ignore[union-attr]
             command.complete()
-        print(shtab.complete(parser, shell=shell))
+        print(shtab.complete(parser, shell))
         parser.exit()
 
 
