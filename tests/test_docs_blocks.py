@@ -28,6 +28,7 @@ PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.m
 SHORTER = [
     (r"--minutes \d+", "--minutes 0.02"),
     (r"max_minutes=\d+", "max_minutes=0.02"),
+    (r"max-minutes = \d+", "max-minutes = 0.02"),
     (r"max_epochs=\d+", "max_epochs=1"),
     (r"max_characters=10_000", "max_characters=300"),
     (r"(torchrun [^\n]*)", r"\1 --steps 2"),
