@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import chain, islice
 from os import PathLike
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -70,7 +70,7 @@ class TokenStream:
         """
         self._tokens = tokens
         self.lexicon = lexicon
-        self.documents = tuple(documents)
+        self.documents: tuple[DocumentSpan, ...] = tuple(documents)
         self.tokenizer = tokenizer
         self.clean = clean
         self.normalize = normalize
@@ -153,11 +153,11 @@ class TokenStream:
         """
         check_type("text_field", text_field, str, type(None))
         options = _options(encoding, clean, normalize, text_field, document_ends)
-        is_path, records = _look_at(records, text_field)
+        is_path, seen = _look_at(records, text_field)
         if is_path:
-            return cls._read(records, tokenizer, options, cache_dir, workers)
+            return cls._read(seen, tokenizer, options, cache_dir, workers)
         segmenter = with_normalized_dictionary(get_tokenizer(tokenizer), options.normalize)
-        stored = read_iterable(records, segmenter, options, workers=workers)
+        stored = read_iterable(seen, segmenter, options, workers=workers)
         return cls._of(stored, segmenter, clean=options.clean, normalize=options.normalize)
 
     @classmethod
@@ -207,7 +207,7 @@ class TokenStream:
 
     @on_cpu_by_default
     def split(
-        self, *, valid: float = 0.05, test: float = 0.05, by: str = "tail"
+        self, *, valid: float = 0.05, test: float = 0.05, by: Literal["tail", "document"] = "tail"
     ) -> "tuple[TokenStream, TokenStream, TokenStream]":
         """Splits into training, validation and test parts.
 

@@ -4,7 +4,7 @@ import csv
 import io
 import itertools
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from zh_lstm_lm._config import check_choice, check_integer, check_text, check_type, shown
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
@@ -32,7 +32,7 @@ def score_table(
     *,
     context_column: Hashable | None = None,
     region_column: Hashable | None = None,
-    per: str = "word",
+    per: Literal["word", "text"] = "word",
     previous: int = 0,
     pre_tokenized: bool = False,
     end: bool = False,
@@ -297,7 +297,7 @@ def read_table(text: str, name: str, columns: Sequence[str]) -> tuple[list[dict[
         ) from error
     del found[:1]
     if not found:
-        raise DataError(f"{name}: there is no row below the header; expected a row for each text")
+        raise DataError(f"{name}: there is no row below the header; expected at least one")
     for where, cells in found:
         if len(cells) != len(header):
             raise DataError(f"{where}: expected {len(header)} cells as in the header, got {len(cells)}")

@@ -64,7 +64,7 @@ class Draft:
 
         The latest `window` ids are kept, all for None.
         """
-        self.room = limits.room_after(prompt)
+        self.room: int = limits.room_after(prompt)
         self._limits, self._rules, self._generator = limits, rules, generator
         self._window = window
         self._stops = frozenset(limits.stop or ()) - {DOCUMENT}
@@ -75,19 +75,22 @@ class Draft:
         tail, opened = "", ""
         if isinstance(state, GenerationState):
             before, tail, opened = state.ids[:-1], state.tail, state.opened
-        self.unread = list(ids[:-1])
-        self.ids = [*before, *ids]
+        self.unread: list[int] = list(ids[:-1])
+        self.ids: list[int] = [*before, *ids]
         self._forget()
         self.model_state: State | None = state.before if state is not None else None
         self._row = 0
         self._kept = max([_TAIL, *self._stop_lengths])
         self._tail = (tail + prompt)[-self._kept :]
-        self.opened = rules.read(prompt, opened)
+        self.opened: str = rules.read(prompt, opened)
         self.form: Form | None = None
-        self.left, self.written = limits.num_tokens, 0
-        self.sentences = self.paragraphs = self.chapters = 0
+        self.left: int = limits.num_tokens
+        self.written: int = 0
+        self.sentences: int = 0
+        self.paragraphs: int = 0
+        self.chapters: int = 0
         # Whether the chapter has more than its heading.
-        self.in_chapter = False
+        self.in_chapter: bool = False
         for line in prompt.split("\n")[:-1]:
             self._read_line(line)
         self.closing: FinishReason | None = None

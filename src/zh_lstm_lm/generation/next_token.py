@@ -58,14 +58,14 @@ class NextTokenSampler:
         tokens = self.names.write(list(vocabulary.texts()))
         self._tokens, self._separator = tokens, vocabulary.separator
         self._paragraph_starts = (vocabulary.bos_id, vocabulary.paragraph_end_id)
-        self.rules = PunctuationRules(
+        self.rules: PunctuationRules = PunctuationRules(
             tokens,
             separator=vocabulary.separator,
             balanced_pairs=config.balanced_pairs,
             tidy_paragraphs=config.tidy_paragraphs,
             banned=config.banned_words,
         )
-        self.window = None if processors else config.history_window
+        self.window: int | None = None if processors else config.history_window
         self._bos_id = vocabulary.bos_id
         self._lengths = torch.tensor([len(token) for token in tokens]).to(model.device)
         self._longest = int(self._lengths.max())

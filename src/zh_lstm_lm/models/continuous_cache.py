@@ -153,11 +153,11 @@ class ContinuousCache(Combination):
         check_integer("cache_size", cache_size, minimum=1)
         check_number("cache_weight", cache_weight, maximum=_MAX_WEIGHT)
         check_number("theta", theta)
-        self.models = (model,)
+        self.models: tuple[LanguageModel, ...] = (model,)
         self.cache_size = cache_size
-        self.cache_weight = cache_weight
+        self.cache_weight: float = cache_weight
         self.theta = theta
-        self.training_summary = {}
+        self.training_summary: dict[str, Any] = {}
 
     @property
     def model(self) -> LanguageModel:

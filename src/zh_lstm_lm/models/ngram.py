@@ -104,13 +104,16 @@ class NGramLanguageModel(SavedModel):
 
     def __init__(self, vocabulary: Vocabulary, counts: NGramCounts) -> None:
         """Builds the model from counts over the ids of a vocabulary; `from_stream` counts a text."""
-        self.vocabulary = vocabulary.frozen_copy()
+        self.vocabulary: Vocabulary = vocabulary.frozen_copy()
         self.counts = counts
-        self.training_summary = {}
+        self.training_summary: dict[str, Any] = {}
         self.generation_config: dict[str, Any] = {}
-        self.order = len(counts.tables) + 1
-        self.num_ngrams = (len(vocabulary), *map(len, counts.tables))
-        self.discounts = (counts.unigram_discounts, *(table.discounts for table in counts.tables))
+        self.order: int = len(counts.tables) + 1
+        self.num_ngrams: tuple[int, ...] = (len(vocabulary), *map(len, counts.tables))
+        self.discounts: tuple[tuple[float, ...], ...] = (
+            counts.unigram_discounts,
+            *(table.discounts for table in counts.tables),
+        )
         size = len(vocabulary)
         unigrams = _discounted(counts.unigrams, counts.unigram_discounts)
         total = counts.unigrams.sum(dtype=torch.float64)

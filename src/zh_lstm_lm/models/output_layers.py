@@ -42,6 +42,10 @@ class OutputLayer(nn.Module):
         """Initialises the weights at random, and the biases with the log-frequencies of the tokens."""
         raise NotImplementedError
 
+    def token_vectors(self) -> Iterator[Tensor]:
+        """Yields the weights by which tokens are scored, those of the tokens in turn; shared ones are left out."""
+        raise NotImplementedError
+
     def for_decoding(self) -> "OutputLayer":
         """Returns an equal layer for generation, without gradients, whose linear layers are batch-invariant."""
         raise NotImplementedError
@@ -58,9 +62,11 @@ class FullSoftmax(OutputLayer):
         super().__init__()
         self.hidden_size = hidden_size
         projected = tied is not None and tied.embedding_dim != hidden_size
-        self.projection = nn.Linear(hidden_size, tied.embedding_dim, bias=False) if tied and projected else None
-        self.weight = nn.Parameter(torch.empty(vocab_size, hidden_size)) if tied is None else None
-        self.bias = nn.Parameter(torch.empty(vocab_size))
+        self.projection: nn.Linear | None = (
+            nn.Linear(hidden_size, tied.embedding_dim, bias=False) if tied and projected else None
+        )
+        self.weight: nn.Parameter | None = nn.Parameter(torch.empty(vocab_size, hidden_size)) if tied is None else None
+        self.bias: nn.Parameter = nn.Parameter(torch.empty(vocab_size))
         # A tuple, so that the embedding is no submodule: its weight belongs to the model and is saved once.
         self._tied = (tied,)
 
@@ -97,6 +103,11 @@ class FullSoftmax(OutputLayer):
                     weight.normal_(0.0, weight.shape[1] ** -0.5, generator=generator)
             self.bias.copy_(_log_frequencies(counts))
 
+    def token_vectors(self) -> Iterator[Tensor]:
+        """See `OutputLayer.token_vectors`."""
+        if self.weight is not None:
+            yield self.weight
+
     def for_decoding(self) -> "OutputLayer":
         """See `OutputLayer.for_decoding`."""
         layers = [] if self.projection is None else [BatchInvariantLinear(self.projection.weight)]
@@ -132,10 +143,11 @@ class AdaptiveSoftmax(OutputLayer):
     ) -> None:
         super().__init__()
         self.hidden_size = hidden_size
-        self.cutoffs = (*cutoffs, vocab_size)
-        self.head_size = cutoffs[0]
-        self.head = nn.Linear(hidden_size, self.head_size + len(cutoffs))
-        self.narrow, self.tails = nn.ModuleList(), nn.ModuleList()
+        self.cutoffs: tuple[int, ...] = (*cutoffs, vocab_size)
+        self.head_size: int = cutoffs[0]
+        self.head: nn.Linear = nn.Linear(hidden_size, self.head_size + len(cutoffs))
+        self.narrow: nn.ModuleList = nn.ModuleList()
+        self.tails: nn.ModuleList = nn.ModuleList()
         for number, (start, stop) in enumerate(itertools.pairwise(self.cutoffs), start=1):
             width = tail_width(hidden_size, number, div_value)
             self.narrow.append(nn.Linear(hidden_size, width, bias=False))
@@ -192,6 +204,11 @@ class AdaptiveSoftmax(OutputLayer):
                     linear.weight.normal_(0.0, linear.in_features**-0.5, generator=generator)
             for linear, part in zip((self.head, *self.tails), (head, *parts), strict=True):
                 linear.bias.copy_(_log_frequencies(part))
+
+    def token_vectors(self) -> Iterator[Tensor]:
+        """See `OutputLayer.token_vectors`."""
+        yield self.head.weight[: self.head_size]
+        yield from (tail.weight for _, tail in self.clusters())
 
     def for_decoding(self) -> "OutputLayer":
         """See `OutputLayer.for_decoding`."""

@@ -1,5 +1,6 @@
 """Documents: the texts of surveyed files, cleaned and normalised block by block."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from zh_lstm_lm.text.survey import FileSurvey, decoded_blocks, find_boilerplate,
 
 __all__ = ["Document", "ReadingOptions", "documents_of_records", "read_documents", "report_findings"]
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 _WARNED_DUPLICATE_PROPORTION = 0.5
 

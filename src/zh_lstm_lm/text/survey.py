@@ -107,8 +107,8 @@ class _CountedHash:
     """A SHA-256 that counts its bytes."""
 
     def __init__(self) -> None:
-        self.sha256 = hashlib.sha256()
-        self.num_bytes = 0
+        self.sha256: hashlib._Hash = hashlib.sha256()
+        self.num_bytes: int = 0
 
     def update(self, data: bytes) -> None:
         self.sha256.update(data)

@@ -1,6 +1,7 @@
 """The checkpoints of a run of one or several processes: the first one writes, all of them read."""
 
 import contextlib
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from zh_lstm_lm.training.state import TrainerState
 
 __all__ = ["Checkpointer", "check_run_dir"]
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 
 class Checkpointer:

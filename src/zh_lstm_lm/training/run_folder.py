@@ -9,6 +9,7 @@
 """
 
 import contextlib
+import logging
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -42,7 +43,7 @@ from zh_lstm_lm.training.run_identity import check_same_run
 
 __all__ = ["Checkpoint", "RunFolder", "remove_run"]
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 _NAME = re.compile(r"checkpoint-\d{8,}")
 
@@ -53,7 +54,7 @@ class RunFolder:
     def __init__(self, path: Path, *, keep_last: int) -> None:
         self.path = path
         self.keep_last = keep_last
-        self.best = path / "best"
+        self.best: Path = path / "best"
         self._exported_step: int | None = None
         # The content of run.json, and the id in it.
         self._run_file = b""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +24,7 @@ __all__ = [
     "IDENTITY", "check_same_run", "describe_run", "describe_texts", "digest_of", "fingerprint_of", "weights_digest",
 ]  # fmt: skip
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 _BUDGET = {"max_epochs", "max_steps", "max_minutes"}
 # Options that may differ in a resumed run.

@@ -1,5 +1,6 @@
 """The learning-rate schedule, and the progress of a run through its time budget."""
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ __all__ = [
     "estimate_evaluation", "evaluation_is_due", "factor_at", "learning_rate_at", "make_budget", "warn_if_short",
 ]  # fmt: skip
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 Schedule: TypeAlias = Callable[[int, int], float]
 """Takes the number of updates made and that of the run; returns the factor of the peak learning rate."""
@@ -129,7 +130,7 @@ class RunClock:
     """A stopwatch for the time spent in `fit`; it never runs backwards, even if the system's clock does."""
 
     def __init__(self, seconds: float = 0.0) -> None:
-        self.seconds = seconds
+        self.seconds: float = seconds
         self._last = time.monotonic()
 
     def __call__(self) -> float:

@@ -1,6 +1,7 @@
 """Training over truncated BPTT segments with a carried state."""
 
 import contextlib
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -40,7 +41,7 @@ from zh_lstm_lm.training.updater import Updater
 
 __all__ = ["Trainer"]
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 _MIN_TOKENS = 10
 
@@ -73,17 +74,15 @@ class Trainer:
         """Sets up a run; nothing is read, moved or written before `fit`.
 
         Args:
-            model: The `LSTMLanguageModel` to train, new or trained before; one that is wrapped by `torch.compile` or
-                `torch.nn.DataParallel` is trained without the wrapper.
+            model: The `LSTMLanguageModel` to train; a wrapper of `torch.compile` or `torch.nn.DataParallel` is taken off.
             train: The training text.
             valid: The validation set; None (or an empty one) keeps the last weights in place of the best.
             config: Options; None for the defaults.
             optimizer: A function that takes the list of weights and returns a `torch.optim.Optimizer`, such as
                 ``lambda weights: torch.optim.AdamW(weights, lr=1e-3)``; its rates are the peak rates. All gradients are
                 dense then. None takes Adam with the rates and betas of `config`.
-            schedule: A function of the number of updates made and that of the run, which returns the factor of the peak
-                rate, in place of the schedule and warm-up of `config`. Under a time budget the second number is an
-                estimate, a million at first.
+            schedule: A function of the numbers of updates made and of all updates (an estimate under a time budget, a million
+                at first) that returns the factor of the peak rate, in place of the schedule and warm-up of `config`.
             callbacks: Further callbacks.
             progress: Whether to show progress and print perplexities.
 
@@ -97,12 +96,13 @@ class Trainer:
         check_type("config", config, TrainerConfig, type(None))
         assert isinstance(inner, LSTMLanguageModel)
         self.model = inner
-        self.train, self.valid = train, valid
-        self.config = config or TrainerConfig()
+        self.train: TokenStream = train
+        self.valid: TokenStream | None = valid
+        self.config: TrainerConfig = config or TrainerConfig()
         check_factory(optimizer, self.config)
         check_schedule(schedule)
         self._optimizer, self._schedule = optimizer, schedule
-        self.state = TrainerState()
+        self.state: TrainerState = TrainerState()
         self._callbacks = all_callbacks(callbacks, patience=self.config.patience, progress=progress)
 
     def fit(self, *, resume: bool = False) -> History:
@@ -243,7 +243,7 @@ class Trainer:
             state.begin_epoch()
             self._updater.begin_epoch()
         self._notify("on_evaluate", record)
-        if ends:
+        if ends or state.stop_reason is not None:
             self._notify("on_epoch_end", record)
         self._synchronize()
         known, seconds = state.evaluation_seconds if len(state.history) > 1 else math.inf, state.seconds - began

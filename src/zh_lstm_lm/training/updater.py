@@ -1,5 +1,6 @@
 """Updates of a model: one BPTT segment after another, with the optimizer, dropout masks and the carried state."""
 
+import logging
 import math
 import time
 from typing import Any
@@ -26,7 +27,7 @@ from zh_lstm_lm.training.state import TrainerState, UpdateMetrics
 
 __all__ = ["MetricsQueue", "Updater"]
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 # Default batch rows of a process; a CUDA device needs more to be busy.
 _ROWS, _CUDA_ROWS = 32, 128
@@ -92,10 +93,12 @@ class Updater:
         schedule: Schedule | None = None,
     ) -> None:
         self._model, self._config, self._ranks, self._schedule = model, config, ranks, schedule
-        self.device = choose_device(config.device, local_rank=ranks.local_rank if ranks.together else None)
+        self.device: torch.device = choose_device(
+            config.device, local_rank=ranks.local_rank if ranks.together else None
+        )
         most = ranks.size * (_ROWS if self.device.type == "cpu" else _CUDA_ROWS)
         batch_size = config.batch_size or max(ranks.size, min(most, len(ids) // (100 * config.bptt_len)))
-        self.windows = TrainingWindows(
+        self.windows: TrainingWindows = TrainingWindows(
             ids, batch_size=batch_size, bptt_len=config.bptt_len, bos_id=model.vocabulary.bos_id
         )
         first, last = ranks.row_bounds(self.windows.batch_size)
