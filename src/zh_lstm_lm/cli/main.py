@@ -95,7 +95,7 @@ class _Parser(argparse.ArgumentParser):
         # An argument that is left out comes here too.
         if action.option_strings or arg_strings:
             self._typed.add(action.dest)
-        return super()._get_values(action, arg_strings)  # type: ignore[misc]
+        return super()._get_values(action, arg_strings)
 
     def _excluded_by(self, action: argparse.Action) -> "list[argparse.Action]":
         """Returns the options that an option excludes, itself among them."""
@@ -142,7 +142,7 @@ class _Parser(argparse.ArgumentParser):
             if isinstance(each, bool) or not isinstance(each, (str, int, float)):
                 raise ConfigError(f"{name} must be a number or a string{' or a list' * several}, got {each!r:.80}")
             try:
-                values.append(self._get_value(action, str(each)))  # type: ignore[attr-defined]
+                values.append(self._get_value(action, str(each)))
                 self._check_value(action, values[-1])
             except argparse.ArgumentError as error:
                 raise ConfigError(f"{name}: {error.message}") from error

@@ -1,5 +1,6 @@
 """The layers of the LSTM language model below its output: word embedding, LSTM with its state, and dropout."""
 
+import math
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,19 @@ from typing_extensions import override
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.runtime.devices import autocast_dtype
 
-__all__ = ["BatchRowGenerator", "LSTMContext", "LSTMLayer", "LSTMState", "WordEmbedding", "locked_dropout"]
+__all__ = [
+    "BatchRowGenerator", "LSTMContext", "LSTMLayer", "LSTMState", "WordEmbedding", "blend_vectors", "locked_dropout",
+    "neighbour_vectors",
+]  # fmt: skip
 
 # Characters of a word that contribute to its vector; nearly all Chinese words have no more.
 _LONGEST = 4
+# A longer text is sampled: its rare pairs say little, and all pairs would not fit into memory.
+_MOST_BLOCKS, _BLOCK = 8, 1 << 20
+# The part of the new vectors in a blend; the rest is random, and keeps words with the same neighbours apart.
+_SHARE = 0.97
+# Neighbours on each side, and further columns and passes of the randomised decomposition.
+_NEIGHBOURS, _SPARE, _PASSES = 4_000, 10, 1
 
 
 class WordEmbedding(nn.Embedding):
@@ -73,6 +83,68 @@ def _spell(vocabulary: Vocabulary) -> tuple[Tensor, int]:
         row = [numbers.setdefault(character, len(numbers) + 1) for character in token[:_LONGEST]]
         rows.extend(row + [0] * (_LONGEST - len(row)))
     return torch.tensor(rows, dtype=torch.int64, device="cpu").view(-1, _LONGEST), len(numbers)
+
+
+def neighbour_vectors(ids: Tensor, vocab_size: int, width: int, generator: torch.Generator) -> Tensor:
+    """Computes vectors in which tokens with the same neighbours are alike.
+
+    They are the left singular vectors of the positive pointwise mutual information of each token with the frequent tokens
+    after it and before it, times the roots of the singular values (Levy et al., 2015), by a randomised decomposition
+    (Halko et al., 2011). The ids are in order of frequency; the rows have a length of about 1, less for tokens with few
+    such pairs. **Shape:** (number of ids,) to (vocab_size, at most width).
+    """
+    tokens, neighbours, information = _pointwise_information(ids, vocab_size)
+    num_columns = 2 * min(vocab_size, _NEIGHBOURS)
+    rank = min(width + _SPARE, vocab_size, num_columns)
+    with torch.sparse.check_sparse_tensor_invariants(enable=False):  # type: ignore[no-untyped-call]
+        matrix, transposed = (
+            torch.sparse_coo_tensor(torch.stack(index), information, size).coalesce()
+            for index, size in (
+                ((tokens, neighbours), (vocab_size, num_columns)),
+                ((neighbours, tokens), (num_columns, vocab_size)),
+            )
+        )
+    basis = torch.randn(num_columns, rank, generator=generator)
+    # All orthogonalisation is on the side of the neighbours, which are few.
+    for _ in range(_PASSES):
+        basis, _ = torch.linalg.qr(transposed @ (matrix @ basis))
+    projected = matrix @ basis  # (vocab_size, rank)
+    squares, turn = torch.linalg.eigh((projected.t() @ projected).double())  # in rising order
+    kept = squares[-width:].clamp(min=1e-9)
+    vectors = projected @ (turn[:, -width:] * kept**-0.25).float()
+    vectors -= vectors.mean(dim=0)
+    lengths = vectors.norm(dim=1, keepdim=True)
+    return vectors / (lengths + 0.1 * lengths.mean()).clamp_(min=1e-9)
+
+
+def _pointwise_information(ids: Tensor, vocab_size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns pairs of a token and a neighbour that occur more often than by chance, and their information.
+
+    The neighbours are the most frequent tokens; those before a token are numbered after those that follow it.
+    """
+    blocks = torch.split(ids, _BLOCK)
+    sample = torch.cat(blocks[:: math.ceil(len(blocks) / _MOST_BLOCKS)]).long()
+    pairs, counts = torch.unique(sample[:-1] * vocab_size + sample[1:], return_counts=True)
+    first, second = pairs // vocab_size, pairs % vocab_size
+    occurrences = torch.bincount(sample, minlength=vocab_size).double()
+    information = (counts * len(sample) / (occurrences[first] * occurrences[second])).log().float()
+    limit = min(vocab_size, _NEIGHBOURS)
+    after, before = (information > 0) & (second < limit), (information > 0) & (first < limit)
+    return (
+        torch.cat([first[after], second[before]]),
+        torch.cat([second[after], first[before] + limit]),
+        torch.cat([information[after], information[before]]),
+    )
+
+
+def blend_vectors(weight: Tensor, vectors: Tensor, generator: torch.Generator) -> None:
+    """Blends vectors of any width, turned at random, into random ones that are about as long.
+
+    **Shape:** (rows, width) and (rows, other width).
+    """
+    before, after = vectors.shape[1], weight.shape[1]
+    turn = nn.init.orthogonal_(torch.empty(before, after), generator=generator) * max(1.0, before / after) ** 0.5
+    weight.mul_(math.sqrt(1 - _SHARE**2)).add_((vectors @ turn).to(weight), alpha=_SHARE)
 
 
 class _Pair(NamedTuple):

@@ -12,12 +12,21 @@ from typing_extensions import Self
 
 from zh_lstm_lm._config import check_type
 from zh_lstm_lm.corpus.batches import IGNORED
+from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import DataError, NonFiniteError
 from zh_lstm_lm.models.base import HubModel, LanguageModel
 from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.models.decoding import DecodingLSTM, PackedWeights
-from zh_lstm_lm.models.layers import LSTMContext, LSTMLayer, LSTMState, WordEmbedding, locked_dropout
+from zh_lstm_lm.models.layers import (
+    LSTMContext,
+    LSTMLayer,
+    LSTMState,
+    WordEmbedding,
+    blend_vectors,
+    locked_dropout,
+    neighbour_vectors,
+)
 from zh_lstm_lm.models.output_layers import AdaptiveSoftmax, FullSoftmax, OutputLayer
 from zh_lstm_lm.models.pretrained import named_folder, write_model_folder
 from zh_lstm_lm.runtime.memory import check_fits
@@ -50,12 +59,16 @@ class LSTMLanguageModel(HubModel, nn.Module):
 
     name = "LSTM"
 
-    def __init__(self, vocabulary: Vocabulary, config: ModelConfig | None = None) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, config: ModelConfig | None = None, *, text: TokenStream | None = None
+    ) -> None:
         """Builds the model and draws its weights from ``config.seed``; the global random state is not touched.
 
         Args:
             vocabulary: The vocabulary; the model holds a frozen copy.
             config: Sizes; None takes the defaults.
+            text: The training text, from whose pairs of neighbours the word vectors start; None starts them at random. It
+                takes some seconds and is worth most in a short training run.
 
         Raises:
             ConfigError: An argument has the wrong type, or a size does not fit the vocabulary.
@@ -63,6 +76,7 @@ class LSTMLanguageModel(HubModel, nn.Module):
         super().__init__()
         check_type("vocabulary", vocabulary, Vocabulary)
         check_type("config", config, ModelConfig, type(None))
+        check_type("text", text, TokenStream, type(None))
         self.vocabulary: Vocabulary = vocabulary.frozen_copy()
         config = (config or ModelConfig()).resolve(len(vocabulary), given_ids=vocabulary.special_tokens is not None)
         self.config: ModelConfig = config
@@ -101,10 +115,10 @@ class LSTMLanguageModel(HubModel, nn.Module):
                 smaller="hidden_size, embedding_dim or the vocabulary",
             )
             self.to_empty(device=device)
-            self.reset_parameters()
+            self.reset_parameters(text)
 
-    def reset_parameters(self) -> None:
-        """Initialises the weights again from ``config.seed``."""
+    def reset_parameters(self, text: TokenStream | None = None) -> None:
+        """Initialises the weights again from ``config.seed``, and from the text if one is given."""
         generator = torch.Generator(self.embedding.weight.device).manual_seed(self.config.seed)
         with torch.no_grad():
             for table in self.embedding.parameters():
@@ -116,6 +130,16 @@ class LSTMLanguageModel(HubModel, nn.Module):
                     if name.startswith("bias_ih"):  # remember at first (Jozefowicz et al., 2015)
                         parameter[self.config.hidden_size : 2 * self.config.hidden_size] += 1.0
         self.output.reset_parameters(generator, torch.tensor(self.vocabulary.counts))
+        if text is None:
+            return
+        ids = self.vocabulary.encode_stream(text)
+        vectors = neighbour_vectors(ids, len(self.vocabulary), self.config.embedding_dim, generator)
+        with torch.no_grad():
+            blend_vectors(self.embedding.weight, vectors, generator)
+            start = 0
+            for weight in self.output.token_vectors():
+                blend_vectors(weight, vectors[start : start + len(weight)], generator)
+                start += len(weight)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LSTMLanguageModel":
         """Applies a conversion such as `half` or `to`; the config follows the type of the weights."""

@@ -42,6 +42,10 @@ class OutputLayer(nn.Module):
         """Initialises the weights at random, and the biases with the log-frequencies of the tokens."""
         raise NotImplementedError
 
+    def token_vectors(self) -> Iterator[Tensor]:
+        """Yields the weights by which tokens are scored, those of the tokens in turn; shared ones are left out."""
+        raise NotImplementedError
+
     def for_decoding(self) -> "OutputLayer":
         """Returns an equal layer for generation, without gradients, whose linear layers are batch-invariant."""
         raise NotImplementedError
@@ -98,6 +102,11 @@ class FullSoftmax(OutputLayer):
                 if weight is not None:
                     weight.normal_(0.0, weight.shape[1] ** -0.5, generator=generator)
             self.bias.copy_(_log_frequencies(counts))
+
+    def token_vectors(self) -> Iterator[Tensor]:
+        """See `OutputLayer.token_vectors`."""
+        if self.weight is not None:
+            yield self.weight
 
     def for_decoding(self) -> "OutputLayer":
         """See `OutputLayer.for_decoding`."""
@@ -195,6 +204,11 @@ class AdaptiveSoftmax(OutputLayer):
                     linear.weight.normal_(0.0, linear.in_features**-0.5, generator=generator)
             for linear, part in zip((self.head, *self.tails), (head, *parts), strict=True):
                 linear.bias.copy_(_log_frequencies(part))
+
+    def token_vectors(self) -> Iterator[Tensor]:
+        """See `OutputLayer.token_vectors`."""
+        yield self.head.weight[: self.head_size]
+        yield from (tail.weight for _, tail in self.clusters())
 
     def for_decoding(self) -> "OutputLayer":
         """See `OutputLayer.for_decoding`."""

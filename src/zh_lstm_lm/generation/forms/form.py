@@ -80,13 +80,17 @@ class Form:
         """Returns the number of characters that complete the form; None if words find no room in its lines."""
         pending = self._words.pending
         length = sum(len(word.text) for word in pending)
-        forced = int(self._tokens.lengths[list(self._words.forced)].sum())
+        forced = self._forced_length()
         if self.lines is None:
             return length + forced
         # A word may hold marks that do not count in a line.
         marks = length - sum(word.word.count for word in pending)
         needed = self.lines.needed([word.word for word in pending], self._until(room), another=another)
         return None if needed is None else needed + marks + (0 if self.lines.has_lengths else forced)
+
+    def _forced_length(self) -> int:
+        """Returns the number of characters that complete a word that has begun."""
+        return int(self._tokens.lengths[list(self._words.forced)].sum()) if self._words.forced else 0
 
     def _until(self, room: int) -> int:
         """Returns the room before the first of the pending words has to have occurred."""
@@ -101,13 +105,15 @@ class Form:
         after.lines.read(piece)
         if not self.lines.has_lengths:
             return after._needed(0) or 0
-        return after.lines.needed() or 0
+        # A mark before a line calls for the line.
+        return after.lines.needed(another=after.lines.finished == self.lines.finished) or 0
 
     def _slacks(self, room: int, *, without: Required | None = None) -> list[int]:
         """Returns how many characters each pending word can wait, or each but one that is written now."""
         words = self._words.pending if without is None else self._words.without(without)
-        before = int(self._tokens.lengths[list(self._words.forced)].sum()) if without is None else len(without.text)
-        return self._words.slacks(words, self._room_for_words(room), before=before)
+        before = self._forced_length() if without is None else len(without.text)
+        start = self.lines.start if self.lines is not None and without is None else 0
+        return self._words.slacks(words, self._room_for_words(room), before=before, start=start)
 
     def follow(self, place: Place) -> tuple[Tensor, dict[int, float]]:
         """Returns the tokens that may follow, and what is added to the log-probabilities of some.
@@ -120,17 +126,22 @@ class Form:
             allowed = torch.zeros_like(tokens.usable)
             allowed[words.forced[0]] = True
             return allowed, {}
-        needed = self._needed(room, another=True) or 0
+        needed = self._needed(room, another=True)
+        slacks = words.give_up(self._slacks(room)) if needed is not None else words.give_up([-1] * len(words.pending))
+        needed = needed or 0
         if self.lines is None:
             allowed, more = tokens.usable, tokens.lengths
         else:
             allowed, more = self.lines.allowed([word.word for word in words.pending], self._until(room), place)
+        if place.opened:
+            # There is room for closing marks.
+            more = more - tokens.closing.long()
         spare, spare_tokens = place.room.characters - needed, place.room.tokens - needed
         if spare < tokens.longest or spare_tokens < 1:
             allowed = allowed & (more <= spare) & ((more <= 0) | (spare_tokens > 0))
         if not words.pending:
             return allowed, {}
-        allowed, biases, slacks = allowed.clone(), {}, self._slacks(room)
+        allowed, biases = allowed.clone(), {}
         if self.lines is None or not self.lines.has_lengths:
             due = [slack for slack, word in zip(slacks, words.pending, strict=True) if word.within]
             allowed &= tokens.lengths <= min(due, default=room)

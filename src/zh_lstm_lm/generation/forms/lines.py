@@ -133,6 +133,16 @@ class Lines:
         return self._first_characters[index : index + 1]
 
     @property
+    def first(self) -> str:
+        """The first character of a line that has not begun; empty for any."""
+        return "" if self.count else self._first(self.finished)
+
+    @property
+    def start(self) -> int:
+        """The number of characters that the first word of a paragraph takes; 0 once it has begun."""
+        return 0 if self.has_lengths else self._costs[self.first]
+
+    @property
     def complete(self) -> bool:
         """True once all lines are finished; never for any number of lines."""
         return self.finished == self.number
@@ -185,7 +195,7 @@ class Lines:
         """Returns True if words find room in what is left of this line, and in the lines before a number."""
         if not words:
             return True
-        lines = [(left, "" if self.count else self._first(self.finished))]
+        lines = [(left, self.first)]
         lines += [(self._size(index), self._first(index)) for index in range(self.finished + 1, stop)]
         kinds = Counter((free, first, self._costs[first]) for free, first in lines)
         # More equal lines than words make no difference.
@@ -194,7 +204,7 @@ class Lines:
 
     def takes(self, word: Word, others: Sequence[Word], room: int) -> bool:
         """Returns True if a word may be written now, so that others still find room."""
-        if not self.count and self._first(self.finished) not in ("", word.first):
+        if self.first not in ("", word.first):
             return False
         left = self._size(self.finished) - self.count - word.count
         return not self.has_lengths or (left >= 0 and self._may_leave(left, others, room))
@@ -215,9 +225,8 @@ class Lines:
         The words have to find room before a number of characters. **Shape:** (vocab_size,), bool, and (vocab_size,),
         int64.
         """
-        first = "" if self.count else self._first(self.finished)
         if not self.has_lengths:
-            return self._allowed_in_paragraph(first, place, waits=bool(words))
+            return self._allowed_in_paragraph(place, waits=bool(words))
         tokens, left = self._tokens, self._size(self.finished) - self.count
         if not left:
             last = self.finished + 1 == self.number
@@ -225,14 +234,17 @@ class Lines:
             # Closing marks may come before the mark that ends the line.
             return ends | tokens.closing if place.opened else ends, tokens.extra - tokens.line_ends.long()
         counts = tuple(n for n in range(1, left + 1) if self._may_leave(left - n, words, until))
-        begun = self.count or not place.tail or (place.tail[-1] == PARAGRAPH_END and not place.may_end)
-        return tokens.in_line(first, counts, new_paragraph=not begun), tokens.extra
+        after_mark = not count_characters(place.tail[-1:])
+        allowed = tokens.in_line(self.first, counts, begun=bool(self.count), after_mark=after_mark)
+        if not self.count and place.tail and (place.may_end or place.tail[-1] != PARAGRAPH_END):
+            allowed = allowed | tokens.paragraph_ends
+        return allowed, tokens.extra
 
-    def _allowed_in_paragraph(self, first: str, place: Place, *, waits: bool) -> tuple[Tensor, Tensor]:
+    def _allowed_in_paragraph(self, place: Place, *, waits: bool) -> tuple[Tensor, Tensor]:
         tokens, lines = self._tokens, (self.number or 1) - self.finished
         if not self.count:
-            words = tokens.words_with(first)
-            return words | tokens.marks, tokens.lengths - self._costs[first] * words.long()
+            words = tokens.words_with(self.first)
+            return words, tokens.lengths - self.start * words.long()
         more = tokens.lengths - tokens.paragraph_ends.long()
         if waits and lines == 1:
             return tokens.usable & ~tokens.paragraph_ends, more

@@ -15,7 +15,8 @@ const SAY = {
 const MOST_BITS = 20; // the surprisal of the strongest colour
 let language = navigator.language.startsWith("zh") ? "zh" : "en";
 let words = []; // [piece, bits] of the words that the model has read, from the start of the text
-const steps = [];
+const steps = []; // [text before, whether the model wrote then]
+let shown = "", typing = false; // the text as it was last seen, and whether its reader has changed it since the last step
 let asked = "", timer = null, status = ["opening"];
 const tail = document.createTextNode("");
 const worker = new Worker(URL.createObjectURL(new Blob([$("worker").textContent], { type: "text/javascript" })));
@@ -62,7 +63,8 @@ function showWord() {
 function busy(on) {
   $("write").disabled = on;
   $("stop").disabled = !on;
-  $("undo").disabled = $("again").disabled = on || !steps.length;
+  $("undo").disabled = on || !steps.length;
+  $("again").disabled = on || !steps.at(-1)?.[1];
   $("text").readOnly = on;
   for (const button of $("next").children) button.disabled = on;
 }
@@ -74,15 +76,21 @@ function ask(type) {
   worker.postMessage({ type, text: asked, options, limits, seed: Math.max(0, Math.floor(number("seed"))) });
 }
 
+function setText(text) {
+  $("text").value = shown = text;
+  typing = false;
+}
+
 function write() {
-  steps.push($("text").value);
+  steps.push([$("text").value, true]);
+  typing = false;
   busy(true);
   say("busy");
   ask("write");
 }
 
 function undo() {
-  $("text").value = steps.pop();
+  setText(steps.pop()[0]);
   draw();
   busy(false);
 }
@@ -95,7 +103,7 @@ function offer(candidates) {
     button.type = "button";
     share.textContent = `${(100 * prob).toFixed(1)}%`;
     button.replaceChildren(piece === "\n" ? "¶" : piece.trim() || "␣", share);
-    button.onclick = () => { steps.push($("text").value); $("text").value += piece; draw(); busy(false); ask("read"); };
+    button.onclick = () => { steps.push([$("text").value, false]); setText($("text").value + piece); draw(); busy(false); ask("read"); };
   });
 }
 
@@ -107,13 +115,13 @@ worker.onmessage = ({ data }) => {
   if (data.type === "text") {
     // What was typed meanwhile is kept.
     const text = data.words.map(([piece]) => piece).join("");
-    if ($("text").value === asked && text !== asked) $("text").value = asked = text;
+    if ($("text").value === asked && text !== asked) setText(asked = text);
     words = data.words;
     draw();
   }
   if (data.type === "words") {
     words = words.concat(data.words);
-    $("text").value += data.words.map(([piece]) => piece).join("");
+    setText($("text").value + data.words.map(([piece]) => piece).join(""));
     draw(before);
   }
   if (data.type === "done") {
@@ -143,7 +151,14 @@ $("save").onclick = () => {
 };
 $("language").onclick = () => { language = language === "zh" ? "en" : "zh"; translate(); };
 $("colour").onchange = () => draw();
-$("text").oninput = (event) => { draw(); if (!event.isComposing) later(); };
+$("text").oninput = (event) => {
+  if (!typing) steps.push([shown, false]);
+  typing = true;
+  shown = $("text").value;
+  busy(false);
+  draw();
+  if (!event.isComposing) later();
+};
 $("text").addEventListener("compositionend", later);
 for (const event of ["click", "keyup", "focus"]) $("text").addEventListener(event, showWord);
 document.addEventListener("keydown", (event) => {
