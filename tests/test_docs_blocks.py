@@ -175,6 +175,7 @@ def run(command: str, place: str) -> int:
             return main(arguments)
         except SystemExit as ended:
             return int(ended.code or 0)
+    arguments = [str(ROOT / given) if given.startswith("examples/") else given for given in arguments]
     program = {"python": [sys.executable], "torchrun": [sys.executable, "-m", "torch.distributed.run"]}
     assert name in program, f"{place}: {name} cannot be run here; begin the block with <!-- not run: why -->"
     done = subprocess.run([*program[name], *arguments], capture_output=True, encoding="utf-8", check=False)
