@@ -112,7 +112,8 @@ def test_paragraphs_begin_with_their_characters(sampler: Sampler, limits: dict[s
 
 def test_paragraphs_share_the_room() -> None:
     sampler = sampler_of([word for word in WORDS if word not in ("“", "”", "（", "）")])
-    for limits in ({"max_characters": 120}, {"max_new_tokens": 80}):
+    several: list[dict[str, Any]] = [{"max_characters": 120}, {"max_new_tokens": 80}]
+    for limits in several:
         results = write(sampler, number=50, first_characters="春夏秋冬", **limits)
         lengths = [[len(paragraph) for paragraph in result.text.split("\n")] for result in results]
         assert all(sum(each[number] for each in lengths) / 50 > 10 for number in range(4))

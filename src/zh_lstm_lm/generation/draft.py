@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import torch
 
-from zh_lstm_lm.generation.forms.form import Form, Place
-from zh_lstm_lm.generation.forms.lines import Room
+from zh_lstm_lm.generation.forms.form import Form
+from zh_lstm_lm.generation.forms.lines import Place, Room
 from zh_lstm_lm.generation.limits import DOCUMENT, NO_LIMIT, FinishReason, Limits
 from zh_lstm_lm.generation.punctuation import PunctuationRules, Verdict, ends_sentences, is_sentence_end
 from zh_lstm_lm.generation.result import GenerationState

@@ -81,7 +81,7 @@ class Form:
         if self.lines is None:
             return length + forced
         # A word may hold marks that do not count in a line.
-        marks = length - sum(word.word.count for word in pending)
+        marks = length - sum(word.word.characters for word in pending)
         needed = self.lines.needed([word.word for word in pending], self._until(room), another=another)
         return None if needed is None else needed + marks + (0 if self.lines.has_lengths else forced)
 

@@ -29,7 +29,7 @@ _FAIR_SHARE = 0.6
 class Word(NamedTuple):
     """A word that has to find room in a line: its number of characters, and the first of them."""
 
-    count: int
+    characters: int
     first: str
 
 
@@ -178,7 +178,7 @@ class Lines:
         if not self.has_lengths:
             begun = int(self.count > 0)
             starts = sum(self._costs[first] + 1 for first in self._first_characters[self.finished + begun :])
-            return begun + starts + sum(word.count for word in words)
+            return begun + starts + sum(word.characters for word in words)
         left = self._size(self.finished) - self.count
         if self.number is not None:
             needed = self.capacity(room) + self.number - self.finished
@@ -204,7 +204,7 @@ class Lines:
         """Returns True if a word may be written now, so that others still find room."""
         if self.first not in ("", word.first):
             return False
-        left = self._size(self.finished) - self.count - word.count
+        left = self._size(self.finished) - self.count - word.characters
         return not self.has_lengths or (left >= 0 and self._may_leave(left, others, room))
 
     def _may_leave(self, left: int, words: Sequence[Word], room: int) -> bool:
