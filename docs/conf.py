@@ -27,10 +27,9 @@ html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = project
-# Where the pages are published, by the address of the repository; the site map needs whole addresses.
+# Where the pages are published; the site map needs whole addresses.
 _PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-_OWNER, _NAME = _PROJECT["urls"]["Repository"].split("/")[-2:]
-html_baseurl = f"https://{_OWNER}.github.io/{_NAME}/"
+html_baseurl = _PROJECT["urls"]["Documentation"]
 
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
