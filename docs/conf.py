@@ -27,9 +27,10 @@ html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = project
-# Where the pages are published, as pyproject.toml says; the site map needs whole addresses.
+# Where the pages are published, by the address of the repository; the site map needs whole addresses.
 _PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-html_baseurl = _PROJECT.get("urls", {}).get("Documentation", "https://OWNER.github.io/zh-lstm-lm/")
+_OWNER, _NAME = _PROJECT["urls"]["Repository"].split("/")[-2:]
+html_baseurl = f"https://{_OWNER}.github.io/{_NAME}/"
 
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3

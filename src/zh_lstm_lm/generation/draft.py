@@ -269,7 +269,7 @@ class Draft:
         """Ends the text with the last line of its form, or before a line that it has no room for."""
         if form.lines is not None and form.lines.complete:
             self.closing = "form"
-        elif self.closing is None and form.needs_more(self.place.room):
+        elif self.closing is None and form.is_full(self.place.room):
             self.closing = "max_characters" if self.room <= self.left else "max_new_tokens"
 
     def _check_limits(self, tail: str, before: int, *, sentences: int, paragraphs: int, chapters: int) -> None:
