@@ -40,7 +40,9 @@ check: install
 
 docs: install
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
-	$(BIN)/python -m sphinx -W -b html docs docs/_build
+	$(BIN)/python -m sphinx -W -n docs docs/_build/html
+	$(BIN)/python -m sphinx -W -n -c docs -D language=zh_CN docs/zh docs/_build/html/zh
+	$(BIN)/python docs/demo_page.py docs/_build/html/demo.html
 
 bench: install
 	$(BIN)/python benchmarks/training_step.py $(CORPUS)

@@ -68,7 +68,7 @@ def main() -> None:
         # A short text that is read many times needs more dropout.
         dropout = 0.1 if options.corpus else 0.5
         sizes = ModelConfig(embedding_dim=embedding_dim, hidden_size=hidden_size, dropout=dropout, seed=options.seed)
-    model = LSTMLanguageModel(vocabulary, sizes)
+    model = LSTMLanguageModel(vocabulary, sizes, text=train)
     print(f"vocabulary {len(vocabulary):,}, {model.num_parameters:,} weights")
 
     trainer = Trainer(

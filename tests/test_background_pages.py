@@ -11,7 +11,7 @@ import pytest
 from zh_lstm_lm import EvaluationResult
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = [DOCS / "background.md", DOCS / "background.zh-CN.md"]
+PAGES = [DOCS / "background.md", DOCS / "zh" / "background.md"]
 
 
 def test_both_pages_have_the_same_sections_formulas_and_code() -> None:
@@ -30,7 +30,7 @@ def test_both_pages_have_the_same_sections_formulas_and_code() -> None:
 def test_figures_are_there_and_drawn_by_the_script(page: Path, tmp_path: Path) -> None:
     shutil.copy(DOCS / "figures" / "draw.py", tmp_path / "draw.py")
     runpy.run_path(str(tmp_path / "draw.py"), run_name="__main__")
-    named = re.findall(r"!\[.*?\]\(figures/(.*?)\)", page.read_text(encoding="utf-8"))
+    named = re.findall(r"!\[.*?\]\((?:../)?figures/(.*?)\)", page.read_text(encoding="utf-8"))
     assert len(named) == 5
     for name in named:
         drawn = (tmp_path / name).read_text(encoding="utf-8")

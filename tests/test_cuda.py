@@ -70,7 +70,11 @@ def test_training_follows_the_course_it_has_on_the_cpu(
     losses = []
     for device in ("cpu", "cuda"):
         config = TrainerConfig(
-            max_epochs=3, batch_size=2, bptt_len=20, device=device, precision=precision if device == "cuda" else "auto"
+            max_epochs=3,
+            batch_size=2,
+            bptt_len=20,
+            device=device,
+            precision=precision if device == "cuda" else "auto",  # type: ignore[arg-type]
         )
         history = Trainer(make(vocabulary, **options), stream, stream, config, progress=False).fit()
         losses.append([record["valid_loss"] for record in history])
@@ -83,7 +87,7 @@ def test_training_follows_the_course_it_has_on_the_cpu(
 def test_an_update_does_not_wait_for_the_device(
     stream: TokenStream, vocabulary: Vocabulary, options: dict[str, Any], precision: str
 ) -> None:
-    config = TrainerConfig(batch_size=2, bptt_len=10, device="cuda", precision=precision)
+    config = TrainerConfig(batch_size=2, bptt_len=10, device="cuda", precision=precision)  # type: ignore[arg-type]
     model = make(vocabulary, dropout=0.1, **options)
     updater, state = Updater(model, vocabulary.encode_stream(stream), config, Ranks()), TrainerState()
     with sparse_embedding(model), matrix_precision(torch.device("cuda"), precision):

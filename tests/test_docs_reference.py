@@ -1,12 +1,14 @@
 """The pages of reference are complete: every module has a phrase, every public name a description."""
 
+import argparse
 import re
 from pathlib import Path
 
 import pytest
 
 import zh_lstm_lm
-from zh_lstm_lm import errors
+from zh_lstm_lm import LimitOptions, SamplerConfig, errors
+from zh_lstm_lm.cli.main import _parser
 
 PACKAGE = Path(zh_lstm_lm.__file__).parent
 TESTS = Path(__file__).parent
@@ -60,3 +62,25 @@ def test_tests_that_the_guide_to_reading_names_exist() -> None:
         for named, test in re.findall(r"`(?:([\w/]+\.py)|…)::(test_\w+)`", row):
             file = named or file
             assert f"def {test}(" in (TESTS / file).read_text(encoding="utf-8"), row
+
+
+def test_the_guide_to_writing_names_every_option() -> None:
+    guide = page("writing.md")
+    named = set(re.findall(r"`(\w+)(?:=[^`]*)?`", guide)) | set(re.findall(r"(\w+)=", guide))
+    assert set(LimitOptions.__annotations__) <= named
+    assert set(SamplerConfig.option_names()) <= named
+
+
+def test_every_public_name_has_an_example_that_runs() -> None:
+    """The blocks are run by tests/test_docs_blocks.py."""
+    examples = "".join(
+        re.findall(r"^```pycon\n(.*?)^```", page("api.md") + page("errors.md"), re.MULTILINE | re.DOTALL)
+    )
+    public = {name for name in zh_lstm_lm.__all__ if name != "__version__"}
+    assert {name for name in public if not re.search(rf"\b{name}\b", examples)} == set()
+
+
+def test_the_page_of_the_command_line_has_every_command() -> None:
+    (commands,) = (action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
+    described = re.findall(r"^```\{command\} (\w+)$", page("cli.md"), re.MULTILINE)
+    assert sorted(described) == sorted(commands.choices)

@@ -5,9 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from zh_lstm_lm import ContinuousCache, LSTMLanguageModel, from_pretrained, sample_novel
+from zh_lstm_lm import LSTMLanguageModel, sample_novel
 
 SCRIPT = """
 from zh_lstm_lm import (
@@ -81,21 +79,3 @@ def test_script_runs_on_real_novels(shared_data: Path, tmp_path: Path) -> None:
         (tmp_path / "novels" / f"{name}.txt").write_bytes((shared_data / "wuxia" / f"{name}.txt").read_bytes())
     output = run_script(tmp_path, SCRIPT.replace("max_epochs=3", "max_epochs=1"))
     hold_its_promises(tmp_path, output, epochs=1)
-
-
-@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
-def test_readme_example_runs_as_written(readme: str, tmp_path: Path) -> None:
-    path = Path(__file__).parents[1] / readme
-    if not path.is_file():
-        pytest.skip("the READMEs are not beside the tests")
-    (block,) = re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.DOTALL)
-    write_novels(tmp_path / "novels")
-    # A shorter run and a shorter text than shown.
-    for shown, shorter in (("max_epochs=3", "max_epochs=1"), ("max_characters=10_000", "max_characters=300")):
-        assert shown in block
-        block = block.replace(shown, shorter)
-    run_script(tmp_path, block)
-    assert len((tmp_path / "novel.txt").read_text(encoding="utf-8")) == 300
-    model = from_pretrained(tmp_path / "wuxia")
-    assert isinstance(model, ContinuousCache)
-    assert sum(model.component_weights()) == pytest.approx(1)

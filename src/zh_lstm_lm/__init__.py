@@ -55,7 +55,10 @@ if TYPE_CHECKING:
     from zh_lstm_lm.tokenizers.base import Tokenizer as Tokenizer
     from zh_lstm_lm.tokenizers.probe import TokenizerMismatchWarning as TokenizerMismatchWarning
     from zh_lstm_lm.tokenizers.registry import get_tokenizer as get_tokenizer
-    from zh_lstm_lm.training.callbacks import Callback as Callback, EarlyStopping as EarlyStopping
+    from zh_lstm_lm.training.callbacks import (
+        Callback as Callback, CSVCallback as CSVCallback, EarlyStopping as EarlyStopping,
+        TensorBoardCallback as TensorBoardCallback,
+    )  # fmt: skip
     from zh_lstm_lm.training.config import TrainerConfig as TrainerConfig
     from zh_lstm_lm.training.estimates import (
         TrainingEstimate as TrainingEstimate, estimate_training as estimate_training,
@@ -107,7 +110,7 @@ _NAMES = {
     "tokenizers.base": ("Tokenizer",),
     "tokenizers.probe": ("TokenizerMismatchWarning",),
     "tokenizers.registry": ("get_tokenizer",),
-    "training.callbacks": ("Callback", "EarlyStopping"),
+    "training.callbacks": ("CSVCallback", "Callback", "EarlyStopping", "TensorBoardCallback"),
     "training.config": ("TrainerConfig",),
     "training.estimates": ("TrainingEstimate", "estimate_training"),
     "training.history": ("History",),

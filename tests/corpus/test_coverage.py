@@ -1,6 +1,7 @@
 """Coverage of a text by a vocabulary, against a count by hand."""
 
 import math
+import xml.etree.ElementTree as ET
 from collections import Counter
 
 import pytest
@@ -95,3 +96,14 @@ def test_zipf_slope_of_a_few_types_is_not_a_number() -> None:
 def test_what_is_no_stream_is_refused() -> None:
     with pytest.raises(ConfigError, match="stream"):
         Vocabulary().report("展昭")  # type: ignore[arg-type]
+
+
+def test_a_notebook_shows_the_report_as_a_table() -> None:
+    report = Vocabulary.from_stream(stream_of(TRAINING), min_freq=2).report(stream_of("展昭|<b>&|<b>&|道\n"))
+    root = ET.fromstring(f"<div>{report._repr_html_()}</div>")
+    cells = [[cell.text for cell in row] for row in root.iter("tr")]
+    assert cells[0] == ["words", "spelled in characters", "in bytes"]
+    assert [row[0] for row in cells[1:]] == [f"{size.num_words:,}" for size in report.sizes]
+    shown = [str(part.text) for part in root.iter("p")]
+    assert shown == [line for line in str(report).splitlines() if ":" in line or "Zipf" in line]
+    assert "<b>& 2" in shown[1]

@@ -77,7 +77,7 @@ def test_decoding_restores_every_text(separator: str, min_freq: int, text: str, 
 @QUICK
 @given(text=SPACED_TEXT)
 def test_a_stream_has_the_ids_and_characters_of_its_text(unknown: str, text: str) -> None:
-    vocabulary = Vocabulary.from_stream(read(LEARNED), min_freq=2, unknown=unknown)
+    vocabulary = Vocabulary.from_stream(read(LEARNED), min_freq=2, unknown=unknown)  # type: ignore[arg-type]
     if not text.strip("\n"):
         return
     stream = read(text)
@@ -109,7 +109,7 @@ def test_the_texts_of_ids_continue_a_text(text: str, cut: int) -> None:
 
 @pytest.mark.parametrize("unknown", ["characters", "unk"])
 def test_a_saved_vocabulary_is_the_same_vocabulary(unknown: str) -> None:
-    vocabulary = Vocabulary.from_stream(read(LEARNED, "  "), unknown=unknown)
+    vocabulary = Vocabulary.from_stream(read(LEARNED, "  "), unknown=unknown)  # type: ignore[arg-type]
     new = vocabulary.add_token("白玉堂")
 
     again = Vocabulary.from_dict(json.loads(json.dumps(vocabulary.to_dict())))
@@ -120,7 +120,7 @@ def test_a_saved_vocabulary_is_the_same_vocabulary(unknown: str) -> None:
     assert again.encode("展昭  白玉堂")[-1] == new
     assert again.tokenizer.separator == "  "
     assert again.fingerprint() == vocabulary.fingerprint()
-    assert vocabulary.fingerprint() != Vocabulary.from_stream(read(LEARNED), unknown=unknown).fingerprint()
+    assert vocabulary.fingerprint() != Vocabulary.from_stream(read(LEARNED), unknown=unknown).fingerprint()  # type: ignore[arg-type]
 
 
 def test_a_word_of_one_character_is_not_a_character_inside_a_word() -> None:

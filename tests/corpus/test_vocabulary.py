@@ -151,7 +151,7 @@ def test_ids_are_ordered_by_falling_frequency_after_spelling_then_by_token(
 ) -> None:
     stream = TokenStream.from_texts([" ".join(words) for words in documents], tokenizer=Words())
 
-    vocabulary = Vocabulary.from_stream(stream, min_freq=min_freq, unknown=unknown)
+    vocabulary = Vocabulary.from_stream(stream, min_freq=min_freq, unknown=unknown)  # type: ignore[arg-type]
 
     counts = spelled_counts(vocabulary, stream)
     special = 2 if unknown == "characters" else 3
@@ -220,11 +220,11 @@ def test_max_size_counts_everything_and_keeps_the_most_frequent(
 ) -> None:
     stream = TokenStream.from_texts(texts, tokenizer=spelling("jieba").tokenizer)
     frequency = Counter(stream)
-    everything = Vocabulary.from_stream(stream, unknown=unknown)
+    everything = Vocabulary.from_stream(stream, unknown=unknown)  # type: ignore[arg-type]
     full = len(everything)
 
     for max_size in [*range(fixed + 1, full + 3), 10**9]:
-        vocabulary = Vocabulary.from_stream(stream, unknown=unknown, max_size=max_size)
+        vocabulary = Vocabulary.from_stream(stream, unknown=unknown, max_size=max_size)  # type: ignore[arg-type]
 
         assert len(vocabulary) == min(max_size, full)
         words = [token for token in frequency if token != "\n" and (len(token) > 1 or unknown == "unk")]

@@ -181,7 +181,7 @@ def test_perplexity_is_told_with_and_without_unknown_words(
 
 @pytest.mark.parametrize("output", ["full", "adaptive"])
 def test_temperature_divides_the_logits_of_all_tokens(vocabulary: Vocabulary, texts: list[str], output: str) -> None:
-    model = LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=6, hidden_size=8, dropout=0.5, output=output))
+    model = LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=6, hidden_size=8, dropout=0.5, output=output))  # type: ignore[arg-type]
     ids = torch.tensor([[0, *vocabulary.encode(texts[0])]])
     with torch.inference_mode():
         log_probs = (model(ids[:, :-1])[0][0].double() / 1.7).log_softmax(-1)

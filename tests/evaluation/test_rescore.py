@@ -13,7 +13,12 @@ CANDIDATES = [("展昭道", -3.0), ("展兆道", -2.5), ("展昭到：好", -4.0
 @pytest.mark.parametrize("length_normalization", ["none", "words", "characters"])
 def test_the_order_is_that_of_the_formula(model: LSTMLanguageModel, length_normalization: str, end: bool) -> None:
     rescored = rescore(
-        model, CANDIDATES, weight=0.7, word_bonus=0.4, length_normalization=length_normalization, end=end
+        model,
+        CANDIDATES,
+        weight=0.7,
+        word_bonus=0.4,
+        length_normalization=length_normalization,  # type: ignore[arg-type]
+        end=end,
     )
     assert [candidate.score for candidate in rescored] == sorted((c.score for c in rescored), reverse=True)
     assert sorted(candidate.index for candidate in rescored) == [0, 1, 2, 3]
@@ -60,7 +65,7 @@ def test_options_out_of_range_are_refused(model: LSTMLanguageModel) -> None:
     with pytest.raises(ConfigError, match="weight"):
         rescore(model, CANDIDATES, weight=-1.0)
     with pytest.raises(ConfigError, match="length_normalization"):
-        rescore(model, CANDIDATES, length_normalization="tokens")
+        rescore(model, CANDIDATES, length_normalization="tokens")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="empty"):
         rescore(model, [""], end=False)
 

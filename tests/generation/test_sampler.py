@@ -276,7 +276,7 @@ def test_prompt_that_is_no_text_is_refused(word_model: LSTMLanguageModel, prompt
 @pytest.mark.parametrize("options", [{}, {"tokenizer": "characters"}, {"unknown": "unk"}])
 def test_special_tokens_and_bytes_are_never_drawn(texts: list[str], options: dict[str, str]) -> None:
     stream = TokenStream.from_texts(texts, tokenizer="characters" if "tokenizer" in options else Chunks())
-    vocabulary = Vocabulary.from_stream(stream, unknown=options.get("unknown", "characters"))
+    vocabulary = Vocabulary.from_stream(stream, unknown=options.get("unknown", "characters"))  # type: ignore[arg-type]
     model = LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=8, hidden_size=8))
     with torch.no_grad():  # what must not be drawn is made the likeliest by far
         never = [token_id for token_id in range(len(vocabulary)) if token_id not in drawable(vocabulary)]
@@ -805,7 +805,7 @@ def test_options_out_of_range_are_refused_by_name(name: str, bad: Any) -> None:
 @pytest.mark.parametrize("output", ["full", "adaptive"])
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
 def test_models_of_other_types_write_too(words: Vocabulary, output: str, kind: torch.dtype) -> None:
-    model = LSTMLanguageModel(words, ModelConfig(embedding_dim=12, hidden_size=16, output=output)).to(kind).eval()
+    model = LSTMLanguageModel(words, ModelConfig(embedding_dim=12, hidden_size=16, output=output)).to(kind).eval()  # type: ignore[arg-type]
     for config in (SamplerConfig(), SamplerConfig(temperature=1.0, top_p=1.0), SamplerConfig(repetition_penalty=1.1)):
         assert Sampler(model, config).generate("展昭", max_characters=30).startswith("展昭")
 
@@ -813,7 +813,7 @@ def test_models_of_other_types_write_too(words: Vocabulary, output: str, kind: t
 @pytest.mark.parametrize("output", ["full", "adaptive"])
 def test_text_is_that_of_the_weights_of_now(words: Vocabulary, output: str) -> None:
     model, other = (
-        LSTMLanguageModel(words, ModelConfig(embedding_dim=12, hidden_size=16, output=output, seed=seed)).eval()
+        LSTMLanguageModel(words, ModelConfig(embedding_dim=12, hidden_size=16, output=output, seed=seed)).eval()  # type: ignore[arg-type]
         for seed in (1, 2)
     )
     sampler, expected = Sampler(model), Sampler(other).generate("展昭", max_new_tokens=30)

@@ -71,7 +71,7 @@ def test_a_model_of_any_type_loads_as_it_was(
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_a_model_is_made_in_the_type_asked_for(vocabulary: Vocabulary, dtype: str) -> None:
-    config = ModelConfig(**SIZES, dtype=dtype)
+    config = ModelConfig(**SIZES, dtype=dtype)  # type: ignore[arg-type]
     models = [LSTMLanguageModel(vocabulary, config)]
     with default_dtype(torch.float64):
         models.append(LSTMLanguageModel(vocabulary, config))
@@ -81,7 +81,7 @@ def test_a_model_is_made_in_the_type_asked_for(vocabulary: Vocabulary, dtype: st
 
 def test_a_type_that_there_is_not_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"dtype must be one of 'float32'.*got 'float8'"):
-        ModelConfig(dtype="float8")
+        ModelConfig(dtype="float8")  # type: ignore[arg-type]
 
 
 def trained(vocabulary: Vocabulary, stream: TokenStream, **options: Any) -> LSTMLanguageModel:

@@ -93,6 +93,7 @@ def test_a_notebook_shows_the_page_in_a_frame_of_its_own(model: LSTMLanguageMode
     parser = Reader(page._repr_html_())
     assert [tag for tag, _ in parser.tags] == ["iframe"], "its style stays inside"
     assert parser.tags[0][1]["srcdoc"] == page
+    assert score(model, TEXT)._repr_html_() == page._repr_html_(), "a score shows its own page"
 
 
 def test_what_is_no_score_is_refused(model: LSTMLanguageModel) -> None:

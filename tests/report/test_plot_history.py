@@ -32,7 +32,7 @@ def test_every_evaluation_has_a_mark_at_its_place() -> None:
 
 @pytest.mark.parametrize(("language", "there", "not_there"), [("zh", "轮数", "epochs"), ("en", "epochs", "轮数")])
 def test_labels_are_in_one_language(language: str, there: str, not_there: str) -> None:
-    shown = texts(plot_history(HISTORY, language=language))
+    shown = texts(plot_history(HISTORY, language=language))  # type: ignore[arg-type]
     assert there in shown
     assert not_there not in shown
 
@@ -57,6 +57,11 @@ def test_a_vocabulary_without_bits_per_character_has_one_plot() -> None:
     assert len(ET.fromstring(plot_history(closed)).findall(f"{SVG}svg/[@role='img']")) == 1
 
 
+def test_a_notebook_shows_a_history_as_its_plot() -> None:
+    assert HISTORY._repr_html_() == plot_history(HISTORY)
+    assert History()._repr_html_() is None, "the list itself is shown"
+
+
 def test_a_notebook_shows_it_and_a_file_holds_it(tmp_path: Path) -> None:
     picture = plot_history(HISTORY, tmp_path / "history.svg")
     assert (tmp_path / "history.svg").read_text(encoding="utf-8") == picture
@@ -69,4 +74,4 @@ def test_bad_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="1 records has nothing to plot"):
         plot_history([{"epoch": 1.0, "valid_perplexity": "low"}])
     with pytest.raises(ConfigError, match="language must be one of 'zh', 'en'"):
-        plot_history(HISTORY, language="de")
+        plot_history(HISTORY, language="de")  # type: ignore[arg-type]

@@ -491,7 +491,7 @@ def test_a_file_that_is_there_is_kept_unless_it_may_go(tmp_path: Path) -> None:
 def test_wrong_kinds_of_options_are_refused(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     with pytest.raises(ConfigError, match="language must be one of 'zh', 'en'"):
-        write_report(run, tmp_path / "r.html", language="de")
+        write_report(run, tmp_path / "r.html", language="de")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="output must be"):
         write_report(run, 3)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="each of the folders must be"):

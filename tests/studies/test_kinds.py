@@ -48,7 +48,7 @@ class LuckStudy(Study):
 def test_a_new_kind_is_one_class(tmp_path: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(kinds.KINDS, "luck", LuckStudy)
     corpus = TokenStream.from_texts([text * 12 for text in texts], tokenizer="characters")
-    result = study("luck", corpus, StudyConfig(seeds=(0, 1)), output=tmp_path / "luck", progress=False)
+    result = study("luck", corpus, StudyConfig(seeds=(0, 1)), output=tmp_path / "luck", progress=False)  # type: ignore[arg-type]
     assert StudyResult.load(tmp_path / "luck") == result
     assert [claim["verdict"] for claim in result.claims] == ["holds"]
     assert [cell.strip() for cell in result.table().splitlines()[2].split("|")[1:3]] == ["penny", "5.0 ± 0.1"]

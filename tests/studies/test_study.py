@@ -58,7 +58,7 @@ def corpus(texts: list[str]) -> TokenStream:
 def run(kind: str, corpus: TokenStream, output: Path | None = None, **options: Any) -> StudyResult:
     training = options.pop("trainer_config", TRAINING)
     config = StudyConfig(**{"lengths": (4, 16), "budget": 1, "seeds": (0, 1), **options})
-    return study(kind, corpus, config, model_config=SIZES, trainer_config=training, output=output, progress=False)
+    return study(kind, corpus, config, model_config=SIZES, trainer_config=training, output=output, progress=False)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +280,7 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], message: str)
 
 def test_wrong_arguments_are_refused(corpus: TokenStream) -> None:
     with pytest.raises(ConfigError, match="did you mean 'seq-len'"):
-        study("seqlen", corpus)
+        study("seqlen", corpus)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="corpus"):
         study("seq-len", "novels/")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="config"):

@@ -150,7 +150,7 @@ def stopped_after(stopping: EarlyStopping, losses: list[float | None], model: LS
     state = TrainerState()
     for number, loss in enumerate(losses, start=1):
         state.history.append({"epoch": float(number), **({} if loss is None else {"valid_loss": loss})})
-        stopping.on_epoch_end(state, model, state.history[-1])
+        stopping.on_evaluate(state, model, state.history[-1])
         if state.stop_reason is not None:
             assert "validation loss" in state.stop_reason
             return number
@@ -180,7 +180,7 @@ def test_early_stopping_waits_for_a_lower_loss(
 def test_early_stopping_looks_only_at_the_history(model: LSTMLanguageModel) -> None:
     """A new callback, as in a resumed run, decides as the old one would have."""
     state = TrainerState(history=History([{"valid_loss": loss} for loss in (2.0, 2.5, 2.2)]))
-    EarlyStopping(2).on_epoch_end(state, model, state.history[-1])
+    EarlyStopping(2).on_evaluate(state, model, state.history[-1])
     assert state.stop_reason is not None
 
 

@@ -131,10 +131,8 @@ class Watcher(Callback):
     def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
         self.after_updates.append(weights(model))
 
-    def on_epoch_end(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
+    def on_evaluate(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
         self.evaluated.append(weights(model))
-
-    on_evaluate = on_epoch_end
 
 
 class Rates(Callback):

@@ -80,7 +80,8 @@ def add_reading(command: argparse.ArgumentParser, *, tokenizer: bool = True, rec
         reading.add_argument(
             "--text-field",
             metavar="NAME",
-            help="read this field of the records of JSON, JSON Lines, CSV and TSV files (default: running text)",
+            help="read this field of the records of JSON, JSON Lines, CSV and TSV files, or line: each line of a text is a "
+            "record (default: running text)",
         )
     reading.add_argument(
         "--cache-dir", type=path, metavar="FOLDER", help="of segmented text (default: the user's cache folder)"
@@ -189,6 +190,7 @@ def read_stream(
 
     options: dict[str, Any] = {
         **given(parsed, "encoding", "clean", "cache_dir", "workers"),
+        "document_ends": getattr(parsed, "document_ends", False),
         "tokenizer": tokenizer,
         "normalize": normalize,
     }

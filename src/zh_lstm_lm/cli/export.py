@@ -7,6 +7,9 @@ from zh_lstm_lm.errors import ConfigError
 
 __all__ = ["add_export"]
 
+# Characters of the bundled novella that the cost is measured on.
+_SAMPLE = 5000
+
 
 def add_export(export: argparse.ArgumentParser) -> None:
     """Adds the options of ``export``."""
@@ -29,7 +32,7 @@ def add_export(export: argparse.ArgumentParser) -> None:
         "--text",
         type=path,
         metavar="FILE",
-        help="html: text to measure the cost of 8-bit weights on (default: not measured)",
+        help="html: text to measure on what rounding and pruning cost (default: the start of the bundled novella)",
     )
     export.add_argument("--overwrite", action="store_true", help="html: replace the page if it exists")
 
@@ -50,6 +53,7 @@ def _export(parsed: argparse.Namespace) -> int:
 def _export_page(parsed: argparse.Namespace) -> int:
     from pathlib import Path
 
+    from zh_lstm_lm.corpus.stream_reading import sample_novel
     from zh_lstm_lm.evaluation.score import score
     from zh_lstm_lm.integrations.page.export import check_target, make_page
     from zh_lstm_lm.storage.user_files import write_file
@@ -61,11 +65,15 @@ def _export_page(parsed: argparse.Namespace) -> int:
     write_file(target, page.html)
     print_page(target)
     print_line(", ".join(f"{name} {size / 1000:,.0f} KB" for name, size in page.sizes.items()))
-    if page.is_part:
-        print_line("only the LSTM of the mixture is in the page; n-grams and caches are left out")
-    if parsed.text:
-        text = read_text(parsed.text)
-        before, after = (score(each, text).bits_per_character for each in (model, page.quantised.model))
-        if before is not None and after is not None:
-            print_line(f"bits per character: {after:.4f} in the page, {before:.4f} before ({after - before:+.4f})")
+    before, after = page.num_ngrams
+    if after < before:
+        print_line(f"{after:,} of {before:,} n-grams are in the page: those that predict most")
+    text = read_text(parsed.text) if parsed.text else sample_novel()[:_SAMPLE]
+    whole, rounded, inside = (score(each, text).bits_per_character for each in (model, page.rounded, page.model))
+    if whole is not None and rounded is not None and inside is not None:
+        pruned = f", as in the page {inside:.4f} ({inside - whole:+.4f})" if after < before else ""
+        print_line(
+            f"bits per character of {parsed.text or 'the bundled novella'}: {whole:.4f}, with weights of 8 bits "
+            f"{rounded:.4f} ({rounded - whole:+.4f}){pruned}"
+        )
     return 0

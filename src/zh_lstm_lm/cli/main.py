@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from zh_lstm_lm._version import __version__
-from zh_lstm_lm.errors import ZhLstmLmError, escape_controls
+from zh_lstm_lm.errors import ConfigError, ZhLstmLmError, escape_controls
 from zh_lstm_lm.runtime.standard_streams import abandon, deferred_failures, standard_streams
 from zh_lstm_lm.runtime.threads import settle_threads
 
@@ -51,6 +51,16 @@ _LONG = ("train", "study")
 _CALLS = {"fit(resume=True)": "--resume", "TokenStream.from_records(…, text_field='…')": "--text-field NAME"}
 
 
+class _ConfigFile(argparse.Action):
+    """Reads options of a command from a file."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: "Any", option_string: "Any" = None
+    ) -> None:
+        assert isinstance(parser, _Parser)
+        parser.read_config(values)
+
+
 class _Parser(argparse.ArgumentParser):
     """An argument parser that suggests the nearest option for one that does not exist."""
 
@@ -60,6 +70,9 @@ class _Parser(argparse.ArgumentParser):
         self.color = False
         # The command whose options are still to be declared.
         self.undeclared: str | None = None
+        # The values of --config by option, and the names that the command line gives.
+        self._config: dict[argparse.Action, Any] = {}
+        self._typed: set[str] = set()
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -72,7 +85,73 @@ class _Parser(argparse.ArgumentParser):
 
             matches = difflib.get_close_matches(option.split("=")[0], self._option_string_actions, n=1, cutoff=0.5)
             self.error(f"no such option: {option}" + (f"; did you mean {matches[0]}?" if matches else ""))
+        for action, value in self._config.items():
+            if self._typed.isdisjoint(each.dest for each in self._excluded_by(action)):
+                setattr(parsed, action.dest, value)
         return parsed, []
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> "Any":
+        """Notes that an option is on the command line."""
+        # An argument that is left out comes here too.
+        if action.option_strings or arg_strings:
+            self._typed.add(action.dest)
+        return super()._get_values(action, arg_strings)  # type: ignore[misc]
+
+    def _excluded_by(self, action: argparse.Action) -> "list[argparse.Action]":
+        """Returns the options that an option excludes, itself among them."""
+        groups = (group._group_actions for group in self._mutually_exclusive_groups)
+        return next((group for group in groups if action in group), [action])
+
+    def read_config(self, path: str) -> None:
+        """Reads the options of a TOML file, which those of the command line replace.
+
+        Raises:
+            ConfigError: The file cannot be read, or a key or a value does not fit.
+            MissingDependencyError: Python 3.10 needs tomli.
+        """
+        from zh_lstm_lm._config import nearest_name
+
+        found: dict[argparse.Action, Any] = {}
+        options = {name[2:]: action for name, action in self._option_string_actions.items() if name.startswith("--")}
+        for name in ("help", "config"):
+            del options[name]
+        for key, value in _read_toml(path).items():
+            action = options.get(key.replace("_", "-"))
+            if action is None:
+                hint = nearest_name(key, options)
+                raise ConfigError(f"{path}: no such option: {key}{hint}; '{self.prog} --help' shows the options")
+            others = [each.option_strings[0][2:] for each in self._excluded_by(action) if each in found]
+            if others:
+                raise ConfigError(f"{path}: {key} and {others[0]} exclude each other; leave one out")
+            found[action] = self._converted(action, value, f"{path}: {key}")
+            action.required = False
+        self._config |= found
+
+    def _converted(self, action: argparse.Action, value: object, name: str) -> "Any":
+        """Returns the value of an option for one in a file, which has the type that the option asks for."""
+        if action.nargs == 0:
+            if not isinstance(value, bool):
+                raise ConfigError(f"{name} must be true or false, got {value!r}")
+            if isinstance(action, argparse.BooleanOptionalAction):
+                return value
+            return action.const if value else action.default
+        several = action.nargs in ("+", "*") or isinstance(action, (argparse._AppendAction, argparse._ExtendAction))
+        listed = value if several and isinstance(value, list) else [value]
+        values = []
+        for each in listed:
+            if isinstance(each, bool) or not isinstance(each, (str, int, float)):
+                raise ConfigError(f"{name} must be a number or a string{' or a list' * several}, got {each!r:.80}")
+            try:
+                values.append(self._get_value(action, str(each)))  # type: ignore[attr-defined]
+                self._check_value(action, values[-1])
+            except argparse.ArgumentError as error:
+                raise ConfigError(f"{name}: {error.message}") from error
+            if isinstance(each, str) != isinstance(values[-1], str) and isinstance(values[-1], (str, int, float)):
+                wanted = "string" if isinstance(values[-1], str) else "number"
+                raise ConfigError(f"{name} must be a {wanted}, got {each!r}")
+        if not values:
+            raise ConfigError(f"{name} must have at least one value, got an empty list")
+        return values if several else values[0]
 
     def complete(self) -> None:
         """Declares the options of the command, once."""
@@ -83,6 +162,12 @@ class _Parser(argparse.ArgumentParser):
             module = importlib.import_module(_COMMANDS[name][0])
             self.set_defaults(parser=self)
             self.add_argument("--quiet", action="store_true", help="print results and warnings only")
+            self.add_argument(
+                "--config",
+                action=_ConfigFile,
+                metavar="FILE",
+                help="TOML file of long options, such as max-epochs = 3; options given here win (default: none)",
+            )
             getattr(module, f"add_{name}")(self)
 
     def error(self, message: str) -> "NoReturn":
@@ -155,6 +240,24 @@ def _run(arguments: Sequence[str] | None) -> int:
         _print_error(escape_controls(traceback.format_exc(), keep="\n\t"))
         return 1
     return status
+
+
+def _read_toml(path: str) -> "dict[str, Any]":
+    """Reads a TOML file; raises ConfigError if that cannot be done."""
+    import os
+
+    from zh_lstm_lm.runtime.optional import require
+
+    toml = require("tomllib", extra="toml") if sys.version_info >= (3, 11) else require("tomli", extra="toml")
+    try:
+        with open(os.path.expanduser(path), "rb") as file:
+            values: dict[str, Any] = toml.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a TOML file of options") from error
+    # A TOMLDecodeError or UnicodeDecodeError is one.
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid TOML ({error}); expected lines such as max-epochs = 3") from error
+    return values
 
 
 def _print_error(message: str) -> None:

@@ -55,6 +55,11 @@ def add_train(train: argparse.ArgumentParser) -> None:
         "--from", dest="base", type=path, metavar="MODEL", help="continue from this saved model (default: a new model)"
     )
     add_reading(train)
+    train.add_argument(
+        "--document-ends",
+        action="store_true",
+        help="learn where documents end, for --stop document, as with poems: an empty paragraph ends each of them",
+    )
     add_sets(train)
     sizes = train.add_argument_group("vocabulary and model (not with --from)")
     sizes.add_argument("--min-freq", type=at_least(1), help="least frequency of a word in the vocabulary (default: 3)")
@@ -218,7 +223,10 @@ def _new_model(
             ).to_dict()
         )
         config = ModelConfig.from_dict(chosen)
-    return LSTMLanguageModel(vocabulary, config)
+    # It is the same on all ranks; sums may differ in their last digits.
+    model = LSTMLanguageModel(vocabulary, config, text=train if ranks.rank == 0 else None)
+    ranks.copy_from_first(model.parameters())
+    return model
 
 
 def _counting(parsed: argparse.Namespace, train: "TokenStream", valid: "TokenStream") -> "Any":

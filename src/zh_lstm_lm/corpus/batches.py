@@ -38,7 +38,7 @@ class TrainingWindows(Sequence[Batch]):
 
     def __init__(self, ids: Tensor, *, batch_size: int, bptt_len: int, bos_id: int = 0) -> None:
         num_targets = max(len(ids) - 1, 0)
-        self.batch_size = max(1, min(batch_size, num_targets))
+        self.batch_size: int = max(1, min(batch_size, num_targets))
         self.bptt_len = bptt_len
         self.bos_id = bos_id
         self._ids = ids

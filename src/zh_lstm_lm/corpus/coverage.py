@@ -3,12 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 
 import torch
 from torch import Tensor
 
 from zh_lstm_lm.corpus.segmentation import PARAGRAPH_END
 from zh_lstm_lm.corpus.token_stream import TokenStream
+from zh_lstm_lm.runtime.control_characters import control_pictures
 from zh_lstm_lm.tokenizers.base import add_separator
 
 __all__ = ["CoverageReport", "SizeCoverage", "measure_coverage", "zipf_slope"]
@@ -55,18 +57,35 @@ class CoverageReport:
 
     def __str__(self) -> str:
         """Returns the report as lines of text."""
-        lines = [
-            f"{self.num_tokens:,} tokens, {self.num_types:,} types, {self.num_hapaxes:,} of them hapaxes "
-            f"({self.num_hapaxes / max(1, self.num_types):.1%}), Zipf slope {self.zipf_slope:.2f}",
-            "     words  spelled in characters  in bytes",
-        ]
+        lines = [self._counts, "     words  spelled in characters  in bytes"]
         lines += [
             f"{size.num_words:>10,}  {size.spelled_in_characters:>20.2%}  {size.spelled_in_bytes:>8.3%}"
             for size in self.sizes
         ]
-        if self.spelled_words:
-            lines.append("most often spelled: " + " ".join(f"{word} {count}" for word, count in self.spelled_words))
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._most_spelled])
+
+    def _repr_html_(self) -> str:
+        """Returns the report as a table, which a notebook shows."""
+        rows = "".join(
+            f"<tr><td>{size.num_words:,}</td><td>{size.spelled_in_characters:.2%}</td>"
+            f"<td>{size.spelled_in_bytes:.3%}</td></tr>"
+            for size in self.sizes
+        )
+        head = "<tr><th>words</th><th>spelled in characters</th><th>in bytes</th></tr>"
+        most = "".join(f"<p>{escape(control_pictures(line))}</p>" for line in self._most_spelled)
+        return f"<p>{self._counts}</p><table><thead>{head}</thead><tbody>{rows}</tbody></table>{most}"
+
+    @property
+    def _counts(self) -> str:
+        return (
+            f"{self.num_tokens:,} tokens, {self.num_types:,} types, {self.num_hapaxes:,} of them hapaxes "
+            f"({self.num_hapaxes / max(1, self.num_types):.1%}), Zipf slope {self.zipf_slope:.2f}"
+        )
+
+    @property
+    def _most_spelled(self) -> list[str]:
+        words = " ".join(f"{word} {count}" for word, count in self.spelled_words)
+        return [f"most often spelled: {words}"] if words else []
 
 
 def measure_coverage(stream: TokenStream, ids: Mapping[str, int], *, spells: bool) -> CoverageReport:

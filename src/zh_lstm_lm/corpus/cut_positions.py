@@ -53,7 +53,7 @@ class DividedDocument:
         # Both begin with the start of the document. **Shape:** (paragraphs + 1,), int64.
         self._stops = torch.cat([torch.tensor([span.start]), *stops])
         self._characters = torch.cat([torch.tensor([0]), *characters]).cumsum(0)
-        self.size = int(self._characters[-1])
+        self.size: int = int(self._characters[-1])
 
     def _paragraph_ends(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields the positions after paragraphs and their numbers of characters, a chunk at a time."""

@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -52,8 +53,8 @@ def number_tokens(
     """
     lexicon: dict[str, int] = {PARAGRAPH_END: 0}
     spans: list[DocumentSpan] = []
-    # The name of each chunk's document, and whether the chunk is its first.
-    owners: list[tuple[str, bool]] = []
+    # The name of each waiting chunk's document, and whether the chunk is its first.
+    owners: deque[tuple[str, bool]] = deque()
 
     def chunks() -> Iterator[str]:
         for document in documents:
@@ -62,11 +63,11 @@ def number_tokens(
                 yield chunk
 
     position = 0
-    for order, numbers in enumerate(number_chunks(tokenizer, chunks(), lexicon, workers=workers)):
+    for numbers in number_chunks(tokenizer, chunks(), lexicon, workers=workers):
         check_interruption()
         numbers.append(0)
         write(numbers)
-        name, first = owners[order]
+        name, first = owners.popleft()
         start = position if first else spans.pop().start
         position += len(numbers)
         spans.append(DocumentSpan(name, start, position))

@@ -1,5 +1,6 @@
 """Segmented text in a folder of the cache: written whole or not at all, mapped into memory, distrusted when it is read."""
 
+import logging
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
@@ -20,7 +21,7 @@ from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 
 __all__ = ["StoredStream", "cached_stream", "check_stored", "load_stream", "store_stream"]
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 StoredStream: TypeAlias = tuple[Tensor, list[str], list[DocumentSpan]]
 """Lexicon numbers, **Shape:** (number of tokens,), int32; the lexicon; the documents' spans."""

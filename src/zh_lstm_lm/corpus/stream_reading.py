@@ -1,27 +1,25 @@
 """Reading of files and texts into segmented documents: a survey, then the cache or segmentation."""
 
 import time
-from array import array
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from os import PathLike
-
-import torch
 
 from zh_lstm_lm._config import check_integer, check_text, check_type
 from zh_lstm_lm.corpus.segmentation import cache_key, number_tokens
 from zh_lstm_lm.corpus.stream_cache import StoredStream, cached_stream
 from zh_lstm_lm.errors import DataError, ZhLstmLmError
 from zh_lstm_lm.runtime.interruption import catch_interruption
+from zh_lstm_lm.storage.scratch import ScratchNumbers
 from zh_lstm_lm.text.decoding import decode, normalize_line_ends
-from zh_lstm_lm.text.documents import Document, ReadingOptions, read_documents, report_findings
+from zh_lstm_lm.text.documents import Document, ReadingOptions, documents_of_records, read_documents, report_findings
 from zh_lstm_lm.text.files import Paths, TextFile, find_files
 from zh_lstm_lm.text.normalization import normalize_text
 from zh_lstm_lm.text.survey import survey_files
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 from zh_lstm_lm.tokenizers.workers import available_cores
 
-__all__ = ["estimate_reading", "read_files", "read_texts", "sample_novel"]
+__all__ = ["estimate_reading", "read_files", "read_iterable", "read_texts", "sample_novel"]
 
 # Below this size, starting processes costs more than it saves.
 _PARALLEL_BYTES = 4_000_000
@@ -61,7 +59,9 @@ def read_files(
         return stored or _segment(read_documents(surveys, options), tokenizer, workers)
 
 
-def read_texts(texts: Iterable[str], tokenizer: LosslessTokenizer, normalize: str) -> StoredStream:
+def read_texts(
+    texts: Iterable[str], tokenizer: LosslessTokenizer, normalize: str, *, document_ends: bool = False
+) -> StoredStream:
     """Segments texts in memory, each a document.
 
     Raises:
@@ -73,15 +73,24 @@ def read_texts(texts: Iterable[str], tokenizer: LosslessTokenizer, normalize: st
     for number, text in enumerate(texts):
         name = f"texts[{number}]"
         normalized = normalize_text(normalize_line_ends(check_text(name, text)), normalize)
-        documents.append(Document(name, (normalized,) if normalized else ()))
+        documents.append(Document(name, (normalized,) if normalized else (), document_ends))
     return _segment(documents, tokenizer, 1)
 
 
+def read_iterable(
+    records: Iterable[object], tokenizer: LosslessTokenizer, options: ReadingOptions, *, workers: int | None
+) -> StoredStream:
+    """Segments records while they are read, once, one after another; see `documents_of_records`."""
+    check_integer("workers", workers, minimum=1, optional=True)
+    with catch_interruption():
+        return _segment(documents_of_records(records, options), tokenizer, workers or 1)
+
+
 def _segment(documents: Iterable[Document], tokenizer: LosslessTokenizer, workers: int) -> StoredStream:
-    """Segments documents into memory."""
-    numbers = array("i")
-    lexicon, spans = number_tokens(documents, tokenizer, workers=workers, write=numbers.extend)
-    return torch.frombuffer(numbers, dtype=torch.int32), lexicon, spans
+    """Segments documents into memory, or into a temporary file where they are long."""
+    with ScratchNumbers() as numbers:
+        lexicon, spans = number_tokens(documents, tokenizer, workers=workers, write=numbers.extend)
+        return numbers.tensor(), lexicon, spans
 
 
 def estimate_reading(

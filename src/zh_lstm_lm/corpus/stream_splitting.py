@@ -1,6 +1,7 @@
 """Training, validation and test parts of documents."""
 
 import itertools
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_DEVIATION", "Parts", "check_split", "cut_documents", "cut_tails"]
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 Parts = tuple[list[DocumentSpan], list[DocumentSpan], list[DocumentSpan]]
 

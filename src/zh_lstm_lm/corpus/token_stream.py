@@ -4,21 +4,24 @@ A stream holds tokens, not ids of a vocabulary: each distinct token has a number
 order of first appearance (0 is the paragraph end), and any vocabulary re-encodes the stream through one table.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain, islice
 from os import PathLike
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from zh_lstm_lm._config import check_choice, check_number, check_type
+from zh_lstm_lm._config import check_choice, check_number, check_type, shown
 from zh_lstm_lm.corpus.cut_positions import chunks
 from zh_lstm_lm.corpus.segmentation import DocumentSpan
 from zh_lstm_lm.corpus.stream_cache import StoredStream
-from zh_lstm_lm.corpus.stream_reading import read_files, read_texts
+from zh_lstm_lm.corpus.stream_reading import read_files, read_iterable, read_texts
 from zh_lstm_lm.corpus.stream_splitting import check_split, cut_documents, cut_tails
 from zh_lstm_lm.corpus.tokenizer_checks import check_segmentation, with_normalized_dictionary
+from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.text.cleaning import check_cleaning
 from zh_lstm_lm.text.documents import ReadingOptions
@@ -67,7 +70,7 @@ class TokenStream:
         """
         self._tokens = tokens
         self.lexicon = lexicon
-        self.documents = tuple(documents)
+        self.documents: tuple[DocumentSpan, ...] = tuple(documents)
         self.tokenizer = tokenizer
         self.clean = clean
         self.normalize = normalize
@@ -81,6 +84,7 @@ class TokenStream:
         encoding: str = "auto",
         clean: str = "novel",
         normalize: str = "auto",
+        document_ends: bool = False,
         cache_dir: str | PathLike[str] | None = None,
         workers: int | None = None,
     ) -> "TokenStream":
@@ -97,6 +101,8 @@ class TokenStream:
             normalize: Steps joined by ``+``: ``nfc``, ``width`` (full-width letters and digits to ASCII), ``nfkc``,
                 ``simplified`` (traditional characters to simplified ones); ``"none"`` for no step; ``"auto"`` takes
                 ``"nfc+width"`` where text is cleaned. A model remembers it for prompts and scored texts.
+            document_ends: Whether an empty paragraph ends each document, from which a model learns where documents end
+                (`LimitOptions.stop`). It counts as a token and a character. Give it where documents are many.
             cache_dir: The folder of segmented text; None is the user's cache folder.
             workers: Number of processes to segment with; None chooses. The tokens do not depend on it.
 
@@ -104,43 +110,55 @@ class TokenStream:
             DataError: Nothing to read, or files that cannot be read or decoded (all of them are named).
             ConfigError: An option is out of range.
         """
-        options = _options(encoding, clean, normalize, None)
+        options = _options(encoding, clean, normalize, None, document_ends)
         return cls._read(paths, tokenizer, options, cache_dir, workers)
 
     @classmethod
     def from_records(
         cls,
-        paths: Paths,
+        records: "Paths | Iterable[Mapping[str, Any]]",
         *,
-        text_field: str,
+        text_field: str | None = None,
         tokenizer: str | Tokenizer = "jieba",
         encoding: str = "auto",
         clean: str = "novel",
         normalize: str = "auto",
+        document_ends: bool = False,
         cache_dir: str | PathLike[str] | None = None,
         workers: int | None = None,
     ) -> "TokenStream":
-        """Reads one field of each record of JSON, JSON Lines, CSV or TSV files; each record is a document.
+        """Reads one field of each record; each record is a document.
+
+        Records are read and segmented one after another; neither the records nor the tokens have to fit into memory.
+        The records of an iterable are read once and are not cached.
 
         Args:
-            paths: A folder (its ``.json``, ``.jsonl``, ``.ndjson``, ``.csv`` and ``.tsv`` files), a file, a glob pattern,
-                or a list of these.
+            records: Files of records: a folder (its ``.json``, ``.jsonl``, ``.ndjson``, ``.csv``, ``.tsv`` and
+                ``.parquet`` files), a file, a glob pattern, or a list of these. Or an iterable of mappings, such as a
+                generator or a dataset; without `text_field` it is an iterable of texts. Parquet needs the extra
+                ``parquet``.
             text_field: The name of the field: a string, or a list of strings, which become paragraphs. A dot reaches
-                into an object, as in ``"data.text"``.
+                into an object, as in ``"data.text"``. Of a file of running text, ``"line"`` takes each line as a record.
             tokenizer: As in `from_files`, like all that follow.
-            encoding: The encoding.
+            encoding: The encoding of files.
             clean: The cleaning of each record.
             normalize: The normalisation.
-            cache_dir: The cache folder.
-            workers: Number of processes.
+            document_ends: Whether models learn where records end.
+            cache_dir: The cache folder of files.
+            workers: Number of processes; None is 1 for an iterable.
 
         Raises:
             DataError: Nothing to read, files that cannot be read or decoded, or a record without the field.
             ConfigError: An option is out of range.
         """
-        check_type("text_field", text_field, str)
-        options = _options(encoding, clean, normalize, text_field)
-        return cls._read(paths, tokenizer, options, cache_dir, workers)
+        check_type("text_field", text_field, str, type(None))
+        options = _options(encoding, clean, normalize, text_field, document_ends)
+        is_path, records = _look_at(records, text_field)
+        if is_path:
+            return cls._read(records, tokenizer, options, cache_dir, workers)
+        segmenter = with_normalized_dictionary(get_tokenizer(tokenizer), options.normalize)
+        stored = read_iterable(records, segmenter, options, workers=workers)
+        return cls._of(stored, segmenter, clean=options.clean, normalize=options.normalize)
 
     @classmethod
     def _read(
@@ -163,7 +181,12 @@ class TokenStream:
 
     @classmethod
     def from_texts(
-        cls, texts: Iterable[str], *, tokenizer: str | Tokenizer = "jieba", normalize: str = "none"
+        cls,
+        texts: Iterable[str],
+        *,
+        tokenizer: str | Tokenizer = "jieba",
+        normalize: str = "none",
+        document_ends: bool = False,
     ) -> "TokenStream":
         """Segments texts in memory, each a document; nothing is cleaned and nothing is cached.
 
@@ -171,17 +194,20 @@ class TokenStream:
             texts: The documents. A line is a paragraph; the end of the text ends its last one.
             tokenizer: A registered name, or any object with the methods of `Tokenizer`.
             normalize: The normalisation, as in `from_files`.
+            document_ends: Whether an empty paragraph ends each document, as in `from_files`.
 
         Raises:
             DataError: There is no text, or something that is not a string or holds a lone surrogate.
         """
         check_normalization(normalize)
         segmenter = with_normalized_dictionary(get_tokenizer(tokenizer), normalize)
-        return cls._of(read_texts(texts, segmenter, normalize), segmenter, clean="none", normalize=normalize)
+        check_type("document_ends", document_ends, bool)
+        stored = read_texts(texts, segmenter, normalize, document_ends=document_ends)
+        return cls._of(stored, segmenter, clean="none", normalize=normalize)
 
     @on_cpu_by_default
     def split(
-        self, *, valid: float = 0.05, test: float = 0.05, by: str = "tail"
+        self, *, valid: float = 0.05, test: float = 0.05, by: Literal["tail", "document"] = "tail"
     ) -> "tuple[TokenStream, TokenStream, TokenStream]":
         """Splits into training, validation and test parts.
 
@@ -297,9 +323,25 @@ class TokenStream:
         )
 
 
-def _options(encoding: str, clean: str, normalize: str, text_field: str | None) -> ReadingOptions:
+def _look_at(records: Any, text_field: str | None) -> tuple[bool, Any]:
+    """Returns whether an argument is paths of files, and the argument with all of its items."""
+    if isinstance(records, Mapping):
+        raise DataError(
+            f"records must be an iterable of mappings, got {shown(records)}; give [record] for a single one"
+        )
+    if isinstance(records, (str, PathLike)) or not isinstance(records, Iterable):
+        # Only texts need no field.
+        check_type("text_field", text_field, str)
+        return True, records
+    items = iter(records)
+    first = list(islice(items, 1))
+    return text_field is not None and isinstance((first or [""])[0], (str, PathLike)), chain(first, items)
+
+
+def _options(encoding: str, clean: str, normalize: str, text_field: str | None, document_ends: bool) -> ReadingOptions:
     check_cleaning(clean)
+    check_type("document_ends", document_ends, bool)
     if normalize == "auto":
         normalize = "none" if clean == "none" else _DEFAULT_NORMALIZATION
     check_normalization(normalize)
-    return ReadingOptions(encoding, clean, normalize, text_field)
+    return ReadingOptions(encoding, clean, normalize, text_field, document_ends)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
-from typing import NoReturn, SupportsIndex
+from typing import Literal, NoReturn, SupportsIndex, TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,11 +16,13 @@ from zh_lstm_lm.errors import VocabularyError
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.tokenizers.base import add_separator
 
-__all__ = ["MAX_TOKENS", "SPECIAL", "UNK", "TokenTable"]
+__all__ = ["MAX_TOKENS", "SPECIAL", "UNK", "TokenTable", "Unknown"]
 
 MAX_TOKENS = 1 << 20
 """Maximum number of entries of a vocabulary, which bounds the time and memory that a saved one can take."""
 
+Unknown: TypeAlias = Literal["characters", "unk"]
+"""The treatment of words outside a vocabulary."""
 UNK = "<unk>"
 _BOS = "<bos>"
 SPECIAL = (_BOS, PARAGRAPH_END, UNK)
@@ -46,7 +48,7 @@ class TokenTable:
         self,
         tokens: Iterable["str | int"],
         *,
-        unknown: str,
+        unknown: Unknown,
         separator: str = "",
         special_tokens: "Sequence[tuple[str, int]] | None" = None,
     ) -> None:
@@ -58,7 +60,9 @@ class TokenTable:
         self.unknown = unknown
         self.separator = separator
         self.num_special = 3 if unknown == "unk" else 2
-        self.special_tokens = None if special_tokens is None else _checked(special_tokens, self.num_special)
+        self.special_tokens: tuple[tuple[str, int], ...] | None = (
+            None if special_tokens is None else _checked(special_tokens, self.num_special)
+        )
         names = self.special_tokens or tuple((name, number) for number, name in enumerate(SPECIAL[: self.num_special]))
         self._special_ids = tuple(token_id for _, token_id in names)
         self._tokens: list[str | int] = []

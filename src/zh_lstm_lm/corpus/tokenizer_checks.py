@@ -1,5 +1,6 @@
 """Checks that a tokenizer fits the text: pre-segmented text, and the words of a user dictionary."""
 
+import logging
 import re
 from collections.abc import Sequence
 
@@ -12,7 +13,7 @@ from zh_lstm_lm.tokenizers.registry import restore_tokenizer
 
 __all__ = ["check_segmentation", "with_normalized_dictionary"]
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 _SAMPLED_TOKENS = 200_000
 _HAN = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")

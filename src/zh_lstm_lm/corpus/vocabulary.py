@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, SupportsIndex, get_args
 
 from torch import Tensor
 
@@ -15,7 +15,7 @@ from zh_lstm_lm.corpus.coverage import CoverageReport, measure_coverage
 from zh_lstm_lm.corpus.segmentation import PARAGRAPH_END
 from zh_lstm_lm.corpus.stream_encoder import SpellingTable
 from zh_lstm_lm.corpus.token_stream import TokenStream
-from zh_lstm_lm.corpus.token_table import TokenTable
+from zh_lstm_lm.corpus.token_table import TokenTable, Unknown
 from zh_lstm_lm.corpus.tokenizer_checks import with_normalized_dictionary
 from zh_lstm_lm.corpus.vocabulary_selection import choose_tokens, read_token_list
 from zh_lstm_lm.errors import VocabularyError
@@ -27,8 +27,6 @@ from zh_lstm_lm.tokenizers.registry import get_tokenizer
 from zh_lstm_lm.tokenizers.saved_tokenizer import check_saved, describe_tokenizer, is_users_own, tokenizer_of
 
 __all__ = ["Vocabulary"]
-
-_UNKNOWN = ("characters", "unk")
 
 
 class Vocabulary(TokenTable):
@@ -60,7 +58,7 @@ class Vocabulary(TokenTable):
         tokens: Iterable["str | int"] = (),
         *,
         tokenizer: str | Tokenizer = "jieba",
-        unknown: str = "characters",
+        unknown: Unknown = "characters",
         normalize: str = "none",
         counts: Iterable[int] | None = None,
         special_tokens: Sequence[tuple[str, int]] | None = None,
@@ -81,7 +79,7 @@ class Vocabulary(TokenTable):
         Raises:
             VocabularyError: A token is empty or occurs twice, bytes or ids are missing, or there are too many tokens.
         """
-        check_choice("unknown", unknown, _UNKNOWN)
+        check_choice("unknown", unknown, get_args(Unknown))
         self.tokenizer: LosslessTokenizer = get_tokenizer(tokenizer)
         check_normalization(normalize)
         self.normalize = normalize
@@ -96,7 +94,7 @@ class Vocabulary(TokenTable):
     @classmethod
     @on_cpu_by_default
     def from_stream(
-        cls, stream: TokenStream, *, min_freq: int = 1, max_size: int | None = None, unknown: str = "characters"
+        cls, stream: TokenStream, *, min_freq: int = 1, max_size: int | None = None, unknown: Unknown = "characters"
     ) -> "Vocabulary":
         """Chooses the vocabulary of a training text.
 
@@ -113,7 +111,7 @@ class Vocabulary(TokenTable):
             ConfigError: An option is out of range, or `max_size` leaves no room for a word.
         """
         check_type("stream", stream, TokenStream)
-        check_choice("unknown", unknown, _UNKNOWN)
+        check_choice("unknown", unknown, get_args(Unknown))
         check_integer("min_freq", min_freq, minimum=1)
         check_integer("max_size", max_size, minimum=1, optional=True)
         spells = unknown == "characters"

@@ -11,7 +11,7 @@ from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.evaluation.dynamic_evaluation import DynamicEvaluation, evaluate_while_learning
 from zh_lstm_lm.evaluation.result import EvaluationResult, ParagraphSums, check_finite
-from zh_lstm_lm.models.base import LanguageModel, check_model, read_documents
+from zh_lstm_lm.models.base import LanguageModel, check_model, read_documents, scores_per_target
 from zh_lstm_lm.models.components import component_log_probs, part_weights, parts_of
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
 
@@ -76,6 +76,7 @@ def evaluate_ids(
     all *i* is that of the text.
     """
     names = list(part_weights(model)) if temperature == 1.0 else [""]
+    num_scores = scores_per_target(model) if temperature == 1.0 else None
 
     def predict(context: Any, targets: Tensor) -> Tensor:
         if temperature == 1.0:
@@ -85,7 +86,9 @@ def evaluate_ids(
         return log_probs.gather(1, targets[:, None]).T
 
     sums = [ParagraphSums(model.vocabulary, ids) for _ in names]
-    for positions, log_probs in read_documents(model, ids, batch_size=batch_size, part=part, predict=predict):
+    for positions, log_probs in read_documents(
+        model, ids, batch_size=batch_size, part=part, predict=predict, num_scores=num_scores
+    ):
         for each, values in zip(sums, log_probs.view(len(sums), len(positions)), strict=True):
             each.add(positions, values)
     results = [each.result(clean) for each in sums]

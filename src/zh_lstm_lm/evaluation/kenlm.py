@@ -92,7 +92,7 @@ class Model:
         check_integer("order", order, minimum=2)
         if isinstance(path, (str, PathLike)):
             self._model: Predictor = from_pretrained(path)
-            self.path = str(path)
+            self.path: str = str(path)
         else:
             check_model("path", path)
             self._model, self.path = path, ""

@@ -4,6 +4,7 @@ import math
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from zh_lstm_lm._config import check_choice, check_number
 from zh_lstm_lm.errors import DataError
@@ -44,7 +45,7 @@ def rescore(
     *,
     weight: float = 1.0,
     word_bonus: float = 0.0,
-    length_normalization: str = "none",
+    length_normalization: Literal["none", "words", "characters"] = "none",
     end: bool = True,
     state: TextState | None = None,
 ) -> list[RescoredCandidate]:
@@ -87,7 +88,7 @@ def rescore_batch(
     *,
     weight: float = 1.0,
     word_bonus: float = 0.0,
-    length_normalization: str = "none",
+    length_normalization: Literal["none", "words", "characters"] = "none",
     end: bool = True,
     state: TextState | None = None,
 ) -> list[list[RescoredCandidate]]:

@@ -111,7 +111,7 @@ class ParagraphSums:
         self._unknown_log_prob = 0.0
         self._ends = (ids == vocabulary.paragraph_end_id).nonzero().squeeze(1)
         self._characters = vocabulary.characters_per_id
-        self.sums = torch.zeros(len(self._ends) + 1, 3, dtype=torch.float64)
+        self.sums: Tensor = torch.zeros(len(self._ends) + 1, 3, dtype=torch.float64)
 
     def add(self, positions: Tensor, log_probs: Tensor) -> None:
         """Adds the log-probabilities of the ids at some positions. **Shape:** (positions,), twice."""

@@ -60,6 +60,12 @@ class Score(EvaluationResult):
     word_kinds: tuple[str, ...] = ()
     state: TextState | None = field(default=None, compare=False, repr=False)
 
+    def _repr_html_(self) -> str:
+        """Returns the heat map, which a notebook shows in a frame."""
+        from zh_lstm_lm.report.heat_map import heat_map  # noqa: PLC0415
+
+        return heat_map(self)._repr_html_()
+
     @property
     def surprisals(self) -> tuple[float, ...]:
         """Surprisal of each token, in bits."""

@@ -4,7 +4,7 @@ import csv
 import io
 import itertools
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from zh_lstm_lm._config import check_choice, check_integer, check_text, check_type, shown
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
@@ -32,7 +32,7 @@ def score_table(
     *,
     context_column: Hashable | None = None,
     region_column: Hashable | None = None,
-    per: str = "word",
+    per: Literal["word", "text"] = "word",
     previous: int = 0,
     pre_tokenized: bool = False,
     end: bool = False,

@@ -10,6 +10,7 @@ from zh_lstm_lm._config import Config, check_integer, check_number, check_type
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.generation import logits_processors
+from zh_lstm_lm.generation.forms.names import check_names
 from zh_lstm_lm.generation.logits_processors import LogitsProcessor
 
 __all__ = ["SamplerConfig"]
@@ -37,6 +38,8 @@ class SamplerConfig(Config):
         no_repeat_ngram_size: No n-gram of this size occurs twice; 0 sets no limit.
         banned_words: Words that are never generated, of at most 100,000 characters in all.
         word_bias: Added to the log-probabilities of words of the vocabulary, at most 100,000 of them; 0 changes nothing.
+        rename: Names of the corpus, as words, and the names that are written in their place; the prompt may have the
+            latter. A name of the corpus that the vocabulary lacks is kept out of the text.
         cache_weight: Weight of the cache of a `ContinuousCache` while text is sampled. None keeps its own, but takes at most
             0.05 for a saved mixture whose weights were fitted: they suit real text, and make sampled text repeat itself.
         balanced_pairs: Quotes and brackets that are opened are closed, in order and in their paragraph (a text that
@@ -58,6 +61,7 @@ class SamplerConfig(Config):
     no_repeat_ngram_size: int = 0
     banned_words: Sequence[str] = ()
     word_bias: Mapping[str, float] | tuple[tuple[str, float], ...] = ()
+    rename: Mapping[str, str] | tuple[tuple[str, str], ...] = ()
     cache_weight: float | None = None
     balanced_pairs: bool = True
     tidy_paragraphs: bool = True
@@ -103,6 +107,7 @@ class SamplerConfig(Config):
         object.__setattr__(
             self, "word_bias", tuple((word, _for_torch(bias)) for word, bias in biases.items())
         )  # fixed, as a config is
+        object.__setattr__(self, "rename", check_names(self.rename))
         check_integer("seed", self.seed, minimum=0, maximum=_MAX_INTEGER)
         for name, value in list(vars(self).items()):
             object.__setattr__(self, name, _for_torch(value))
@@ -118,7 +123,8 @@ class SamplerConfig(Config):
         )
         if looks_back and self.penalty_window is None:
             return None
-        return max([1, *map(len, self.banned_words), (self.penalty_window or 1) if looks_back else 1])
+        words = [*self.banned_words, *dict(self.rename)]
+        return max([1, *map(len, words), (self.penalty_window or 1) if looks_back else 1])
 
     def history_processors(self, vocabulary: Vocabulary) -> list[LogitsProcessor]:
         """Builds the processors that look at the text so far, in the order of Hugging Face's library.

@@ -1,6 +1,6 @@
 """Limits of a generated text, and the reasons for which it ends."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -9,8 +9,9 @@ from typing_extensions import Self, TypedDict
 from zh_lstm_lm._config import Config, check_choice, check_integer, check_number
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.generation.config import SamplerConfig
+from zh_lstm_lm.generation.forms import options as forms
 
-__all__ = ["NO_LIMIT", "FinishReason", "LimitOptions", "Limits"]
+__all__ = ["DOCUMENT", "NO_LIMIT", "FinishReason", "LimitOptions", "Limits"]
 
 FinishReason: TypeAlias = Literal[
     "max_new_tokens",
@@ -21,9 +22,15 @@ FinishReason: TypeAlias = Literal[
     "max_time",
     "stop",
     "stop_when",
+    "document",
+    "form",
     "no_token",
 ]
-"""Name of the limit that ended a text; ``"no_token"`` where `SamplerConfig.banned_words` left no token that fits."""
+"""Name of the limit that ended a text; ``"form"`` after the last line of its form, ``"no_token"`` where no token fits that
+is allowed."""
+
+DOCUMENT = "document"
+"""The stop that is no string: the end of a document."""
 
 NO_LIMIT = 1 << 62
 """Number of tokens or characters that no text reaches; the greatest value of every limit."""
@@ -36,7 +43,7 @@ _MAX_STOP_CHARACTERS = 100_000
 
 
 class LimitOptions(TypedDict, total=False):
-    """Limits of a text; the first one that is reached ends it, never inside a word.
+    """Limits and forms of a text; the first limit that is reached ends it, never inside a word.
 
     Attributes:
         max_new_tokens: Number of tokens to generate. The default is 1,000 for each of `max_sentences` or
@@ -55,8 +62,16 @@ class LimitOptions(TypedDict, total=False):
             50 characters of their line.
         max_time: Seconds; the token that is being generated is completed.
         stop: One or more strings of at most 100,000 characters in all; the text ends with the word that completes one of
-            them.
+            them. ``"document"`` is the end of a document, for a model that was trained with `document_ends` (see
+            `TokenStream.from_files`); the text then ends with a paragraph end.
         stop_when: A function of the latest 1,000 characters, called after each word; the text ends when it returns True.
+        line_lengths: Number of characters of each line, punctuation apart, or a list of the numbers of all lines, after
+            which the text ends. A line ends with ，。！？；： or a paragraph. What the prompt leaves unfinished is the start of
+            the first line.
+        first_characters: The first character of each line, after which the text ends: of each paragraph without
+            `line_lengths`.
+        must_contain: Words that must occur, each once or more, after the prompt: in the whole text with `max_characters`
+            or a number of lines, else within 200 characters. A mapping sets the number of characters for each word.
     """
 
     max_new_tokens: int | None
@@ -69,6 +84,9 @@ class LimitOptions(TypedDict, total=False):
     max_time: float | None
     stop: str | Sequence[str] | None
     stop_when: Callable[[str], bool] | None
+    line_lengths: int | Sequence[int] | None
+    first_characters: str | None
+    must_contain: Sequence[str] | Mapping[str, int] | None
 
 
 @dataclass(frozen=True)
@@ -85,6 +103,9 @@ class Limits(Config):
     max_time: float | None = None
     stop: str | Sequence[str] | None = None
     stop_when: Callable[[str], bool] | None = None
+    line_lengths: int | Sequence[int] | None = None
+    first_characters: str | None = None
+    must_contain: Sequence[str] | Mapping[str, int] | tuple[tuple[str, int | None], ...] | None = None
 
     def __new__(cls, *args: object, **options: object) -> Self:
         """Refuses options of `SamplerConfig`, with the place where they belong."""
@@ -106,21 +127,63 @@ class Limits(Config):
         if self.stop_when is not None and not callable(self.stop_when):
             raise ConfigError(f"stop_when must be a function of a string, got {self.stop_when!r:.60}")
         object.__setattr__(self, "stop", _stop_strings(self.stop))
+        for name in ("line_lengths", "first_characters", "must_contain"):
+            object.__setattr__(self, name, getattr(forms, f"check_{name}")(getattr(self, name)))
+        self._check_forms()
         if self.max_new_tokens is not None and self.min_new_tokens > self.max_new_tokens:
             raise ConfigError(
                 f"min_new_tokens must be at most max_new_tokens={self.max_new_tokens}, got {self.min_new_tokens}"
             )
+
+    def _check_forms(self) -> None:
+        """Refuses forms and limits that contradict each other."""
+        lengths, first = self.line_lengths, self.first_characters
+        if isinstance(lengths, tuple) and first is not None and len(lengths) != len(first):
+            raise ConfigError(
+                f"line_lengths has {len(lengths)} lines and first_characters {len(first)}; give as many of both"
+            )
+        limits = ["max_chapters"] if lengths is not None else []
+        if self.num_lines is not None:
+            limits = ["max_sentences", "max_paragraphs", "max_chapters", "min_new_tokens"]
+        for name in limits:
+            if getattr(self, name):
+                form = "line_lengths" if lengths is not None else "first_characters"
+                raise ConfigError(f"{form} and {name} contradict each other; leave {name} out")
+        if lengths is not None and any(within is not None for _, within in self.required):
+            raise ConfigError(
+                "must_contain: with line_lengths the words occur in the whole text; leave the numbers of characters out"
+            )
+
+    @property
+    def num_lines(self) -> int | None:
+        """The number of lines that a form has; None without one, or for any number."""
+        lengths, first = self.line_lengths, self.first_characters
+        return len(lengths) if isinstance(lengths, tuple) else None if first is None else len(first)
+
+    @property
+    def required(self) -> tuple[tuple[str, int | None], ...]:
+        """The words that must occur, each with the number of characters within which it must; None for the text."""
+        words: tuple[tuple[str, int | None], ...] = self.must_contain  # type: ignore[assignment]
+        whole = self.max_characters is not None or self.num_lines is not None
+        default = None if whole or self.line_lengths is not None else forms.WITHIN
+        return tuple((word, default if within is None else within) for word, within in words)
 
     @property
     def num_tokens(self) -> int:
         """The greatest number of tokens to generate; see `LimitOptions.max_new_tokens`."""
         if self.max_new_tokens is not None:
             return self.max_new_tokens
+        if self.num_lines is not None:
+            # Marks inside of lines are tokens as well.
+            lengths = self.line_lengths
+            characters = sum(lengths) if isinstance(lengths, tuple) else (lengths or _TOKENS_A_PART) * self.num_lines
+            return 3 * (characters + self.num_lines)
         if self.max_characters is not None or self.max_time is not None:
             return NO_LIMIT
         parts = _TOKENS_A_PART * max(self.max_sentences or 0, self.max_paragraphs or 0)
         chapters = _TOKENS_A_CHAPTER * (self.max_chapters or 0)
-        return max(self.min_new_tokens, parts or chapters or _DEFAULT_NEW_TOKENS)
+        within = max((number or 0 for _, number in self.required), default=0)
+        return max(self.min_new_tokens, parts or chapters or max(_DEFAULT_NEW_TOKENS, within))
 
     def room_after(self, prompt: str) -> int:
         """Returns the number of characters that may follow a prompt, `NO_LIMIT` without `max_characters`.

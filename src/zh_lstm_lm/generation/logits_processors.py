@@ -18,7 +18,7 @@ from torch import Tensor
 from zh_lstm_lm.errors import ConfigError
 
 __all__ = [
-    "LogitsProcessor", "banned_words", "checked", "no_repeat_ngrams", "occurrence_penalties", "repetition_penalty",
+    "LogitsProcessor", "banned_words", "both", "checked", "no_repeat_ngrams", "occurrence_penalties", "repetition_penalty",
     "token_bias",
 ]  # fmt: skip
 
@@ -76,14 +76,15 @@ def token_bias(bias: Tensor) -> LogitsProcessor:
     return process
 
 
-def banned_words(words: Sequence[str], tokens: Sequence[str]) -> LogitsProcessor:
+def banned_words(words: Sequence[str], tokens: Sequence[str], *, inside: bool = True) -> LogitsProcessor:
     """Bans every token that would complete one of the words, wherever their characters are split between tokens.
 
-    A prompt may contain them. `tokens` are the texts of the ids, empty for an id that has none.
+    A prompt may contain them. `tokens` are the texts of the ids, empty for an id that has none. A longer token may
+    contain one of the words if `inside` is False.
     """
     banned = frozenset(words)
     sizes = sorted(set(map(len, banned)))
-    always = torch.tensor([_contains(token, banned, sizes) for token in tokens])
+    always = torch.tensor([_contains(token, banned, sizes) if inside else token in banned for token in tokens])
     sorted_ids = sorted((token_id for token_id, token in enumerate(tokens) if token), key=tokens.__getitem__)
     ordered = [tokens[token_id] for token_id in sorted_ids]
     longest = max(map(len, ordered), default=0)
@@ -111,6 +112,11 @@ def banned_words(words: Sequence[str], tokens: Sequence[str]) -> LogitsProcessor
         return logits.masked_fill(mask.to(logits.device), -math.inf)
 
     return process if banned else _unchanged
+
+
+def both(first: LogitsProcessor, second: LogitsProcessor) -> LogitsProcessor:
+    """Applies one processor after another."""
+    return lambda ids, logits: second(ids, first(ids, logits))
 
 
 def _contains(token: str, words: Collection[str], sizes: Sequence[int]) -> bool:

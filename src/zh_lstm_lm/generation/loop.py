@@ -7,13 +7,17 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm.generation.draft import Draft
+from zh_lstm_lm.generation.forms.names import Names
 from zh_lstm_lm.generation.next_token import NextTokenSampler
 from zh_lstm_lm.generation.result import GenerationResult
 from zh_lstm_lm.models.base import LanguageModel, State
+from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.runtime.interruption import check_interruption
 
-__all__ = ["Token", "TokenLoop", "generate_tokens", "make_result", "read_prompts", "text_of"]
+__all__ = ["Token", "TokenLoop", "generate_tokens", "make_result", "read_prompts", "text_of", "warn_of_unmet"]
+
+logger = get_logger(__name__)
 
 _PROMPT_WINDOW = 1024
 # Texts whose log-probabilities stay in the processor's cache while their tokens are sampled.
@@ -164,14 +168,22 @@ def text_of(prompt: str, tokens: Sequence[Token]) -> str:
     return prompt + "".join(token.text for token in tokens)
 
 
-def make_result(prompt: str, draft: Draft, tokens: Sequence[Token]) -> GenerationResult:
+def warn_of_unmet(draft: Draft) -> None:
+    """Warns of what was asked for and is missing in a text that is returned without a result."""
+    if draft.unmet:
+        logger.warning("could not be met: %s", "; ".join(draft.unmet))
+
+
+def make_result(prompt: str, draft: Draft, tokens: Sequence[Token], names: Names) -> GenerationResult:
     """Builds the result of a finished text from its tokens."""
     assert draft.finish_reason is not None
+    text = text_of(prompt, tokens)
     return GenerationResult(
-        text=text_of(prompt, tokens),
+        text=text,
         tokens=tuple(token.text for token in tokens),
         ids=tuple(token.id for token in tokens),
         log_probs=tuple(token.log_prob for token in tokens),
         finish_reason=draft.finish_reason,
         state=draft.state(),
+        unmet=(*draft.unmet, *(f"rename: {name}" for name in names.left(text))),
     )

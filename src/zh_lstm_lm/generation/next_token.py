@@ -16,11 +16,18 @@ from zh_lstm_lm.errors import ConfigError, NonFiniteError
 from zh_lstm_lm.generation import logits_processors
 from zh_lstm_lm.generation.config import SamplerConfig
 from zh_lstm_lm.generation.draft import Draft
+from zh_lstm_lm.generation.forms.form import Form, Place
+from zh_lstm_lm.generation.forms.lines import Lines
+from zh_lstm_lm.generation.forms.names import Names
+from zh_lstm_lm.generation.forms.tokens import FormTokens
+from zh_lstm_lm.generation.forms.words import Required
+from zh_lstm_lm.generation.limits import Limits
 from zh_lstm_lm.generation.logits_processors import LogitsProcessor
 from zh_lstm_lm.generation.punctuation import PunctuationRules, Verdict
 from zh_lstm_lm.generation.token_picker import TokenPicker
 from zh_lstm_lm.models.base import LanguageModel
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
+from zh_lstm_lm.text.normalization import normalize_text
 
 __all__ = ["NextTokenSampler"]
 
@@ -34,6 +41,7 @@ class NextTokenSampler:
     """Samples the next token of each text from log-probabilities of the whole vocabulary.
 
     Attributes:
+        names: The names of the corpus and the writer's.
         rules: The rules of punctuation over the vocabulary.
         window: Number of latest ids that processors look at; None for all.
 
@@ -45,26 +53,31 @@ class NextTokenSampler:
     @on_cpu_by_default
     def __init__(self, model: LanguageModel, config: SamplerConfig, processors: Sequence[LogitsProcessor] = ()) -> None:
         vocabulary = model.vocabulary
-        tokens = list(vocabulary.texts())
+        self._vocabulary = vocabulary
+        self.names = Names(config.rename, vocabulary)  # type: ignore[arg-type]
+        tokens = self.names.write(list(vocabulary.texts()))
         self._tokens, self._separator = tokens, vocabulary.separator
         self._paragraph_starts = (vocabulary.bos_id, vocabulary.paragraph_end_id)
-        self.rules = PunctuationRules(
+        self.rules: PunctuationRules = PunctuationRules(
             tokens,
             separator=vocabulary.separator,
             balanced_pairs=config.balanced_pairs,
             tidy_paragraphs=config.tidy_paragraphs,
             banned=config.banned_words,
         )
-        self.window = None if processors else config.history_window
+        self.window: int | None = None if processors else config.history_window
         self._bos_id = vocabulary.bos_id
         self._lengths = torch.tensor([len(token) for token in tokens]).to(model.device)
         self._longest = int(self._lengths.max())
         self._bans = None
-        if config.banned_words:
+        if config.banned_words or config.rename:
             # Separators between words do not hide a banned word.
             words = [word.replace(vocabulary.separator, "") or word for word in config.banned_words]
             plain = [token.removeprefix(vocabulary.separator) for token in tokens]
-            self._bans = logits_processors.banned_words(words, plain)
+            self._bans = logits_processors.both(
+                logits_processors.banned_words(words, plain),
+                logits_processors.banned_words(self.names.replaced, plain, inside=False),
+            )
         self._processors = [
             *config.history_processors(vocabulary),
             *(logits_processors.checked(processor) for processor in processors),
@@ -76,6 +89,42 @@ class NextTokenSampler:
             raise ConfigError("banned_words ban every token of the vocabulary, so nothing can be written; ban fewer")
         # Added to log-probabilities: 0 for tokens with a text, minus infinity for the others.
         self._writable = writable.to(model.device)
+        self._form_tokens: FormTokens | None = None
+
+    def form(self, limits: Limits, place: Place) -> Form | None:
+        """Makes the form that limits ask for, at a place in a text; None if they ask for none.
+
+        Raises:
+            ConfigError: The vocabulary cannot write it, or it does not fit into the text.
+        """
+        lengths, first = limits.line_lengths, limits.first_characters
+        if lengths is None and first is None and not limits.required:
+            return None
+        if self._separator:
+            raise ConfigError("line_lengths, first_characters and must_contain need a model of text without spaces")
+        if self._form_tokens is None:
+            self._form_tokens = self._make_form_tokens()
+        normalize, tokens = self._vocabulary.normalize, self._form_tokens
+        lines = None
+        if lengths is not None or first is not None:
+            lines = Lines(tokens, lengths, normalize_text(first or "", normalize), place.tail)
+        words = []
+        for word, within in limits.required:
+            text = normalize_text(word, normalize)
+            read = self.names.read(text)
+            known = read in self._vocabulary
+            ids = (self._vocabulary.token_to_id(read),) if known else tuple(self._vocabulary.encode(read))
+            if "".join(self._tokens[token_id] for token_id in ids) != text or not tokens.usable[list(ids)].all():
+                raise ConfigError(f"must_contain: {word!r} cannot be written with this vocabulary and these options")
+            words.append(Required(text, ids, within))
+        return Form(tokens, lines, words, place)
+
+    @on_cpu_by_default
+    def _make_form_tokens(self) -> FormTokens:
+        writable = self._writable.cpu()
+        if self._bans is not None:
+            writable = self._bans(torch.zeros(1, 0).long(), writable[None])[0]
+        return FormTokens(self._tokens, writable == 0)
 
     def text_after(self, last_id: int, token_id: int) -> str:
         """Returns the text of a token; the first word of a paragraph has no separator before it."""
@@ -141,7 +190,14 @@ class NextTokenSampler:
         if min(rooms) < self._longest:
             room = torch.tensor(rooms, device=log_probs.device)
             fitting = fitting.masked_fill(self._lengths > room[:, None], -math.inf)
-        if not self._processors and self._bans is None:
+        biases: list[tuple[int, int, float]] = []
+        for row, draft in enumerate(drafts):
+            if draft.form is not None:
+                allowed, added = draft.form.follow(draft.place)
+                fitting = fitting.clone() if fitting is log_probs else fitting
+                fitting[row].masked_fill_(~allowed.to(fitting.device), -math.inf)
+                biases += [(row, token_id, bias) for token_id, bias in added.items()]
+        if not self._processors and self._bans is None and not biases:
             return fitting, fitting
         fitting = fitting + self._writable
         longest = max(len(draft.ids) for draft in drafts)
@@ -150,7 +206,9 @@ class NextTokenSampler:
         ids = torch.tensor(history, device=log_probs.device)
         if self._bans is not None:
             fitting = self._bans(ids, fitting)
-        scores = fitting
+        scores = fitting.clone() if biases else fitting
+        for row, token_id, bias in biases:
+            scores[row, token_id] += bias
         for process in self._processors:
             scores = process(ids, scores)
         return fitting, scores
@@ -172,7 +230,8 @@ class NextTokenSampler:
             if token_id is None:
                 token_id = picked[row] = self._likeliest(fitting[row] + self._writable, verdict)
             mark = None if token_id is None else verdict.moved.get(token_id)
-            if mark is not None and (self._bans is None or fitting[row, mark] > -math.inf):
+            free = self._bans is None and drafts[row].form is None
+            if mark is not None and (free or fitting[row, mark] > -math.inf):
                 picked[row] = mark
         return picked
 

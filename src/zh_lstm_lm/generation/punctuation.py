@@ -77,7 +77,7 @@ class PunctuationRules:
         for token_id, word in sorted(enumerate(words), key=lambda pair: tokens[pair[0]] != pair[1]):
             if len(word) == 1 and word not in banned:
                 ids[word] = token_id
-        self.mark_length = 1 + len(separator)
+        self.mark_length: int = 1 + len(separator)
         pairs = PAIRS if balanced_pairs else {}
         self._closing = {o: c for o, c in pairs.items() if o in ids and c in ids}
         self._closing_ids = {opening: ids[closing] for opening, closing in self._closing.items()}

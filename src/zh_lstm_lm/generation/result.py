@@ -1,6 +1,7 @@
-"""The result of generation, and the state from which a text continues."""
+"""The result of generation, and the state and the random numbers with which a text continues."""
 
 import json
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,8 +11,9 @@ from torch import Tensor
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.generation.limits import FinishReason
 from zh_lstm_lm.models.base import LanguageModel, TextState
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 
-__all__ = ["GenerationResult", "GenerationState"]
+__all__ = ["GenerationResult", "GenerationState", "random_numbers"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +76,8 @@ class GenerationResult:
         log_probs: Their log-probabilities by the model, before processors, temperature and cut-offs, in nats.
         finish_reason: Name of the limit that ended the text.
         state: The state from which `Sampler.generate` or `score` continues.
+        unmet: What was asked for and could not be met, by the name of the option: lines or words that are missing, names
+            of the corpus that are left. Empty if nothing is.
     """
 
     text: str
@@ -82,6 +86,7 @@ class GenerationResult:
     log_probs: tuple[float, ...]
     finish_reason: FinishReason
     state: GenerationState
+    unmet: tuple[str, ...] = ()
 
     @property
     def log_prob(self) -> float:
@@ -92,3 +97,18 @@ class GenerationResult:
     def mean_log_prob(self) -> float:
         """Mean log-probability per token, in nats; 0 if there is no token."""
         return self.log_prob / max(len(self.log_probs), 1)
+
+
+@on_cpu_by_default
+def random_numbers(seed: int, sample: int, state: TextState | None) -> random.Random:
+    """Returns the source of random numbers of a text; each sample has its own, and the first continues those of `state`.
+
+    It is Python's generator, because a single number takes a hundredth of the time that PyTorch's generator needs.
+    """
+    generator = random.Random(f"{seed} {sample}")
+    if isinstance(state, GenerationState) and state.random is not None:
+        if sample == 0:
+            generator.setstate((3, tuple(state.random.tolist()), None))
+        else:
+            generator.seed(f"{seed} {sample} {state.random.tolist()}")
+    return generator

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -15,13 +16,13 @@ from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.generation.beam_search import beam_search
 from zh_lstm_lm.generation.config import SamplerConfig
-from zh_lstm_lm.generation.draft import Draft, random_numbers
+from zh_lstm_lm.generation.draft import Draft
 from zh_lstm_lm.generation.like import LIKE_WEIGHT, model_like, sampling_model
 from zh_lstm_lm.generation.limits import NO_LIMIT, LimitOptions, Limits
 from zh_lstm_lm.generation.logits_processors import LogitsProcessor
-from zh_lstm_lm.generation.loop import Token, generate_tokens, make_result, text_of
+from zh_lstm_lm.generation.loop import Token, generate_tokens, make_result, text_of, warn_of_unmet
 from zh_lstm_lm.generation.next_token import NextTokenSampler
-from zh_lstm_lm.generation.result import GenerationResult, GenerationState
+from zh_lstm_lm.generation.result import GenerationResult, GenerationState, random_numbers
 from zh_lstm_lm.generation.resumable_file import call_identity, write_text_file
 from zh_lstm_lm.models.base import LanguageModel, TextState, check_model, check_state, decoding_model
 from zh_lstm_lm.runtime.batch_invariant import warn_if_batch_dependent
@@ -74,10 +75,11 @@ class Sampler:
         check_type("config", config, SamplerConfig, type(None))
         if not isinstance(processors, (list, tuple)):
             raise ConfigError(f"processors must be a list of functions, got {processors!r:.60}")
-        self.config = config if config is not None else SamplerConfig.from_dict(getattr(model, "generation_config", {}))
+        defaults = getattr(model, "generation_config", {})
+        self.config: SamplerConfig = config if config is not None else SamplerConfig.from_dict(defaults)
         written = model if like is None else model_like(model, like, weight=like_weight)
-        self.model = sampling_model(written, self.config.cache_weight)
-        self.processors = tuple(processors)
+        self.model: LanguageModel = sampling_model(written, self.config.cache_weight)
+        self.processors: tuple[LogitsProcessor, ...] = tuple(processors)
         self._next_token = NextTokenSampler(self.model, self.config, processors)
         decoding_model(self.model)  # which the model keeps until its weights change
 
@@ -182,10 +184,14 @@ class Sampler:
             texts: list[list[Token]] = [[] for _ in drafts]
             for position, latest in generate_tokens(model, self._next_token, drafts):
                 texts[position] += latest
-            results += [
-                make_result(each, draft, tokens) if return_results else text_of(each, tokens)
-                for (each, _, _), draft, tokens in zip(batch, drafts, texts, strict=True)
-            ]
+            for (each, _, _), draft, tokens in zip(batch, drafts, texts, strict=True):
+                results.append(
+                    make_result(each, draft, tokens, self._next_token.names)
+                    if return_results
+                    else text_of(each, tokens)
+                )
+                if not return_results:
+                    warn_of_unmet(draft)
         return results[0] if isinstance(prompt, str) and num_samples is None else results
 
     def beam_search(
@@ -226,7 +232,11 @@ class Sampler:
             length_penalty=length_penalty,
             num_results=num_return_sequences,
         )
-        return [make_result(prompt, beam.draft, beam.tokens[: len(beam.tokens) - beam.draft.surplus]) for beam in found]
+        names = self._next_token.names
+        return [
+            make_result(prompt, beam.draft, beam.tokens[: len(beam.tokens) - beam.draft.surplus], names)
+            for beam in found
+        ]
 
     def stream(
         self, prompt: str = "", *, state: TextState | None = None, **limits: Unpack[LimitOptions]
@@ -292,8 +302,7 @@ class Sampler:
         compared = {name: value for name, value in limits.items() if name != "stop_when"}
 
         def start(state: GenerationState | None, counts: Mapping[str, int]) -> tuple[Draft, Iterator[str]]:
-            draft = self._draft("" if state else prompt, checked, state=state)
-            draft.restore_counts(counts)
+            draft = self._draft("" if state else prompt, checked, state=state, counts=counts)
             return draft, (text_of("", latest) for latest in self._tokens(draft))
 
         call = call_identity(self.model, prompt, self.config.to_dict(), compared)
@@ -304,7 +313,8 @@ class Sampler:
     def _encode(self, prompt: str, limits: Limits) -> list[int]:
         """Returns the ids of a prompt, after it was checked against the limits."""
         vocabulary = self.model.vocabulary
-        ids: list[int] = vocabulary.encode(normalize_text(prompt, vocabulary.normalize))
+        read = self._next_token.names.read(normalize_text(prompt, vocabulary.normalize))
+        ids: list[int] = vocabulary.encode(read)
         limits.room_after(prompt)
         return ids
 
@@ -316,10 +326,11 @@ class Sampler:
         ids: Sequence[int] | None = None,
         sample: int = 0,
         state: TextState | None = None,
+        counts: Mapping[str, int] | None = None,
     ) -> Draft:
-        """Starts a draft with a prompt, whose ids may be known already."""
+        """Starts a draft with a prompt, whose ids may be known already, or goes on from a state with its counts."""
         last = self.model.vocabulary.bos_id if state is None else state.last_id
-        return Draft(
+        draft = Draft(
             prompt,
             [last, *(self._encode(prompt, limits) if ids is None else ids)],
             limits,
@@ -328,7 +339,12 @@ class Sampler:
             window=self._next_token.window,
             state=state,
         )
+        draft.form = self._next_token.form(limits, replace(draft.place, tail="") if counts else draft.place)
+        draft.restore_counts(counts or {})
+        return draft
 
     def _tokens(self, draft: Draft) -> Iterator[list[Token]]:
         """Generates one text; yields its latest tokens."""
-        return (latest for _, latest in generate_tokens(decoding_model(self.model), self._next_token, [draft]))
+        for _, latest in generate_tokens(decoding_model(self.model), self._next_token, [draft]):
+            yield latest
+        warn_of_unmet(draft)

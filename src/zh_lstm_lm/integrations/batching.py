@@ -44,7 +44,8 @@ class Text:
     """
 
     def __init__(self, number: int, draft: Draft, stop: Sequence[str] = ()) -> None:
-        self.number, self.draft = number, draft
+        self.number: int = number
+        self.draft: Draft = draft
         self.finish_reason: str | None = None
         self.tops: list[dict[int, float]] = []
         self._stop = stop

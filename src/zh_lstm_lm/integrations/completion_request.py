@@ -29,7 +29,8 @@ class RequestError(DataError):
 
     def __init__(self, message: str, *, status: int = 400, code: str | None = None) -> None:
         super().__init__(message)
-        self.status, self.code = status, code
+        self.status: int = status
+        self.code: str | None = code
 
 
 @dataclass(frozen=True)

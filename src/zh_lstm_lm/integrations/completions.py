@@ -11,10 +11,11 @@ from torch import Tensor
 
 from zh_lstm_lm.evaluation.score import check_log_probs, cut_text, read_values
 from zh_lstm_lm.generation.config import SamplerConfig
-from zh_lstm_lm.generation.draft import Draft, random_numbers
+from zh_lstm_lm.generation.draft import Draft
 from zh_lstm_lm.generation.like import sampling_model
 from zh_lstm_lm.generation.limits import Limits
 from zh_lstm_lm.generation.next_token import NextTokenSampler
+from zh_lstm_lm.generation.result import random_numbers
 from zh_lstm_lm.integrations.batching import Piece, Text, Work, likeliest
 from zh_lstm_lm.integrations.completion_request import Request, RequestError, ServerLimits, parse_request
 from zh_lstm_lm.models.base import LanguageModel
@@ -38,14 +39,18 @@ class Completions:
     """
 
     def __init__(self, model: LanguageModel, name: str, limits: ServerLimits) -> None:
-        self.model, self.name, self.limits = model, name, limits
+        self.model: LanguageModel = model
+        self.name: str = name
+        self.limits: ServerLimits = limits
         self.defaults: dict[str, Any] = dict(getattr(model, "generation_config", {}))
         config = SamplerConfig.from_dict(self.defaults)
-        self.sampling_model = sampling_model(model, config.cache_weight)
+        self.sampling_model: LanguageModel = sampling_model(model, config.cache_weight)
         # The tables of a sampler take a moment for a large vocabulary, and few settings are in use.
-        self.sampler = lru_cache(maxsize=8)(lambda config: NextTokenSampler(self.sampling_model, config))
-        self.created = int(time.time())
-        self.texts = list(model.vocabulary.texts())
+        self.sampler: Callable[[SamplerConfig], NextTokenSampler] = lru_cache(maxsize=8)(
+            lambda config: NextTokenSampler(self.sampling_model, config)
+        )
+        self.created: int = int(time.time())
+        self.texts: list[str] = list(model.vocabulary.texts())
 
     def parse(self, body: bytes) -> Request:
         """Checks a request; see `parse_request`."""
@@ -79,8 +84,9 @@ class Completion(Work):
 
     def __init__(self, completions: Completions, request: Request, deliver: Callable[[Any], None]) -> None:
         super().__init__(deliver)
-        self.completions, self.request = completions, request
-        self.num_texts = len(request.prompts) * request.n
+        self.completions: Completions = completions
+        self.request: Request = request
+        self.num_texts: int = len(request.prompts) * request.n
         self._head = {
             "id": f"cmpl-{secrets.token_hex(12)}",
             "object": "text_completion",

@@ -19,6 +19,7 @@ from zh_lstm_lm.storage.hub import push_folder
 __all__ = [
     "Context", "HubModel", "Index", "LanguageModel", "Prediction", "State", "TextState", "check_model", "check_state",
     "check_weights", "context_length", "decoding_model", "hub_library", "read_documents", "read_segments",
+    "scores_per_target",
 ]  # fmt: skip
 
 Index: TypeAlias = Tensor | Sequence[int] | slice
@@ -31,11 +32,13 @@ _CONTEXT_LENGTH = 256
 _SEGMENT_LEN = 4096
 # A model that needs a long context gets segments of at least so many times its length.
 _SEGMENT_CONTEXTS = 8
-# Log-probabilities over the vocabulary that exist at once.
+# Log-probabilities that exist at once.
 _MAX_SCORES = 1 << 23
 # Steps read at once: so many with a full batch, and more with few rows.
 _WINDOW_LEN = 64
 _WINDOW_TOKENS = 4096
+# A state as long as the context, such as that of a cache, is copied with each window.
+_CONTEXT_WINDOWS = 4
 # Rows whose log-probabilities stay in the processor's cache.
 _SCORED_ROWS = 1024
 
@@ -95,7 +98,8 @@ class LanguageModel(Protocol):
     predictions no longer depend noticeably on the start of what was read (256 if missing); ``for_decoding()``, which
     returns an equal model that is fast at reading one token at a time (the model itself if missing);
     ``is_batch_invariant``, whether predictions for a text do not depend on the other texts of a batch, to the last bit
-    (True if missing); ``check_weights()``, which raises a `NonFiniteError` where the weights are damaged; and
+    (True if missing); ``scores_per_target``, the most log-probabilities that ``target_log_probs`` computes for a row (those
+    of the whole vocabulary if missing); ``check_weights()``, which raises a `NonFiniteError` where the weights are damaged; and
     ``generation_config``, the default options of a `Sampler`.
     """
 
@@ -244,6 +248,11 @@ def context_length(model: LanguageModel) -> int:
     return int(getattr(model, "context_length", _CONTEXT_LENGTH))
 
 
+def scores_per_target(model: LanguageModel) -> int:
+    """Returns the most log-probabilities that a model computes to find that of one token."""
+    return int(getattr(model, "scores_per_target", len(model.vocabulary)))
+
+
 def decoding_model(model: LanguageModel) -> LanguageModel:
     """Returns an equal model that is fast at reading one token at a time; the model itself if it has no such form."""
     make = getattr(model, "for_decoding", None)
@@ -257,11 +266,12 @@ def read_documents(
     batch_size: int = 64,
     part: tuple[int, int] = (0, 1),
     predict: Prediction | None = None,
+    num_scores: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Predicts every token but ``<bos>`` of concatenated documents once, in segments that are read in batches.
 
     **Shape** of the ids: (number of ids,). With `part` of ``(i, n)`` only every *n*-th segment from the *i*-th on is
-    read.
+    read. `predict` and `num_scores` are those of `read_segments`.
 
     Yields:
         Positions and what `read_segments` yields for them.
@@ -276,7 +286,7 @@ def read_documents(
     with torch.inference_mode():
         for start in range(0, len(segments), batch_size):
             for positions, values, _ in read_segments(
-                model, ids, segments[start : start + batch_size], predict=predict
+                model, ids, segments[start : start + batch_size], predict=predict, num_scores=num_scores
             ):
                 yield positions, values
 
@@ -288,21 +298,24 @@ def read_segments(
     state: State | None = None,
     *,
     predict: Prediction | None = None,
+    num_scores: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor, State]]:
     """Reads a batch of segments of ids, the longest first, window by window, in inference mode.
 
     `state` is that before each of them, `predict` computes the values of some targets; None takes the initial state,
-    and the model's `target_log_probs`.
+    and the model's `target_log_probs`. `num_scores` is the most log-probabilities that `predict` computes for a target;
+    None for those of the whole vocabulary.
 
     Yields:
         For each window the positions of its counted ids, **Shape:** (counted,), their values (float64, on the CPU),
         **Shape:** (…, counted), and the state after the window of the rows that reach into it.
     """
-    predict = predict or model.target_log_probs
-    chunk = max(1, min(_SCORED_ROWS, _MAX_SCORES // len(model.vocabulary)))
+    if predict is None:
+        predict, num_scores = model.target_log_probs, scores_per_target(model)
+    chunk = max(1, min(_SCORED_ROWS, _MAX_SCORES // (num_scores or len(model.vocabulary))))
     starts = torch.tensor([segment.start for segment in segments])[:, None]
     first = 1
-    window_len = max(_WINDOW_LEN, _WINDOW_TOKENS // len(segments))
+    window_len = max(_WINDOW_LEN, _WINDOW_TOKENS // len(segments), context_length(model) // _CONTEXT_WINDOWS)
     for inputs, targets in segment_windows(ids, segments, window_len=window_len):
         check_interruption()
         rows, steps = inputs.shape

@@ -18,7 +18,7 @@ from zh_lstm_lm._config import check_type
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import DataError, NonFiniteError
-from zh_lstm_lm.models.base import LanguageModel, check_weights, read_documents
+from zh_lstm_lm.models.base import LanguageModel, check_weights, read_documents, scores_per_target
 from zh_lstm_lm.models.pretrained import SavedModel
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
 
@@ -60,6 +60,11 @@ class Combination(SavedModel):
     def is_batch_invariant(self) -> bool:
         """True if all models are batch-invariant; see `LanguageModel`."""
         return all(getattr(model, "is_batch_invariant", True) for model in self.models)
+
+    @property
+    def scores_per_target(self) -> int:
+        """The most of all models; see `LanguageModel`."""
+        return max(map(scores_per_target, self.models))
 
     def check_weights(self) -> None:
         """Checks the weights of all models; see `LanguageModel`."""
@@ -167,7 +172,11 @@ def fit_weights(model: LanguageModel, stream: TokenStream) -> tuple[Tensor, Tens
             stacklevel=3,
         )
     predict = functools.partial(component_log_probs, model)
-    read = [each for each in read_documents(model, ids, predict=predict) if len(each[0])]
+    read = [
+        each
+        for each in read_documents(model, ids, predict=predict, num_scores=scores_per_target(model))
+        if len(each[0])
+    ]
     if not read:
         raise DataError("the weights cannot be fitted: the text has no token; give the validation part")
     positions = torch.cat([positions for positions, _ in read])

@@ -4,7 +4,7 @@ import itertools
 import statistics
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -67,11 +67,11 @@ class ModelConfig(Config):
     num_layers: int = 1
     dropout: float = 0.1
     tie_weights: bool = False
-    output: str = "auto"
+    output: Literal["auto", "full", "adaptive"] = "auto"
     cutoffs: tuple[int, ...] | None = None
     character_vectors: bool = True
     div_value: float = DEFAULT_DIV_VALUE
-    dtype: str = "float32"
+    dtype: Literal["float32", "float64", "float16", "bfloat16"] = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:

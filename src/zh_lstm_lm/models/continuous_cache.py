@@ -29,6 +29,9 @@ __all__ = ["CacheContext", "CacheState", "ContinuousCache"]
 # The token of an entry that holds none.
 _EMPTY = -1
 _MAX_WEIGHT = 0.999
+# Predictions of a text that are computed at once. Each has a window of its own, and all of them are computed over the
+# entries of all these windows.
+_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -150,11 +153,11 @@ class ContinuousCache(Combination):
         check_integer("cache_size", cache_size, minimum=1)
         check_number("cache_weight", cache_weight, maximum=_MAX_WEIGHT)
         check_number("theta", theta)
-        self.models = (model,)
+        self.models: tuple[LanguageModel, ...] = (model,)
         self.cache_size = cache_size
-        self.cache_weight = cache_weight
+        self.cache_weight: float = cache_weight
         self.theta = theta
-        self.training_summary = {}
+        self.training_summary: dict[str, Any] = {}
 
     @property
     def model(self) -> LanguageModel:
@@ -295,7 +298,8 @@ class ContinuousCache(Combination):
         stops, device = context.stop.tolist(), context.text.device
         for row, text in enumerate(context.text.tolist()):
             groups[text].append(row)
-        for text, rows in groups.items():
+        blocks = ((text, rows[n : n + _ROWS]) for text, rows in groups.items() for n in range(0, len(rows), _ROWS))
+        for text, rows in blocks:
             own = [stops[row] for row in rows]
             first, last = max(0, min(own) - self.cache_size), max(own)
             filled = context.tokens[text, first:last] != _EMPTY

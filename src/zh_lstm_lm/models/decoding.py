@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.models.layers import LSTMContext, LSTMState
 from zh_lstm_lm.models.output_layers import OutputLayer
 from zh_lstm_lm.runtime.batch_invariant import BatchInvariantLinear
@@ -46,8 +47,8 @@ class DecodingLSTM:
     def __init__(self, model: Any, packed: PackedWeights) -> None:
         self._model = model
         self._packed = packed
-        self.vocabulary = model.vocabulary
-        self.generation_config = model.generation_config
+        self.vocabulary: Vocabulary = model.vocabulary
+        self.generation_config: dict[str, Any] = model.generation_config
 
     @property
     def is_batch_invariant(self) -> bool:

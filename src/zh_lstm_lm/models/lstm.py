@@ -77,10 +77,9 @@ class LSTMLanguageModel(HubModel, nn.Module):
         check_type("vocabulary", vocabulary, Vocabulary)
         check_type("config", config, ModelConfig, type(None))
         check_type("text", text, TokenStream, type(None))
-        self.vocabulary = vocabulary.frozen_copy()
-        self.config = config = (config or ModelConfig()).resolve(
-            len(vocabulary), given_ids=vocabulary.special_tokens is not None
-        )
+        self.vocabulary: Vocabulary = vocabulary.frozen_copy()
+        config = (config or ModelConfig()).resolve(len(vocabulary), given_ids=vocabulary.special_tokens is not None)
+        self.config: ModelConfig = config
         self.training_summary: dict[str, Any] = {}
         self.generation_config: dict[str, Any] = {}
         self._packed: PackedWeights | None = None
@@ -89,9 +88,11 @@ class LSTMLanguageModel(HubModel, nn.Module):
         # Before version 2.8, `torch.get_default_device` does not know of `torch.device` as a context.
         device = torch.empty(0).device
         with torch.device("meta"):  # nothing is drawn or allocated yet
-            self.embedding = WordEmbedding(vocabulary, config.embedding_dim, characters=config.character_vectors)
+            self.embedding: WordEmbedding = WordEmbedding(
+                vocabulary, config.embedding_dim, characters=config.character_vectors
+            )
             widths = [config.embedding_dim] + [config.hidden_size] * config.num_layers
-            self.layers = nn.ModuleList(
+            self.layers: nn.ModuleList = nn.ModuleList(
                 LSTMLayer(before, after, batch_first=True) for before, after in itertools.pairwise(widths)
             )
             self.output: OutputLayer
@@ -131,19 +132,16 @@ class LSTMLanguageModel(HubModel, nn.Module):
         self.output.reset_parameters(generator, torch.tensor(self.vocabulary.counts))
         if text is None:
             return
+        generator = torch.Generator("cpu").manual_seed(self.config.seed)
         ids = self.vocabulary.encode_stream(text)
         vectors = neighbour_vectors(ids, len(self.vocabulary), self.config.embedding_dim, generator)
-        with torch.no_grad():
-            blend_vectors(self.embedding.weight, vectors, generator)
-            start = 0
-            for weight in self.output.token_vectors():
-                blend_vectors(weight, vectors[start : start + len(weight)], generator)
-                start += len(weight)
+        for weights in ([self.embedding.weight], self.output.token_vectors()):
+            blend_vectors(weights, vectors, generator)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LSTMLanguageModel":
         """Applies a conversion such as `half` or `to`; the config follows the type of the weights."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.config = replace(self.config, dtype=str(self.embedding.weight.dtype).removeprefix("torch."))
+        self.config = replace(self.config, dtype=str(self.embedding.weight.dtype).removeprefix("torch."))  # type: ignore[arg-type]
         return self
 
     @property
@@ -156,6 +154,12 @@ class LSTMLanguageModel(HubModel, nn.Module):
     def num_parameters(self) -> int:
         """Number of weights; shared ones count once."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def scores_per_target(self) -> int:
+        """The size of the output layer, or of the largest cluster of an adaptive softmax."""
+        bounds = (0, *(self.config.cutoffs or ()), len(self.vocabulary))
+        return max(stop - start for start, stop in itertools.pairwise(bounds))
 
     def initial_state(self, batch_size: int) -> LSTMState:
         """Returns the zero state. **Shape:** (num_layers, batch_size, hidden_size), twice."""
@@ -171,8 +175,8 @@ class LSTMLanguageModel(HubModel, nn.Module):
             state: The state (h, c) before them; None for the zero state.
 
         Returns:
-            Logits (with adaptive softmax: log-probabilities), **Shape:** (batch, time, vocab_size), and the state
-            after the last input.
+            Logits, or log-probabilities with an adaptive softmax, and the state after the last input. The former have the
+            **Shape:** (batch, time, vocab_size).
         """
         context, state = self.read(inputs, state)
         return self.output.scores(context.hidden).view(*inputs.shape, -1), state

@@ -113,9 +113,9 @@ class Mixture(Combination):
                 raise ConfigError(
                     f"models[{position}] has another vocabulary than models[0]; train both with the same vocabulary"
                 )
-        self.models = tuple(models)
-        self.weights = _checked_weights(weights, len(models))
-        self.training_summary = {}
+        self.models: tuple[LanguageModel, ...] = tuple(models)
+        self.weights: tuple[float, ...] = _checked_weights(weights, len(models))
+        self.training_summary: dict[str, Any] = {}
 
     @property
     def context_length(self) -> int:

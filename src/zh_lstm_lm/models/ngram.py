@@ -18,7 +18,7 @@ from zh_lstm_lm.models.ngram_counts import MAX_ORDER, NGramCounts, NGramTable, c
 from zh_lstm_lm.models.pretrained import SavedModel
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
 
-__all__ = ["NGramContext", "NGramLanguageModel", "NGramState"]
+__all__ = ["NGramContext", "NGramLanguageModel", "NGramState", "estimate_table"]
 
 # Stands for the tokens before the first one that was read.
 _NONE = -1
@@ -104,13 +104,16 @@ class NGramLanguageModel(SavedModel):
 
     def __init__(self, vocabulary: Vocabulary, counts: NGramCounts) -> None:
         """Builds the model from counts over the ids of a vocabulary; `from_stream` counts a text."""
-        self.vocabulary = vocabulary.frozen_copy()
+        self.vocabulary: Vocabulary = vocabulary.frozen_copy()
         self.counts = counts
-        self.training_summary = {}
+        self.training_summary: dict[str, Any] = {}
         self.generation_config: dict[str, Any] = {}
-        self.order = len(counts.tables) + 1
-        self.num_ngrams = (len(vocabulary), *map(len, counts.tables))
-        self.discounts = (counts.unigram_discounts, *(table.discounts for table in counts.tables))
+        self.order: int = len(counts.tables) + 1
+        self.num_ngrams: tuple[int, ...] = (len(vocabulary), *map(len, counts.tables))
+        self.discounts: tuple[tuple[float, ...], ...] = (
+            counts.unigram_discounts,
+            *(table.discounts for table in counts.tables),
+        )
         size = len(vocabulary)
         unigrams = _discounted(counts.unigrams, counts.unigram_discounts)
         total = counts.unigrams.sum(dtype=torch.float64)
@@ -118,7 +121,7 @@ class NGramLanguageModel(SavedModel):
         self._unigrams = (unigrams / total + rest / size).float()
         # Of each table the keys, the discounted probabilities of its n-grams, and the back-off weights of its prefixes.
         self._tables = [
-            (table.keys, *_estimate(table, size, num_prefixes))
+            (table.keys, *estimate_table(table, size, num_prefixes))
             for table, num_prefixes in zip(counts.tables, self.num_ngrams, strict=False)
             if len(table)
         ]
@@ -179,6 +182,11 @@ class NGramLanguageModel(SavedModel):
             (keys.to(device), probs.to(device), backoffs.to(device)) for keys, probs, backoffs in self._tables
         ]
         return self
+
+    @property
+    def scores_per_target(self) -> int:
+        """The probability of one token takes no others."""
+        return 1
 
     @property
     def context_length(self) -> int:
@@ -279,7 +287,7 @@ def _discounted(counts: Tensor, discounts: Sequence[float]) -> Tensor:
     return counts - by_count[counts.clamp(max=3)]
 
 
-def _estimate(table: NGramTable, vocab_size: int, num_prefixes: int) -> tuple[Tensor, Tensor]:
+def estimate_table(table: NGramTable, vocab_size: int, num_prefixes: int) -> tuple[Tensor, Tensor]:
     """Estimates the discounted probabilities of n-grams and the back-off weights of their prefixes, in float32."""
     prefixes = table.keys // vocab_size
     discounted = _discounted(table.counts, table.discounts)

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -71,6 +71,19 @@ class NGramCounts:
     unigram_discounts: tuple[float, float, float]
     tables: tuple[NGramTable, ...]
     passages: Tensor
+
+    def keep(self, kept: Sequence[Tensor]) -> "NGramCounts":
+        """Keeps some n-grams of each order from 2 on, given as masks. What is kept must have its prefix kept as well.
+
+        **Shape** of each mask: (num_ngrams,), bool.
+        """
+        size, tables = len(self.unigrams), list[NGramTable]()
+        # The new index of each prefix; None while all are kept.
+        moved: Tensor | None = None
+        for table, mask in zip(self.tables, kept, strict=True):
+            left, moved = _prune(table, mask, moved, len(tables[-1]) if tables else size, size)
+            tables.append(left)
+        return replace(self, tables=tuple(tables))
 
     def describe(self) -> dict[str, Any]:
         """Returns what `unpack` needs besides the tensors, as JSON values."""
@@ -193,15 +206,9 @@ def count_ngrams(ids: Tensor, order: int, *, vocab_size: int, bos_id: int, prune
     counts.append(occurrences[-1])
     counts[0] = counts[0].index_fill(0, torch.tensor([bos_id]), 0)
     discounts = [estimate_discounts(values) for values in counts]
-    tables: list[NGramTable] = []
-    # The new index of each prefix; None while all are kept.
-    moved: Tensor | None = None
-    for n in range(2, order + 1):
-        table = NGramTable(keys[n - 2], counts[n - 1], None, discounts[n - 1])
-        kept = occurrences[n - 1] > prune[min(n, len(prune)) - 1]
-        table, moved = _prune(table, kept, moved, len(tables[-1]) if tables else vocab_size, vocab_size)
-        tables.append(table)
-    return NGramCounts(counts[0], discounts[0], tuple(tables), hash_passages(ids))
+    tables = [NGramTable(*each, None, own) for *each, own in zip(keys, counts[1:], discounts[1:], strict=True)]
+    masks = [occurrences[n - 1] > prune[min(n, len(prune)) - 1] for n in range(2, order + 1)]
+    return NGramCounts(counts[0], discounts[0], tuple(tables), hash_passages(ids)).keep(masks)
 
 
 def _extend(
@@ -262,13 +269,15 @@ def _prune(
 
     `moved` is the new index of each prefix, -1 where it was dropped; None where none was.
     """
-    keys, counts = table.keys, table.counts
+    keys, counts, pruned = table.keys, table.counts, table.pruned
     if moved is not None:
         keys = moved[keys // vocab_size] * vocab_size + keys % vocab_size
+        pruned = None if pruned is None else pruned[moved >= 0]
     if bool(kept.all()):
-        return NGramTable(keys, counts, None, table.discounts), None
+        return NGramTable(keys, counts, pruned, table.discounts), None
     dropped = ~kept & (keys >= 0)
-    pruned = torch.zeros(num_prefixes, dtype=torch.int32).index_add_(0, keys[dropped] // vocab_size, counts[dropped])
+    pruned = torch.zeros(num_prefixes, dtype=torch.int32) if pruned is None else pruned
+    pruned = pruned.index_add(0, keys[dropped] // vocab_size, counts[dropped])
     moved = torch.where(kept, kept.cumsum(0) - 1, -1)
     return NGramTable(keys[kept], counts[kept], pruned, table.discounts), moved
 

@@ -62,9 +62,11 @@ class FullSoftmax(OutputLayer):
         super().__init__()
         self.hidden_size = hidden_size
         projected = tied is not None and tied.embedding_dim != hidden_size
-        self.projection = nn.Linear(hidden_size, tied.embedding_dim, bias=False) if tied and projected else None
-        self.weight = nn.Parameter(torch.empty(vocab_size, hidden_size)) if tied is None else None
-        self.bias = nn.Parameter(torch.empty(vocab_size))
+        self.projection: nn.Linear | None = (
+            nn.Linear(hidden_size, tied.embedding_dim, bias=False) if tied and projected else None
+        )
+        self.weight: nn.Parameter | None = nn.Parameter(torch.empty(vocab_size, hidden_size)) if tied is None else None
+        self.bias: nn.Parameter = nn.Parameter(torch.empty(vocab_size))
         # A tuple, so that the embedding is no submodule: its weight belongs to the model and is saved once.
         self._tied = (tied,)
 
@@ -141,10 +143,11 @@ class AdaptiveSoftmax(OutputLayer):
     ) -> None:
         super().__init__()
         self.hidden_size = hidden_size
-        self.cutoffs = (*cutoffs, vocab_size)
-        self.head_size = cutoffs[0]
-        self.head = nn.Linear(hidden_size, self.head_size + len(cutoffs))
-        self.narrow, self.tails = nn.ModuleList(), nn.ModuleList()
+        self.cutoffs: tuple[int, ...] = (*cutoffs, vocab_size)
+        self.head_size: int = cutoffs[0]
+        self.head: nn.Linear = nn.Linear(hidden_size, self.head_size + len(cutoffs))
+        self.narrow: nn.ModuleList = nn.ModuleList()
+        self.tails: nn.ModuleList = nn.ModuleList()
         for number, (start, stop) in enumerate(itertools.pairwise(self.cutoffs), start=1):
             width = tail_width(hidden_size, number, div_value)
             self.narrow.append(nn.Linear(hidden_size, width, bias=False))

@@ -39,7 +39,7 @@ from zh_lstm_lm.storage.saved_folder import SavedFolder
 from zh_lstm_lm.storage.tensors import MAX_TENSOR_BYTES, TensorKind, check_kinds, load_tensors, read_kinds
 from zh_lstm_lm.tokenizers.base import Tokenizer
 
-__all__ = ["from_pretrained", "load_lstm", "load_part", "save_model"]
+__all__ = ["describe_model", "from_pretrained", "load_lstm", "load_part", "save_model"]
 
 _FORMAT = 1
 _MAX_JSON_BYTES = 1 << 20
@@ -74,7 +74,7 @@ def save_model(model: Any, path: str | PathLike[str]) -> None:
         "vocabulary": _checksum(model.vocabulary),
         "training": model.training_summary,
         "ngrams": [each.counts.describe() for each in ngrams],
-        "model": _describe(model, ngrams),
+        "model": describe_model(model, ngrams),
     }
     tables = {
         f"{number}.{name}": tensor for number, each in enumerate(ngrams) for name, tensor in each.counts.pack().items()
@@ -177,15 +177,16 @@ def _checksum(vocabulary: Vocabulary) -> str:
     return hashlib.sha256(json.dumps(what).encode("ascii")).hexdigest()
 
 
-def _describe(model: Any, ngrams: Sequence[NGramLanguageModel], depth: int = 1) -> dict[str, Any]:
+def describe_model(model: Any, ngrams: Sequence[NGramLanguageModel], depth: int = 1) -> dict[str, Any]:
+    """Returns how a model is nested, with weights and options, as JSON values; n-gram models by their number."""
     if depth > _MAX_DEPTH:
         raise ConfigError(f"the mixture is nested deeper than {_MAX_DEPTH}; put the models into one Mixture")
     if isinstance(model, Mixture):
-        models = [_describe(each, ngrams, depth + 1) for each in model.models]
+        models = [describe_model(each, ngrams, depth + 1) for each in model.models]
         return {"kind": "mixture", "weights": list(model.weights), "models": models}
     if isinstance(model, ContinuousCache):
         options = {name: getattr(model, name) for name in _CACHE_OPTIONS}
-        return {"kind": "cache", **options, "model": _describe(model.model, ngrams, depth + 1)}
+        return {"kind": "cache", **options, "model": describe_model(model.model, ngrams, depth + 1)}
     if isinstance(model, NGramLanguageModel):
         return {"kind": "ngram", "table": ngrams.index(model)}
     return {"kind": "lstm"}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from zh_lstm_lm._config import check_choice, check_type
 from zh_lstm_lm._version import __version__
@@ -25,7 +25,7 @@ def write_report(
     folders: str | PathLike[str] | Iterable[str | PathLike[str]],
     output: str | PathLike[str],
     *,
-    language: str = "zh",
+    language: Literal["zh", "en"] = "zh",
     overwrite: bool = False,
 ) -> Path:
     """Writes runs, studies and results on minimal pairs as one HTML page for reading, printing and sending.

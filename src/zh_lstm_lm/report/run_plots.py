@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from zh_lstm_lm._config import check_choice
 from zh_lstm_lm.errors import DataError
@@ -37,7 +37,10 @@ def training_plots(runs: Sequence[Run], *, max_points: int) -> list[Plot]:
 
 
 def plot_history(
-    history: Iterable[Mapping[str, Any]], path: str | PathLike[str] | None = None, *, language: str = "zh"
+    history: Iterable[Mapping[str, Any]],
+    path: str | PathLike[str] | None = None,
+    *,
+    language: Literal["zh", "en"] = "zh",
 ) -> Svg:
     """Draws perplexity and bits per character over the epochs as an SVG picture.
 

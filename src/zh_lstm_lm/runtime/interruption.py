@@ -26,7 +26,8 @@ class Interruption:
     """
 
     def __init__(self) -> None:
-        self.requested = self.insisted = False
+        self.requested: bool = False
+        self.insisted: bool = False
         self.signum: int | None = None
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:

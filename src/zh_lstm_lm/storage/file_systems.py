@@ -10,7 +10,7 @@ from pathlib import Path
 
 __all__ = ["flush_folder", "flush_open_file", "optional_feature"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _LACKING = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 

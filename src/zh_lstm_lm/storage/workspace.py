@@ -28,7 +28,7 @@ from zh_lstm_lm.storage.strict_json import parse_json, to_json
 
 __all__ = ["finish_workspaces", "folders_set_aside", "give_up", "is_folder", "set_aside", "workspace"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _PREFIX = ".zh-lstm-lm-"
 _MARKER = "workspace.json"

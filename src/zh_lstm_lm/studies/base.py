@@ -1,5 +1,6 @@
 """The base of every kind of study: its declarations, its runs and its claims."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -28,7 +29,7 @@ from zh_lstm_lm.training.trainer import Trainer
 
 __all__ = ["RunProgress", "Study", "Train"]
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 _DEFAULT_PASSES = 8
 _DEFAULT_MINUTES = 0.4
@@ -70,10 +71,10 @@ class Study(ABC):
         self, corpus: TokenStream, config: StudyConfig, model_config: ModelConfig, trainer_config: TrainerConfig
     ) -> None:
         self.corpus = corpus
-        self.parts = Parts(*corpus.split())
+        self.parts: Parts = Parts(*corpus.split())
         self.config = config
         self.model_config = model_config
-        self.trainer_config = replace(
+        self.trainer_config: TrainerConfig = replace(
             trainer_config,
             batch_size=trainer_config.batch_size or _BATCH_SIZE,
             # The default rate depends on the number of updates, in which settings may differ.

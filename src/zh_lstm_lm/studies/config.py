@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from zh_lstm_lm._config import Config, check_choice, check_integer, check_number, check_type
 from zh_lstm_lm.errors import ConfigError
@@ -70,7 +70,7 @@ class StudyConfig(Config):
     tokenizers: tuple[str, ...] | None = _option(
         None, "for vocabulary, besides --tokenizer (default: jieba and characters, and rjieba if it is installed)",
         check=_check_string, parse=str, at_least=1)
-    equality: str = _option(
+    equality: Literal["tokens", "updates", "minutes"] = _option(
         "tokens", "equal amount for all conditions: tokens, updates or minutes",
         check=partial(check_choice, choices=("tokens", "updates", "minutes")), parse=str)
     budget: float | None = _option(

@@ -1,7 +1,7 @@
 """The study of the number of epochs and the amount of training text."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from typing_extensions import override
 
@@ -27,7 +27,9 @@ from zh_lstm_lm.studies.presentation import (
     TEST_BITS,
     VALID_BY_EPOCH,
     Column,
+    CurvePlot,
     Label,
+    MetricPlot,
     by_epoch,
 )
 
@@ -66,16 +68,19 @@ class EpochsStudy(Study):
     """
 
     kind = "epochs"
-    title = Label("轮数与文本的多少", "Epochs and the amount of text")
-    setting_fields = ("train_share",)
-    columns = (
+    title: ClassVar[Label] = Label("轮数与文本的多少", "Epochs and the amount of text")
+    setting_fields: ClassVar[tuple[str, ...]] = ("train_share",)
+    columns: ClassVar[tuple[Column, ...]] = (
         Column(Label("训练词数", "tokens"), "train_tokens", ",.0f"),
         Column(Label("轮数", "epochs"), "epochs", ",.1f"),
         Column(Label("最好的一轮", "best epoch"), "best_epoch", ",.1f"),
         *QUALITY_COLUMNS,
     )
-    varied = ("train_tokens", Label("训练文本（词，对数）", "tokens of training text (log)"))
-    plots = (
+    varied: ClassVar[tuple[str, Label]] = (
+        "train_tokens",
+        Label("训练文本（词，对数）", "tokens of training text (log)"),
+    )
+    plots: ClassVar[tuple[MetricPlot | CurvePlot, ...]] = (
         VALID_BY_EPOCH,
         by_epoch(
             Label("训练比特/字，逐轮", "Training bits per character by epoch"),
@@ -88,8 +93,8 @@ class EpochsStudy(Study):
 
     @override
     def prepare(self) -> None:
-        self.settings = [{"train_share": share} for share in sorted(self.config.shares)]
-        self.equal_updates = self.updates_per_epoch(self.vocabulary_of(self.parts.train), self.parts.train)
+        self.settings: Sequence[Mapping[str, Any]] = [{"train_share": share} for share in sorted(self.config.shares)]
+        self.equal_updates: int = self.updates_per_epoch(self.vocabulary_of(self.parts.train), self.parts.train)
 
     @override
     def run(self, setting: Mapping[str, Any], train: Train) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import logging
 import os
 import platform
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from datetime import date
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -33,13 +34,13 @@ from zh_lstm_lm.training.run_folder import remove_run
 
 __all__ = ["check_study_folder", "study"]
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 _IDENTITY = ("kind", "corpus", "equality", "seeds", "options")
 
 
 def study(
-    kind: str,
+    kind: Literal["seq-len", "epochs", "vocabulary"],
     corpus: TokenStream,
     config: StudyConfig | None = None,
     *,

@@ -1,4 +1,4 @@
-"""Content that is not running text: recognised after decoding, and records read by a field."""
+"""Content that is not running text: recognised, and records read by a field."""
 
 import csv
 import io
@@ -6,17 +6,35 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from zh_lstm_lm._config import check_text
 from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.runtime.optional import require
 
-__all__ = ["RECORD_ENDINGS", "RECORD_FORMATS", "identify_content", "read_records"]
+__all__ = [
+    "LINE_FIELD", "PARQUET", "RECORD_ENDINGS", "RECORD_FORMATS", "field_of", "identify_content", "is_parquet",
+    "read_parquet", "read_records",
+]  # fmt: skip
+
+PARQUET = "Parquet"
+"""The content of a file of that format."""
 
 RECORD_FORMATS = ("JSON", "JSON Lines", "a table")
 """The contents of which one field can be read."""
 
-RECORD_ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")
+_LINES_ENDINGS = (".jsonl", ".ndjson")
+RECORD_ENDINGS = (".json", *_LINES_ENDINGS, ".csv", ".tsv", ".parquet")
+
+LINE_FIELD = "line"
+"""The field of which each line of running text is the value."""
+
+_PARQUET_MAGIC = b"PAR1"
+# A record can be a whole book.
+_PARQUET_ROWS = 64
+_PARQUET_BUFFER_BYTES = 1 << 20
 
 _HEAD_CHARACTERS = 100_000
 _HEAD_ROWS = 50
@@ -142,7 +160,7 @@ def read_records(blocks: Iterable[str], field: str, name: str) -> Iterator[str]:
     """Yields the text of one field of each record of a file of JSON, JSON Lines, CSV or TSV with a header.
 
     The field is a string, or a list of strings, which become lines. A dot reaches into an object, as in
-    ``"data.text"``.
+    ``"data.text"``. Of running text, each line is a record with the field ``"line"``.
 
     Raises:
         DataError: The file does not hold records, or a record lacks the field.
@@ -152,9 +170,15 @@ def read_records(blocks: Iterable[str], field: str, name: str) -> Iterator[str]:
     kind = identify_content(first)
     lines = (line for block in chain([first], blocks) for line in io.StringIO(block, newline="\n"))
     try:
-        records = _rows(first, lines) if kind not in ("JSON", "JSON Lines") else _json_records(kind, lines)
+        records: Iterator[Any]
+        if kind in ("JSON", "JSON Lines"):
+            records = _json_records(kind, lines, name)
+        elif kind is None and field == LINE_FIELD:
+            records = ({LINE_FIELD: line.removesuffix("\n")} for line in lines)
+        else:
+            records = _rows(first, lines)
         for number, record in enumerate(records, 1):
-            yield _field_of(record, field, f"{name}, record {number}")
+            yield field_of(record, field, f"{name}, record {number}")
     except DataError:
         raise
     except (ValueError, csv.Error, RecursionError) as error:
@@ -164,18 +188,26 @@ def read_records(blocks: Iterable[str], field: str, name: str) -> Iterator[str]:
         ) from error
 
 
-def _json_records(kind: str, lines: Iterator[str]) -> Iterator[Any]:
+def _json_records(kind: str, lines: Iterator[str], name: str) -> Iterator[Any]:
     if kind == "JSON":
         text = "".join(lines)
         try:
             yield from _records_of(json.loads(text))
             return
         except json.JSONDecodeError as error:
-            # The first of several records can be longer than what is looked at.
-            if error.msg != "Extra data":
+            # The first of several records can be longer than what is looked at, or broken.
+            if error.msg != "Extra data" and not name.endswith(_LINES_ENDINGS):
                 raise
         lines = io.StringIO(text, newline="\n")
-    yield from (json.loads(line) for line in lines if line.strip())
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(
+                    f"{name}, line {number}: is no JSON ({error.msg} at character {error.pos + 1}); correct the line, or "
+                    "take it out"
+                ) from error
 
 
 def _rows(first: str, lines: Iterator[str]) -> Iterator[dict[str, str]]:
@@ -202,7 +234,38 @@ def _records_of(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _field_of(record: Any, field: str, name: str) -> str:
+def is_parquet(start: bytes) -> bool:
+    """Returns True for the first bytes of a Parquet file."""
+    return start.startswith(_PARQUET_MAGIC)
+
+
+def read_parquet(path: Path, field: str, name: str) -> Iterator[str]:
+    """Yields the text of one field of each row of a Parquet file; see `read_records`.
+
+    A few rows of the one column are held at a time.
+
+    Raises:
+        DataError: It cannot be read, or has no such column of strings.
+        MissingDependencyError: pyarrow is not installed.
+    """
+    parquet = require("pyarrow.parquet", extra="parquet")
+    try:
+        with parquet.ParquetFile(path, buffer_size=_PARQUET_BUFFER_BYTES) as file:
+            names = file.schema_arrow.names
+            column = field if field in names else field.split(".", maxsplit=1)[0]
+            if column not in names:
+                raise DataError(f"{name}: has no field {field!r}; its fields are {', '.join(map(repr, names))}"[:500])
+            batches = file.iter_batches(batch_size=_PARQUET_ROWS, columns=[column])
+            for number, record in enumerate((row for batch in batches for row in batch.to_pylist()), 1):
+                yield field_of(record, field, f"{name}, record {number}")
+    except DataError:
+        raise
+    except (OSError, ValueError) as error:
+        raise DataError(f"{name}: cannot be read as Parquet ({error}); get it again or restore a copy") from error
+
+
+def field_of(record: Any, field: str, name: str) -> str:
+    """Returns the text of one field of a record, which errors call by its name; see `read_records`."""
     value = record
     for part in [field] if isinstance(record, Mapping) and field in record else field.split("."):
         if not isinstance(value, Mapping) or part not in value:
@@ -212,7 +275,7 @@ def _field_of(record: Any, field: str, name: str) -> str:
     if value is None:
         return ""
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return "\n".join(value)
+        return check_text(name, "\n".join(value))
     if not isinstance(value, str):
         raise DataError(f"{name}: the field {field!r} must be a string or a list of strings, got {value!r:.80}")
-    return value
+    return check_text(name, value)

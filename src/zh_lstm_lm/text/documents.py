@@ -1,18 +1,22 @@
 """Documents: the texts of surveyed files, cleaned and normalised block by block."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from zh_lstm_lm._config import check_text
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.text.cleaning import CLEANING_VERSION, clean_text
-from zh_lstm_lm.text.content import RECORD_ENDINGS, read_records
+from zh_lstm_lm.text.content import PARQUET, RECORD_ENDINGS, field_of, read_parquet, read_records
+from zh_lstm_lm.text.decoding import normalize_line_ends
 from zh_lstm_lm.text.normalization import normalization_fingerprint, normalize_text
 from zh_lstm_lm.text.survey import FileSurvey, decoded_blocks, find_boilerplate, find_duplicates
 
-__all__ = ["Document", "ReadingOptions", "read_documents", "report_findings"]
+__all__ = ["Document", "ReadingOptions", "documents_of_records", "read_documents", "report_findings"]
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 _WARNED_DUPLICATE_PROPORTION = 0.5
 
@@ -25,6 +29,7 @@ class ReadingOptions:
     clean: str = "novel"
     normalize: str = "none"
     text_field: str | None = None
+    document_ends: bool = False
 
     @property
     def endings(self) -> tuple[str, ...]:
@@ -34,7 +39,8 @@ class ReadingOptions:
     def fingerprint(self) -> list[str | int | None]:
         """Returns everything here that can change a character."""
         normalization = normalization_fingerprint(self.normalize)
-        return [self.encoding, self.clean, CLEANING_VERSION, normalization, self.text_field]
+        ends = ["document_ends"] * self.document_ends
+        return [self.encoding, self.clean, CLEANING_VERSION, normalization, self.text_field, *ends]
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,20 @@ class Document:
 
     name: str
     blocks: Iterable[str]
+    has_end: bool = False
 
     def paragraphs(self) -> Iterator[str]:
-        """Yields the lines without their ends; a newline at the very end of a block ends its last line."""
+        """Yields the lines without their ends; a newline at the very end of a block ends its last line.
+
+        An empty one follows if `has_end` is True, unless there is no text.
+        """
+        has_text = False
         for block in self.blocks:
             lines = block.split("\n")
             yield from lines[:-1] if not lines[-1] else lines
+            has_text |= bool(block)
+        if self.has_end and has_text:
+            yield ""
 
 
 def report_findings(surveys: Sequence[FileSurvey], options: ReadingOptions) -> None:
@@ -90,9 +104,34 @@ def read_documents(surveys: Sequence[FileSurvey], options: ReadingOptions) -> It
             continue
         blocks = (decoded.text for decoded in decoded_blocks(survey.file, survey.encoding))
         if options.text_field is None:
-            yield Document(survey.file.name, map(finish, blocks))
+            yield Document(survey.file.name, map(finish, blocks), options.document_ends)
             continue
-        records = read_records(blocks, options.text_field, str(survey.file))
-        for number, text in enumerate(records, 1):
-            if finished := finish(text):
-                yield Document(f"{survey.file.name}#{number}", (finished,))
+        if survey.content == PARQUET:
+            texts: Iterable[str] = map(
+                normalize_line_ends, read_parquet(survey.file.path, options.text_field, str(survey.file))
+            )
+        else:
+            texts = read_records(blocks, options.text_field, str(survey.file))
+        yield from _documents_of(texts, survey.file.name, options)
+
+
+def documents_of_records(records: Iterable[Any], options: ReadingOptions) -> Iterator[Document]:
+    """Yields a document for each of some records, which are read one after another; those of no text are left out.
+
+    A record is a mapping with the text field, or the text itself where the field is None.
+
+    Raises:
+        DataError: A record is something else.
+    """
+    field = options.text_field
+    names = ((f"record {number}", record) for number, record in enumerate(records, 1))
+    texts = (check_text(name, record) if field is None else field_of(record, field, name) for name, record in names)
+    yield from _documents_of(map(normalize_line_ends, texts), "records", options)
+
+
+def _documents_of(texts: Iterable[str], name: str, options: ReadingOptions) -> Iterator[Document]:
+    for number, text in enumerate(texts, 1):
+        # Boilerplate is not looked for in records.
+        cleaned = clean_text(text, options.clean, repeated=frozenset())
+        if finished := normalize_text(cleaned, options.normalize):
+            yield Document(f"{name}#{number}", (finished,), options.document_ends)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.runtime.interruption import check_interruption
-from zh_lstm_lm.text.content import RECORD_FORMATS, identify_content
+from zh_lstm_lm.text.content import PARQUET, RECORD_FORMATS, identify_content, is_parquet, read_parquet
 from zh_lstm_lm.text.decoding import DecodedText, DecodingFault, check_encoding, decode, normalize_line_ends
 from zh_lstm_lm.text.files import TextFile, raise_broken
 from zh_lstm_lm.text.language import count_letters
@@ -107,8 +107,8 @@ class _CountedHash:
     """A SHA-256 that counts its bytes."""
 
     def __init__(self) -> None:
-        self.sha256 = hashlib.sha256()
-        self.num_bytes = 0
+        self.sha256: hashlib._Hash = hashlib.sha256()
+        self.num_bytes: int = 0
 
     def update(self, data: bytes) -> None:
         self.sha256.update(data)
@@ -159,6 +159,8 @@ def _last_line_end(data: bytes, encoding: str, name: str) -> int:
 
 def survey_file(file: TextFile, *, encoding: str, clean: str = "novel", text_field: str | None = None) -> FileSurvey:
     """Reads a file through."""
+    if text_field is not None and (survey := _survey_parquet(file, text_field)):
+        return survey
     counted = _CountedHash()
     characters, content, text = 0, None, ""
     faults: list[DecodingFault] = []
@@ -203,6 +205,28 @@ def survey_file(file: TextFile, *, encoding: str, clean: str = "novel", text_fie
         site_lines,
         paragraphs,
         skipped,
+    )
+
+
+def _survey_parquet(file: TextFile, text_field: str) -> FileSurvey | None:
+    """Returns the survey of a Parquet file, whose first row is read; None for another file."""
+    counted = _CountedHash()
+    with file.open() as stream:
+        try:
+            while read := stream.read(_BLOCK_BYTES):
+                if not counted.num_bytes and not is_parquet(read):
+                    return None
+                counted.update(read)
+        except OSError as error:
+            raise file.unreadable(error) from error
+    if not counted.num_bytes:
+        return None
+    records = read_parquet(file.path, text_field, str(file))
+    next(records, None)
+    records.close()
+    digest, letters = counted.sha256.hexdigest(), {"Han": 0, "other": 0}
+    return FileSurvey(
+        file, digest, counted.num_bytes, "utf-8", 1.0, 0, letters, (), PARQUET, (), {}, ParagraphSample(), None
     )
 
 

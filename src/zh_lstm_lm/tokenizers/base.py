@@ -53,7 +53,7 @@ class LosslessTokenizer:
             raise ConfigError(f"a tokenizer's fingerprint must be a string or None, got {fingerprint!r:.200}")
         self.inner = inner
         self.name = name
-        self.options = dict(options or {})
+        self.options: dict[str, Any] = dict(options or {})
         self.separator = separator
         self.fingerprint: str | None = fingerprint
 

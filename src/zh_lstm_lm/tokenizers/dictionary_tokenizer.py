@@ -41,7 +41,7 @@ class DictionaryTokenizer:
         others = [word for word in words if word not in self._segmenter_words and words[word] != 0]
         self._other_words = WordFinder(others) if others else None
         own = f" user_dictionary={_short_digest(words)}" if words else ""
-        self.fingerprint = f"{self._describe()} hmm={hmm} merging={MERGING_VERSION}{own}"
+        self.fingerprint: str | None = f"{self._describe()} hmm={hmm} merging={MERGING_VERSION}{own}"
 
     @staticmethod
     def read_options(**options: Any) -> dict[str, Any]:

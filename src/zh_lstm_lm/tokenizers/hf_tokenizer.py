@@ -42,7 +42,7 @@ class HuggingFaceTokenizer:
         self._tokenizer.no_padding()
         self._definition = definition
         digest = hashlib.sha256(definition.encode("utf-8")).hexdigest()
-        self.fingerprint = f"hf {version('tokenizers')} definition={digest[:12]}"
+        self.fingerprint: str | None = f"hf {version('tokenizers')} definition={digest[:12]}"
 
     @staticmethod
     def read_options(*, path: str | PathLike[str] | None = None, **options: Any) -> dict[str, Any]:

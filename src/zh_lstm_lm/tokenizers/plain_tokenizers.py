@@ -35,7 +35,7 @@ class WhitespaceTokenizer:
         if not isinstance(separator, str) or not 0 < len(separator) <= _MAX_SEPARATOR or separator.strip(_BLANKS):
             raise ConfigError(f"separator must be 1 to {_MAX_SEPARATOR} spaces or tabs, got {separator!r:.60}")
         self.separator = separator
-        self.fingerprint = f"whitespace 1 separator={separator!r}"
+        self.fingerprint: str | None = f"whitespace 1 separator={separator!r}"
 
     def tokenize(self, text: str) -> list[str]:
         """Returns the words of a paragraph; an empty piece is a token equal to the separator."""

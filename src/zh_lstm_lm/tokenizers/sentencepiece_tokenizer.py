@@ -44,7 +44,9 @@ class SentencePieceTokenizer:
                 f"not the content of a SentencePiece model ({error}); give the path of a .model file"
             ) from error
         self._model = model
-        self.fingerprint = f"sentencepiece {version('sentencepiece')} model={hashlib.sha256(content).hexdigest()[:12]}"
+        self.fingerprint: str | None = (
+            f"sentencepiece {version('sentencepiece')} model={hashlib.sha256(content).hexdigest()[:12]}"
+        )
 
     @staticmethod
     def read_options(*, path: str | PathLike[str] | None = None, **options: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ the common lexicon.
 
 import contextlib
 import json
+import logging
 import os
 import re
 import signal
@@ -31,7 +32,7 @@ from zh_lstm_lm.tokenizers.registry import restore_tokenizer
 
 __all__ = ["available_cores", "number_chunks", "tokenize_paragraphs"]
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 _HEADER = struct.Struct("<Q")
 _INTERPRETER = re.compile(r"(python|pypy|graalpy)[0-9.]*[a-z]?(_d)?(\.exe)?", re.IGNORECASE)

@@ -1,20 +1,27 @@
-"""Callbacks of a training run: the base class, early stopping, and progress."""
+"""Callbacks of a training run: the base class, early stopping, progress, and logs for other programs."""
 
 import contextlib
+import csv
+import io
 import math
 import sys
 import time
 from collections.abc import Iterable
+from os import PathLike, fspath
+from pathlib import Path
 from typing import Any
 
-from zh_lstm_lm._config import check_integer, check_number
+from zh_lstm_lm._config import check_integer, check_number, check_type
 from zh_lstm_lm.errors import ConfigError, MissingDependencyError
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.runtime.control_characters import unescaped
 from zh_lstm_lm.runtime.optional import require
+from zh_lstm_lm.storage.user_files import check_file, write_file
 from zh_lstm_lm.training.state import TrainerState
 
-__all__ = ["Callback", "EarlyStopping", "ProgressCallback", "all_callbacks", "notify"]
+__all__ = [
+    "CSVCallback", "Callback", "EarlyStopping", "ProgressCallback", "TensorBoardCallback", "all_callbacks", "notify",
+]  # fmt: skip
 
 # A closed stream raises a ValueError.
 _UNWRITABLE = (OSError, ValueError)
@@ -35,14 +42,20 @@ class Callback:
     def on_train_begin(self, state: TrainerState, model: LSTMLanguageModel) -> None:
         """Called before the first update of this call of `fit`."""
 
+    def on_step_begin(self, state: TrainerState, model: LSTMLanguageModel) -> None:
+        """Called before every update; ``state.learning_rate`` is its rate, and may be changed for this update."""
+
     def on_step_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
         """Called after every update."""
 
     def on_evaluate(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
-        """Called after an evaluation inside an epoch."""
+        """Called after every evaluation."""
 
     def on_epoch_end(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
-        """Called after the evaluation at the end of an epoch, and at the end of the run."""
+        """Called after `on_evaluate` at the end of an epoch, and at the end of the run."""
+
+    def on_save(self, state: TrainerState, model: LSTMLanguageModel, folder: Path) -> None:
+        """Called after a checkpoint has been written into its folder; not if that failed."""
 
     def on_train_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
         """Called after the last update; the model holds its best weights."""
@@ -67,7 +80,7 @@ class EarlyStopping(Callback):
         self.patience = patience
         self.min_delta = min_delta
 
-    def on_epoch_end(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
+    def on_evaluate(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
         """Stops the run if the best evaluation is too long ago."""
         best, waited = math.inf, 0
         for past in state.history:
@@ -80,8 +93,6 @@ class EarlyStopping(Callback):
                 waited += 1
         if waited >= self.patience:
             state.request_stop(f"no lower validation loss for {waited} evaluations")
-
-    on_evaluate = on_epoch_end
 
 
 class ProgressCallback(Callback):
@@ -133,7 +144,9 @@ class ProgressCallback(Callback):
             _show_line(f"\r{line:<78}")
 
     def on_evaluate(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
-        """Prints the validation metric on a line of its own."""
+        """Prints the validation metric inside an epoch, on a line of its own."""
+        if not state.inside_epoch:
+            return
         self._clear()
         bits = record.get("valid_bits_per_character")
         if bits is not None:
@@ -180,6 +193,91 @@ def _show_line(text: str) -> None:
     with contextlib.suppress(*_UNWRITABLE):
         if sys.stderr is not None and sys.stderr.isatty():
             print(text, end="", file=unescaped(sys.stderr), flush=True)
+
+
+class CSVCallback(Callback):
+    """Writes the history as a table, with a row for every evaluation so far; see `History.to_rows`.
+
+    The file is written anew each time, so it holds the whole history of a resumed run.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+
+    first_rank_only = True
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        check_type("path", path, str, PathLike)
+        check_file(path)
+        self.path = path
+
+    def on_evaluate(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
+        """Writes the table."""
+        rows = state.history.to_rows()
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+        write_file(self.path, table.getvalue().encode("utf-8"))
+
+
+class TensorBoardCallback(Callback):
+    """Writes the learning curve and the metrics of every evaluation for TensorBoard (the extra ``tensorboard``).
+
+    Training has the tags ``train/…``, with a point for a few updates; the validation set has ``valid/…``.
+
+    Args:
+        log_dir: The folder of the event files.
+
+    Raises:
+        MissingDependencyError: TensorBoard is not installed.
+    """
+
+    first_rank_only = True
+
+    def __init__(self, log_dir: str | PathLike[str]) -> None:
+        check_type("log_dir", log_dir, str, PathLike)
+        require("tensorboard", extra="tensorboard")
+        self.log_dir = log_dir
+        self._writer: Any = None
+        self._written = 0
+
+    def on_train_begin(self, state: TrainerState, model: LSTMLanguageModel) -> None:
+        """Opens the event file; what was written of updates after the last evaluation of a resumed run is hidden."""
+        writer = require("torch.utils.tensorboard", extra="tensorboard").SummaryWriter
+        self._written = state.last_evaluated_step
+        self._writer = writer(fspath(self.log_dir), purge_step=self._written + 1 if state.step else None)
+
+    def on_evaluate(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
+        """Writes the updates since the last evaluation, and the metrics."""
+        for update in state.curve:
+            if update["step"] > self._written:
+                self._add("train/loss", update["loss_sum"] / update["num_targets"], update["step"])
+                self._add("train/learning_rate", update["learning_rate"], update["step"])
+                self._add("train/gradient_norm", update["gradient_norm_sum"] / update["updates"], update["step"])
+        self._written = record["step"]
+        for name, value in record.items():
+            if name.startswith("valid_") and isinstance(value, (int, float)):
+                self._add(f"valid/{name.removeprefix('valid_')}", value, record["step"])
+        self._add("train/epoch", record["epoch"], record["step"])
+        self._add("train/tokens_per_second", record["tokens_per_second"], record["step"])
+        self._writer.flush()
+
+    def on_train_end(self, state: TrainerState, model: LSTMLanguageModel) -> None:
+        """Closes the event file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def on_exception(self, state: TrainerState, model: LSTMLanguageModel, error: BaseException) -> None:
+        """Closes the event file."""
+        self.on_train_end(state, model)
+
+    def _add(self, tag: str, value: float, step: int) -> None:
+        self._writer.add_scalar(tag, value, step)
 
 
 def all_callbacks(further: object, *, patience: int | None, progress: bool) -> list[Callback]:

@@ -40,7 +40,9 @@ MAX_RUN_BYTES = 1 << 20
 _FORMAT = 1
 _STATE = "trainer_state.json"
 _TENSORS = {part: f"{part}.safetensors" for part in ("model", "optimizer", "carried")}
-CHECKPOINT_FILES = frozenset({*_TENSORS.values(), _STATE, RUN_FILE})
+# Of an optimizer of the user's own alone.
+_OPTIMIZER = "optimizer_state.json"
+CHECKPOINT_FILES = frozenset({*_TENSORS.values(), _STATE, _OPTIMIZER, RUN_FILE})
 _MAX_STATE_BYTES = 1 << 26
 
 
@@ -51,14 +53,16 @@ class ForeignCheckpointError(CheckpointError):
 class Checkpoint(NamedTuple):
     """Everything that is needed to resume a run exactly.
 
-    The optimizer's running means are named ``"parameter name/field"``. Carried are the state ``h`` and ``c`` (missing
-    at an epoch's start) and the state of the ``generator``.
+    The optimizer's running means are named ``"parameter name/field"``. An optimizer of the user's own has values as well,
+    with the names of its tensors in them. Carried are the state ``h`` and ``c`` (missing at an epoch's start) and the
+    state of the ``generator``.
     """
 
     state: TrainerState
     model: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
     carried: Mapping[str, Tensor]
+    optimizer_values: Mapping[str, Any] | None = None
 
 
 def make_run_file(description: Mapping[str, Any]) -> bytes:
@@ -111,6 +115,8 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, run_file: bytes) -> N
         for part, file in _TENSORS.items():
             write_tensors(staged / file, getattr(checkpoint, part))
         (staged / _STATE).write_bytes(to_json(versioned(_FORMAT, state)))
+        if checkpoint.optimizer_values is not None:
+            (staged / _OPTIMIZER).write_bytes(to_json(versioned(_FORMAT, checkpoint.optimizer_values)))
         (staged / RUN_FILE).write_bytes(run_file)
 
 
@@ -138,7 +144,10 @@ def load_checkpoint(folder: Path, like: Checkpoint, *, run: str | None) -> Check
         tensors = (
             load_tensors(files.read(file, max_bytes=MAX_TENSOR_BYTES), folder / file) for file in _TENSORS.values()
         )
-        return Checkpoint(_state_of(saved, like, folder / _STATE), *tensors)
+        values = None
+        if like.optimizer_values is not None:
+            values = files.read_versioned(_OPTIMIZER, _FORMAT, required=("state_dict",), max_bytes=_MAX_STATE_BYTES)
+        return Checkpoint(_state_of(saved, like, folder / _STATE), *tensors, values)
 
 
 def _open(folder: Path) -> contextlib.AbstractContextManager[SavedFolder]:
@@ -157,7 +166,8 @@ def _run_of(files: SavedFolder) -> str | None:
 def _check_parts(folder: Path, kinds: Mapping[str, Mapping[str, TensorKind]], like: Checkpoint) -> None:
     """Compares the tensors of a checkpoint with the expected ones; raises CheckpointError."""
     check_kinds(folder, kinds["model"], kinds_of(like.model), by="the model")
-    for key, kind in kinds["optimizer"].items():
+    # What the user's own optimizer keeps is its own affair.
+    for key, kind in kinds["optimizer"].items() if like.optimizer_values is None else ():
         weight = like.model.get(key.rpartition("/")[0])
         # It is a number of steps, a mean, or a mean by rows.
         if weight is None or kind.shape not in ((), weight.shape, (len(weight), 1)):

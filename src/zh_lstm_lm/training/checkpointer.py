@@ -1,6 +1,7 @@
 """The checkpoints of a run of one or several processes: the first one writes, all of them read."""
 
 import contextlib
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,12 @@ from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.training.config import TrainerConfig
 from zh_lstm_lm.training.distributed import Ranks
-from zh_lstm_lm.training.memory import optimizer_bytes
 from zh_lstm_lm.training.run_folder import Checkpoint, RunFolder
 from zh_lstm_lm.training.state import TrainerState
 
 __all__ = ["Checkpointer", "check_run_dir"]
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 
 class Checkpointer:
@@ -76,11 +76,11 @@ class Checkpointer:
             self._saved = None
         return same_budget
 
-    def check_space(self) -> None:
+    def check_space(self, optimizer_bytes: int) -> None:
         """Checks that the disk has room for the checkpoints; see `RunFolder.check_space`."""
         if self._folder is not None and self._ranks.rank == 0:
             weights = sum(tensor.nbytes for tensor in self._model.state_dict().values())
-            self._folder.check_space(weights, optimizer_bytes(self._model, betas=self._config.betas))
+            self._folder.check_space(weights, optimizer_bytes)
 
     def load(self, like: Checkpoint) -> tuple[Checkpoint, Mapping[str, Tensor] | None]:
         """Loads the newest complete checkpoint, and the best weights so far if there are any; see `RunFolder.newest`."""
@@ -98,19 +98,29 @@ class Checkpointer:
         wanted = late or evaluated or state.stop_reason is not None or self._saved is None
         return self._folder is not None and bool(wanted) and _held(state) != self._saved
 
-    def save(self, checkpoint: Checkpoint, best: Mapping[str, Tensor] | None) -> None:
-        """Writes a checkpoint, then the best model; a failure is warned of, but a non-finite value is an error."""
-        self._saved, self._seconds = _held(checkpoint.state), checkpoint.state.seconds
+    def save(
+        self, make: Callable[[], Checkpoint], state: TrainerState, best: Mapping[str, Tensor] | None
+    ) -> Path | None:
+        """Writes a checkpoint, then the best model; a failure is warned of, but a non-finite value is an error.
 
-        def write() -> None:
-            assert self._folder is not None
+        Returns:
+            The folder of the checkpoint; None if it could not be written.
+        """
+        self._saved, self._seconds = _held(state), state.seconds
+        folder = self._folder
+        assert folder is not None
+
+        def write() -> bool:
+            written = False
             try:
-                self._folder.save(checkpoint)
-                self.export(checkpoint.state, best)
+                folder.save(make())
+                written = True
+                self.export(state, best)
             except CheckpointError as error:
                 logger.warning("%s; training goes on, and the next checkpoint is tried as planned", error)
+            return written
 
-        self._ranks.by_first(write)
+        return folder.checkpoint_path(state.step) if self._ranks.by_first(write) else None
 
     def export(self, state: TrainerState, best: Mapping[str, Tensor] | None) -> None:
         """Writes the best weights as a model's folder, unless they are there already."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from os import PathLike
+from typing import Literal
 
 from zh_lstm_lm._config import Config, check_choice, check_integer, check_number, check_type
 from zh_lstm_lm.errors import ConfigError
@@ -54,7 +55,7 @@ class TrainerConfig(Config):
     bptt_len: int = 35
     carry_state: bool = True
     learning_rate: float | None = None
-    schedule: str = "linear"
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_steps: int = 50
     betas: tuple[float, float] = (0.0, 0.999)
     max_grad_norm: float = 0.5
@@ -66,7 +67,7 @@ class TrainerConfig(Config):
     checkpoint_minutes: float = 10.0
     keep_last: int = 2
     device: str = "auto"
-    precision: str = "auto"
+    precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("max_epochs", "max_steps", "batch_size", "eval_steps", "patience"):

@@ -48,6 +48,26 @@ class History(list[dict[str, Any]]):
         """
         write_file(path, self.to_json_lines())
 
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Returns a flat row for every record, all with the same columns, as ``pandas.DataFrame`` takes them.
+
+        What a record lacks is None; lists inside of records are left out.
+        """
+        flat = [
+            {name: value for name, value in record.items() if not isinstance(value, (list, dict))} for record in self
+        ]
+        names = dict.fromkeys(name for record in flat for name in record)
+        return [{name: record.get(name) for name in names} for record in flat]
+
+    def _repr_html_(self) -> str | None:
+        """Returns the plot, which a notebook shows; None, and so the list, where there is nothing to plot."""
+        from zh_lstm_lm.report.run_plots import plot_history  # noqa: PLC0415
+
+        try:
+            return plot_history(self)
+        except DataError:
+            return None
+
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "History":
         """Reads a file that `save` wrote.

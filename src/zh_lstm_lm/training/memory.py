@@ -14,15 +14,25 @@ from zh_lstm_lm.training.optimizer import dense_and_tables
 __all__ = ["optimizer_bytes", "scores_per_token", "training_bytes", "training_memory", "update_memory"]
 
 
-def optimizer_bytes(model: LSTMLanguageModel, *, betas: tuple[float, float]) -> int:
-    """Returns the bytes of the running means that `Optimizer` keeps for a model."""
+def optimizer_bytes(model: LSTMLanguageModel, *, betas: tuple[float, float] | None) -> int:
+    """Returns the bytes of the running means that `Optimizer` keeps for a model.
+
+    Betas of None stand for an optimizer of the user's own, which is taken to keep two means of every weight.
+    """
+    if betas is None:
+        return 2 * _size(model.parameters())
     dense, tables = dense_and_tables(model)
     rows = sum(table.itemsize * len(table) for table in tables)
     return 2 * _size(dense) + rows + (_size(tables) if betas[0] else 0)
 
 
-def training_bytes(model: LSTMLanguageModel, *, betas: tuple[float, float]) -> int:
-    """Returns the bytes of weights, gradients (without those of the embedding) and `Optimizer`'s means."""
+def training_bytes(model: LSTMLanguageModel, *, betas: tuple[float, float] | None) -> int:
+    """Returns the bytes of weights, gradients (without those of the embedding) and `Optimizer`'s means.
+
+    Of an optimizer of the user's own, betas None, they are those of the weights and of dense gradients.
+    """
+    if betas is None:
+        return 2 * _size(model.parameters())
     dense, tables = dense_and_tables(model)
     return 2 * _size(dense) + _size(tables) + optimizer_bytes(model, betas=betas)
 

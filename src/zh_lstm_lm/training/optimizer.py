@@ -1,16 +1,21 @@
-"""Adam, by rows for the embedding."""
+"""Adam, by rows for the embedding; and an optimizer of the user's own."""
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
-from zh_lstm_lm.errors import CheckpointError
+from zh_lstm_lm._config import check_number, shown
+from zh_lstm_lm.errors import CheckpointError, ConfigError
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.training.config import TrainerConfig
 
-__all__ = ["Optimizer", "dense_and_tables"]
+__all__ = ["Optimizer", "OptimizerFactory", "OwnOptimizer", "check_factory", "dense_and_tables"]
+
+OptimizerFactory: TypeAlias = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+"""Takes the weights of a model and returns an optimizer of some or all of them."""
 
 _EMBEDDING_RATE = 3.0
 
@@ -60,7 +65,12 @@ class Optimizer:
     """Adam (Kingma and Ba, 2015); rows of the embedding are updated only when they occur, at three times the rate.
 
     Half of the words occur once or twice in a novel, so each time has to count.
+
+    Attributes:
+        peak: None: the peak learning rate is that of the run's options.
     """
+
+    peak: float | None = None
 
     def __init__(self, model: LSTMLanguageModel, *, betas: tuple[float, float]) -> None:
         self._names = {parameter: name for name, parameter in model.named_parameters()}
@@ -87,7 +97,10 @@ class Optimizer:
             for field, value in fields.items()
         }
 
-    def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+    def state_values(self) -> None:
+        """Returns None: all of the state is in the tensors."""
+
+    def load_state_tensors(self, tensors: Mapping[str, Tensor], values: object = None) -> None:
         """Restores the result of `state_tensors`; refuses that of an optimizer of another model."""
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
@@ -123,6 +136,138 @@ class Optimizer:
         for field, value in found.items():
             counter = field == "step" and by_rows
             optimizer.state[parameter][field] = int(value) if counter else value.to(parameter.device, copy=True)
+
+
+class OwnOptimizer:
+    """An optimizer that a factory of the user's own makes; it gets dense gradients of all weights.
+
+    Its learning rates are those that the factory gave it, all multiplied by the same factor in each update.
+
+    Attributes:
+        peak: The highest of these rates.
+
+    Raises:
+        ConfigError: The factory does not return an optimizer that can be used.
+    """
+
+    def __init__(self, model: LSTMLanguageModel, factory: OptimizerFactory) -> None:
+        self._model = model
+        weights = dict(model.named_parameters())
+        self._optimizer = optimizer = factory(list(weights.values()))
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise ConfigError(f"optimizer must return a torch.optim.Optimizer, got {shown(optimizer)}")
+        if isinstance(optimizer, (torch.optim.LBFGS, torch.optim.SparseAdam)):
+            raise ConfigError(
+                f"optimizer: {type(optimizer).__name__} needs a closure or sparse gradients, which a run does not give; "
+                "take one such as torch.optim.AdamW"
+            )
+        names = {id(weight): name for name, weight in weights.items()}
+        self._groups = [[names.get(id(weight), "") for weight in group["params"]] for group in optimizer.param_groups]
+        if any("" in group for group in self._groups):
+            raise ConfigError("optimizer: holds weights that are not among those that it was given; leave them out")
+        rates = [group.get("lr") for group in optimizer.param_groups]
+        for rate in rates:
+            check_number("optimizer: lr", rate.item() if isinstance(rate, Tensor) else rate)
+        self.peak = max(map(float, rates))
+        if not self.peak:
+            raise ConfigError("optimizer: lr must be greater than 0, got 0 in all groups")
+        self._shares = [float(rate) / self.peak for rate in rates]
+
+    def step(self, learning_rate: float) -> None:
+        """Updates the weights from their gradients, and drops the gradients."""
+        for group, share in zip(self._optimizer.param_groups, self._shares, strict=True):
+            group["lr"] = learning_rate * share
+        self._optimizer.step()
+        self._model.zero_grad(set_to_none=True)
+
+    def describe(self) -> dict[str, Any]:
+        """Returns its class, weights and options but the rate as plain values, to compare with those of a resumed run."""
+        kind, groups = type(self._optimizer), []
+        for group, names, share in zip(self._optimizer.param_groups, self._groups, self._shares, strict=True):
+            options = {
+                name: _plain(value) for name, value in group.items() if name not in ("params", "param_names", "lr")
+            }
+            groups.append({**options, "share of the rate": share, "weights": names})
+        return {"class": f"{kind.__module__}.{kind.__qualname__}", "groups": groups}
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Returns the tensors of its state, by their places in it."""
+        tensors: dict[str, Tensor] = {}
+        _without_tensors(self._optimizer.state_dict(), "state_dict", tensors)
+        return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+
+    def state_values(self) -> dict[str, Any]:
+        """Returns its state as plain values, with the name of each tensor in its place.
+
+        Raises:
+            CheckpointError: It holds something else than tensors, numbers and strings.
+        """
+        return {"state_dict": _without_tensors(self._optimizer.state_dict(), "state_dict", {})}
+
+    def load_state_tensors(self, tensors: Mapping[str, Tensor], values: object = None) -> None:
+        """Restores the results of `state_tensors` and `state_values`; refuses those of another optimizer."""
+        try:
+            self._optimizer.load_state_dict(_with_tensors(cast(Any, values)["state_dict"], tensors))
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
+            raise CheckpointError(
+                f"the optimizer's state does not fit {type(self._optimizer).__name__} ({error}); the checkpoint is foreign"
+            ) from error
+
+
+def check_factory(factory: object, config: TrainerConfig) -> None:
+    """Raises ConfigError for what is no optimizer factory, and for options that an optimizer of one's own has itself."""
+    if factory is None:
+        return
+    if not callable(factory):
+        raise ConfigError(
+            "optimizer must be a function of the weights, such as lambda weights: torch.optim.AdamW(weights, lr=1e-3), got "
+            f"{shown(factory)}"
+        )
+    for name in ("learning_rate", "betas"):
+        if getattr(config, name) != getattr(TrainerConfig, name):
+            raise ConfigError(f"{name}={getattr(config, name)} belongs to the default optimizer; give it to yours")
+
+
+def _plain(value: object) -> Any:
+    """Returns an option as a JSON value; of an object only the name of its type."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else type(value).__name__
+
+
+def _without_tensors(value: object, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Returns a value as JSON, with ``{"tensor": name}`` for each tensor, which goes into `tensors`."""
+    if isinstance(value, Tensor):
+        tensors[name] = value
+        return {"tensor": name}
+    if isinstance(value, dict) and all(type(key) in (int, str) for key in value):
+        # A key may be a number, which JSON has none of.
+        return {"items": [[key, _without_tensors(each, f"{name}/{key}", tensors)] for key, each in value.items()]}
+    if isinstance(value, (list, tuple)):
+        each = [_without_tensors(item, f"{name}/{number}", tensors) for number, item in enumerate(value)]
+        return {"tuple": each} if isinstance(value, tuple) else each
+    finite = isinstance(value, (bool, int, float)) and math.isfinite(value)
+    if value is None or finite or isinstance(value, str):
+        return value
+    raise CheckpointError(
+        f"the optimizer's {name} is {shown(value)}; only tensors, finite numbers and text can be saved"
+    )
+
+
+def _with_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Returns the value of which `_without_tensors` made JSON."""
+    if isinstance(value, list):
+        return [_with_tensors(each, tensors) for each in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "tuple":
+        return tuple(_with_tensors(content, tensors))
+    return {key: _with_tensors(each, tensors) for key, each in content}
 
 
 def dense_and_tables(model: LSTMLanguageModel) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

@@ -9,6 +9,7 @@
 """
 
 import contextlib
+import logging
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -42,7 +43,7 @@ from zh_lstm_lm.training.run_identity import check_same_run
 
 __all__ = ["Checkpoint", "RunFolder", "remove_run"]
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 _NAME = re.compile(r"checkpoint-\d{8,}")
 
@@ -53,7 +54,7 @@ class RunFolder:
     def __init__(self, path: Path, *, keep_last: int) -> None:
         self.path = path
         self.keep_last = keep_last
-        self.best = path / "best"
+        self.best: Path = path / "best"
         self._exported_step: int | None = None
         # The content of run.json, and the id in it.
         self._run_file = b""
@@ -139,7 +140,7 @@ class RunFolder:
     def best_weights(self, step: int, like: Checkpoint) -> Mapping[str, Tensor]:
         """Returns the weights of the step with the lowest validation loss, from its checkpoint or from ``best``."""
         try:
-            return load_checkpoint(self._checkpoint(step), like, run=self._run_id).model
+            return load_checkpoint(self.checkpoint_path(step), like, run=self._run_id).model
         except CheckpointError as error:
             if self.exported_step() != step:
                 raise
@@ -173,7 +174,7 @@ class RunFolder:
 
         The newest `keep_last` stay, and those that were the best when one of them was written.
         """
-        write_checkpoint(self._checkpoint(checkpoint.state.step), checkpoint, self._run_file)
+        write_checkpoint(self.checkpoint_path(checkpoint.state.step), checkpoint, self._run_file)
         atomic_write(self.path / "history.jsonl", checkpoint.state.history.to_json_lines())
         atomic_write(self.path / "curve.jsonl", checkpoint.state.curve.to_json_lines())
         older = [folder for folder in self._checkpoints() if _step_of(folder) <= checkpoint.state.step]
@@ -188,7 +189,8 @@ class RunFolder:
                 except CheckpointError as error:
                     logger.warning("%s; an old checkpoint stays", error)
 
-    def _checkpoint(self, step: int) -> Path:
+    def checkpoint_path(self, step: int) -> Path:
+        """Returns the folder of the checkpoint after an update."""
         return self.path / f"checkpoint-{step:08d}"
 
     def _checkpoints(self) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +24,7 @@ __all__ = [
     "IDENTITY", "check_same_run", "describe_run", "describe_texts", "digest_of", "fingerprint_of", "weights_digest",
 ]  # fmt: skip
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 _BUDGET = {"max_epochs", "max_steps", "max_minutes"}
 # Options that may differ in a resumed run.
@@ -43,10 +44,11 @@ def describe_run(
     *,
     batch_size: int,
     processes: int,
+    own: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Returns the identity of a run as plain values; the texts come with their ids."""
+    """Returns the identity of a run as plain values; the texts come with their ids, `own` are options that are functions."""
     return {
-        "options": config.to_dict(),
+        "options": {**config.to_dict(), **own},
         "model": model.config.to_dict(),
         "vocabulary": model.vocabulary.fingerprint(),
         "train": fingerprint_of(train[1]),
@@ -88,7 +90,7 @@ def check_same_run(begun: Mapping[str, Any], description: Mapping[str, Any], *, 
     Permitted differences are warned of; another run is a CheckpointError.
     """
     try:
-        before, now = begun["options"], description["options"]
+        before, now = ({"optimizer": None, **each["options"]} for each in (begun, description))
         for key in IDENTITY[2:]:
             was, is_ = begun[key], description[key]
             # The first runs had no character vectors and only one type of weights.
@@ -101,7 +103,7 @@ def check_same_run(begun: Mapping[str, Any], description: Mapping[str, Any], *, 
         for name in now.keys() - _FREE:
             if name not in before:
                 logger.warning("%s: begun before there was the option %s, goes on with %r", folder, name, now[name])
-            elif before[name] != now[name]:
+            elif not _same_option(before[name], now[name]):
                 raise CheckpointError(
                     f"{folder}: its run was begun with {name}={before[name]!r}, got {now[name]!r}; "
                     "give the same again, or another run_dir"
@@ -116,8 +118,16 @@ def check_same_run(begun: Mapping[str, Any], description: Mapping[str, Any], *, 
             rates = before.get("learning_rate"), now.get("learning_rate")
             logger.warning("%s: begun with learning_rate=%s, goes on with %s", folder, *rates)
         return all(before.get(name) == now[name] for name in _BUDGET)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise CheckpointError(f"{folder / 'run.json'}: not a description of a run ({error!r})") from error
+
+
+def _same_option(before: Any, now: Any) -> bool:
+    """Compares the values of an option; of two functions, those that both have."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping) and "function" in before and "function" in now:
+        pairs = zip(before["function"], now["function"], strict=True)
+        return all(None in pair or pair[0] == pair[1] for pair in pairs)
+    return bool(before == now)
 
 
 def digest_of(description: Mapping[str, Any]) -> bytes:

@@ -1,22 +1,34 @@
 """The learning-rate schedule, and the progress of a run through its time budget."""
 
+import logging
 import math
 import time
+from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 
+from zh_lstm_lm._config import check_number, shown
 from zh_lstm_lm.corpus.batches import Batch
+from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.training.state import TrainerState
 
 __all__ = [
-    "RunClock", "StepBudget", "TimeBudget", "default_learning_rate", "estimate_evaluation", "evaluation_is_due",
-    "learning_rate_at", "make_budget", "warn_if_short",
+    "RunClock", "Schedule", "StepBudget", "TimeBudget", "check_schedule", "default_learning_rate", "describe_schedule",
+    "estimate_evaluation", "evaluation_is_due", "factor_at", "learning_rate_at", "make_budget", "warn_if_short",
 ]  # fmt: skip
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
+Schedule: TypeAlias = Callable[[int, int], float]
+"""Takes the number of updates made and that of the run; returns the factor of the peak learning rate."""
+
+# Until a time budget tells the number of updates.
+_UNPLANNED_STEPS = 1_000_000
+# Where a schedule is compared with that of a resumed run, of a run of so many updates.
+_COMPARED_STEPS, _COMPARED_AT = 1_000, (0, 1, 10, 50, 100, 250, 500, 750, 999)
 _RATE, _STEPS_AT_RATE = 5e-3, 3_000
 
 # The first updates of a run are slower than the rest and are not timed; those after an evaluation tell of its speed.
@@ -55,6 +67,34 @@ def learning_rate_at(step: int, *, peak: float, schedule: str, warmup_steps: int
     return rate * (0.01 + 0.99 * left)
 
 
+def check_schedule(schedule: object) -> None:
+    """Raises ConfigError for what is no schedule of one's own."""
+    if schedule is not None and not callable(schedule):
+        raise ConfigError(
+            "schedule must be a function, such as lambda step, num_steps: 1 - step / num_steps; the names are options of "
+            f"TrainerConfig; got {shown(schedule)}"
+        )
+
+
+def factor_at(schedule: Schedule, step: int, num_steps: int | None) -> float:
+    """Returns the factor of a user's own schedule, which must be a finite number of at least 0."""
+    factor = schedule(step, num_steps or _UNPLANNED_STEPS)
+    check_number(f"schedule({step}, {num_steps or _UNPLANNED_STEPS})", factor)
+    return factor
+
+
+def describe_schedule(schedule: Schedule) -> dict[str, list[float | None]]:
+    """Returns a user's own schedule as some of its values; None where it has none."""
+    values: list[float | None] = []
+    for step in _COMPARED_AT:
+        try:
+            values.append(factor_at(schedule, step, _COMPARED_STEPS))
+        # It may be a table of as many steps as the run has.
+        except Exception:
+            values.append(None)
+    return {"function": values}
+
+
 def evaluation_is_due(state: TrainerState, eval_steps: int | None, *, cost: float) -> bool:
     """Decides on an evaluation inside an epoch: by default about ten in a run, none shortly before the next one.
 
@@ -90,7 +130,7 @@ class RunClock:
     """A stopwatch for the time spent in `fit`; it never runs backwards, even if the system's clock does."""
 
     def __init__(self, seconds: float = 0.0) -> None:
-        self.seconds = seconds
+        self.seconds: float = seconds
         self._last = time.monotonic()
 
     def __call__(self) -> float:

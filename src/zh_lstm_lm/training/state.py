@@ -53,7 +53,8 @@ class TrainerState:
         largest_gradient_norm: The largest of them.
         clipped_updates: Number of updates of this epoch whose gradients were scaled down.
         updates: Number of updates of this epoch so far.
-        learning_rate: Learning rate of the last update.
+        learning_rate: Learning rate of the last update; in `Callback.on_step_begin` that of the coming one, which may be
+            changed.
         best_loss: Lowest validation loss so far, in nats per token.
         history: The records of the evaluations so far.
         curve: The learning curve so far.
@@ -149,6 +150,11 @@ class TrainerState:
     def epoch(self) -> float:
         """Number of epochs trained, with the begun part of the current one."""
         return self.step / max(self.steps_per_epoch, 1)
+
+    @property
+    def inside_epoch(self) -> bool:
+        """True before the end of an epoch and of the run."""
+        return 0 < self.window < self.steps_per_epoch and self.progress < 1.0 and self.stop_reason is None
 
     @property
     def update_seconds(self) -> float:

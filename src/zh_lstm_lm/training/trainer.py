@@ -1,5 +1,7 @@
 """Training over truncated BPTT segments with a carried state."""
 
+import contextlib
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,14 +25,23 @@ from zh_lstm_lm.training.checkpointer import Checkpointer
 from zh_lstm_lm.training.config import TrainerConfig
 from zh_lstm_lm.training.distributed import join_ranks
 from zh_lstm_lm.training.history import History
+from zh_lstm_lm.training.optimizer import OptimizerFactory, check_factory
 from zh_lstm_lm.training.run_identity import describe_run, digest_of, weights_digest
-from zh_lstm_lm.training.schedule import RunClock, estimate_evaluation, evaluation_is_due, make_budget, warn_if_short
+from zh_lstm_lm.training.schedule import (
+    RunClock,
+    Schedule,
+    check_schedule,
+    estimate_evaluation,
+    evaluation_is_due,
+    make_budget,
+    warn_if_short,
+)
 from zh_lstm_lm.training.state import TrainerState, make_record, make_summary
 from zh_lstm_lm.training.updater import Updater
 
 __all__ = ["Trainer"]
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 _MIN_TOKENS = 10
 
@@ -55,17 +66,23 @@ class Trainer:
         valid: TokenStream | None = None,
         config: TrainerConfig | None = None,
         *,
+        optimizer: OptimizerFactory | None = None,
+        schedule: Schedule | None = None,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
     ) -> None:
         """Sets up a run; nothing is read, moved or written before `fit`.
 
         Args:
-            model: The `LSTMLanguageModel` to train, new or trained before; one that is wrapped by `torch.compile` or
-                `torch.nn.DataParallel` is trained without the wrapper.
+            model: The `LSTMLanguageModel` to train; a wrapper of `torch.compile` or `torch.nn.DataParallel` is taken off.
             train: The training text.
             valid: The validation set; None (or an empty one) keeps the last weights in place of the best.
             config: Options; None for the defaults.
+            optimizer: A function that takes the list of weights and returns a `torch.optim.Optimizer`, such as
+                ``lambda weights: torch.optim.AdamW(weights, lr=1e-3)``; its rates are the peak rates. All gradients are
+                dense then. None takes Adam with the rates and betas of `config`.
+            schedule: A function of the numbers of updates made and of all updates (an estimate under a time budget, a million
+                at first) that returns the factor of the peak rate, in place of the schedule and warm-up of `config`.
             callbacks: Further callbacks.
             progress: Whether to show progress and print perplexities.
 
@@ -79,9 +96,13 @@ class Trainer:
         check_type("config", config, TrainerConfig, type(None))
         assert isinstance(inner, LSTMLanguageModel)
         self.model = inner
-        self.train, self.valid = train, valid
-        self.config = config or TrainerConfig()
-        self.state = TrainerState()
+        self.train: TokenStream = train
+        self.valid: TokenStream | None = valid
+        self.config: TrainerConfig = config or TrainerConfig()
+        check_factory(optimizer, self.config)
+        check_schedule(schedule)
+        self._optimizer, self._schedule = optimizer, schedule
+        self.state: TrainerState = TrainerState()
         self._callbacks = all_callbacks(callbacks, patience=self.config.patience, progress=progress)
 
     def fit(self, *, resume: bool = False) -> History:
@@ -117,7 +138,7 @@ class Trainer:
             with self._checkpoints.locked():
                 self._restore(resume)
                 if not self._ended():
-                    self._checkpoints.check_space()
+                    self._checkpoints.check_space(self._updater.optimizer_bytes)
                 try:
                     with catch_interruption() as self._interruption:
                         self._train()
@@ -139,7 +160,9 @@ class Trainer:
         self._valid_ids = vocabulary.encode_stream(self.valid) if self.valid else None
         if (found := len(self.train)) < _MIN_TOKENS:
             raise DataError(f"the training text has {found} tokens, at least {_MIN_TOKENS} are needed; give more")
-        self._updater = Updater(self.model, self._train_ids, config, self._ranks)
+        self._updater = Updater(
+            self.model, self._train_ids, config, self._ranks, optimizer=self._optimizer, schedule=self._schedule
+        )
         self._best: Mapping[str, Tensor] | None = None
         self._checkpoints = Checkpointer(config, self._ranks, self.model, lambda state: make_summary(state, self.train))
         steps_per_epoch = len(self._updater.windows)
@@ -154,7 +177,9 @@ class Trainer:
         self._synchronize()
         self.model.train()
         exact = matrix_precision(self._updater.device, self.config.precision)
-        with sparse_embedding(self.model), exact:
+        # Few optimizers of PyTorch take sparse gradients.
+        gradients = contextlib.nullcontext() if self._optimizer else sparse_embedding(self.model)
+        with gradients, exact:
             while True:
                 try:
                     if self._evaluation_is_due():
@@ -171,6 +196,8 @@ class Trainer:
         """Makes one update, calls the callbacks, and takes the time."""
         state = self.state
         began = state.seconds
+        state.learning_rate = self._updater.learning_rate(state)
+        self._notify("on_step_begin")
         self._updater.update(state)
         self._notify("on_step_end")
         self._synchronize()
@@ -210,11 +237,14 @@ class Trainer:
         if record.get("valid_loss", math.inf) < state.best_loss:
             state.best_loss = record["valid_loss"]
             self._best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-        event = "on_epoch_end" if state.window == state.steps_per_epoch or self._ended() else "on_evaluate"
+        self._ended()
+        ends = not state.inside_epoch
         if state.window == state.steps_per_epoch:
             state.begin_epoch()
             self._updater.begin_epoch()
-        self._notify(event, record)
+        self._notify("on_evaluate", record)
+        if ends:
+            self._notify("on_epoch_end", record)
         self._synchronize()
         known, seconds = state.evaluation_seconds if len(state.history) > 1 else math.inf, state.seconds - began
         state.evaluation_seconds = seconds - self._skip_pause(seconds, expected=known)
@@ -242,7 +272,10 @@ class Trainer:
             return
         self._updater.count_updates(self.state)
         began = self.state.seconds
-        self._checkpoints.save(self._updater.snapshot(self.state, self._updater.carried_rows()), self._best)
+        carried = self._updater.carried_rows()
+        folder = self._checkpoints.save(lambda: self._updater.snapshot(self.state, carried), self.state, self._best)
+        if folder is not None:
+            self._notify("on_save", folder)
         self._synchronize()
         if self.state.last_evaluated_step == self.state.step:
             self.state.evaluation_seconds += self.state.seconds - began
@@ -277,8 +310,8 @@ class Trainer:
         description: dict[str, Any] = {}
         if together or self.config.run_dir is not None:
             train, valid = (self.train, self._train_ids), (self.valid, self._valid_ids)
-            rows = self._updater.windows.batch_size
-            description = describe_run(self.config, self.model, train, valid, batch_size=rows, processes=ranks.size)
+            sizes = {"batch_size": self._updater.windows.batch_size, "processes": ranks.size}
+            description = describe_run(self.config, self.model, train, valid, **sizes, own=self._updater.own_options())
         if together:
             ranks.check_same(digest_of(description))
         same_budget = self._checkpoints.find(description, resume=resume)

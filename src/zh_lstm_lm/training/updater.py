@@ -1,11 +1,14 @@
 """Updates of a model: one BPTT segment after another, with the optimizer, dropout masks and the carried state."""
 
+import logging
 import math
 import time
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from zh_lstm_lm._config import check_number
 from zh_lstm_lm.corpus.batches import IGNORED, TrainingWindows
 from zh_lstm_lm.errors import NonFiniteError
 from zh_lstm_lm.models.gradients import clip_gradients, settle_rows
@@ -16,15 +19,15 @@ from zh_lstm_lm.runtime.devices import autocast, choose_device, on_device
 from zh_lstm_lm.runtime.memory import check_fits
 from zh_lstm_lm.training.config import TrainerConfig
 from zh_lstm_lm.training.distributed import Ranks
-from zh_lstm_lm.training.memory import scores_per_token, training_bytes, training_memory
-from zh_lstm_lm.training.optimizer import Optimizer
+from zh_lstm_lm.training.memory import optimizer_bytes, scores_per_token, training_bytes, training_memory
+from zh_lstm_lm.training.optimizer import Optimizer, OptimizerFactory, OwnOptimizer
 from zh_lstm_lm.training.run_folder import Checkpoint
-from zh_lstm_lm.training.schedule import default_learning_rate, learning_rate_at
+from zh_lstm_lm.training.schedule import Schedule, default_learning_rate, describe_schedule, factor_at, learning_rate_at
 from zh_lstm_lm.training.state import TrainerState, UpdateMetrics
 
 __all__ = ["MetricsQueue", "Updater"]
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 # Default batch rows of a process; a CUDA device needs more to be busy.
 _ROWS, _CUDA_ROWS = 32, 128
@@ -67,40 +70,58 @@ class MetricsQueue:
 class Updater:
     """The optimizer, carried state and random state of a run; the run's state is an argument.
 
-    The model is moved to its device. This one of the processes reads a part of the batch rows.
+    The model is moved to its device. This one of the processes reads a part of the batch rows. An optimizer factory and
+    a schedule of the user's own take the places of those of the options.
 
     Attributes:
         device: The device of the model.
         windows: The BPTT segments of the training text.
+        optimizer_bytes: What the optimizer is expected to add to a checkpoint.
 
     Raises:
         ConfigError: The run cannot fit the device, or there are more processes than batch rows.
     """
 
-    def __init__(self, model: LSTMLanguageModel, ids: Tensor, config: TrainerConfig, ranks: Ranks) -> None:
-        self._model, self._config, self._ranks = model, config, ranks
-        self.device = choose_device(config.device, local_rank=ranks.local_rank if ranks.together else None)
+    def __init__(
+        self,
+        model: LSTMLanguageModel,
+        ids: Tensor,
+        config: TrainerConfig,
+        ranks: Ranks,
+        *,
+        optimizer: OptimizerFactory | None = None,
+        schedule: Schedule | None = None,
+    ) -> None:
+        self._model, self._config, self._ranks, self._schedule = model, config, ranks, schedule
+        self.device: torch.device = choose_device(
+            config.device, local_rank=ranks.local_rank if ranks.together else None
+        )
         most = ranks.size * (_ROWS if self.device.type == "cpu" else _CUDA_ROWS)
         batch_size = config.batch_size or max(ranks.size, min(most, len(ids) // (100 * config.bptt_len)))
-        self.windows = TrainingWindows(
+        self.windows: TrainingWindows = TrainingWindows(
             ids, batch_size=batch_size, bptt_len=config.bptt_len, bos_id=model.vocabulary.bos_id
         )
         first, last = ranks.row_bounds(self.windows.batch_size)
-        self._check_memory()
+        betas = None if optimizer else config.betas
+        self.optimizer_bytes = optimizer_bytes(model, betas=betas)
+        self._check_memory(betas)
         model.to(self.device)
-        self._optimizer = Optimizer(model, betas=config.betas)
+        self._optimizer: Optimizer | OwnOptimizer
+        self._optimizer = OwnOptimizer(model, optimizer) if optimizer else Optimizer(model, betas=config.betas)
         self._generator = BatchRowGenerator(self.device)
         self._generator.manual_seed(config.seed)
         self._generator.first, self._generator.num_rows = first, self.windows.batch_size
         self._queue = MetricsQueue(self.device)
-        self._peak = config.learning_rate or default_learning_rate(None)
+        self._peak = self._optimizer.peak or config.learning_rate or default_learning_rate(None)
         # Time of the updates whose metrics have not been read yet.
         self._unread_seconds = 0.0
         self._carried = model.initial_state(last - first)
 
     def update(self, state: TrainerState) -> None:
-        """Makes one update: forward, backward, clip, step; a loss or gradient that is not finite is an error."""
+        """Makes one update at the state's learning rate; a loss or gradient that is not finite is an error."""
         config, ranks = self._config, self._ranks
+        # A callback may have changed it.
+        check_number("state.learning_rate", state.learning_rate)
         began = time.monotonic()
         batch = self.windows[state.window]
         counted = batch.targets[batch.targets != IGNORED]
@@ -112,7 +133,6 @@ class Updater:
         loss.backward()  # type: ignore[no-untyped-call]
         loss = self._gather_gradients(loss, batch.inputs)
         norm = clip_gradients(self._model.parameters(), config.max_grad_norm)
-        state.learning_rate = self._learning_rate(state)
         characters = self._model.vocabulary.characters_per_id
         num_characters = int(characters[counted].sum()) if characters is not None else 0
         metrics = UpdateMetrics(state.step + 1, state.learning_rate, math.nan, math.nan, len(counted), num_characters)
@@ -124,6 +144,29 @@ class Updater:
         state.advance()
         self._unread_seconds += max(0.0, time.monotonic() - began)
         self._count(known, state)
+
+    def learning_rate(self, state: TrainerState) -> float:
+        """Returns the learning rate of the next update by the schedule."""
+        self._peak = self._optimizer.peak or self._config.learning_rate or default_learning_rate(state.planned_steps)
+        peak = math.ldexp(self._peak, -state.rollbacks)
+        if self._schedule is not None:
+            return peak * factor_at(self._schedule, state.step, state.planned_steps)
+        return learning_rate_at(
+            state.step,
+            peak=peak,
+            schedule=self._config.schedule,
+            warmup_steps=self._config.warmup_steps,
+            progress=state.progress,
+        )
+
+    def own_options(self) -> dict[str, Any]:
+        """Returns the user's own optimizer and schedule as plain values, to be compared when the run is resumed."""
+        options: dict[str, Any] = {}
+        if isinstance(self._optimizer, OwnOptimizer):
+            options |= {"optimizer": self._optimizer.describe(), "learning_rate": self._optimizer.peak}
+        if self._schedule is not None:
+            options["schedule"] = describe_schedule(self._schedule)
+        return options
 
     def count_updates(self, state: TrainerState) -> None:
         """Adds the updates since the last read to the epoch's sums and to the curve; errors are those of `update`."""
@@ -150,12 +193,13 @@ class Updater:
             self._model.state_dict(),
             self._optimizer.state_tensors(),
             {"h": h, "c": c, "generator": random_state},
+            self._optimizer.state_values(),
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Goes back to a snapshot."""
         self._model.load_state_dict(checkpoint.model)
-        self._optimizer.load_state_tensors(checkpoint.optimizer)
+        self._optimizer.load_state_tensors(checkpoint.optimizer, checkpoint.optimizer_values)
         try:
             self._generator.set_state(checkpoint.carried["generator"])
         # The generators of two kinds of device have states of their own.
@@ -181,23 +225,12 @@ class Updater:
     def _zero_state(self) -> LSTMState:
         return self._model.initial_state(self._carried.h.shape[1])
 
-    def _learning_rate(self, state: TrainerState) -> float:
-        """Returns the learning rate of the next update."""
-        self._peak = self._config.learning_rate or default_learning_rate(state.planned_steps)
-        return learning_rate_at(
-            state.step,
-            peak=math.ldexp(self._peak, -state.rollbacks),
-            schedule=self._config.schedule,
-            warmup_steps=self._config.warmup_steps,
-            progress=state.progress,
-        )
-
-    def _check_memory(self) -> None:
+    def _check_memory(self, betas: tuple[float, float] | None) -> None:
         """Refuses a run that cannot fit the device, before anything is allocated there."""
         sizes = self._model.config
         counts = torch.tensor(self._model.vocabulary.counts, device="cpu")
         needed = training_memory(
-            held=training_bytes(self._model, betas=self._config.betas),
+            held=training_bytes(self._model, betas=betas),
             num_tokens=self.windows.batch_size // self._ranks.size * self.windows.bptt_len,
             hidden_size=sizes.hidden_size,
             num_layers=sizes.num_layers,

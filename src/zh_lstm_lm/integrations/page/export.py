@@ -5,7 +5,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from os import PathLike
@@ -18,16 +18,25 @@ from torch import Tensor
 from zh_lstm_lm._config import check_type
 from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.generation.config import SamplerConfig
+from zh_lstm_lm.integrations.page.ngram_packing import pack_ngrams
 from zh_lstm_lm.integrations.page.quantisation import QuantisedModel, quantise_model
 from zh_lstm_lm.models.base import LanguageModel, check_model
 from zh_lstm_lm.models.components import nested_models
+from zh_lstm_lm.models.continuous_cache import ContinuousCache
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
+from zh_lstm_lm.models.mixture import Mixture
+from zh_lstm_lm.models.ngram import NGramLanguageModel
+from zh_lstm_lm.models.saved_mixture import describe_model
 from zh_lstm_lm.storage.user_files import check_file, is_special, write_file
 
 __all__ = ["MAX_BYTES", "Page", "export_html", "make_page"]
 
 MAX_BYTES = 25_000_000
 """Size of the largest page."""
+NGRAM_BYTES = 2_500_000
+"""Bytes of a page that n-gram models may take."""
+
+_WORKER = ("kernels.mjs", "lstm.mjs", "mixture.mjs", "punctuation.mjs", "sampling.mjs", "segment.mjs", "worker.mjs")
 
 
 @dataclass(frozen=True)
@@ -37,24 +46,27 @@ class Page:
     Attributes:
         html: The page.
         sizes: The bytes that its parts take.
-        quantised: The model in 8 bits that is in it.
-        is_part: Whether the model was a mixture or a cache, of which only the LSTM is in the page.
+        rounded: The model with weights of 8 bits.
+        model: The model that is in it, with weights of 8 bits and pruned n-grams.
+        num_ngrams: The n-grams above order 1, before and after pruning.
     """
 
     html: bytes
     sizes: dict[str, int]
-    quantised: QuantisedModel
-    is_part: bool
+    rounded: LanguageModel
+    model: LanguageModel
+    num_ngrams: tuple[int, int]
 
 
 def export_html(model: LanguageModel, path: str | PathLike[str], *, title: str = "", overwrite: bool = False) -> Path:
     """Writes a model as one HTML page that writes: without installation, without a network, on any computer.
 
-    The weights are rounded to 8 bits. Of a mixture, only the LSTM is in the page. A text that its reader types is
-    divided into the likeliest words of the vocabulary, which are not always those of the model's tokenizer.
+    The weights are rounded to 8 bits. Of n-gram models, those n-grams are in the page that predict most, as many as
+    2.5 MB hold. A text that its reader types is divided into the likeliest words of the vocabulary, which are not
+    always those of the model's tokenizer.
 
     Args:
-        model: The model.
+        model: An LSTM, or a mixture or cache with one.
         path: The file to write.
         title: The title of the page; empty for the file's name.
         overwrite: Whether an existing file may be replaced.
@@ -63,7 +75,7 @@ def export_html(model: LanguageModel, path: str | PathLike[str], *, title: str =
         The file.
 
     Raises:
-        ConfigError: The model is too large for a page, or has no LSTM.
+        ConfigError: The model is too large for a page, or has not one LSTM.
         DataError: The file is there already, or cannot be written.
     """
     check_type("path", path, str, PathLike)
@@ -87,36 +99,60 @@ def make_page(model: LanguageModel, *, title: str) -> Page:
     """Makes the page of a model; see `export_html`."""
     check_model("model", model)
     check_type("title", title, str)
-    lstm = next((each for each in nested_models(model) if isinstance(each, LSTMLanguageModel)), None)
-    if lstm is None:
-        raise ConfigError(f"a page needs an LSTMLanguageModel, or a mixture with one, got {model!r:.60}")
+    leaves = {id(each): each for each in nested_models(model) if not isinstance(each, (Mixture, ContinuousCache))}
+    lstms = [each for each in leaves.values() if isinstance(each, LSTMLanguageModel)]
+    ngrams = [each for each in leaves.values() if isinstance(each, NGramLanguageModel)]
+    if len(lstms) != 1 or len(ngrams) != len(leaves) - 1:
+        found = ", ".join(type(each).__name__ for each in leaves.values())
+        raise ConfigError(f"a page holds one LSTMLanguageModel, alone or mixed with n-gram models, got {found}")
+    lstm = lstms[0]
     if 4 / 3 * (lstm.num_parameters - _character_weights(lstm)) > MAX_BYTES:
         _refuse_size(int(4 / 3 * lstm.num_parameters), lstm)
     quantised = quantise_model(lstm)
-    description = _description(quantised)
-    weights = base64.b64encode(_weights(quantised))
-    worker = "".join(_script(name) for name in ("decoder.mjs", "sampling.mjs", "segment.mjs", "worker.mjs"))
-    script = _script("page.mjs")
-    checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    options = SamplerConfig.from_dict(lstm.generation_config)
+    packed = [pack_ngrams(each, NGRAM_BYTES * 3 // 4 // len(ngrams)) for each in ngrams]
+    description = {
+        **_describe(quantised),
+        "model": describe_model(model, ngrams),
+        "ngrams": [each.description for each in packed],
+    }
     values = {
-        "hash": f"sha256-{checksum}",
         "title": html.escape(title),
         "style": _read("page.css"),
-        "temperature": f"{options.temperature:g}",
-        "top_p": f"{options.top_p:g}",
-        "min_p": f"{options.min_p:g}",
         "description": json.dumps(description, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
-        "weights": weights.decode(),
-        "worker": worker,
-        "script": script,
+        "weights": base64.b64encode(_weights(quantised)).decode(),
+        "ngrams": " ".join(base64.b64encode(each.data).decode() for each in packed),
+        "worker": "".join(map(_script, _WORKER)),
+        "script": _script("page.mjs"),
     }
+    checksum = base64.b64encode(hashlib.sha256(values["script"].encode()).digest()).decode()
+    values["hash"] = f"sha256-{checksum}"
+    options = SamplerConfig.from_dict(getattr(model, "generation_config", {}))
+    values |= {name: f"{getattr(options, name):g}" for name in ("temperature", "top_p", "min_p")}
     page = re.sub(r"\{\{(\w+)\}\}", lambda name: values[name[1]], _read("page.html")).encode()
     if len(page) > MAX_BYTES:
         _refuse_size(len(page), lstm)
-    words = len(values["description"].encode())
-    sizes = {"weights": len(weights), "vocabulary": words, "code": len(page) - len(weights) - words}
-    return Page(page, sizes, quantised, lstm is not model)
+    parts = {"weights": "weights", "n-grams": "ngrams", "vocabulary": "description"}
+    sizes = {name: len(values[value].encode()) for name, value in parts.items() if values[value]}
+    sizes["code"] = len(page) - sum(sizes.values())
+    left = [each.model for each in packed]
+    rounded, inside = (
+        _rebuilt(model, {id(lstm): quantised.model, **dict(zip(map(id, ngrams), own, strict=True))})
+        for own in (ngrams, left)
+    )
+    return Page(page, sizes, rounded, inside, (_num_ngrams(ngrams), _num_ngrams(left)))
+
+
+def _rebuilt(model: Any, parts: Mapping[int, LanguageModel]) -> LanguageModel:
+    """Returns a model with other models in the places of its parts, which are given by their identity."""
+    if isinstance(model, Mixture):
+        return Mixture([_rebuilt(each, parts) for each in model.models], model.weights)
+    if isinstance(model, ContinuousCache):
+        return model.around(_rebuilt(model.model, parts))
+    return parts[id(model)]
+
+
+def _num_ngrams(models: Iterable[NGramLanguageModel]) -> int:
+    return sum(sum(each.num_ngrams[1:]) for each in models)
 
 
 def _character_weights(model: LSTMLanguageModel) -> int:
@@ -132,7 +168,7 @@ def _refuse_size(size: int, model: LSTMLanguageModel) -> None:
     )
 
 
-def _description(quantised: QuantisedModel) -> dict[str, Any]:
+def _describe(quantised: QuantisedModel) -> dict[str, Any]:
     """Returns all of a model but its weights as JSON values."""
     model, vocabulary = quantised.model, quantised.model.vocabulary
     found = {token: token_id for token_id, token in enumerate(vocabulary.own_tokens, vocabulary.num_special)}

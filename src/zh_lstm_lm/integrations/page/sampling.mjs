@@ -1,5 +1,6 @@
 // From log-probabilities to a text: cut-offs, one random number a token, the rules of quotes, brackets and paragraphs.
 // The same numbers give the same tokens as zh_lstm_lm's Sampler.
+import { PunctuationRules, lengthOf } from "./punctuation.mjs";
 
 // The Mersenne Twister as Python's random.Random uses it, with an integer as its seed.
 export class Random {
@@ -45,53 +46,53 @@ export class Random {
 // random.Random(x) of a number in [0, 1) is seeded by Python's hash of it, modulo 2**61 - 1.
 const randomOf = (uniform) => new Random((BigInt(uniform * 2 ** 53) << 8n) % ((1n << 61n) - 1n));
 
-const ATTEMPTS = 4, LARGEST_DIFFERENCE = 80;
+const ATTEMPTS = 4;
 
+// Picks among weights, which are at most 1 and need not sum to 1.
 export class TokenPicker {
   constructor({ topK = 0, topP = 1, minP = 0 }) { Object.assign(this, { topK, topP, minP }); }
 
   // Returns an id, or null where everything that is kept is forbidden.
-  pick(probs, forbidden, uniform) {
-    let total = 0, highest = 0;
-    for (const prob of probs) { total += prob; if (prob > highest) highest = prob; }
+  pick(weights, total, forbidden, uniform) {
     if (!(total > 0)) return null;
-    if (this.topK) return this.pickSorted(probs, forbidden, uniform, highest);
+    if (this.topK) return this.pickSorted(weights, total, forbidden, uniform);
     let generator = null;
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const id = draw(probs, total, uniform);
-      if (!forbidden.has(id) && this.keeps(probs, id, highest)) return id;
+      const id = draw(weights, total, uniform);
+      if (!forbidden.has(id) && this.keeps(weights, total, id)) return id;
       generator ??= randomOf(uniform);
       uniform = generator.random();
     }
-    return this.pickSorted(probs, forbidden, uniform, highest);
+    return this.pickSorted(weights, total, forbidden, uniform);
   }
 
-  keeps(probs, id, highest) {
-    const prob = probs[id];
-    if (this.minP && prob < this.minP * highest) return false;
+  // The likeliest token has the weight 1.
+  keeps(weights, total, id) {
+    const weight = weights[id];
+    if (weight < this.minP) return false;
     if (this.topP === 1) return true;
     let above = 0;
-    for (let i = 0; i < probs.length; i++) if (probs[i] > prob || (probs[i] === prob && i < id)) above += probs[i];
-    return above < this.topP;
+    for (let i = 0; i < weights.length; i++) if (weights[i] > weight || (weights[i] === weight && i < id)) above += weights[i];
+    return above < this.topP * total;
   }
 
-  pickSorted(probs, forbidden, uniform, highest) {
-    for (const least of [highest * 1e-2, highest * 1e-4, 0]) {
+  pickSorted(weights, total, forbidden, uniform) {
+    for (const least of [1e-2, 1e-4, 0]) {
       const ids = [];
-      for (let i = 0; i < probs.length; i++) if (probs[i] >= least) ids.push(i);
-      ids.sort((a, b) => probs[b] - probs[a] || a - b);
-      const kept = this.numKept(ids.map((id) => probs[id]), least === 0);
+      for (let i = 0; i < weights.length; i++) if (weights[i] >= least) ids.push(i);
+      ids.sort((a, b) => weights[b] - weights[a] || a - b);
+      const kept = this.numKept(ids.map((id) => weights[id]), total, least === 0);
       if (kept === null) continue;
       const steps = [];
       let sum = 0;
-      for (const id of ids.slice(0, kept)) steps.push(sum += forbidden.has(id) ? 0 : probs[id]);
+      for (const id of ids.slice(0, kept)) steps.push(sum += forbidden.has(id) ? 0 : weights[id]);
       return sum > 0 ? ids[position(steps, uniform * sum)] : null;
     }
   }
 
-  // The number of first probabilities in falling order that are kept; null if more have to be known.
-  numKept(values, complete) {
-    let kept = values.length, total = 1, known = complete;
+  // The number of first weights in falling order that are kept; null if more have to be known.
+  numKept(values, total, complete) {
+    let kept = values.length, known = complete;
     const sums = [];
     let sum = 0;
     for (const value of values) sums.push(sum += value);
@@ -107,9 +108,8 @@ export class TokenPicker {
       kept = Math.min(kept, reached);
     }
     if (this.minP) {
-      const least = this.minP * values[0];
-      known ||= values[values.length - 1] < least;
-      kept = Math.min(kept, values.filter((value) => value >= least).length);
+      known ||= values[values.length - 1] < this.minP;
+      kept = Math.min(kept, values.filter((value) => value >= this.minP).length);
     }
     return known ? kept : null;
   }
@@ -123,155 +123,30 @@ function position(sums, point) {
   return found < 0 ? last : Math.min(found, last);
 }
 
-function draw(probs, total, uniform) {
+function draw(weights, total, uniform) {
   const point = uniform * total;
   let sum = 0, last = 0;
-  for (let i = 0; i < probs.length; i++) {
-    if (probs[i] > 0) last = i;
-    sum += probs[i];
+  for (let i = 0; i < weights.length; i++) {
+    if (weights[i] > 0) last = i;
+    sum += weights[i];
     if (sum > point) return i;
   }
   return last;
 }
 
-const PAIRS = new Map([..."“‘「『（《〈【〔"].map((mark, i) => [mark, [..."”’」』）》〉】〕"][i]]));
-const OPENING = new Map([...PAIRS].map(([opening, closing]) => [closing, opening]));
-const EMPTY = new Set(["：", ":", ...PAIRS.keys()]);
-const SENTENCE_ENDS = new Set("。！？!?");
-const CLAUSE_ENDS = new Set("，；：、");
-const CHINESE_ENDS = new Set([...CLAUSE_ENDS, ..."。！？"]);
-const NEVER_FIRST = new Set([..."，。！？；：、,.!?;:)]}·％%", ...OPENING.keys()]);
-const NEVER_AFTER = new Map([
-  ...[...PAIRS.keys(), ...CLAUSE_ENDS].map((mark) => [mark, CHINESE_ENDS]),
-  ...[..."。！？"].map((mark) => [mark, CLAUSE_ENDS]),
-  ["\n", NEVER_FIRST],
-]);
-const lengthOf = (text) => [...text].length;
-const lastOf = (text) => [...text].at(-1) ?? "";
-
-// Which tokens may follow, given the open marks and the last character; see generation/punctuation.py.
-export class PunctuationRules {
-  constructor(tokens, separator = "") {
-    const words = tokens.map((token) => (separator && token.startsWith(separator) ? token.slice(separator.length) : token));
-    const ids = new Map();
-    for (const plain of [false, true]) {
-      words.forEach((word, id) => { if (lengthOf(word) === 1 && (tokens[id] === word) !== plain) ids.set(word, id); });
-    }
-    this.markLength = 1 + lengthOf(separator);
-    this.closing = new Map([...PAIRS].filter(([opening, closing]) => ids.has(opening) && ids.has(closing)));
-    this.closingIds = new Map([...this.closing].map(([opening, closing]) => [opening, ids.get(closing)]));
-    this.matched = new Set([...this.closing.keys(), ...this.closing.values()]);
-    const first = new Set([...NEVER_AFTER.values()].flatMap((marks) => [...marks]));
-    this.concerned = words.flatMap((word, id) => {
-      const characters = [...word];
-      const concerned = first.has(characters[0]) || characters.some((each) => this.matched.has(each) || each === "\n");
-      return word && concerned ? [[id, word, characters, lengthOf(tokens[id])]] : [];
-    });
-    this.longest = Math.max(0, ...this.concerned.map(([, , , length]) => length));
-    this.verdicts = new Map();
-  }
-
-  read(text, opened = "") {
-    for (const character of this.closing.size ? text : "") {
-      if (character === "\n") opened = "";
-      else if (this.closing.has(character)) opened = opened.split(character)[0] + character;
-      else if (this.matched.has(character) && opened.includes(OPENING.get(character))) {
-        opened = opened.slice(0, opened.lastIndexOf(OPENING.get(character)));
-      }
-    }
-    return opened;
-  }
-
-  // roomAfter(length): the number of closing marks that there is room for after a token of that length.
-  verdict(opened, before, roomAfter) {
-    const previous = lastOf(before) || "\n";
-    const kind = NEVER_AFTER.has(previous) || EMPTY.has(previous) ? previous : "";
-    const far = roomAfter(this.longest) > opened.length + this.longest, key = `${opened}\0${kind}`;
-    if (far && this.verdicts.has(key)) return this.verdicts.get(key);
-    const forbidden = new Set(), moved = new Map(), innermost = opened.at(-1);
-    for (const [id, word, characters, length] of this.concerned) {
-      if (this.allows(characters, opened, previous, far ? null : roomAfter(length))) continue;
-      const waits = opened && (word === "\n" || opened.slice(0, -1).includes(OPENING.get(word) ?? word));
-      if (waits && this.allows([PAIRS.get(innermost)], opened, previous, null)) moved.set(id, this.closingIds.get(innermost));
-      else forbidden.add(id);
-    }
-    const verdict = { forbidden, moved };
-    if (far) this.verdicts.set(key, verdict);
-    return verdict;
-  }
-
-  allows(characters, opened, previous, room) {
-    for (const character of characters) {
-      if (NEVER_AFTER.get(previous)?.has(character)) return false;
-      if (character === "\n" && opened) return false;
-      if (this.closing.has(character)) {
-        if (opened.includes(character)) return false;
-        opened += character;
-      } else if (this.matched.has(character)) {
-        if (opened.at(-1) !== OPENING.get(character) || EMPTY.has(previous)) return false;
-        opened = opened.slice(0, -1);
-      }
-      previous = character;
-    }
-    return room === null || opened.length <= room;
-  }
-}
-
-function endsSentence(piece, before) {
-  let previous = lastOf(before), ends = false;
-  for (const character of piece) {
-    if (SENTENCE_ENDS.has(character)) ends ||= !SENTENCE_ENDS.has(previous);
-    else if (character === "\n") ends ||= previous !== "" && previous !== "\n" && !SENTENCE_ENDS.has(previous) && !OPENING.has(previous);
-    previous = character;
-  }
-  return ends;
-}
-
-// One text while it is written.
-export class Draft {
-  // limits: maxTokens; maxCharacters, which are met exactly; enough, the characters after which a sentence end ends it.
-  constructor(sampler, text, { maxTokens = Infinity, maxCharacters = Infinity, enough = Infinity }) {
-    this.rules = sampler.rules;
-    this.tail = text.slice(-20);
-    this.opened = this.rules.read(text);
-    this.left = maxTokens;
-    this.room = maxCharacters;
-    this.enough = enough;
-    this.closing = false;
-    this.finished = this.left <= 0 || this.room <= 0;
-  }
-
-  roomForMarks(length) { return Math.min(this.left - (length ? 1 : 0), Math.floor((this.room - length) / this.rules.markLength)); }
-  verdict() { return this.rules.verdict(this.opened, this.tail, (length) => this.roomForMarks(length)); }
-  get roomForToken() { return Math.max(1, this.room - this.opened.length * this.rules.markLength); }
-
-  forcedId() {
-    const due = this.opened && (this.closing || this.roomForMarks(0) <= this.opened.length);
-    return due ? this.rules.closingIds.get(this.opened.at(-1)) : null;
-  }
-
-  add(piece) {
-    const length = lengthOf(piece), sentence = endsSentence(piece, this.tail);
-    this.left -= 1;
-    this.room -= length;
-    this.enough -= length;
-    this.opened = this.rules.read(piece, this.opened);
-    this.tail = (this.tail + piece).slice(-20);
-    if (this.enough <= 0 && sentence) this.closing = true;
-    this.finished = (this.closing && !this.opened) || this.room <= 0 || this.left <= 0;
-  }
-}
-
 export class Sampler {
-  // description: tokens, bos, separator; options: temperature, topK, topP, minP.
-  constructor(description) {
+  // description: tokens, bos, separator.
+  constructor(description, model) {
+    this.model = model;
+    this.kernels = model.kernels;
     this.tokens = description.tokens;
     this.separator = description.separator;
     this.paragraphStarts = [description.bos, description.newline];
     this.lengths = Int32Array.from(this.tokens, lengthOf);
     this.longest = this.lengths.reduce((a, b) => Math.max(a, b), 0);
+    this.unwritable = [...this.lengths.keys()].filter((id) => !this.lengths[id]);
     this.rules = new PunctuationRules(this.tokens, this.separator);
-    this.probs = new Float64Array(this.tokens.length);
+    [this.predicted, this.scores, this.weights] = [0, 0, 0].map(() => this.kernels.newPlace(this.tokens.length));
   }
 
   textAfter(lastId, id) {
@@ -279,38 +154,48 @@ export class Sampler {
     return this.separator && this.paragraphStarts.includes(lastId) && text.startsWith(this.separator) ? text.slice(this.separator.length) : text;
   }
 
-  // Returns the next id, or null where nothing may follow.
+  // The log-probability of each token after a state, until the next call.
+  logProbs(state) {
+    this.model.logProbs(state, this.predicted);
+    return this.kernels.floats(this.predicted, this.tokens.length);
+  }
+
+  // Returns the next id, or null where nothing may follow. options: temperature, topK, topP, minP.
   sample(draft, logProbs, options, uniform) {
     const forced = draft.forcedId();
     if (forced !== null) return forced;
-    const { forbidden, moved } = draft.verdict(), room = draft.roomForToken, probs = this.probs;
-    const fits = (id) => this.lengths[id] > 0 && this.lengths[id] <= room;
+    const { forbidden, moved } = draft.verdict(), room = draft.roomForToken, count = this.tokens.length;
+    const scores = this.kernels.floats(this.scores, count);
+    scores.set(logProbs);
+    for (const id of this.unwritable) scores[id] = -Infinity;
+    if (room < this.longest) for (let i = 0; i < count; i++) if (this.lengths[i] > room) scores[i] = -Infinity;
     let id = null;
     if (options.temperature > 0) {
       const temperature = Math.min(Math.max(options.temperature, 1e-6), 1e30);
-      let highest = -Infinity, sum = 0;
-      for (let i = 0; i < probs.length; i++) if (fits(i) && logProbs[i] > highest) highest = logProbs[i];
-      for (let i = 0; i < probs.length; i++) {
-        const difference = (logProbs[i] - highest) / temperature;
-        sum += probs[i] = fits(i) && difference > -LARGEST_DIFFERENCE ? Math.exp(difference) : 0;
-      }
-      for (let i = 0; i < probs.length; i++) probs[i] /= sum;
-      id = new TokenPicker(options).pick(probs, forbidden, uniform);
+      const total = this.kernels.exp(this.scores, count, this.weights, this.kernels.max(this.scores, count), 1 / temperature);
+      id = new TokenPicker(options).pick(this.kernels.floats(this.weights, count), total, forbidden, uniform);
     }
-    id ??= this.likeliest(logProbs, (each) => fits(each) && !forbidden.has(each)) ?? this.likeliest(logProbs, fits);
+    id ??= likeliest(scores, 1, (each) => !forbidden.has(each))[0] ?? likeliest(scores, 1)[0] ?? null;
     return moved.get(id) ?? id;
-  }
-
-  likeliest(logProbs, allowed) {
-    let best = null;
-    for (let i = 0; i < logProbs.length; i++) if (allowed(i) && (best === null || logProbs[i] > logProbs[best])) best = i;
-    return best;
   }
 
   // The likeliest tokens that may follow, with the model's probabilities.
   candidates(draft, logProbs, count) {
     const { forbidden, moved } = draft.verdict();
-    const ids = [...logProbs.keys()].filter((id) => this.lengths[id] && !forbidden.has(id) && !moved.has(id));
-    return ids.sort((a, b) => logProbs[b] - logProbs[a]).slice(0, count).map((id) => ({ id, prob: Math.exp(logProbs[id]) }));
+    const ids = likeliest(logProbs, count, (id) => this.lengths[id] && !forbidden.has(id) && !moved.has(id));
+    return ids.map((id) => ({ id, prob: Math.exp(logProbs[id]) }));
   }
+}
+
+// The ids of the greatest scores in falling order.
+function likeliest(scores, count, allowed = () => true) {
+  const best = [];
+  for (let id = 0; id < scores.length; id++) {
+    if (!(scores[id] > (best.length < count ? -Infinity : scores[best.at(-1)])) || !allowed(id)) continue;
+    let place = best.length;
+    while (place && scores[best[place - 1]] < scores[id]) place--;
+    best.splice(place, 0, id);
+    best.length = Math.min(best.length, count);
+  }
+  return best;
 }

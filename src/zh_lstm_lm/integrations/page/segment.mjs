@@ -44,7 +44,7 @@ export class Segmenter {
     const cuts = [];
     for (let end = text.length; end > 0; end = from[end]) cuts.push(end);
     let start = 0;
-    for (let end of cuts.reverse()) {
+    for (const end of cuts.reverse()) {
       // Both halves of a character beyond the basic plane stay together.
       if (end < text.length && /[\udc00-\udfff]/.test(text[end]) && /[\ud800-\udbff]/.test(text[end - 1])) continue;
       const word = text.slice(start, end), shown = start ? word : word.slice(this.separator.length);

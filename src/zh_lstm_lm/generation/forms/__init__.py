@@ -1,0 +1,1 @@
+"""Forms of a text: lines of given lengths and first characters, words that must occur, names to use."""
