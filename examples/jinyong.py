@@ -28,7 +28,7 @@ def main(options: argparse.Namespace) -> None:
     sizes = lm.ModelConfig() if own else lm.ModelConfig(embedding_dim=96, hidden_size=192, dropout=0.5)
     if own and options.minutes:
         sizes = lm.ModelConfig.for_budget(train, vocabulary, minutes=options.minutes)
-    model = lm.LSTMLanguageModel(vocabulary, sizes)
+    model = lm.LSTMLanguageModel(vocabulary, sizes, text=train)
     epochs = options.epochs or (None if options.minutes else 3 if own else 8)
     # Prints the perplexities after every evaluation.
     lm.Trainer(model, train, valid, lm.TrainerConfig(max_epochs=epochs, max_minutes=options.minutes)).fit()

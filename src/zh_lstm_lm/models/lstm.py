@@ -129,14 +129,11 @@ class LSTMLanguageModel(HubModel, nn.Module):
         self.output.reset_parameters(generator, torch.tensor(self.vocabulary.counts))
         if text is None:
             return
+        generator = torch.Generator("cpu").manual_seed(self.config.seed)
         ids = self.vocabulary.encode_stream(text)
         vectors = neighbour_vectors(ids, len(self.vocabulary), self.config.embedding_dim, generator)
-        with torch.no_grad():
-            blend_vectors(self.embedding.weight, vectors, generator)
-            start = 0
-            for weight in self.output.token_vectors():
-                blend_vectors(weight, vectors[start : start + len(weight)], generator)
-                start += len(weight)
+        for weights in ([self.embedding.weight], self.output.token_vectors()):
+            blend_vectors(weights, vectors, generator)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LSTMLanguageModel":
         """Applies a conversion such as `half` or `to`; the config follows the type of the weights."""

@@ -215,6 +215,7 @@ def test_a_pasted_text_is_coloured_by_surprisal(reader: Reader) -> None:
 
 def test_typing_goes_on_while_a_long_text_is_read(reader: Reader) -> None:
     reader.run("$('text').value = '展昭道：好大的雪！'.repeat(400); $('text').oninput({})")
+    reader.wait("return $('status').textContent === '正在读……'")
     reader.run("$('text').focus(); $('text').setSelectionRange(1e6, 1e6)")
     reader.find("text").send_keys("白玉堂")
     reader.wait("return isRead() && lengthOf(words) === $('text').value.length")

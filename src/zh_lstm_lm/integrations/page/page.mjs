@@ -2,12 +2,12 @@
 const $ = (id) => document.getElementById(id);
 const SAY = {
   zh: {
-    opening: "正在打开模型……", ready: "可以写了。", busy: "正在写……", copied: "已复制。", saved: "已存为文本文件。",
+    opening: "正在打开模型……", ready: "可以写了。", busy: "正在写……", reading: "正在读……", copied: "已复制。", saved: "已存为文本文件。",
     mean: (bits, count) => `平均每字 ${bits} 比特，共 ${count} 字。`, word: (word, bits) => `光标处：「${word}」${bits} 比特`,
     failed: "模型打不开：浏览器太旧（要 2023 年以来的版本），或者这个文件已损坏。",
   },
   en: {
-    opening: "Opening the model…", ready: "Ready.", busy: "Writing…", copied: "Copied.", saved: "Saved as a text file.",
+    opening: "Opening the model…", ready: "Ready.", busy: "Writing…", reading: "Reading…", copied: "Copied.", saved: "Saved as a text file.",
     mean: (bits, count) => `${bits} bits per character over ${count} characters.`, word: (word, bits) => `At the cursor: “${word}”, ${bits} bits`,
     failed: "The model cannot be opened: the browser is too old (it must be of 2023 or later), or this file is damaged.",
   },
@@ -110,6 +110,7 @@ function offer(candidates) {
 worker.onerror = () => say("failed");
 worker.onmessage = ({ data }) => {
   if (data.type === "failed") { say("failed"); return; }
+  if (data.type === "reading") { say("reading"); return; }
   if (data.type === "ready") { say("ready"); busy(false); ask("read"); return; }
   const before = words.length;
   if (data.type === "text") {
