@@ -22,9 +22,8 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 
 install: $(BIN)/.installed
 
-# Threads that wait for each other sleep soon, as in the command line: on a busy machine PyTorch's default is slow.
 demo: install
-	GOMP_SPINCOUNT=1000 $(BIN)/python examples/jinyong.py --output demo
+	$(BIN)/python -m zh_lstm_lm demo
 
 # One process for each processor, so one thread in each.
 test: install

@@ -78,7 +78,7 @@ def main() -> None:
             if "hidden_size" in sizes
             else ModelConfig.for_budget(train, vocabulary, minutes=left, **sizes)  # type: ignore[arg-type]
         )
-        model = LSTMLanguageModel(vocabulary, config)
+        model = LSTMLanguageModel(vocabulary, config, text=train)
         print(
             f"read in {read:.0f} s, prepared in {prepared:.0f} s; {config.embedding_dim=} {config.hidden_size=} {config.dropout=}",
             flush=True,

@@ -27,9 +27,9 @@ html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = project
-# Where the pages are published, as pyproject.toml says; the site map needs whole addresses.
+# Where the pages are published; the site map needs whole addresses.
 _PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-html_baseurl = _PROJECT.get("urls", {}).get("Documentation", "https://OWNER.github.io/zh-lstm-lm/")
+html_baseurl = _PROJECT["urls"]["Documentation"]
 
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3

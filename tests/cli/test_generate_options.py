@@ -99,7 +99,7 @@ def test_forms(place: Any) -> None:
     place.run(*COMMAND, "--line-lengths", "five", status=2)
     assert "must be numbers, as in 7 or 5,7,5,7" in place.err
     place.run(*COMMAND, "--line-lengths", "5,0", status=2)
-    assert "line_lengths" in place.err
+    assert "--line-lengths must be from 1 to 1000, got 0" in place.err
     place.run(*COMMAND, "--must-contain", "展昭=soon", status=2)
     assert "must be a word, or a word and a number" in place.err
 

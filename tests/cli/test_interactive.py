@@ -66,25 +66,19 @@ def test_settings_are_changed_by_their_names(place: Any, talk: Callable[..., str
     assert re.search(r"(?m)temperature 0$(.|\n)*^seed 5$(.|\n)*^max_new_tokens 7$", shown)
 
 
-def test_forms_are_settings_too(place: Any, talk: Callable[..., str]) -> None:
+def test_forms_are_settings_too(talk: Callable[..., str]) -> None:
     changes = [
-        "line_lengths 5 7",
-        "line_lengths 5",
         "must_contain 酒店 展昭=60",
-        "rename 展=李",
-        "first-characters 雪展",
-    ]
-    shown = talk(*changes, "line_lengths none", "must_contain none", "settings", options=("--seed", "5"))
-    for line in (
-        "line_lengths 5 7",
-        "line_lengths 5",
-        "must_contain 酒店 展昭=60",
-        "rename 展=李",
         "must_contain none",
-    ):
-        assert f"{line}\n" in shown
-    assert "first_characters 雪展" in shown
-    assert "line_lengths none" in shown
+        "max_sentences none",
+        "line_lengths 5 7",
+        "line_lengths 5",
+    ]
+    shown = talk(*changes, "first-characters 雪展", "rename 展=李", "line_lengths five", "settings")
+    for line in (*changes, "first_characters 雪展", "rename 展=李"):
+        assert f"> {line}\n" in shown
+    assert "! line_lengths must be numbers, as in 7 or 5,7,5,7" in shown
+    assert re.search(r"(?m)^rename 展=李$(.|\n)*^line_lengths 5$(.|\n)*^first_characters 雪展$", shown)
 
 
 def test_another_turn_is_written_with_the_new_settings(place: Any, talk: Callable[..., str]) -> None:

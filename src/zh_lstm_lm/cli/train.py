@@ -223,7 +223,10 @@ def _new_model(
             ).to_dict()
         )
         config = ModelConfig.from_dict(chosen)
-    return LSTMLanguageModel(vocabulary, config)
+    # It is the same on all ranks; sums may differ in their last digits.
+    model = LSTMLanguageModel(vocabulary, config, text=train if ranks.rank == 0 else None)
+    ranks.copy_from_first(model.parameters())
+    return model
 
 
 def _counting(parsed: argparse.Namespace, train: "TokenStream", valid: "TokenStream") -> "Any":

@@ -182,7 +182,8 @@ class Limits(Config):
         if self.num_lines is not None:
             # Marks inside of lines are tokens as well.
             lengths = self.line_lengths
-            characters = sum(lengths) if isinstance(lengths, tuple) else (lengths or _TOKENS_A_PART) * self.num_lines
+            each = lengths if isinstance(lengths, int) else _TOKENS_A_PART
+            characters = sum(lengths) if isinstance(lengths, tuple) else each * self.num_lines
             return 3 * (characters + self.num_lines)
         if self.max_characters is not None or self.max_time is not None:
             return NO_LIMIT

@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -90,8 +90,8 @@ def neighbour_vectors(ids: Tensor, vocab_size: int, width: int, generator: torch
 
     They are the left singular vectors of the positive pointwise mutual information of each token with the frequent tokens
     after it and before it, times the roots of the singular values (Levy et al., 2015), by a randomised decomposition
-    (Halko et al., 2011). The ids are in order of frequency; the rows have a length of about 1, less for tokens with few
-    such pairs. **Shape:** (number of ids,) to (vocab_size, at most width).
+    (Halko et al., 2011). The rows have a length of about 1, less for tokens with few such pairs. All is float32 on the CPU.
+    **Shape:** (number of ids,) to (vocab_size, at most width).
     """
     tokens, neighbours, information = _pointwise_information(ids, vocab_size)
     num_columns = 2 * min(vocab_size, _NEIGHBOURS)
@@ -104,7 +104,7 @@ def neighbour_vectors(ids: Tensor, vocab_size: int, width: int, generator: torch
                 ((neighbours, tokens), (num_columns, vocab_size)),
             )
         )
-    basis = torch.randn(num_columns, rank, generator=generator)
+    basis = torch.randn(num_columns, rank, generator=generator, device="cpu", dtype=torch.float32)
     # All orthogonalisation is on the side of the neighbours, which are few.
     for _ in range(_PASSES):
         basis, _ = torch.linalg.qr(transposed @ (matrix @ basis))
@@ -129,22 +129,28 @@ def _pointwise_information(ids: Tensor, vocab_size: int) -> tuple[Tensor, Tensor
     occurrences = torch.bincount(sample, minlength=vocab_size).double()
     information = (counts * len(sample) / (occurrences[first] * occurrences[second])).log().float()
     limit = min(vocab_size, _NEIGHBOURS)
-    after, before = (information > 0) & (second < limit), (information > 0) & (first < limit)
+    place = occurrences.argsort(descending=True, stable=True).argsort()  # by frequency
+    after, before = (information > 0) & (place[second] < limit), (information > 0) & (place[first] < limit)
     return (
         torch.cat([first[after], second[before]]),
-        torch.cat([second[after], first[before] + limit]),
+        torch.cat([place[second[after]], place[first[before]] + limit]),
         torch.cat([information[after], information[before]]),
     )
 
 
-def blend_vectors(weight: Tensor, vectors: Tensor, generator: torch.Generator) -> None:
-    """Blends vectors of any width, turned at random, into random ones that are about as long.
+@torch.no_grad()
+def blend_vectors(weights: Iterable[Tensor], vectors: Tensor, generator: torch.Generator) -> None:
+    """Blends vectors, turned at random, into random ones of about the same length and any width.
 
-    **Shape:** (rows, width) and (rows, other width).
+    The weights hold one row after another of the vectors. **Shape:** (some rows, width) each, and (rows, other width).
     """
-    before, after = vectors.shape[1], weight.shape[1]
-    turn = nn.init.orthogonal_(torch.empty(before, after), generator=generator) * max(1.0, before / after) ** 0.5
-    weight.mul_(math.sqrt(1 - _SHARE**2)).add_((vectors @ turn).to(weight), alpha=_SHARE)
+    start, before = 0, vectors.shape[1]
+    for weight in weights:
+        part, after = vectors[start : start + len(weight)], weight.shape[1]
+        start += len(weight)
+        turn = torch.empty(before, after, device="cpu", dtype=torch.float32)
+        nn.init.orthogonal_(turn, gain=max(1.0, before / after) ** 0.5, generator=generator)
+        weight.mul_(math.sqrt(1 - _SHARE**2)).add_((part @ turn).to(weight), alpha=_SHARE)
 
 
 class _Pair(NamedTuple):

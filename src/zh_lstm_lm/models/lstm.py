@@ -88,22 +88,19 @@ class LSTMLanguageModel(HubModel, nn.Module):
         # Before version 2.8, `torch.get_default_device` does not know of `torch.device` as a context.
         device = torch.empty(0).device
         with torch.device("meta"):  # nothing is drawn or allocated yet
-            self.embedding: WordEmbedding = WordEmbedding(
-                vocabulary, config.embedding_dim, characters=config.character_vectors
-            )
-            widths = [config.embedding_dim] + [config.hidden_size] * config.num_layers
+            dim, size = config.embedding_dim, len(vocabulary)
+            self.embedding: WordEmbedding = WordEmbedding(vocabulary, dim, characters=config.character_vectors)
+            widths = [dim] + [config.hidden_size] * config.num_layers
             self.layers: nn.ModuleList = nn.ModuleList(
                 LSTMLayer(before, after, batch_first=True) for before, after in itertools.pairwise(widths)
             )
             self.output: OutputLayer
             if config.output == "full":
                 tied = self.embedding if config.tie_weights else None
-                self.output = FullSoftmax(config.hidden_size, len(vocabulary), tied=tied)
+                self.output = FullSoftmax(config.hidden_size, size, tied=tied)
             else:
                 assert config.cutoffs is not None
-                self.output = AdaptiveSoftmax(
-                    config.hidden_size, len(vocabulary), config.cutoffs, div_value=config.div_value
-                )
+                self.output = AdaptiveSoftmax(config.hidden_size, size, config.cutoffs, div_value=config.div_value)
         # The type of the weights is that of the config, not the default of the process.
         self.to(config.torch_dtype)
         if device.type != "meta":
@@ -132,14 +129,11 @@ class LSTMLanguageModel(HubModel, nn.Module):
         self.output.reset_parameters(generator, torch.tensor(self.vocabulary.counts))
         if text is None:
             return
+        generator = torch.Generator("cpu").manual_seed(self.config.seed)
         ids = self.vocabulary.encode_stream(text)
         vectors = neighbour_vectors(ids, len(self.vocabulary), self.config.embedding_dim, generator)
-        with torch.no_grad():
-            blend_vectors(self.embedding.weight, vectors, generator)
-            start = 0
-            for weight in self.output.token_vectors():
-                blend_vectors(weight, vectors[start : start + len(weight)], generator)
-                start += len(weight)
+        for weights in ([self.embedding.weight], self.output.token_vectors()):
+            blend_vectors(weights, vectors, generator)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LSTMLanguageModel":
         """Applies a conversion such as `half` or `to`; the config follows the type of the weights."""

@@ -123,6 +123,14 @@ class Ranks:
                 distributed.broadcast(torch.frombuffer(buffer, dtype=torch.uint8), src=0)
         return bytes(buffer)
 
+    def copy_from_first(self, tensors: Iterable[Tensor]) -> None:
+        """Copies the tensors of rank 0 into those of the others, which come in the same order."""
+        if not self.together:
+            return
+        with torch.no_grad(), others_needed():
+            for tensor in tensors:
+                distributed.broadcast(tensor, src=0)
+
     def by_first(self, work: Callable[[], Value]) -> Value:
         """Lets rank 0 alone do some work, and returns its result, a plain value; its errors are raised on all ranks."""
         if not self.together:

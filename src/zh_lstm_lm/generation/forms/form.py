@@ -39,9 +39,7 @@ class Form:
         needed = self._needed(room, another=True)
         if needed is None or needed > room or min(self._slacks(room), default=0) < 0:
             name = "must_contain" if words else "line_lengths" if lines and lines.has_lengths else "first_characters"
-            asked = (
-                f"{', '.join(word.text for word in words)} do not fit" if words else f"{needed} characters do not fit"
-            )
+            asked = f"{', '.join(word.text for word in words) or f'{needed} characters'} do not fit"
             limit = "max_characters" if place.room.characters <= place.room.tokens else "max_new_tokens"
             into = "into the lines" if needed is None else f"into the {room} that {limit} leaves"
             raise ConfigError(f"{name}: {asked} {into}; ask for less, or leave more room")
@@ -54,16 +52,15 @@ class Form:
     @property
     def met(self) -> bool:
         """True if nothing is missing that the text can still get, so that other limits may end it."""
-        return not (
-            self._words.pending or self.forced or (self.lines and self.lines.number and not self.lines.complete)
-        )
+        lines = self.lines
+        return not (self._words.pending or self.forced or (lines and lines.number and not lines.complete))
 
     @property
     def at_rest(self) -> bool:
         """True if the text can end here without breaking off a word or a line that has a length."""
         return not (self.forced or (self.lines and self.lines.has_lengths and self.lines.count))
 
-    def needs_more(self, room: Room) -> bool:
+    def is_full(self, room: Room) -> bool:
         """Returns True if there is no room for another line, of any number of them."""
         lines = self.lines
         if lines is None or lines.number or lines.count:
@@ -71,7 +68,7 @@ class Form:
         return (lines.needed(another=True) or 0) > min(room)
 
     def _room_for_words(self, room: int) -> int:
-        """Returns the room for words: for lines with lengths all they have, otherwise what else they need not have."""
+        """Returns the room for words: all that lines with lengths have, or what paragraphs leave of the room."""
         if self.lines is None:
             return room
         return self.lines.capacity(room) if self.lines.has_lengths else room - (self.lines.needed() or 0)
@@ -84,7 +81,7 @@ class Form:
         if self.lines is None:
             return length + forced
         # A word may hold marks that do not count in a line.
-        marks = length - sum(word.word.count for word in pending)
+        marks = length - sum(word.word.characters for word in pending)
         needed = self.lines.needed([word.word for word in pending], self._until(room), another=another)
         return None if needed is None else needed + marks + (0 if self.lines.has_lengths else forced)
 
@@ -167,7 +164,7 @@ class Form:
 
     def read(self, token_id: int, piece: str) -> None:
         """Adds a token to the text."""
-        self._words.read(piece, self._begun.pop(token_id, None))
+        self._words.read(piece, self._begun.get(token_id))
         self._begun = {}
         if self.lines is not None:
             self.lines.read(piece)

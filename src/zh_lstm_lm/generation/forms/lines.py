@@ -29,7 +29,7 @@ _FAIR_SHARE = 0.6
 class Word(NamedTuple):
     """A word that has to find room in a line: its number of characters, and the first of them."""
 
-    count: int
+    characters: int
     first: str
 
 
@@ -176,15 +176,13 @@ class Lines:
         if not (self.number or self.count or words or another):
             return 0
         if not self.has_lengths:
-            starts = self._first_characters[self.finished + (self.count > 0) :]
-            return (
-                (self.count > 0) + sum(self._costs[first] + 1 for first in starts) + sum(word.count for word in words)
-            )
+            begun = int(self.count > 0)
+            starts = sum(self._costs[first] + 1 for first in self._first_characters[self.finished + begun :])
+            return begun + starts + sum(word.characters for word in words)
         left = self._size(self.finished) - self.count
         if self.number is not None:
-            return (
-                self.capacity(room) + self.number - self.finished if self._find_room(words, left, self.number) else None
-            )
+            needed = self.capacity(room) + self.number - self.finished
+            return needed if self._find_room(words, left, self.number) else None
         for more in range(len(words) + 1):
             needed = left + 1 + more * (self._size(0) + 1)
             if (more == 0 or needed <= room) and self._find_room(words, left, self.finished + 1 + more):
@@ -200,13 +198,13 @@ class Lines:
         kinds = Counter((free, first, self._costs[first]) for free, first in lines)
         # More equal lines than words make no difference.
         bins = sorted(kind for kind, count in kinds.items() for _ in range(min(count, len(words))))
-        return _find_room(tuple(sorted(words, reverse=True)), tuple(bins))
+        return _fit(tuple(sorted(words, reverse=True)), tuple(bins))
 
     def takes(self, word: Word, others: Sequence[Word], room: int) -> bool:
         """Returns True if a word may be written now, so that others still find room."""
         if self.first not in ("", word.first):
             return False
-        left = self._size(self.finished) - self.count - word.count
+        left = self._size(self.finished) - self.count - word.characters
         return not self.has_lengths or (left >= 0 and self._may_leave(left, others, room))
 
     def _may_leave(self, left: int, words: Sequence[Word], room: int) -> bool:
@@ -250,9 +248,8 @@ class Lines:
             return tokens.usable & ~tokens.paragraph_ends, more
         share = [(left + used) // lines for left, used in zip(place.room, self._used, strict=True)]
         over = any(used >= _FAIR_SHARE * fair for used, fair in zip(self._used, share, strict=True))
-        return tokens.paragraph_ends if over and is_sentence_end(
-            place.tail
-        ) and not place.opened else tokens.usable, more
+        ends = over and is_sentence_end(place.tail) and not place.opened
+        return tokens.paragraph_ends if ends else tokens.usable, more
 
     def counts(self) -> dict[str, int]:
         """Returns the progress as plain values."""
@@ -278,7 +275,7 @@ class Lines:
 
 
 @functools.lru_cache(maxsize=10_000)
-def _find_room(words: tuple[Word, ...], lines: tuple[tuple[int, str, int], ...]) -> bool:
+def _fit(words: tuple[Word, ...], lines: tuple[tuple[int, str, int], ...]) -> bool:
     """Returns True if words find room in lines: their free characters, first character, and what that takes."""
     if not words:
         return True
@@ -287,6 +284,6 @@ def _find_room(words: tuple[Word, ...], lines: tuple[tuple[int, str, int], ...])
         left = free - count - (0 if start in ("", first) else cost)
         if left >= 0 and lines.index(lines[number]) == number:
             rest = sorted([*lines[:number], (left, "", 0), *lines[number + 1 :]])
-            if _find_room(others, tuple(rest)):
+            if _fit(others, tuple(rest)):
                 return True
     return False
