@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# The first release that knows dependency groups.
+PIP := 'pip>=25.1'
 # A folder of novels for the benchmarks: make bench CORPUS=novels/
 CORPUS = $(error name a folder of novels, as in: make bench CORPUS=novels/)
 
@@ -9,19 +11,19 @@ CORPUS = $(error name a folder of novels, as in: make bench CORPUS=novels/)
 TORCH = 2.6.0
 TESTS = tests
 
-.PHONY: install demo test test-lowest check docs bench bench-long clean
+.PHONY: install demo test test-lowest check types docs bench bench-long clean
 
 # The environment is made anew when what it depends on changes.
 $(BIN)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fast,progress,dev]'
+	$(BIN)/python -m pip install --quiet --upgrade $(PIP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fast,progress,hub,onnx,serve,toml]' --group dev
 	touch $@
 
 install: $(BIN)/.installed
 
-# Threads that wait for each other sleep soon, as in the command line: on a busy machine PyTorch's default is slow.
 demo: install
-	GOMP_SPINCOUNT=1000 $(BIN)/python examples/jinyong.py --output demo
+	$(BIN)/python -m zh_lstm_lm demo
 
 # One process for each processor, so one thread in each.
 test: install
@@ -29,8 +31,9 @@ test: install
 
 test-lowest:
 	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet --upgrade $(PIP)
 	sed 's/^torch==.*/torch==$(TORCH)/' constraints-lowest.txt > $(VENV)-lowest/constraints.txt
-	$(VENV)-lowest/bin/python -m pip install --quiet -c $(VENV)-lowest/constraints.txt -e '.[fast,progress]' pytest pytest-xdist hypothesis
+	$(VENV)-lowest/bin/python -m pip install --quiet -c $(VENV)-lowest/constraints.txt -e '.[fast,progress]' --group test
 	OMP_NUM_THREADS=1 $(VENV)-lowest/bin/python -m pytest -n auto $(TESTS)
 
 check: install
@@ -38,8 +41,12 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+types: install
+	$(BIN)/python -m pyright
+	$(BIN)/python -m pyright --ignoreexternal --verifytypes zh_lstm_lm
+
 docs: install
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group docs
 	$(BIN)/python -m sphinx -W -n docs docs/_build/html
 	$(BIN)/python -m sphinx -W -n -c docs -D language=zh_CN docs/zh docs/_build/html/zh
 	$(BIN)/python docs/demo_page.py docs/_build/html/demo.html

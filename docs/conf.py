@@ -5,6 +5,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import tomllib
+
 sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 
 from zh_lstm_lm import __version__
@@ -20,12 +22,14 @@ extensions = [
 exclude_patterns = ["_build", "zh/**"]
 templates_path = ["_templates"]
 html_static_path = ["_static"]
+html_favicon = "_static/icon.svg"
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = project
-# The address where the pages are published; the site map needs whole addresses.
-html_baseurl = "https://OWNER.github.io/zh-lstm-lm/"
+# Where the pages are published; the site map needs whole addresses.
+_PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+html_baseurl = _PROJECT["urls"]["Documentation"]
 
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
@@ -46,9 +50,12 @@ nitpick_ignore_regex = [
     # Types that are inside of public ones and not described by themselves.
     (
         "py:.*",
-        r"zh_lstm_lm\..*\.(CoverageReport|DocumentSpan|LSTMState|LearningCurve|LosslessTokenizer|NGramCounts|Page|PairGroup|State|Svg)",
+        r"zh_lstm_lm\..*\.(CoverageReport|DocumentSpan|LSTMState|LearningCurve|LosslessTokenizer|NGramCounts|Page|PairGroup|Paths|State|Svg)",
     ),
-    ("py:.*", r"Callable|Iterable|Iterator|Mapping|Path|PathLike|Sequence|Any|None|bool|bytes|float|int|str|object"),
+    (
+        "py:.*",
+        r"Callable|Iterable|Paths|Iterator|Mapping|Path|PathLike|Sequence|Any|None|bool|bytes|float|int|str|object",
+    ),
 ]
 
 

@@ -28,11 +28,13 @@ PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.m
 SHORTER = [
     (r"--minutes \d+", "--minutes 0.02"),
     (r"max_minutes=\d+", "max_minutes=0.02"),
+    (r"max-minutes = \d+", "max-minutes = 0.02"),
     (r"max_epochs=\d+", "max_epochs=1"),
     (r"max_characters=10_000", "max_characters=300"),
+    (r"(torchrun [^\n]*)", r"\1 --steps 2"),
     (r"(zh-lstm-lm study seq-len[^#\n]*)", r"\1 --lengths 4 8 --budget 1 --seeds 0 1 "),
     (r"(zh-lstm-lm study epochs[^#\n]*)", r"\1 --shares 0.5 1 --budget 1 --seeds 0 1 "),
-    (r"(zh-lstm-lm study vocabulary[^#\n]*)", r"\1 --max-sizes 50 --tokenizers jieba --budget 1 --seeds 0 1 "),
+    (r"(zh-lstm-lm study vocabulary[^#\n]*)", r"\1 --max-sizes 400 800 --tokenizers jieba --budget 1 --seeds 0 1 "),
     (r"zh-lstm-lm serve\b", "zh-lstm-lm serve --port 0"),
     (r"StudyConfig\(lengths=\(5, 35, 140\)\)", "StudyConfig(lengths=(4, 8), seeds=(0, 1), budget=1)"),
 ]
@@ -173,6 +175,7 @@ def run(command: str, place: str) -> int:
             return main(arguments)
         except SystemExit as ended:
             return int(ended.code or 0)
+    arguments = [str(ROOT / given) if given.startswith("examples/") else given for given in arguments]
     program = {"python": [sys.executable], "torchrun": [sys.executable, "-m", "torch.distributed.run"]}
     assert name in program, f"{place}: {name} cannot be run here; begin the block with <!-- not run: why -->"
     done = subprocess.run([*program[name], *arguments], capture_output=True, encoding="utf-8", check=False)

@@ -2,6 +2,7 @@
 
 import io
 import re
+import runpy
 import tokenize
 from pathlib import Path
 
@@ -58,3 +59,22 @@ def test_every_section_has_its_twin(twins: tuple[str, str]) -> None:
 def test_code_is_the_same_but_for_comments(twins: tuple[str, str]) -> None:
     english, chinese = map(code, twins)
     assert chinese == english
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_links_of_the_files_outside_docs_lead_somewhere(name: str) -> None:
+    """Those among the pages are checked by Sphinx, with -W."""
+    page = DOCS.parent / name
+    if not page.is_file():
+        pytest.skip("the files are not beside the tests")
+    links = re.findall(r"\]\((?!\w+:)([^)#]+)", page.read_text(encoding="utf-8"))
+    dead = [link for link in links if not (page.parent / link).exists()]
+    assert not dead, f"{name} links to {', '.join(dead)}, which is not there; correct the link"
+
+
+def test_the_script_of_chinese_search_names_a_stemmer_that_it_has() -> None:
+    """Sphinx 9.0's own names one that it has not, and its search finds nothing."""
+    sphinx = pytest.importorskip("sphinx", reason="Sphinx comes with the extra docs")
+    search = runpy.run_path(str(DOCS / "extensions" / "chinese_search.py"))["_Search"]
+    script = next(Path(sphinx.__file__).parent.glob(f"search/non-minified-js/{search.js_stemmer_rawcode}"))
+    assert f"{search.language_name}Stemmer = function" in script.read_text(encoding="utf-8")

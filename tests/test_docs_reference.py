@@ -74,7 +74,7 @@ def test_the_guide_to_writing_names_every_option() -> None:
 def test_every_public_name_has_an_example_that_runs() -> None:
     """The blocks are run by tests/test_docs_blocks.py."""
     examples = "".join(
-        re.findall(r"^```pycon\n(.*?)^```", page("api.md") + page("errors.md"), re.MULTILINE | re.DOTALL)
+        re.findall(r"^```(?:pycon|python)\n(.*?)^```", page("api.md") + page("errors.md"), re.MULTILINE | re.DOTALL)
     )
     public = {name for name in zh_lstm_lm.__all__ if name != "__version__"}
     assert {name for name in public if not re.search(rf"\b{name}\b", examples)} == set()
@@ -84,3 +84,11 @@ def test_the_page_of_the_command_line_has_every_command() -> None:
     (commands,) = (action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
     described = re.findall(r"^```\{command\} (\w+)$", page("cli.md"), re.MULTILINE)
     assert sorted(described) == sorted(commands.choices)
+
+
+def test_the_page_on_installing_has_every_extra() -> None:
+    project = (TESTS.parent / "pyproject.toml").read_text(encoding="utf-8")
+    table = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    extras = set(re.findall(r"^(\w+) = ", table, re.MULTILINE)) - {"dev", "docs", "kenlm"}
+    rows = [line.partition(" | ")[0] for line in page("install.md").splitlines() if line.startswith("| `")]
+    assert set(re.findall(r"`(\w+)`", "".join(rows))) == extras

@@ -1,7 +1,12 @@
 """Search in Chinese: the pages are cut by jieba (Sphinx's own splitter), and the query by the words of the index."""
 
+import logging
+
+import jieba
 from sphinx.application import Sphinx
 from sphinx.search.zh import SearchChinese
+
+jieba.setLogLevel(logging.WARNING)
 
 # Sphinx cuts a query at spaces only. The longest words of the index that stand in it are looked up instead, and a
 # run of other characters as it is.
@@ -25,6 +30,8 @@ function splitQuery(query) {
 
 
 class _Search(SearchChinese):
+    # Of the stemmer, which is that of English words; with "Chinese" the script of Sphinx 9.0 names one that there is not.
+    language_name = "English"
     js_splitter_code = _SPLIT_QUERY
 
 

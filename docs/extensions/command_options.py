@@ -26,7 +26,7 @@ class _Command(SphinxDirective):
         # {program} makes the options of each command links of their own: {option}`zh-lstm-lm train --minutes`.
         lines = [f"```{{program}} zh-lstm-lm {name}", "```"]
         for group in parser._action_groups:
-            shown = [action for action in group._group_actions if action.dest not in ("help", "quiet")]
+            shown = [action for action in group._group_actions if action.dest not in ("help", "quiet", "config")]
             if shown:
                 lines += ["", f"```{{rubric}} {str(group.title).capitalize()}", "```", "", group.description or ""]
             for action in shown:

@@ -3,6 +3,12 @@
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.config import Config
+
+
+def _address_of_language(_: Sphinx, config: Config) -> None:
+    if config.language != "en":
+        config.html_baseurl = f"{config.html_baseurl}zh/"  # type: ignore[attr-defined]
 
 
 def _write(app: Sphinx, error: Exception | None) -> None:
@@ -45,6 +51,7 @@ def _first_sentence(page: nodes.document) -> str:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Writes the files when the build is finished."""
+    """Writes the files when the build is finished, and gives the Chinese pages addresses of their own."""
+    app.connect("config-inited", _address_of_language)
     app.connect("build-finished", _write)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -11,10 +11,16 @@ from draw import save, text
 from zh_lstm_lm import History, Score, from_pretrained, plot_history, score
 
 HERE = Path(__file__).parent
-SENTENCE = "白玉堂听了此言，心中大喜，忙与蒋平出了店门。只见一条黑影，如飞而去。"
+SENTENCE = "白玉堂听了此言，心中大喜，忙与众人出了店门。只见一条黑影，如飞而去。"
 SIZE, GAP, HEIGHT, PER_LINE = 24, 6, 40, 640
 LIGHT = ("#ffffff", "#fff4e0", "#ffe6bf", "#ffd59a", "#ffc07a", "#ffa968", "#ff9064")
 DARK = ("#1b1d21", "#2a2218", "#3d2c17", "#533615", "#6b3f14", "#834517", "#98481f")
+
+DARK_PLOT = """@media (prefers-color-scheme: dark) {
+  .zh-lstm-lm-plot > rect { fill: #1b1d21; } .zh-lstm-lm-plot text { fill: #e6e6e3; } .zh-lstm-lm-plot .tick { fill: #aab2ba; }
+  .zh-lstm-lm-plot .grid { stroke: #33373d; } .zh-lstm-lm-plot .mark { stroke: #1b1d21; }
+  .zh-lstm-lm-plot .c0 { color: #66b6f2; } .zh-lstm-lm-plot .c1 { color: #ff9a5c; }
+}"""
 
 
 def heat_map(scored: Score, *, zh: bool) -> tuple[list[str], int]:
@@ -47,7 +53,9 @@ def main(folder: Path) -> None:
     for language, zh in (("en", False), ("zh-CN", True)):
         for name in ("first", "hong", "wuxia"):
             history = History.load(folder / f"{name}.run" / "history.jsonl")
-            plot_history(history, HERE / f"curves-{name}.{language}.svg", language="zh" if zh else "en")
+            plot = str(plot_history(history, language="zh" if zh else "en"))
+            dark = plot.replace("</style>", f"{DARK_PLOT}</style>", 1)
+            (HERE / f"curves-{name}.{language}.svg").write_text(dark, encoding="utf-8")
         parts, height = heat_map(scored, zh=zh)
         title = "每个词的惊讶度" if zh else "Surprisal of each word"
         save("heat-map", language, title, parts, width=PER_LINE + 20, height=height)

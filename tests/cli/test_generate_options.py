@@ -85,6 +85,41 @@ def test_limits(name: str, place: Any) -> None:
     assert len(text) < len(text_of(place, {"max_new_tokens": 300}))
 
 
+@pytest.mark.options("generate", "--line-lengths", "--first-characters", "--must-contain")
+def test_forms(place: Any) -> None:
+    command = ["generate", "model", "--line-lengths", "5,7,5", "--first-characters", "雪展白", "--must-contain", "酒店"]
+    lines = place.run(*command)
+    form: dict[str, Any] = {"line_lengths": [5, 7, 5], "first_characters": "雪展白", "must_contain": ["酒店"]}
+    assert lines == Sampler(place.model()).generate(**form) + "\n"
+    text = place.run(*COMMAND, "--max-new-tokens", "30", "--must-contain", "风雪=9", "--must-contain", "酒店")
+    assert text == text_of(place, {"max_new_tokens": 30, "must_contain": {"风雪": 9, "酒店": None}})
+    assert place.run(*COMMAND, *LENGTH, "--line-lengths", "7") == text_of(place, {"line_lengths": 7})
+    place.run(*command, "--max-time", "1e-9")
+    assert "could not be met: line_lengths: " in place.err
+    place.run(*COMMAND, "--line-lengths", "five", status=2)
+    assert "must be numbers, as in 7 or 5,7,5,7" in place.err
+    place.run(*COMMAND, "--line-lengths", "5,0", status=2)
+    assert "--line-lengths must be from 1 to 1000, got 0" in place.err
+    place.run(*COMMAND, "--must-contain", "展昭=soon", status=2)
+    assert "must be a word, or a word and a number" in place.err
+
+
+@pytest.mark.options("generate", "--rename")
+def test_names(place: Any) -> None:
+    Path("names.tsv").write_text("展\t李\n\n白\t叶\n", encoding="utf-8")
+    command = ["generate", "model", "--prompt", "李昭道", *LENGTH]
+    text = place.run(*command, "--rename", "names.tsv", "--rename", "雪=雨")
+    assert "rename: none of 3 names of the corpus is left" in place.err
+    assert not {"展", "白", "雪"} & set(text)
+    names = {"展": "李", "白": "叶", "雪": "雨"}
+    assert text == Sampler(place.model(), SamplerConfig(rename=names)).generate("李昭道", max_new_tokens=60) + "\n"
+    place.run(*COMMAND, *LENGTH, "--rename", "names.tsv", "--output", "renamed.txt")
+    assert "rename: left in the text: 展 (1)" in place.err
+    Path("names.tsv").write_text("展\t李\n白\n", encoding="utf-8")
+    place.run(*command, "--rename", "names.tsv", status=2)
+    assert "line 2: must be OLD=NEW, or have a tab between the two, got '白'" in place.err
+
+
 @pytest.mark.options("generate", "--max-chapters")
 def test_chapters(place: Any) -> None:
     text = place.run(*COMMAND, "--max-chapters", "1", "--max-new-tokens", "2000")

@@ -66,6 +66,21 @@ def test_settings_are_changed_by_their_names(place: Any, talk: Callable[..., str
     assert re.search(r"(?m)temperature 0$(.|\n)*^seed 5$(.|\n)*^max_new_tokens 7$", shown)
 
 
+def test_forms_are_settings_too(talk: Callable[..., str]) -> None:
+    changes = [
+        "must_contain 酒店 展昭=60",
+        "must_contain none",
+        "max_sentences none",
+        "line_lengths 5 7",
+        "line_lengths 5",
+    ]
+    shown = talk(*changes, "first-characters 雪展", "rename 展=李", "line_lengths five", "settings")
+    for line in (*changes, "first_characters 雪展", "rename 展=李"):
+        assert f"> {line}\n" in shown
+    assert "! line_lengths must be numbers, as in 7 or 5,7,5,7" in shown
+    assert re.search(r"(?m)^rename 展=李$(.|\n)*^line_lengths 5$(.|\n)*^first_characters 雪展$", shown)
+
+
 def test_another_turn_is_written_with_the_new_settings(place: Any, talk: Callable[..., str]) -> None:
     shown = talk("", "temperature 3", "again", "text")
     writer = CoWriter(Sampler(place.model(), SamplerConfig()), "展昭")

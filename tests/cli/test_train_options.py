@@ -285,6 +285,16 @@ def test_records(place: Any, texts: list[str]) -> None:
     assert "read one field of each record with --text-field NAME" in place.err
 
 
+@pytest.mark.options("train", "--document-ends")
+def test_document_ends(place: Any, texts: list[str]) -> None:
+    Path("poems.txt").write_text("".join(text.replace("\n", "") + "\n" for text in texts) * 8, encoding="utf-8")
+    command = ["train", "poems.txt", "--text-field", "line", "--steps", "1", *SIZES, "--valid", "0", "--test", "0"]
+    place.run(*command, "--output", "lines", "--no-ngram")
+    place.run(*command, "--output", "ends", "--no-ngram", "--document-ends")
+    without, with_ends = (place.json(f"{name}.run", "run.json")["text"]["train"] for name in ("lines", "ends"))
+    assert with_ends["characters"] == without["characters"] + 24
+
+
 @pytest.mark.options("train", "--sample-prompt")
 def test_samples(place: Any) -> None:
     samples = [record["sample"] for record in place.lines("the-run", "history.jsonl") if "sample" in record]

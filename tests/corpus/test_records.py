@@ -158,7 +158,7 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("ZH_LSTM_LM_CACHE", str(tmp_path))
     if not Path("/dev/full").exists():
         pytest.skip("no device here that is always full")
-    monkeypatch.setattr(scratch.os, "fdopen", lambda descriptor, mode: Path("/dev/full").open(mode))  # noqa: SIM115
+    monkeypatch.setattr("zh_lstm_lm.storage.scratch.os.fdopen", lambda descriptor, mode: Path("/dev/full").open(mode))  # noqa: SIM115
     with pytest.raises(DataError, match=r"No space left on device.*free some space, or set ZH_LSTM_LM_CACHE"):
         read([{"text": "雪" * 100_000}])
     assert list((tmp_path / "scratch").iterdir()) == []
@@ -187,7 +187,7 @@ def table(path: Path, rows: list[dict[str, Any]], **options: Any) -> Path:
 
 
 def test_parquet_is_read_as_json_lines_are(tmp_path: Path) -> None:
-    rows = [{"id": number, "text": book(number, 50)} for number in range(300)]
+    rows: list[dict[str, Any]] = [{"id": number, "text": book(number, 50)} for number in range(300)]
     path = table(tmp_path / "rows.parquet", rows, row_group_size=130)
     stream = read(path, cache_dir=tmp_path / "cache")
     assert documents(stream) == [(f"rows.parquet#{row['id'] + 1}", f"{row['text']}\n") for row in rows]
@@ -197,7 +197,10 @@ def test_parquet_is_read_as_json_lines_are(tmp_path: Path) -> None:
 
 
 def test_fields_of_parquet(tmp_path: Path) -> None:
-    rows = [{"data": {"text": "雪"}, "a.b": "酒", "parts": ["夜", "里"]}, {"data": None, "a.b": None, "parts": []}]
+    rows: list[dict[str, Any]] = [
+        {"data": {"text": "雪"}, "a.b": "酒", "parts": ["夜", "里"]},
+        {"data": None, "a.b": None, "parts": []},
+    ]
     path = table(tmp_path / "rows.parquet", rows[:1])
     for field, expected in (("data.text", "雪\n"), ("a.b", "酒\n"), ("parts", "夜\n里\n")):
         assert list(read(path, field, cache_dir=tmp_path / "c").texts()) == [expected]

@@ -103,6 +103,43 @@ def test_evaluate_of_a_large_vocabulary_does_not_depend_on_the_window(
         assert evaluate(tiny, stream).loss == pytest.approx(expected.loss, rel=1e-6)
 
 
+class Wrapped:
+    """A language model that notes for how many rows at once it is asked."""
+
+    def __init__(self, model: LSTMLanguageModel, **members: Any) -> None:
+        self.model, self.most = model, 0
+        for name in ("vocabulary", "device", "initial_state", "read"):
+            setattr(self, name, getattr(model, name))
+        vars(self).update(members)
+
+    def log_probs(self, context: Any) -> Tensor:
+        self.most = max(self.most, len(context))
+        return self.model.log_probs(context)
+
+    def target_log_probs(self, context: Any, targets: Tensor) -> Tensor:
+        self.most = max(self.most, len(context))
+        return self.model.target_log_probs(context, targets)
+
+
+@pytest.mark.parametrize(
+    ("members", "temperature", "most"),
+    [({}, 1.0, 3), ({"scores_per_target": 1}, 1.0, 1024), ({"scores_per_target": 1}, 2.0, 3)],
+)
+def test_as_many_targets_are_scored_at_once_as_their_scores_allow(
+    tiny: LSTMLanguageModel,
+    long_stream: TokenStream,
+    monkeypatch: pytest.MonkeyPatch,
+    members: dict[str, Any],
+    temperature: float,
+    most: int,
+) -> None:
+    monkeypatch.setattr("zh_lstm_lm.models.base._MAX_SCORES", 3 * len(tiny.vocabulary))
+    model = Wrapped(tiny, **members)
+    result = evaluate(model, long_stream, temperature=temperature)  # type: ignore[arg-type]
+    assert model.most == min(most, 3 * len(tiny.vocabulary))
+    assert result.loss == pytest.approx(evaluate(tiny, long_stream, temperature=temperature).loss, rel=1e-6)
+
+
 @pytest.mark.parametrize("unseen", ["", "😀龘展，\nabc龘\n"])
 def test_the_figures_follow_from_the_log_probability(tiny: LSTMLanguageModel, texts: list[str], unseen: str) -> None:
     stream = TokenStream.from_texts([*texts, *filter(None, [unseen])], tokenizer="characters")

@@ -52,6 +52,9 @@ OPTIONS: dict[str, st.SearchStrategy[Any]] = {
     "no_repeat_ngram_size": integers(0),
     "banned_words": st.lists(st.text("展昭雪，。“”\n", min_size=1, max_size=3), max_size=4),
     "word_bias": st.dictionaries(st.sampled_from("展昭雪，。“”\n"), numbers(-1e6, LARGEST), max_size=4),
+    "rename": st.dictionaries(
+        st.sampled_from(["展", "昭", "雪", "，", "不在"]), st.sampled_from(["李", "展", "雪花"]), max_size=3
+    ),
     "cache_weight": st.none() | numbers(0.0, 0.999),
     "balanced_pairs": st.booleans(),
     "tidy_paragraphs": st.booleans(),

@@ -66,6 +66,17 @@ def test_probabilities_are_those_of_the_paper(
     assert found.error_bars(20).num_paragraphs == 12
 
 
+@pytest.mark.parametrize("size", [2000, 30])
+def test_probabilities_of_a_long_text_are_those_of_the_paper(
+    lm: LSTMLanguageModel, texts: list[str], size: int
+) -> None:
+    text = ("".join(texts) * 9)[:499] + "\n"
+    expected = by_the_formula(lm, text, size, 0.3, 1.0)
+    cache = ContinuousCache(lm, cache_size=size, cache_weight=0.3, theta=1.0)
+    found = evaluate(cache, TokenStream.from_texts([text], tokenizer="characters"))
+    assert found.log_prob == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize(("size", "weight", "theta"), CASES)
 def test_generated_tokens_have_the_probabilities_of_the_paper(
     lm: LSTMLanguageModel, size: int, weight: float, theta: float

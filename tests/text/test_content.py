@@ -206,9 +206,22 @@ def test_bad_records_are_named(tmp_path: Path) -> None:
         read('{"text": "雪夜"}\n{"body": "雪夜"}\n')
     with pytest.raises(DataError, match=r"record 1: the field 'text' must be a string or a list of strings, got 5"):
         read('{"text": 5}\n{"text": "雪"}')
-    with pytest.raises(DataError, match=r"a\.jsonl: holds no records that can be read"):
-        read('{"text": "雪夜"}\n{"text": "雪夜"}\n{"text": \n')
+    broken = r"a\.jsonl, line %d: is no JSON \(.+ at character \d+\); correct the line, or take it out"
+    with pytest.raises(DataError, match=broken % 4):
+        read('{"text": "雪夜"}\n\n{"text": "雪夜"}\n{"text": \n')
+    with pytest.raises(DataError, match=broken % 1):
+        read('{"text": "雪夜}\n{"text": "雪夜"}\n{"text": "雪夜"}\n')
+    with pytest.raises(DataError, match=broken % 2):
+        read('{"text": "雪夜"}\n{"text": "雪夜",}\n{"text": "雪夜"}\n')
     with pytest.raises(DataError, match=r"record 1: has no field 'text'"):
         read(NOVEL)
     with pytest.raises(ConfigError, match="text_field must be a str"):
         read('{"text": "雪夜"}', field=None)  # type: ignore[arg-type]
+
+
+def test_each_line_of_a_text_is_a_record(tmp_path: Path) -> None:
+    (tmp_path / "poems.txt").write_text("床前明月光，疑是地上霜。\n\n春眠不觉晓，处处闻啼鸟。", encoding="utf-8")
+    stream = TokenStream.from_records(
+        tmp_path / "poems.txt", text_field="line", tokenizer="characters", cache_dir=tmp_path / "c"
+    )
+    assert list(stream.texts()) == ["床前明月光，疑是地上霜。\n", "春眠不觉晓，处处闻啼鸟。\n"]

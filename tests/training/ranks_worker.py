@@ -106,6 +106,18 @@ def trainer_of(folder: Path, scenario: str, losses: Losses, rank: int) -> Traine
             return make_trainer(losses)
         case "dropout":
             return make_trainer(losses, **dropout, run_dir=str(folder / "whole"))
+        case "own":
+            own = make_trainer(losses, max_steps=40, learning_rate=None)
+            return Trainer(
+                own.model,
+                own.train,
+                own.valid,
+                own.config,
+                optimizer=lambda weights: torch.optim.AdamW(weights, lr=0.01),
+                schedule=lambda step, num_steps: 1 - step / num_steps,
+                callbacks=[losses],
+                progress=False,
+            )
         case "interrupted":  # the second process is
             stop = [At(17, "interrupted")] if rank else []
             return make_trainer(losses, *stop, **dropout, run_dir=str(folder / "cut"))

@@ -18,7 +18,19 @@ from zh_lstm_lm import ConfigError
 from zh_lstm_lm.training.distributed import Ranks, join_ranks
 
 WORKER = Path(__file__).with_name("ranks_worker.py")
-TOGETHER = ["plain", "dropout", "interrupted", "resumed", "callback", "timed", "different", "rows", "command", "death"]
+TOGETHER = [
+    "plain",
+    "dropout",
+    "own",
+    "interrupted",
+    "resumed",
+    "callback",
+    "timed",
+    "different",
+    "rows",
+    "command",
+    "death",
+]
 JOINING = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -52,7 +64,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     errors = {rank: process.communicate(timeout=300)[1] for rank, process in processes.items()}
     assert (processes["0"].returncode, processes["1"].returncode) == (0, 9), errors
     (folder / "together" / "death").rename(folder / "death")
-    alone = start(folder, ["plain", "dropout", "death"], {})
+    alone = start(folder, ["plain", "dropout", "own", "death"], {})
     error = alone.communicate(timeout=300)[1]
     assert alone.returncode == 0, error
 
@@ -63,14 +75,14 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     for rank in ("0", "1"):
         found[rank] = read(folder / "together", TOGETHER if rank == "0" else TOGETHER[:-1])
     rank = "0"
-    found["alone"] = read(folder, ["plain", "dropout", "death"])
-    for name in ("plain", "dropout"):
+    found["alone"] = read(folder, ["plain", "dropout", "own", "death"])
+    for name in ("plain", "dropout", "own"):
         found["alone"][name]["weights"] = load_file(folder / f"{name}.safetensors")
         found["0"][name]["weights"] = load_file(folder / "together" / f"{name}.safetensors")
     return found
 
 
-@pytest.mark.parametrize(("scenario", "steps"), [("plain", 200), ("dropout", 40)])
+@pytest.mark.parametrize(("scenario", "steps"), [("plain", 200), ("dropout", 40), ("own", 40)])
 def test_two_processes_are_one(told: dict[str, dict[str, Any]], scenario: str, steps: int) -> None:
     """With five batch rows over two processes, in float64; dropout masks do not depend on the division either."""
     alone, first, second = (told[who][scenario] for who in ("alone", "0", "1"))

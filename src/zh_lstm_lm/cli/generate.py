@@ -12,6 +12,7 @@ from zh_lstm_lm.cli.common import (
     path,
     print_line,
     read_stream,
+    read_text,
     text,
     write_text,
 )
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from zh_lstm_lm.generation.sampler import Sampler
     from zh_lstm_lm.models.base import LanguageModel
 
-__all__ = ["add_generate", "parse_bias"]
+__all__ = ["add_generate", "parse_bias", "parse_lengths", "parse_word"]
 
 _NUMBERS = {
     "temperature": "below 1 likely words become likelier, 0 always takes the likeliest (default: 0.8)",
@@ -65,6 +66,7 @@ def add_generate(generate: argparse.ArgumentParser) -> None:
     )
     _add_model(generate)
     _add_limits(generate)
+    _add_forms(generate)
     _add_sampling(generate)
     _add_output(generate)
     add_reading(generate, tokenizer=False)
@@ -102,7 +104,41 @@ def _add_limits(generate: argparse.ArgumentParser) -> None:
     )
     limits.add_argument("--max-time", type=float, metavar="SECONDS", help="time to write (default: no limit)")
     limits.add_argument(
-        "--stop", type=text, action="append", help="end with this string; may be repeated (default: none)"
+        "--stop",
+        type=text,
+        action="append",
+        help="end with this string, or document: at the end of a poem and the like; may be repeated (default: none)",
+    )
+
+
+def _add_forms(generate: argparse.ArgumentParser) -> None:
+    forms = generate.add_argument_group("forms", "What is asked for is met exactly, or it is said what could not be.")
+    forms.add_argument(
+        "--line-lengths",
+        type=parse_lengths,
+        metavar="N[,N…]",
+        help="characters of each line without marks, or of all lines, as in 7,7,7,7 (default: any)",
+    )
+    forms.add_argument(
+        "--first-characters",
+        type=text,
+        metavar="TEXT",
+        help="first characters of the lines, or of the paragraphs without --line-lengths, as in 春夏秋冬 (default: any)",
+    )
+    forms.add_argument(
+        "--must-contain",
+        type=parse_word,
+        action="append",
+        metavar="WORD[=N]",
+        help="word that must occur, within N characters if given, as in 展昭=60; may be repeated (default: none)",
+    )
+    forms.add_argument(
+        "--rename",
+        type=text,
+        action="append",
+        metavar="OLD=NEW",
+        help="write a name of the corpus as your own, as in 展昭=李寻欢, or a file of such lines, with tabs; may be repeated "
+        "(default: none)",
     )
 
 
@@ -163,14 +199,37 @@ def parse_bias(argument: str) -> tuple[str, float]:
     raise argparse.ArgumentTypeError(f"must be a word and a number, as in 展昭=2, got {argument!r}")
 
 
+def parse_lengths(argument: str) -> "int | list[int]":
+    """Converts one number, or several with commas between them."""
+    try:
+        numbers = list(map(int, argument.replace("，", ",").split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be numbers, as in 7 or 5,7,5,7, got {argument!r}") from None
+    return numbers if len(numbers) > 1 else numbers[0]
+
+
+def parse_word(argument: str) -> "tuple[str, int | None]":
+    """Converts ``WORD`` or ``WORD=NUMBER``."""
+    word, _, number = text(argument).partition("=")
+    if number and not number.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a word, or a word and a number, as in 展昭=60, got {argument!r}")
+    return word, int(number) if number else None
+
+
 def _generate(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.generation.config import SamplerConfig
+    from zh_lstm_lm.generation.forms.names import parse_names
     from zh_lstm_lm.generation.limits import Limits
     from zh_lstm_lm.generation.sampler import Sampler
 
     _check_combination(parsed)
     options = given(parsed, *_NUMBERS, *_INTEGERS, *_SWITCHES, "banned_words", "word_bias")
-    limits = given(parsed, *_LIMITS, "max_time", "stop")
+    for given_names in parsed.rename or ():
+        source = given_names if "=" in given_names else read_text(given_names)
+        options["rename"] = (*options.get("rename", ()), *parse_names(source))
+    limits = given(parsed, *_LIMITS, "max_time", "stop", "line_lengths", "first_characters")
+    if parsed.must_contain:
+        limits["must_contain"] = dict(parsed.must_contain)
     if parsed.max_characters is not None and parsed.end == "sentence":
         limits["end"] = "sentence"
     # Mistakes are reported before the model is loaded.
@@ -193,9 +252,18 @@ def _generate(parsed: argparse.Namespace) -> int:
             print(piece, end="", flush=True)
             written += piece
         print()
+        _report_names(sampler, written)
         if corpus is not None:
             print(_novelty(written, corpus), file=sys.stderr)
     return 0
+
+
+def _report_names(sampler: "Sampler", text: str) -> None:
+    """Reports on stderr whether names of the corpus are left in a text."""
+    if replaced := sampler.names.replaced:
+        left = ", ".join(f"{name} ({count})" for name, count in sampler.names.left(text).most_common())
+        found = f"left in the text: {left}" if left else f"none of {len(replaced)} names of the corpus is left"
+        print_line(f"rename: {found}", file=sys.stderr)
 
 
 def _load(parsed: argparse.Namespace) -> "LanguageModel":
@@ -267,9 +335,11 @@ def _write_file(
     else:
         sampler.write(path, prompt=parsed.prompt, resume=parsed.resume, progress=progress, **limits)
     print_line(f"{characters:,} characters in {path}")
+    written = path.read_text(encoding="utf-8") if sampler.names.replaced or corpus is not None else ""
+    _report_names(sampler, written)
     if corpus is not None:
         beside = path.with_name(f"{path.name}.novelty.txt")
-        write_text(beside, f"{_novelty(path.read_text(encoding='utf-8'), corpus)}\n")
+        write_text(beside, f"{_novelty(written, corpus)}\n")
         print_line(f"copied passages are in {beside}")
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from zh_lstm_lm._config import nearest_name
 from zh_lstm_lm.cli.common import INTERRUPTED, path, write_text
-from zh_lstm_lm.cli.generate import parse_bias
+from zh_lstm_lm.cli.generate import parse_bias, parse_lengths, parse_word
 from zh_lstm_lm.errors import ConfigError, ZhLstmLmError, escape_controls
 
 if TYPE_CHECKING:
@@ -146,7 +146,8 @@ def _set(writer: "CoWriter", name: str, text: str) -> str:
 def _shown(value: Any) -> str:
     """Returns the value of a setting as it is typed."""
     if isinstance(value, list):
-        return " ".join("=".join(map(str, item)) if isinstance(item, tuple) else str(item) for item in value) or "none"
+        pairs = [[part for part in item if part is not None] if isinstance(item, tuple) else [item] for item in value]
+        return " ".join("=".join(map(str, pair)) for pair in pairs) or "none"
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
@@ -154,14 +155,22 @@ def _value(name: str, text: str) -> Any:
     """Converts the value of a setting; the config that takes it checks it."""
     import argparse
 
+    from zh_lstm_lm.generation.forms.names import parse_names
+
     items = [] if text.lower() == "none" else text.split()
     if name in ("banned_words", "stop"):
         return items
-    if name == "word_bias":
-        try:
+    try:
+        if name == "word_bias":
             return dict(map(parse_bias, items))
-        except argparse.ArgumentTypeError as error:
-            raise ConfigError(f"word_bias {error}") from error
+        if name == "must_contain":
+            return dict(map(parse_word, items))
+        if name == "line_lengths" and items:
+            return parse_lengths(",".join(items))
+    except argparse.ArgumentTypeError as error:
+        raise ConfigError(f"{name} {error}") from error
+    if name == "rename":
+        return parse_names("\n".join(items))
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     for kind in (int, float):

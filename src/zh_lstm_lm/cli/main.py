@@ -20,6 +20,7 @@ __all__ = ["main"]
 
 # Each command with its module and its purpose; the module is imported and the options are declared when it is used.
 _COMMANDS = {
+    "demo": ("zh_lstm_lm.cli.demo", "Train on the bundled novella and write a text, in a few minutes."),
     "train": ("zh_lstm_lm.cli.train", "Train a model on novels and save it."),
     "evaluate": (
         "zh_lstm_lm.cli.evaluate",
@@ -32,7 +33,7 @@ _COMMANDS = {
     "pairs": ("zh_lstm_lm.cli.pairs", "Measure how often a model prefers the good sentence of minimal pairs."),
     "generate": ("zh_lstm_lm.cli.generate", "Write text with a model."),
     "study": ("zh_lstm_lm.cli.study", "Train under one condition after another, measure, and test common claims."),
-    "report": ("zh_lstm_lm.cli.report", "Write an HTML page of training runs, studies and minimal pairs."),
+    "report": ("zh_lstm_lm.cli.study", "Write an HTML page of training runs, studies and minimal pairs."),
     "export": ("zh_lstm_lm.cli.export", "Write a saved model in another format."),
     "serve": ("zh_lstm_lm.cli.serve", "Answer completions requests over HTTP."),
     "info": ("zh_lstm_lm.cli.inspection", "Describe a saved model."),
@@ -45,7 +46,7 @@ _COMMANDS = {
 # Commands that read a token or a short text at a time, which is faster with one thread.
 _ONE_THREAD = ("generate", "suggest", "rescore", "serve")
 # Commands whose work goes on when nobody reads their output any more.
-_LONG = ("train", "study")
+_LONG = ("demo", "train", "study")
 
 # Calls of the library in its messages, and the options that stand for them.
 _CALLS = {"fit(resume=True)": "--resume", "TokenStream.from_records(…, text_field='…')": "--text-field NAME"}
@@ -59,6 +60,19 @@ class _ConfigFile(argparse.Action):
     ) -> None:
         assert isinstance(parser, _Parser)
         parser.read_config(values)
+
+
+class _Completion(argparse.Action):
+    """Prints a script that completes the options of all commands in a shell."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: "Any", shell: "Any", option: "Any" = None) -> None:
+        from zh_lstm_lm.runtime.optional import require
+
+        shtab = require("shtab", extra="completion")
+        for command in parser._subparsers._group_actions[0].choices.values():  # type: ignore[union-attr]
+            command.complete()
+        print(shtab.complete(parser, shell))
+        parser.exit()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -95,7 +109,7 @@ class _Parser(argparse.ArgumentParser):
         # An argument that is left out comes here too.
         if action.option_strings or arg_strings:
             self._typed.add(action.dest)
-        return super()._get_values(action, arg_strings)  # type: ignore[misc]
+        return super()._get_values(action, arg_strings)
 
     def _excluded_by(self, action: argparse.Action) -> "list[argparse.Action]":
         """Returns the options that an option excludes, itself among them."""
@@ -142,7 +156,7 @@ class _Parser(argparse.ArgumentParser):
             if isinstance(each, bool) or not isinstance(each, (str, int, float)):
                 raise ConfigError(f"{name} must be a number or a string{' or a list' * several}, got {each!r:.80}")
             try:
-                values.append(self._get_value(action, str(each)))  # type: ignore[attr-defined]
+                values.append(self._get_value(action, str(each)))
                 self._check_value(action, values[-1])
             except argparse.ArgumentError as error:
                 raise ConfigError(f"{name}: {error.message}") from error
@@ -322,6 +336,8 @@ def _regular_files(parsed: argparse.Namespace) -> "Iterator[None]":
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="zh-lstm-lm", description="Word-level LSTM language models of Chinese text.")
     parser.add_argument("--version", action="version", version=f"zh-lstm-lm {__version__}")
+    shells = ("bash", "fish", "tcsh", "zsh")
+    parser.add_argument("--print-completion", action=_Completion, choices=shells, help="print a script for a shell")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     for name, (_, purpose) in _COMMANDS.items():

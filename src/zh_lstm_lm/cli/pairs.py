@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from zh_lstm_lm.cli.common import add_encoding, load_model, path, read_text, write_text
 from zh_lstm_lm.errors import ConfigError, DataError
@@ -87,11 +87,22 @@ def _read(parsed: argparse.Namespace, text: str) -> "Iterator[tuple[str, str, st
         DataError: The file has no pair, a row is broken, or a field is missing or empty.
     """
     from zh_lstm_lm.evaluation.pairs import check_pair
+    from zh_lstm_lm.evaluation.stimuli import read_table
 
     name = "standard input" if parsed.file == "-" else parsed.file
+    if not text.strip():
+        raise DataError(
+            f"{name}: there is no pair; expected JSON Lines or a table with a header, with the fields good, bad and, "
+            "optionally, group"
+        )
     fields: dict[str, str] = {}
-    for line, row in _json_rows(text, name) if text.lstrip().startswith(("{", "[")) else _table_rows(text, name):
-        where = f"{name}, line {line}"
+    pairs: Iterable[tuple[str, Mapping[Any, Any]]]
+    if text.lstrip().startswith(("{", "[")):
+        pairs = _json_rows(text, name)
+    else:
+        rows, names = read_table(text, name, [])
+        pairs = zip(names, rows, strict=True)
+    for where, row in pairs:
         if not fields:
             fields = _fields(parsed, row, where)
         for field in fields.values():
@@ -104,11 +115,6 @@ def _read(parsed: argparse.Namespace, text: str) -> "Iterator[tuple[str, str, st
             if isinstance(value, str) and "\n" in value.strip():
                 raise DataError(f"{where}: {value[:40]!r} has several lines; close its quotation mark, or double it")
         yield check_pair(where, **values)
-    if not fields:
-        raise DataError(
-            f"{name}: there is no pair; expected JSON Lines or a table with a header, with the fields good, bad and, "
-            "optionally, group"
-        )
 
 
 def _fields(parsed: argparse.Namespace, row: "Mapping[str, Any]", where: str) -> dict[str, str]:
@@ -127,36 +133,16 @@ def _fields(parsed: argparse.Namespace, row: "Mapping[str, Any]", where: str) ->
     return fields
 
 
-def _json_rows(text: str, name: str) -> "Iterator[tuple[int, Mapping[str, Any]]]":
-    """Yields the objects of JSON Lines with the numbers of their lines."""
+def _json_rows(text: str, name: str) -> "Iterator[tuple[str, Mapping[str, Any]]]":
+    """Yields the objects of JSON Lines with their names in errors."""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
+        where = f"{name}, line {number}"
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{name}, line {number}: not valid JSON ({error}); got {line[:60]!r}") from error
+            raise DataError(f"{where}: not valid JSON ({error}); got {line[:60]!r}") from error
         if not isinstance(row, dict):
-            raise DataError(f"{name}, line {number}: expected an object with the fields of a pair, got {line[:60]!r}")
-        yield number, row
-
-
-def _table_rows(text: str, name: str) -> "Iterator[tuple[int, Mapping[str, Any]]]":
-    """Yields the rows of a table with the numbers of their last lines."""
-    import csv
-    import io
-
-    rows = csv.reader(io.StringIO(text), delimiter="\t" if "\t" in text.partition("\n")[0] else ",")
-    header: list[str] = []
-    try:
-        for row in rows:
-            if row and not header:
-                header = [cell.strip() for cell in row]
-            elif row and len(row) != len(header):
-                raise DataError(
-                    f"{name}, line {rows.line_num}: expected {len(header)} cells as in the header, got {len(row)}"
-                )
-            elif row:
-                yield rows.line_num, dict(zip(header, row, strict=True))
-    except csv.Error as error:
-        raise DataError(f"{name}, line {rows.line_num}: not a row of a table ({error})") from error
+            raise DataError(f"{where}: expected an object with the fields of a pair, got {line[:60]!r}")
+        yield where, row

@@ -1,4 +1,4 @@
-"""The command ``study``."""
+"""The commands ``study`` and ``report``."""
 
 import argparse
 import sys
@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from zh_lstm_lm.corpus.token_stream import TokenStream
 
-__all__ = ["add_study"]
+__all__ = ["add_report", "add_study"]
 
 _SIZES = ("embedding_dim", "hidden_size", "num_layers", "dropout")
 _TRAINING = ("batch_size", "bptt_len", "learning_rate", "max_grad_norm", "device")
@@ -68,6 +68,19 @@ def add_study(study: argparse.ArgumentParser) -> None:
     sizes.add_argument("--learning-rate", type=float, help="peak learning rate (default: by the number of updates)")
     sizes.add_argument("--max-grad-norm", type=float, help="norm to which gradients are clipped (default: 0.5)")
     sizes.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
+
+
+def add_report(report: argparse.ArgumentParser) -> None:
+    """Adds the options of ``report``."""
+    report.set_defaults(run=_report)
+    report.add_argument(
+        "folders", type=path, nargs="+", metavar="RUN", help="folders of runs and studies, and JSON files of 'pairs'"
+    )
+    report.add_argument("--output", type=path, required=True, metavar="FILE", help="the page, such as report.html")
+    report.add_argument(
+        "--language", choices=["zh", "en"], default="zh", help="the language that is shown first (default: %(default)s)"
+    )
+    report.add_argument("--overwrite", action="store_true", help="replace the page if it exists")
 
 
 def _study(parsed: argparse.Namespace) -> int:
@@ -123,3 +136,10 @@ def _corpus(parsed: argparse.Namespace) -> "TokenStream":
     from zh_lstm_lm.corpus.token_stream import TokenStream
 
     return TokenStream.from_texts([sample_novel()], tokenizer=chosen_tokenizer(parsed))
+
+
+def _report(parsed: argparse.Namespace) -> int:
+    from zh_lstm_lm.report.document import write_report
+
+    print_page(write_report(parsed.folders, parsed.output, language=parsed.language, overwrite=parsed.overwrite))
+    return 0

@@ -153,11 +153,11 @@ class TokenStream:
         """
         check_type("text_field", text_field, str, type(None))
         options = _options(encoding, clean, normalize, text_field, document_ends)
-        is_path, records = _look_at(records, text_field)
+        is_path, seen = _look_at(records, text_field)
         if is_path:
-            return cls._read(records, tokenizer, options, cache_dir, workers)
+            return cls._read(seen, tokenizer, options, cache_dir, workers)
         segmenter = with_normalized_dictionary(get_tokenizer(tokenizer), options.normalize)
-        stored = read_iterable(records, segmenter, options, workers=workers)
+        stored = read_iterable(seen, segmenter, options, workers=workers)
         return cls._of(stored, segmenter, clean=options.clean, normalize=options.normalize)
 
     @classmethod

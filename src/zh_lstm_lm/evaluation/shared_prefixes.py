@@ -1,18 +1,15 @@
 """Log-probabilities of many short rows of ids, in which a prefix that several rows share is read once."""
 
+import itertools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from zh_lstm_lm.models.base import Context, LanguageModel
+from zh_lstm_lm.models.base import Context, LanguageModel, rows_at_once, scores_per_target
 from zh_lstm_lm.runtime.interruption import check_interruption
 
 __all__ = ["sum_log_probs"]
-
-# Log-probabilities over the vocabulary that exist at once, and rows whose log-probabilities stay in the cache.
-_MAX_SCORES = 1 << 25
-_SCORED_ROWS = 1024
 
 
 def sum_log_probs(model: LanguageModel, rows: Sequence[Sequence[int]], *, batch_size: int) -> list[float]:
@@ -65,8 +62,7 @@ def _read_tree(model: LanguageModel, rows: Sequence[Sequence[int]]) -> list[floa
 
 def _target_log_probs(model: LanguageModel, context: Context, parents: Tensor, ids: Tensor) -> list[float]:
     """Returns the log-probability of each id after the row of the context that `parents` has for it."""
-    size = max(1, min(_SCORED_ROWS, _MAX_SCORES // len(model.vocabulary)))
-    chunks = [slice(begin, begin + size) for begin in range(0, len(ids), size)]
-    found = [model.target_log_probs(context.rows(parents[chunk]), ids[chunk]).double().cpu() for chunk in chunks]
-    log_probs: list[float] = torch.cat(found).tolist()
-    return log_probs
+    size = rows_at_once(scores_per_target(model))
+    chunks = zip(torch.split(parents, size), torch.split(ids, size), strict=True)
+    log_probs = [model.target_log_probs(context.rows(rows), targets).double().tolist() for rows, targets in chunks]
+    return list(itertools.chain.from_iterable(log_probs))

@@ -297,7 +297,7 @@ def read_table(text: str, name: str, columns: Sequence[str]) -> tuple[list[dict[
         ) from error
     del found[:1]
     if not found:
-        raise DataError(f"{name}: there is no row below the header; expected a row for each text")
+        raise DataError(f"{name}: there is no row below the header; expected at least one")
     for where, cells in found:
         if len(cells) != len(header):
             raise DataError(f"{where}: expected {len(header)} cells as in the header, got {len(cells)}")

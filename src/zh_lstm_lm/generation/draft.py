@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import torch
 
-from zh_lstm_lm.generation.forms.form import Form, Place
-from zh_lstm_lm.generation.forms.lines import Room
+from zh_lstm_lm.generation.forms.form import Form
+from zh_lstm_lm.generation.forms.lines import Place, Room
 from zh_lstm_lm.generation.limits import DOCUMENT, NO_LIMIT, FinishReason, Limits
 from zh_lstm_lm.generation.punctuation import PunctuationRules, Verdict, ends_sentences, is_sentence_end
 from zh_lstm_lm.generation.result import GenerationState
@@ -269,7 +269,7 @@ class Draft:
         """Ends the text with the last line of its form, or before a line that it has no room for."""
         if form.lines is not None and form.lines.complete:
             self.closing = "form"
-        elif self.closing is None and form.needs_more(self.place.room):
+        elif self.closing is None and form.is_full(self.place.room):
             self.closing = "max_characters" if self.room <= self.left else "max_new_tokens"
 
     def _check_limits(self, tail: str, before: int, *, sentences: int, paragraphs: int, chapters: int) -> None:

@@ -25,6 +25,55 @@ _ORDER = 4
 # likelier each time. Measured by benchmarks/cast.py.
 _CACHE_WEIGHT = 0.05
 _WINDOW = 1024
+# How far the frequencies of words follow the book, and the weight of the model's own frequencies beside the book's.
+_ADAPTATION, _PRIOR = 0.5, 0.05
+
+
+class _AdaptedModel:
+    """A model with the frequencies of words moved towards those of a book, so that it names few other persons.
+
+    Probabilities are multiplied by a power of the ratio of the frequencies, and normalised again: fast marginal
+    adaptation (Kneser, Peters and Klakow, 1997). `bias` is the logarithm of the factors. **Shape:** (vocab_size,).
+    """
+
+    # The other members of a mixture are those of its parts, which are not adapted.
+    _KEPT = ("vocabulary", "device", "initial_state", "context_length", "is_batch_invariant", "check_weights")
+
+    def __init__(self, model: LanguageModel, bias: Tensor) -> None:
+        self.model = model
+        self.bias = bias
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._KEPT:
+            raise AttributeError(name)
+        return getattr(self.model, name)
+
+    def read(self, ids: Tensor, state: Any = None) -> tuple[Any, Any]:
+        """See `LanguageModel.read`."""
+        return self.model.read(ids, state)
+
+    def log_probs(self, context: Any) -> Tensor:
+        """See `LanguageModel.log_probs`."""
+        return (self.model.log_probs(context) + self.bias).log_softmax(dim=1)
+
+    def target_log_probs(self, context: Any, targets: Tensor) -> Tensor:
+        """See `LanguageModel.target_log_probs`."""
+        return self.log_probs(context).gather(1, targets[:, None])[:, 0]
+
+    def for_decoding(self) -> "_AdaptedModel":
+        """See `LanguageModel`."""
+        return _AdaptedModel(decoding_model(self.model), self.bias)
+
+
+def _adapted(model: LanguageModel, ids: Tensor) -> LanguageModel:
+    """Adapts a model to the ids of a book; one whose vocabulary has no frequencies stays as it is."""
+    if not any(model.vocabulary.counts):
+        return model
+    counts = torch.tensor(model.vocabulary.counts, dtype=torch.float64).clamp(min=0.5)
+    frequencies = counts / counts.sum()
+    of_book = torch.bincount(ids, minlength=len(counts)) / len(ids)
+    ratio = ((1 - _PRIOR) * of_book + _PRIOR * frequencies) / frequencies
+    return _AdaptedModel(model, (_ADAPTATION * ratio.log()).float().to(model.device))
 
 
 class PrimedModel:
@@ -62,7 +111,8 @@ def model_like(
 ) -> LanguageModel:
     """Mixes a model with the n-gram model of a book, and fills its cache with the last words of the book.
 
-    Nothing is trained, and the model that is given stays as it is. The cache of a `ContinuousCache` goes around the
+    The model's words become as frequent as in the book, by half: those that the book lacks, such as the names of other
+    books, become rare. Nothing is trained, and the model that is given stays as it is. The cache of a `ContinuousCache` goes around the
     mixture; another model gets that of `add_cache`, or none with `cache=False`. A list of texts is segmented as the
     model's vocabulary was.
 
@@ -81,11 +131,12 @@ def model_like(
         )
     base = model.model if isinstance(model, ContinuousCache) else model
     ngram = NGramLanguageModel.from_stream(book, vocabulary, order=_ORDER).to(model.device)
-    mixture = Mixture([base, ngram], [1 - weight, weight])
+    ids = vocabulary.encode_stream(book).long()
+    mixture = Mixture([_adapted(base, ids), ngram], [1 - weight, weight])
     if not cache:
         return mixture
     cached = sampling_model(model).around(mixture) if isinstance(model, ContinuousCache) else add_cache(mixture)
-    ids = vocabulary.encode_stream(book)[-context_length(cached) :].long().to(model.device)
+    ids = ids[-context_length(cached) :].to(model.device)
     state = None
     with torch.inference_mode():
         for window in torch.split(ids, _WINDOW):

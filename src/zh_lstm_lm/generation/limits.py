@@ -9,7 +9,12 @@ from typing_extensions import Self, TypedDict
 from zh_lstm_lm._config import Config, check_choice, check_integer, check_number
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.generation.config import SamplerConfig
-from zh_lstm_lm.generation.forms import options as forms
+from zh_lstm_lm.generation.forms.options import (
+    WITHIN,
+    check_first_characters,
+    check_line_lengths,
+    check_must_contain,
+)
 
 __all__ = ["DOCUMENT", "NO_LIMIT", "FinishReason", "LimitOptions", "Limits"]
 
@@ -71,7 +76,7 @@ class LimitOptions(TypedDict, total=False):
         first_characters: The first character of each line, after which the text ends: of each paragraph without
             `line_lengths`.
         must_contain: Words that must occur, each once or more, after the prompt: in the whole text with `max_characters`
-            or a number of lines, else within 200 characters. A mapping sets the number of characters for each word.
+            or a number of lines, else within 100 characters. A mapping sets the number of characters for each word.
     """
 
     max_new_tokens: int | None
@@ -127,8 +132,9 @@ class Limits(Config):
         if self.stop_when is not None and not callable(self.stop_when):
             raise ConfigError(f"stop_when must be a function of a string, got {self.stop_when!r:.60}")
         object.__setattr__(self, "stop", _stop_strings(self.stop))
-        for name in ("line_lengths", "first_characters", "must_contain"):
-            object.__setattr__(self, name, getattr(forms, f"check_{name}")(getattr(self, name)))
+        object.__setattr__(self, "line_lengths", check_line_lengths(self.line_lengths))
+        object.__setattr__(self, "first_characters", check_first_characters(self.first_characters))
+        object.__setattr__(self, "must_contain", check_must_contain(self.must_contain))
         self._check_forms()
         if self.max_new_tokens is not None and self.min_new_tokens > self.max_new_tokens:
             raise ConfigError(
@@ -165,7 +171,7 @@ class Limits(Config):
         """The words that must occur, each with the number of characters within which it must; None for the text."""
         words: tuple[tuple[str, int | None], ...] = self.must_contain  # type: ignore[assignment]
         whole = self.max_characters is not None or self.num_lines is not None
-        default = None if whole or self.line_lengths is not None else forms.WITHIN
+        default = None if whole or self.line_lengths is not None else WITHIN
         return tuple((word, default if within is None else within) for word, within in words)
 
     @property
@@ -176,7 +182,8 @@ class Limits(Config):
         if self.num_lines is not None:
             # Marks inside of lines are tokens as well.
             lengths = self.line_lengths
-            characters = sum(lengths) if isinstance(lengths, tuple) else (lengths or _TOKENS_A_PART) * self.num_lines
+            each = lengths if isinstance(lengths, int) else _TOKENS_A_PART
+            characters = sum(lengths) if isinstance(lengths, tuple) else each * self.num_lines
             return 3 * (characters + self.num_lines)
         if self.max_characters is not None or self.max_time is not None:
             return NO_LIMIT

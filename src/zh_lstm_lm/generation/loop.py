@@ -177,13 +177,13 @@ def warn_of_unmet(draft: Draft) -> None:
 def make_result(prompt: str, draft: Draft, tokens: Sequence[Token], names: Names) -> GenerationResult:
     """Builds the result of a finished text from its tokens."""
     assert draft.finish_reason is not None
-    text = text_of(prompt, tokens)
+    written = tuple(token.text for token in tokens)
     return GenerationResult(
-        text=text,
-        tokens=tuple(token.text for token in tokens),
+        text=text_of(prompt, tokens),
+        tokens=written,
         ids=tuple(token.id for token in tokens),
         log_probs=tuple(token.log_prob for token in tokens),
         finish_reason=draft.finish_reason,
         state=draft.state(),
-        unmet=(*draft.unmet, *(f"rename: {name}" for name in names.left(text))),
+        unmet=(*draft.unmet, *(f"rename: {name}" for name in names.left(prompt, written))),
     )

@@ -16,8 +16,8 @@ from zh_lstm_lm.errors import ConfigError, NonFiniteError
 from zh_lstm_lm.generation import logits_processors
 from zh_lstm_lm.generation.config import SamplerConfig
 from zh_lstm_lm.generation.draft import Draft
-from zh_lstm_lm.generation.forms.form import Form, Place
-from zh_lstm_lm.generation.forms.lines import Lines
+from zh_lstm_lm.generation.forms.form import Form
+from zh_lstm_lm.generation.forms.lines import Lines, Place
 from zh_lstm_lm.generation.forms.names import Names
 from zh_lstm_lm.generation.forms.tokens import FormTokens
 from zh_lstm_lm.generation.forms.words import Required

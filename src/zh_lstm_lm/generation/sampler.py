@@ -41,6 +41,9 @@ class Sampler:
     Each call starts from the seed, so the same call gives the same text. The training mode of the model and PyTorch's
     random state are left unchanged. ``<bos>``, ``<unk>`` and single bytes are never sampled.
 
+    Attributes:
+        names: The names of `SamplerConfig.rename`; ``names.left(text)`` counts those of the corpus in a text.
+
     Example:
         >>> print(Sampler(model, SamplerConfig(seed=1)).generate("话说", max_new_tokens=200))  # doctest: +SKIP
     """
@@ -81,6 +84,7 @@ class Sampler:
         self.model: LanguageModel = sampling_model(written, self.config.cache_weight)
         self.processors: tuple[LogitsProcessor, ...] = tuple(processors)
         self._next_token = NextTokenSampler(self.model, self.config, processors)
+        self.names = self._next_token.names
         decoding_model(self.model)  # which the model keeps until its weights change
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -186,9 +190,7 @@ class Sampler:
                 texts[position] += latest
             for (each, _, _), draft, tokens in zip(batch, drafts, texts, strict=True):
                 results.append(
-                    make_result(each, draft, tokens, self._next_token.names)
-                    if return_results
-                    else text_of(each, tokens)
+                    make_result(each, draft, tokens, self.names) if return_results else text_of(each, tokens)
                 )
                 if not return_results:
                     warn_of_unmet(draft)
@@ -232,9 +234,8 @@ class Sampler:
             length_penalty=length_penalty,
             num_results=num_return_sequences,
         )
-        names = self._next_token.names
         return [
-            make_result(prompt, beam.draft, beam.tokens[: len(beam.tokens) - beam.draft.surplus], names)
+            make_result(prompt, beam.draft, beam.tokens[: len(beam.tokens) - beam.draft.surplus], self.names)
             for beam in found
         ]
 
@@ -313,8 +314,7 @@ class Sampler:
     def _encode(self, prompt: str, limits: Limits) -> list[int]:
         """Returns the ids of a prompt, after it was checked against the limits."""
         vocabulary = self.model.vocabulary
-        read = self._next_token.names.read(normalize_text(prompt, vocabulary.normalize))
-        ids: list[int] = vocabulary.encode(read)
+        ids: list[int] = vocabulary.encode(self.names.read(normalize_text(prompt, vocabulary.normalize)))
         limits.room_after(prompt)
         return ids
 

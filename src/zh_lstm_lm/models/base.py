@@ -19,7 +19,7 @@ from zh_lstm_lm.storage.hub import push_folder
 __all__ = [
     "Context", "HubModel", "Index", "LanguageModel", "Prediction", "State", "TextState", "check_model", "check_state",
     "check_weights", "context_length", "decoding_model", "hub_library", "read_documents", "read_segments",
-    "scores_per_target",
+    "rows_at_once", "scores_per_target",
 ]  # fmt: skip
 
 Index: TypeAlias = Tensor | Sequence[int] | slice
@@ -253,6 +253,11 @@ def scores_per_target(model: LanguageModel) -> int:
     return int(getattr(model, "scores_per_target", len(model.vocabulary)))
 
 
+def rows_at_once(num_scores: int) -> int:
+    """Returns for how many rows log-probabilities are computed at once, if each takes so many."""
+    return max(1, min(_SCORED_ROWS, _MAX_SCORES // num_scores))
+
+
 def decoding_model(model: LanguageModel) -> LanguageModel:
     """Returns an equal model that is fast at reading one token at a time; the model itself if it has no such form."""
     make = getattr(model, "for_decoding", None)
@@ -312,7 +317,7 @@ def read_segments(
     """
     if predict is None:
         predict, num_scores = model.target_log_probs, scores_per_target(model)
-    chunk = max(1, min(_SCORED_ROWS, _MAX_SCORES // (num_scores or len(model.vocabulary))))
+    chunk = rows_at_once(num_scores or len(model.vocabulary))
     starts = torch.tensor([segment.start for segment in segments])[:, None]
     first = 1
     window_len = max(_WINDOW_LEN, _WINDOW_TOKENS // len(segments), context_length(model) // _CONTEXT_WINDOWS)

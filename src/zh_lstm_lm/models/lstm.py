@@ -88,22 +88,19 @@ class LSTMLanguageModel(HubModel, nn.Module):
         # Before version 2.8, `torch.get_default_device` does not know of `torch.device` as a context.
         device = torch.empty(0).device
         with torch.device("meta"):  # nothing is drawn or allocated yet
-            self.embedding: WordEmbedding = WordEmbedding(
-                vocabulary, config.embedding_dim, characters=config.character_vectors
-            )
-            widths = [config.embedding_dim] + [config.hidden_size] * config.num_layers
+            dim, size = config.embedding_dim, len(vocabulary)
+            self.embedding: WordEmbedding = WordEmbedding(vocabulary, dim, characters=config.character_vectors)
+            widths = [dim] + [config.hidden_size] * config.num_layers
             self.layers: nn.ModuleList = nn.ModuleList(
                 LSTMLayer(before, after, batch_first=True) for before, after in itertools.pairwise(widths)
             )
             self.output: OutputLayer
             if config.output == "full":
                 tied = self.embedding if config.tie_weights else None
-                self.output = FullSoftmax(config.hidden_size, len(vocabulary), tied=tied)
+                self.output = FullSoftmax(config.hidden_size, size, tied=tied)
             else:
                 assert config.cutoffs is not None
-                self.output = AdaptiveSoftmax(
-                    config.hidden_size, len(vocabulary), config.cutoffs, div_value=config.div_value
-                )
+                self.output = AdaptiveSoftmax(config.hidden_size, size, config.cutoffs, div_value=config.div_value)
         # The type of the weights is that of the config, not the default of the process.
         self.to(config.torch_dtype)
         if device.type != "meta":

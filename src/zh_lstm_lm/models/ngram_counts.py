@@ -206,7 +206,9 @@ def count_ngrams(ids: Tensor, order: int, *, vocab_size: int, bos_id: int, prune
     counts.append(occurrences[-1])
     counts[0] = counts[0].index_fill(0, torch.tensor([bos_id]), 0)
     discounts = [estimate_discounts(values) for values in counts]
-    tables = [NGramTable(*each, None, own) for *each, own in zip(keys, counts[1:], discounts[1:], strict=True)]
+    tables = [
+        NGramTable(key, count, None, own) for key, count, own in zip(keys, counts[1:], discounts[1:], strict=True)
+    ]
     masks = [occurrences[n - 1] > prune[min(n, len(prune)) - 1] for n in range(2, order + 1)]
     return NGramCounts(counts[0], discounts[0], tuple(tables), hash_passages(ids)).keep(masks)
 

@@ -76,4 +76,9 @@ def _format(value: Any) -> str:
         return f"{value:g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, list):
+        return ", ".join(map(_format, value))
+    # An optimizer or a schedule of the user's own.
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_format(each)}" for name, each in value.items() if each and name != "weights")
     return str(value)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from zh_lstm_lm.models.base import rows_at_once
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 
 __all__ = ["context_used", "loss_by_context", "loss_by_position"]
@@ -12,8 +13,6 @@ __all__ = ["context_used", "loss_by_context", "loss_by_position"]
 _ROWS = 64
 # In nats per token.
 _TOLERANCE = 0.01
-# Scores over the whole vocabulary that are in memory at once.
-_MAX_SCORES = 1 << 23
 
 
 def loss_by_position(model: LSTMLanguageModel, ids: Tensor, *, length: int, num_segments: int = 512) -> list[float]:
@@ -66,7 +65,7 @@ def _losses(model: LSTMLanguageModel, segments: Tensor, *, last_only: bool) -> T
         context, _ = model.read(segments[:, :-1])
         time = segments.shape[1] - 1
         rows = torch.arange(len(context), device=model.device).view(-1, time)[:, time - targets.shape[1] :].flatten()
-        chunk = max(1, _MAX_SCORES // len(model.vocabulary))
+        chunk = rows_at_once(model.scores_per_target)
         parts = zip(torch.split(rows, chunk), torch.split(targets.flatten(), chunk), strict=True)
         log_probs = torch.cat([model.target_log_probs(context.rows(part), following) for part, following in parts])
         return -log_probs.view_as(targets).double().cpu()

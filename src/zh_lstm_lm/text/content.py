@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from statistics import mean
@@ -239,7 +239,7 @@ def is_parquet(start: bytes) -> bool:
     return start.startswith(_PARQUET_MAGIC)
 
 
-def read_parquet(path: Path, field: str, name: str) -> Iterator[str]:
+def read_parquet(path: Path, field: str, name: str) -> Generator[str, None, None]:
     """Yields the text of one field of each row of a Parquet file; see `read_records`.
 
     A few rows of the one column are held at a time.

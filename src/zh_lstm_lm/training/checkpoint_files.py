@@ -141,13 +141,13 @@ def load_checkpoint(folder: Path, like: Checkpoint, *, run: str | None) -> Check
         )
         kinds = {part: read_kinds(files.open(file), folder / file) for part, file in _TENSORS.items()}
         _check_parts(folder, kinds, like)
-        tensors = (
+        model, optimizer, carried = (
             load_tensors(files.read(file, max_bytes=MAX_TENSOR_BYTES), folder / file) for file in _TENSORS.values()
         )
         values = None
         if like.optimizer_values is not None:
             values = files.read_versioned(_OPTIMIZER, _FORMAT, required=("state_dict",), max_bytes=_MAX_STATE_BYTES)
-        return Checkpoint(_state_of(saved, like, folder / _STATE), *tensors, values)
+        return Checkpoint(_state_of(saved, like, folder / _STATE), model, optimizer, carried, values)
 
 
 def _open(folder: Path) -> contextlib.AbstractContextManager[SavedFolder]:

@@ -165,13 +165,14 @@ class OwnOptimizer:
         self._groups = [[names.get(id(weight), "") for weight in group["params"]] for group in optimizer.param_groups]
         if any("" in group for group in self._groups):
             raise ConfigError("optimizer: holds weights that are not among those that it was given; leave them out")
-        rates = [group.get("lr") for group in optimizer.param_groups]
-        for rate in rates:
+        for group in optimizer.param_groups:
+            rate = group.get("lr")
             check_number("optimizer: lr", rate.item() if isinstance(rate, Tensor) else rate)
-        self.peak = max(map(float, rates))
+        rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self.peak = max(rates)
         if not self.peak:
             raise ConfigError("optimizer: lr must be greater than 0, got 0 in all groups")
-        self._shares = [float(rate) / self.peak for rate in rates]
+        self._shares = [rate / self.peak for rate in rates]
 
     def step(self, learning_rate: float) -> None:
         """Updates the weights from their gradients, and drops the gradients."""

@@ -243,7 +243,7 @@ class Trainer:
             state.begin_epoch()
             self._updater.begin_epoch()
         self._notify("on_evaluate", record)
-        if ends:
+        if ends or state.stop_reason is not None:
             self._notify("on_epoch_end", record)
         self._synchronize()
         known, seconds = state.evaluation_seconds if len(state.history) > 1 else math.inf, state.seconds - began

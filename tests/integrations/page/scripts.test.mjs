@@ -55,6 +55,9 @@ test("cut-offs keep the likeliest, among equals those of lower ids", () => {
   assert.deepEqual(kept({ topK: 3 }), [0, 1, 2, 3]);
   assert.deepEqual(kept({ topK: 2 }, [1]), [3]);
   assert.deepEqual(kept({ topP: 0.5 }, [1]), [null]);
+  // Top-p counts among what top-k keeps, however small the other weights are.
+  const small = Float32Array.of(1, 0.3, 0.02, ...some(180, () => 0.001)), pick = (each) => new TokenPicker({ topK: 3, topP: 0.75 }).pick(small, 1.5, new Set(), each);
+  assert.deepEqual([...new Set(uniforms.map(pick))], [0]);
 });
 
 const TOKENS = ["", "。", "“", "”", "\n", "好", "好人", "（", "）", "，"];

@@ -39,9 +39,7 @@ class Form:
         needed = self._needed(room, another=True)
         if needed is None or needed > room or min(self._slacks(room), default=0) < 0:
             name = "must_contain" if words else "line_lengths" if lines and lines.has_lengths else "first_characters"
-            asked = (
-                f"{', '.join(word.text for word in words)} do not fit" if words else f"{needed} characters do not fit"
-            )
+            asked = f"{', '.join(word.text for word in words) or f'{needed} characters'} do not fit"
             limit = "max_characters" if place.room.characters <= place.room.tokens else "max_new_tokens"
             into = "into the lines" if needed is None else f"into the {room} that {limit} leaves"
             raise ConfigError(f"{name}: {asked} {into}; ask for less, or leave more room")
@@ -54,16 +52,15 @@ class Form:
     @property
     def met(self) -> bool:
         """True if nothing is missing that the text can still get, so that other limits may end it."""
-        return not (
-            self._words.pending or self.forced or (self.lines and self.lines.number and not self.lines.complete)
-        )
+        lines = self.lines
+        return not (self._words.pending or self.forced or (lines and lines.number and not lines.complete))
 
     @property
     def at_rest(self) -> bool:
         """True if the text can end here without breaking off a word or a line that has a length."""
         return not (self.forced or (self.lines and self.lines.has_lengths and self.lines.count))
 
-    def needs_more(self, room: Room) -> bool:
+    def is_full(self, room: Room) -> bool:
         """Returns True if there is no room for another line, of any number of them."""
         lines = self.lines
         if lines is None or lines.number or lines.count:
@@ -71,7 +68,7 @@ class Form:
         return (lines.needed(another=True) or 0) > min(room)
 
     def _room_for_words(self, room: int) -> int:
-        """Returns the room for words: for lines with lengths all they have, otherwise what else they need not have."""
+        """Returns the room for words: all that lines with lengths have, or what paragraphs leave of the room."""
         if self.lines is None:
             return room
         return self.lines.capacity(room) if self.lines.has_lengths else room - (self.lines.needed() or 0)
@@ -80,13 +77,17 @@ class Form:
         """Returns the number of characters that complete the form; None if words find no room in its lines."""
         pending = self._words.pending
         length = sum(len(word.text) for word in pending)
-        forced = int(self._tokens.lengths[list(self._words.forced)].sum())
+        forced = self._forced_length()
         if self.lines is None:
             return length + forced
         # A word may hold marks that do not count in a line.
-        marks = length - sum(word.word.count for word in pending)
+        marks = length - sum(word.word.characters for word in pending)
         needed = self.lines.needed([word.word for word in pending], self._until(room), another=another)
         return None if needed is None else needed + marks + (0 if self.lines.has_lengths else forced)
+
+    def _forced_length(self) -> int:
+        """Returns the number of characters that complete a word that has begun."""
+        return int(self._tokens.lengths[list(self._words.forced)].sum()) if self._words.forced else 0
 
     def _until(self, room: int) -> int:
         """Returns the room before the first of the pending words has to have occurred."""
@@ -101,13 +102,15 @@ class Form:
         after.lines.read(piece)
         if not self.lines.has_lengths:
             return after._needed(0) or 0
-        return after.lines.needed() or 0
+        # A mark before a line calls for the line.
+        return after.lines.needed(another=after.lines.finished == self.lines.finished) or 0
 
     def _slacks(self, room: int, *, without: Required | None = None) -> list[int]:
         """Returns how many characters each pending word can wait, or each but one that is written now."""
         words = self._words.pending if without is None else self._words.without(without)
-        before = int(self._tokens.lengths[list(self._words.forced)].sum()) if without is None else len(without.text)
-        return self._words.slacks(words, self._room_for_words(room), before=before)
+        before = self._forced_length() if without is None else len(without.text)
+        start = self.lines.start if self.lines is not None and without is None else 0
+        return self._words.slacks(words, self._room_for_words(room), before=before, start=start)
 
     def follow(self, place: Place) -> tuple[Tensor, dict[int, float]]:
         """Returns the tokens that may follow, and what is added to the log-probabilities of some.
@@ -120,17 +123,22 @@ class Form:
             allowed = torch.zeros_like(tokens.usable)
             allowed[words.forced[0]] = True
             return allowed, {}
-        needed = self._needed(room, another=True) or 0
+        needed = self._needed(room, another=True)
+        slacks = words.give_up(self._slacks(room)) if needed is not None else words.give_up([-1] * len(words.pending))
+        needed = needed or 0
         if self.lines is None:
             allowed, more = tokens.usable, tokens.lengths
         else:
             allowed, more = self.lines.allowed([word.word for word in words.pending], self._until(room), place)
+        if place.opened:
+            # There is room for closing marks.
+            more = more - tokens.closing.long()
         spare, spare_tokens = place.room.characters - needed, place.room.tokens - needed
         if spare < tokens.longest or spare_tokens < 1:
             allowed = allowed & (more <= spare) & ((more <= 0) | (spare_tokens > 0))
         if not words.pending:
             return allowed, {}
-        allowed, biases, slacks = allowed.clone(), {}, self._slacks(room)
+        allowed, biases = allowed.clone(), {}
         if self.lines is None or not self.lines.has_lengths:
             due = [slack for slack, word in zip(slacks, words.pending, strict=True) if word.within]
             allowed &= tokens.lengths <= min(due, default=room)
@@ -156,7 +164,7 @@ class Form:
 
     def read(self, token_id: int, piece: str) -> None:
         """Adds a token to the text."""
-        self._words.read(piece, self._begun.pop(token_id, None))
+        self._words.read(piece, self._begun.get(token_id))
         self._begun = {}
         if self.lines is not None:
             self.lines.read(piece)

@@ -29,7 +29,7 @@ _FAIR_SHARE = 0.6
 class Word(NamedTuple):
     """A word that has to find room in a line: its number of characters, and the first of them."""
 
-    count: int
+    characters: int
     first: str
 
 
@@ -133,6 +133,16 @@ class Lines:
         return self._first_characters[index : index + 1]
 
     @property
+    def first(self) -> str:
+        """The first character of a line that has not begun; empty for any."""
+        return "" if self.count else self._first(self.finished)
+
+    @property
+    def start(self) -> int:
+        """The number of characters that the first word of a paragraph takes; 0 once it has begun."""
+        return 0 if self.has_lengths else self._costs[self.first]
+
+    @property
     def complete(self) -> bool:
         """True once all lines are finished; never for any number of lines."""
         return self.finished == self.number
@@ -166,15 +176,13 @@ class Lines:
         if not (self.number or self.count or words or another):
             return 0
         if not self.has_lengths:
-            starts = self._first_characters[self.finished + (self.count > 0) :]
-            return (
-                (self.count > 0) + sum(self._costs[first] + 1 for first in starts) + sum(word.count for word in words)
-            )
+            begun = int(self.count > 0)
+            starts = sum(self._costs[first] + 1 for first in self._first_characters[self.finished + begun :])
+            return begun + starts + sum(word.characters for word in words)
         left = self._size(self.finished) - self.count
         if self.number is not None:
-            return (
-                self.capacity(room) + self.number - self.finished if self._find_room(words, left, self.number) else None
-            )
+            needed = self.capacity(room) + self.number - self.finished
+            return needed if self._find_room(words, left, self.number) else None
         for more in range(len(words) + 1):
             needed = left + 1 + more * (self._size(0) + 1)
             if (more == 0 or needed <= room) and self._find_room(words, left, self.finished + 1 + more):
@@ -185,18 +193,18 @@ class Lines:
         """Returns True if words find room in what is left of this line, and in the lines before a number."""
         if not words:
             return True
-        lines = [(left, "" if self.count else self._first(self.finished))]
+        lines = [(left, self.first)]
         lines += [(self._size(index), self._first(index)) for index in range(self.finished + 1, stop)]
         kinds = Counter((free, first, self._costs[first]) for free, first in lines)
         # More equal lines than words make no difference.
         bins = sorted(kind for kind, count in kinds.items() for _ in range(min(count, len(words))))
-        return _find_room(tuple(sorted(words, reverse=True)), tuple(bins))
+        return _fit(tuple(sorted(words, reverse=True)), tuple(bins))
 
     def takes(self, word: Word, others: Sequence[Word], room: int) -> bool:
         """Returns True if a word may be written now, so that others still find room."""
-        if not self.count and self._first(self.finished) not in ("", word.first):
+        if self.first not in ("", word.first):
             return False
-        left = self._size(self.finished) - self.count - word.count
+        left = self._size(self.finished) - self.count - word.characters
         return not self.has_lengths or (left >= 0 and self._may_leave(left, others, room))
 
     def _may_leave(self, left: int, words: Sequence[Word], room: int) -> bool:
@@ -215,9 +223,8 @@ class Lines:
         The words have to find room before a number of characters. **Shape:** (vocab_size,), bool, and (vocab_size,),
         int64.
         """
-        first = "" if self.count else self._first(self.finished)
         if not self.has_lengths:
-            return self._allowed_in_paragraph(first, place, waits=bool(words))
+            return self._allowed_in_paragraph(place, waits=bool(words))
         tokens, left = self._tokens, self._size(self.finished) - self.count
         if not left:
             last = self.finished + 1 == self.number
@@ -225,22 +232,24 @@ class Lines:
             # Closing marks may come before the mark that ends the line.
             return ends | tokens.closing if place.opened else ends, tokens.extra - tokens.line_ends.long()
         counts = tuple(n for n in range(1, left + 1) if self._may_leave(left - n, words, until))
-        begun = self.count or not place.tail or (place.tail[-1] == PARAGRAPH_END and not place.may_end)
-        return tokens.in_line(first, counts, new_paragraph=not begun), tokens.extra
+        after_mark = not count_characters(place.tail[-1:])
+        allowed = tokens.in_line(self.first, counts, begun=bool(self.count), after_mark=after_mark)
+        if not self.count and place.tail and (place.may_end or place.tail[-1] != PARAGRAPH_END):
+            allowed = allowed | tokens.paragraph_ends
+        return allowed, tokens.extra
 
-    def _allowed_in_paragraph(self, first: str, place: Place, *, waits: bool) -> tuple[Tensor, Tensor]:
+    def _allowed_in_paragraph(self, place: Place, *, waits: bool) -> tuple[Tensor, Tensor]:
         tokens, lines = self._tokens, (self.number or 1) - self.finished
         if not self.count:
-            words = tokens.words_with(first)
-            return words | tokens.marks, tokens.lengths - self._costs[first] * words.long()
+            words = tokens.words_with(self.first)
+            return words, tokens.lengths - self.start * words.long()
         more = tokens.lengths - tokens.paragraph_ends.long()
         if waits and lines == 1:
             return tokens.usable & ~tokens.paragraph_ends, more
         share = [(left + used) // lines for left, used in zip(place.room, self._used, strict=True)]
         over = any(used >= _FAIR_SHARE * fair for used, fair in zip(self._used, share, strict=True))
-        return tokens.paragraph_ends if over and is_sentence_end(
-            place.tail
-        ) and not place.opened else tokens.usable, more
+        ends = over and is_sentence_end(place.tail) and not place.opened
+        return tokens.paragraph_ends if ends else tokens.usable, more
 
     def counts(self) -> dict[str, int]:
         """Returns the progress as plain values."""
@@ -266,7 +275,7 @@ class Lines:
 
 
 @functools.lru_cache(maxsize=10_000)
-def _find_room(words: tuple[Word, ...], lines: tuple[tuple[int, str, int], ...]) -> bool:
+def _fit(words: tuple[Word, ...], lines: tuple[tuple[int, str, int], ...]) -> bool:
     """Returns True if words find room in lines: their free characters, first character, and what that takes."""
     if not words:
         return True
@@ -275,6 +284,6 @@ def _find_room(words: tuple[Word, ...], lines: tuple[tuple[int, str, int], ...])
         left = free - count - (0 if start in ("", first) else cost)
         if left >= 0 and lines.index(lines[number]) == number:
             rest = sorted([*lines[:number], (left, "", 0), *lines[number + 1 :]])
-            if _find_room(others, tuple(rest)):
+            if _fit(others, tuple(rest)):
                 return True
     return False

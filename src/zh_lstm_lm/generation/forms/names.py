@@ -1,15 +1,17 @@
 """Names to use: words of the corpus that are written as the writer's own, and read back."""
 
+import bisect
+import itertools
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from zh_lstm_lm._config import shown
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.runtime.control_characters import get_logger
 
-__all__ = ["Names", "check_names"]
+__all__ = ["Names", "check_names", "parse_names"]
 
 logger = get_logger(__name__)
 
@@ -32,6 +34,24 @@ def check_names(names: object) -> tuple[tuple[str, str], ...]:
     if len({old for old, _ in pairs}) < len(pairs):
         raise ConfigError(f"rename must map each name once, got {shown(names)}")
     return tuple((old, new) for old, new in pairs)
+
+
+def parse_names(text: str) -> list[tuple[str, str]]:
+    """Reads names from lines of a name of the corpus and the writer's own, with a tab or ``=`` between the two.
+
+    Raises:
+        ConfigError: A line has neither.
+    """
+    names = []
+    for number, line in enumerate(text.split("\n"), 1):
+        old, mark, new = line.partition("\t" if "\t" in line else "=")
+        if mark:
+            names.append((old.strip(), new.strip()))
+        elif line.strip():
+            raise ConfigError(
+                f"rename, line {number}: must be OLD=NEW, or have a tab between the two, got {shown(line)}"
+            )
+    return names
 
 
 class Names:
@@ -81,11 +101,22 @@ class Names:
 
         return self._pattern.sub(replace, text)
 
-    def left(self, text: str) -> Counter[str]:
-        """Counts the names of the corpus that are words of a text."""
-        replaced = frozenset(self.replaced)
-        if not replaced:
+    def left(self, text: str, written: Sequence[str] = ()) -> Counter[str]:
+        """Counts the names of the corpus in a text, apart from those inside of longer words.
+
+        Args:
+            text: The text, whose words are those of the vocabulary's tokenizer.
+            written: Words that follow it.
+        """
+        if not self.replaced:
             return Counter()
-        separator = self._vocabulary.separator
-        words = (word.removeprefix(separator) for word, _ in self._vocabulary.encode_words(text))
-        return Counter(word for word in words if word in replaced)
+        words = [*(word for word, _ in self._vocabulary.encode_words(text)), *written]
+        words = [word.removeprefix(self._vocabulary.separator) for word in words]
+        starts = list(itertools.accumulate(map(len, words), initial=0))
+        whole, left = "".join(words), Counter[str]()
+        for name in self.replaced:
+            for found in re.finditer(re.escape(name), whole):
+                number = bisect.bisect_right(starts, found.start()) - 1
+                inside = found.end() <= starts[number + 1] and words[number] != name
+                left[name] += not inside
+        return +left

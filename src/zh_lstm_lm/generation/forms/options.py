@@ -10,10 +10,10 @@ from zh_lstm_lm.generation.punctuation import PAIRS
 
 __all__ = ["WITHIN", "check_first_characters", "check_line_lengths", "check_must_contain"]
 
-WITHIN = 200
+WITHIN = 100
 """Characters within which a word must occur if neither it nor the text has a length."""
 
-_MAX_LINES = 10_000
+_MAX_LINES = 1000
 _MAX_LENGTH = 1000
 _MAX_WORDS = 50
 _PAIRS = PAIRS.keys() | set(PAIRS.values())

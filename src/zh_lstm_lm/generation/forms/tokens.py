@@ -17,6 +17,7 @@ LINE_ENDS = frozenset("，。！？；：,.!?;:\n")
 
 _SENTENCE_ENDS = frozenset("。！？!?\n")
 _CLOSING = frozenset(PAIRS.values())
+_PAIRS = _CLOSING | PAIRS.keys()
 
 
 def count_characters(text: str) -> int:
@@ -47,12 +48,13 @@ class FormTokens:
         longest: The greatest length, a number.
         counts: Their numbers of characters apart from punctuation.
         words: True for texts with such characters, without an end of a line; a text with both is no part of a form.
-        marks: True for other texts without an end of a line.
+        marks: True for other texts without an end of a line and without spaces.
         line_ends: True for texts of punctuation with an end of a line.
         extra: The numbers of the other characters.
         sentence_ends: True for texts that contain an end of a sentence or of a paragraph.
         paragraph_ends: True for the end of a paragraph.
         closing: True for texts of closing quotes and brackets alone.
+        pairs: True for texts of quotes and brackets alone.
     """
 
     def __init__(self, texts: Sequence[str], usable: Tensor) -> None:
@@ -62,18 +64,24 @@ class FormTokens:
         self.counts = torch.tensor([*map(count_characters, texts)])
         self.extra = self.lengths - self.counts
         has_words, ends = self.counts > 0, _containing(texts, LINE_ENDS)
-        self.words, self.marks = usable & has_words & ~ends, usable & ~has_words & ~ends
+        self.words, self.marks = (
+            usable & has_words & ~ends,
+            usable & ~has_words & ~ends & torch.tensor([text.split() == [text] for text in texts]),
+        )
         self.line_ends = usable & ~has_words & ends
         self.sentence_ends = _containing(texts, _SENTENCE_ENDS)
         self.paragraph_ends = usable & torch.tensor([text == PARAGRAPH_END for text in texts])
-        self.closing = usable & torch.tensor([bool(text) and _CLOSING.issuperset(text) for text in texts])
+        self.closing, self.pairs = (
+            usable & torch.tensor([bool(text) and marks.issuperset(text) for text in texts])
+            for marks in (_CLOSING, _PAIRS)
+        )
         self._by_first: dict[str, list[int]] = defaultdict(list)
         for token_id, text in enumerate(texts):
             self._by_first[first_character(text)].append(token_id)
         self._words: dict[str, Tensor] = {"": self.words}
         self._sizes: dict[str, list[int]] = {}
         self._fills = [True]
-        self._in_line: dict[tuple[str, tuple[int, ...], bool], Tensor] = {}
+        self._in_line: dict[tuple[str, tuple[int, ...], bool, bool], Tensor] = {}
 
     def words_with(self, first: str) -> Tensor:
         """Returns True for words whose first character apart from punctuation is this one; all words for none."""
@@ -94,15 +102,16 @@ class FormTokens:
         lengths = self.lengths[self.words_with(first)]
         return int(lengths.min()) if len(lengths) else None
 
-    def in_line(self, first: str, counts: tuple[int, ...], *, new_paragraph: bool) -> Tensor:
-        """Returns True for words that begin so, with one of some numbers of characters, and for marks.
+    def in_line(self, first: str, counts: tuple[int, ...], *, begun: bool, after_mark: bool) -> Tensor:
+        """Returns the words of a line that begin so, with one of some numbers of characters, and the marks.
 
-        Also for the end of a paragraph if `new_paragraph` is True.
+        No marks but quotes and brackets stand at the start of a line and after a mark; of these, only closing ones stand
+        before a given first character. **Shape:** (vocab_size,), bool.
         """
-        key = first, counts, new_paragraph
+        key = first, counts, begun, after_mark
         if key not in self._in_line:
-            words = self.words_with(first) & torch.isin(self.counts, torch.tensor(counts)) | self.marks
-            self._in_line[key] = words | self.paragraph_ends if new_paragraph else words
+            marks = self.closing if first else self.pairs if not begun or after_mark else self.marks
+            self._in_line[key] = self.words_with(first) & torch.isin(self.counts, torch.tensor(counts)) | marks
         return self._in_line[key]
 
     def fills(self, number: int) -> bool:

@@ -8,8 +8,8 @@ from zh_lstm_lm.generation.forms.tokens import count_characters, first_character
 
 __all__ = ["Required", "Words"]
 
-# Added to the log-probability of a word that must follow at once; less before.
-_GREATEST_BIAS = 10.0
+# Added to the log-probability of a word that has waited for this proportion of the time that it can wait; less before.
+_GREATEST_BIAS, _LONG_WAIT = 12.0, 0.7
 
 
 @dataclass(frozen=True)
@@ -56,20 +56,27 @@ class Words:
             word.text: max(slack, 1) for word, slack in zip(self._all, self.slacks(self._all, room), strict=True)
         }
 
-    def slacks(self, words: Sequence[Required], room: int, *, before: int = 0) -> list[int]:
+    def slacks(self, words: Sequence[Required], room: int, *, before: int = 0, start: int = 0) -> list[int]:
         """Returns how many characters each of some words can wait, with those before it, in a text of so much room.
 
-        `before` counts characters that come before all of them.
+        `before` counts characters that come before all of them, and `start` others for which there is room besides.
         """
         slacks, length = [], before
         for word in words:
             length += len(word.text)
-            slacks.append((room if word.within is None else min(room, word.within - self.position)) - length)
+            due = [] if word.within is None else [word.within - self.position - start]
+            slacks.append(min([room, *due]) - length)
         return slacks
+
+    def give_up(self, slacks: Sequence[int]) -> list[int]:
+        """Leaves out the words that can no longer occur in time; returns the slacks of the others."""
+        self._missed += tuple(word for word, slack in zip(self.pending, slacks, strict=True) if slack < 0)
+        self.pending = tuple(word for word, slack in zip(self.pending, slacks, strict=True) if slack >= 0)
+        return [slack for slack in slacks if slack >= 0]
 
     def bias(self, word: Required, slack: int) -> float:
         """Returns what is added to the log-probability of a word: the more, the less it can wait."""
-        return _GREATEST_BIAS * min(max(1 - slack / self._slack[word.text], 0.0), 1.0)
+        return _GREATEST_BIAS * min(max((1 - slack / self._slack[word.text]) / _LONG_WAIT, 0.0), 1.0)
 
     def without(self, word: Required) -> list[Required]:
         """Returns the pending words but one."""

@@ -27,6 +27,7 @@ from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.models.mixture import Mixture
 from zh_lstm_lm.models.ngram import NGramLanguageModel
 from zh_lstm_lm.models.saved_mixture import describe_model
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.storage.user_files import check_file, is_special, write_file
 
 __all__ = ["MAX_BYTES", "Page", "export_html", "make_page"]
@@ -95,6 +96,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         raise DataError(f"{target}: exists already; give another file, or overwrite=True (--overwrite)")
 
 
+@on_cpu_by_default
 def make_page(model: LanguageModel, *, title: str) -> Page:
     """Makes the page of a model; see `export_html`."""
     check_model("model", model)

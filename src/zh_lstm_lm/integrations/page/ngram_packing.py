@@ -38,6 +38,8 @@ def pack_ngrams(model: NGramLanguageModel, max_bytes: int) -> PackedNGrams:
 
     All unigrams are kept, so a limit that is too small for them is exceeded.
     """
+    if model.device.type != "cpu":
+        model = NGramLanguageModel(model.vocabulary, model.counts)
     # Each n-gram takes more than a byte.
     if sum(model.num_ngrams) <= max_bytes or model.order == 1:
         packed = _pack(model)

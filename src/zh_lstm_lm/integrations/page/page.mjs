@@ -2,12 +2,12 @@
 const $ = (id) => document.getElementById(id);
 const SAY = {
   zh: {
-    opening: "正在打开模型……", ready: "可以写了。", busy: "正在写……", copied: "已复制。", saved: "已存为文本文件。",
+    opening: "正在打开模型……", ready: "可以写了。", busy: "正在写……", reading: "正在读……", copied: "已复制。", saved: "已存为文本文件。",
     mean: (bits, count) => `平均每字 ${bits} 比特，共 ${count} 字。`, word: (word, bits) => `光标处：「${word}」${bits} 比特`,
     failed: "模型打不开：浏览器太旧（要 2023 年以来的版本），或者这个文件已损坏。",
   },
   en: {
-    opening: "Opening the model…", ready: "Ready.", busy: "Writing…", copied: "Copied.", saved: "Saved as a text file.",
+    opening: "Opening the model…", ready: "Ready.", busy: "Writing…", reading: "Reading…", copied: "Copied.", saved: "Saved as a text file.",
     mean: (bits, count) => `${bits} bits per character over ${count} characters.`, word: (word, bits) => `At the cursor: “${word}”, ${bits} bits`,
     failed: "The model cannot be opened: the browser is too old (it must be of 2023 or later), or this file is damaged.",
   },
@@ -15,7 +15,8 @@ const SAY = {
 const MOST_BITS = 20; // the surprisal of the strongest colour
 let language = navigator.language.startsWith("zh") ? "zh" : "en";
 let words = []; // [piece, bits] of the words that the model has read, from the start of the text
-const steps = [];
+const steps = []; // [text before, whether the model wrote then]
+let shown = "", typing = false; // the text as it was last seen, and whether its reader has changed it since the last step
 let asked = "", timer = null, status = ["opening"];
 const tail = document.createTextNode("");
 const worker = new Worker(URL.createObjectURL(new Blob([$("worker").textContent], { type: "text/javascript" })));
@@ -62,7 +63,8 @@ function showWord() {
 function busy(on) {
   $("write").disabled = on;
   $("stop").disabled = !on;
-  $("undo").disabled = $("again").disabled = on || !steps.length;
+  $("undo").disabled = on || !steps.length;
+  $("again").disabled = on || !steps.at(-1)?.[1];
   $("text").readOnly = on;
   for (const button of $("next").children) button.disabled = on;
 }
@@ -74,15 +76,21 @@ function ask(type) {
   worker.postMessage({ type, text: asked, options, limits, seed: Math.max(0, Math.floor(number("seed"))) });
 }
 
+function setText(text) {
+  $("text").value = shown = text;
+  typing = false;
+}
+
 function write() {
-  steps.push($("text").value);
+  steps.push([$("text").value, true]);
+  typing = false;
   busy(true);
   say("busy");
   ask("write");
 }
 
 function undo() {
-  $("text").value = steps.pop();
+  setText(steps.pop()[0]);
   draw();
   busy(false);
 }
@@ -95,25 +103,26 @@ function offer(candidates) {
     button.type = "button";
     share.textContent = `${(100 * prob).toFixed(1)}%`;
     button.replaceChildren(piece === "\n" ? "¶" : piece.trim() || "␣", share);
-    button.onclick = () => { steps.push($("text").value); $("text").value += piece; draw(); busy(false); ask("read"); };
+    button.onclick = () => { steps.push([$("text").value, false]); setText($("text").value + piece); draw(); busy(false); ask("read"); };
   });
 }
 
 worker.onerror = () => say("failed");
 worker.onmessage = ({ data }) => {
   if (data.type === "failed") { say("failed"); return; }
+  if (data.type === "reading") { say("reading"); return; }
   if (data.type === "ready") { say("ready"); busy(false); ask("read"); return; }
   const before = words.length;
   if (data.type === "text") {
     // What was typed meanwhile is kept.
     const text = data.words.map(([piece]) => piece).join("");
-    if ($("text").value === asked && text !== asked) $("text").value = asked = text;
+    if ($("text").value === asked && text !== asked) setText(asked = text);
     words = data.words;
     draw();
   }
   if (data.type === "words") {
     words = words.concat(data.words);
-    $("text").value += data.words.map(([piece]) => piece).join("");
+    setText($("text").value + data.words.map(([piece]) => piece).join(""));
     draw(before);
   }
   if (data.type === "done") {
@@ -143,7 +152,14 @@ $("save").onclick = () => {
 };
 $("language").onclick = () => { language = language === "zh" ? "en" : "zh"; translate(); };
 $("colour").onchange = () => draw();
-$("text").oninput = (event) => { draw(); if (!event.isComposing) later(); };
+$("text").oninput = (event) => {
+  if (!typing) steps.push([shown, false]);
+  typing = true;
+  shown = $("text").value;
+  busy(false);
+  draw();
+  if (!event.isComposing) later();
+};
 $("text").addEventListener("compositionend", later);
 for (const event of ["click", "keyup", "focus"]) $("text").addEventListener(event, showWord);
 document.addEventListener("keydown", (event) => {

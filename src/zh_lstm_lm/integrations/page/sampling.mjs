@@ -93,6 +93,8 @@ export class TokenPicker {
   // The number of first weights in falling order that are kept; null if more have to be known.
   numKept(values, total, complete) {
     let kept = values.length, known = complete;
+    // The next weight may tie with the last one that top-k keeps.
+    if (this.topK && kept <= this.topK && !complete) return null;
     const sums = [];
     let sum = 0;
     for (const value of values) sums.push(sum += value);

@@ -26,7 +26,12 @@ async function sync(text, mine) {
   for (const [id, piece] of segmenter.encode(text.slice(length))) {
     const { state } = entries.at(-1);
     push(id, piece, -sampler.logProbs(state)[id] / Math.LN2, model.read(id, state));
-    if (Date.now() - time > PAUSE) { await pause(); time = Date.now(); if (mine !== job) return false; }
+    if (Date.now() - time > PAUSE) {
+      postMessage({ type: "reading" });
+      await pause();
+      time = Date.now();
+      if (mine !== job) return false;
+    }
   }
   return true;
 }

@@ -1,0 +1,43 @@
+"""The command ``demo``: the commands ``train`` and ``generate`` on the bundled novella."""
+
+import argparse
+import shlex
+
+from zh_lstm_lm.cli.common import at_least, path, print_line, read_text, write_text
+
+__all__ = ["add_demo"]
+
+# Sizes for a short text that is read many times, which needs more dropout.
+_TRAINING = ["--min-freq", "2", "--embedding-dim", "96", "--hidden-size", "192", "--dropout", "0.5"]
+
+
+def add_demo(demo: argparse.ArgumentParser) -> None:
+    """Adds the options of ``demo``."""
+    demo.set_defaults(run=_demo)
+    demo.add_argument("--epochs", type=at_least(1), default=8, help="passes over the text (default: %(default)s)")
+    demo.add_argument(
+        "--output", type=path, default="demo", metavar="FOLDER", help="folder for the results (default: %(default)s)"
+    )
+
+
+def _demo(parsed: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from zh_lstm_lm.cli.main import main
+    from zh_lstm_lm.corpus.stream_reading import sample_novel
+
+    folder = Path(parsed.output)
+    novel, model, text = (str(folder / name) for name in ("novel.txt", "model", "generated.txt"))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(novel, sample_novel())
+    train = ["train", novel, "--output", model, "--epochs", str(parsed.epochs), *_TRAINING]
+    if Path(f"{model}.run").exists():
+        train.append("--resume")
+    for command in (train, ["generate", model, "--max-characters", "2000", "--output", text]):
+        print_line(f"$ zh-lstm-lm {shlex.join(command)}")
+        status = main([*command, *(["--quiet"] if parsed.quiet else [])])
+        if status:
+            return status
+    print_line(f"\nThe text is in {text}. It begins:\n")
+    print(read_text(text)[:300])
+    return 0

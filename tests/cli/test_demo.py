@@ -1,0 +1,44 @@
+"""The command that shows everything once, and completion in a shell."""
+
+import shlex
+from typing import Any
+
+import pytest
+
+from zh_lstm_lm import ContinuousCache, from_pretrained
+from zh_lstm_lm.errors import MissingDependencyError
+from zh_lstm_lm.runtime import optional
+
+
+@pytest.mark.options("demo", "--epochs", "--output", "--quiet")
+def test_the_demo_runs_the_commands_that_it_prints(place: Any) -> None:
+    output = place.folder / "my demo"
+    printed = place.run("demo", "--epochs", 1, "--output", output, "--quiet")
+    train, generate = (shlex.split(line)[2:] for line in printed.splitlines() if line.startswith("$ zh-lstm-lm "))
+    assert train[:4] == ["train", str(output / "novel.txt"), "--output", str(output / "model")]
+    assert generate[:2] == ["generate", str(output / "model")]
+    text = (output / "generated.txt").read_text(encoding="utf-8")
+    assert 1900 < len(text) <= 2000, "it ends after a sentence"
+    assert text[:300] in printed
+    assert isinstance(from_pretrained(output / "model"), ContinuousCache)
+    assert "epoch 1" not in printed
+    again = place.run("demo", "--epochs", 1, "--output", output, "--quiet")
+    assert "--resume" in again, "a second time it goes on from what is there"
+    assert (output / "generated.txt").read_text(encoding="utf-8") == text
+
+
+def test_the_completion_knows_the_options_of_every_command(place: Any) -> None:
+    pytest.importorskip("shtab", reason="shtab is not installed")
+    script = place.run("--print-completion", "bash")
+    for option in ("--max-epochs", "--top-p", "--text-field", "--seeds"):
+        assert option in script
+    place.run("--print-completion", "powershell", status=2)
+
+
+def test_completion_without_its_library_names_the_extra(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(module: str, *, extra: str) -> None:
+        raise MissingDependencyError(f"{module} is not installed; it comes with the extra {extra!r}")
+
+    monkeypatch.setattr(optional, "require", missing)
+    place.run("--print-completion", "bash", status=2)
+    assert "shtab is not installed; it comes with the extra 'completion'" in place.err
