@@ -15,7 +15,8 @@ import zh_lstm_lm as lm
 def load(path: str | None) -> lm.LanguageModel:
     """Loads the model at the first request; threads may share it."""
     if path is not None:
-        return lm.from_pretrained(path)
+        model: lm.LanguageModel = lm.from_pretrained(path)
+        return model
     novel = lm.TokenStream.from_texts([lm.sample_novel()])
     return lm.NGramLanguageModel.from_stream(novel, lm.Vocabulary.from_stream(novel), order=4)
 

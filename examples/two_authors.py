@@ -26,8 +26,8 @@ def main() -> None:
         text = "".join(paragraphs[cut:half])
     # Models are compared on one vocabulary, here that of both authors; it spells words that it lacks.
     both = lm.Vocabulary.from_stream(lm.TokenStream.from_texts([*one.texts(), *other.texts()]))
-    models = [lm.NGramLanguageModel.from_stream(stream, both, order=3) for stream in (one, other)]
-    print(lm.compare_models(*models, lm.TokenStream.from_texts([text])))
+    first, second = (lm.NGramLanguageModel.from_stream(stream, both, order=3) for stream in (one, other))
+    print(lm.compare_models(first, second, lm.TokenStream.from_texts([text])))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ def train(novels: Path) -> lm.LanguageModel:
     assert_type(mixture, lm.ContinuousCache)
     mixture.save_pretrained("model")
     assert_type(lm.evaluate(mixture, parts[2]).bits_per_character, float | None)
-    return lm.from_pretrained("model")
+    model: lm.LanguageModel = lm.from_pretrained("model")
+    return model
 
 
 def unchanged(ids: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """The generation loop: every text that is not finished gets its next token, round after round."""
 
+import logging
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from zh_lstm_lm.runtime.interruption import check_interruption
 
 __all__ = ["Token", "TokenLoop", "generate_tokens", "make_result", "read_prompts", "text_of", "warn_of_unmet"]
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 _PROMPT_WINDOW = 1024
 # Texts whose log-probabilities stay in the processor's cache while their tokens are sampled.

@@ -54,7 +54,7 @@ class NextTokenSampler:
     def __init__(self, model: LanguageModel, config: SamplerConfig, processors: Sequence[LogitsProcessor] = ()) -> None:
         vocabulary = model.vocabulary
         self._vocabulary = vocabulary
-        self.names = Names(config.rename, vocabulary)  # type: ignore[arg-type]
+        self.names: Names = Names(config.rename, vocabulary)  # type: ignore[arg-type]
         tokens = self.names.write(list(vocabulary.texts()))
         self._tokens, self._separator = tokens, vocabulary.separator
         self._paragraph_starts = (vocabulary.bos_id, vocabulary.paragraph_end_id)

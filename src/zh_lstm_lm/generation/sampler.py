@@ -17,6 +17,7 @@ from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.generation.beam_search import beam_search
 from zh_lstm_lm.generation.config import SamplerConfig
 from zh_lstm_lm.generation.draft import Draft
+from zh_lstm_lm.generation.forms.names import Names
 from zh_lstm_lm.generation.like import LIKE_WEIGHT, model_like, sampling_model
 from zh_lstm_lm.generation.limits import NO_LIMIT, LimitOptions, Limits
 from zh_lstm_lm.generation.logits_processors import LogitsProcessor
@@ -78,13 +79,12 @@ class Sampler:
         check_type("config", config, SamplerConfig, type(None))
         if not isinstance(processors, (list, tuple)):
             raise ConfigError(f"processors must be a list of functions, got {processors!r:.60}")
-        defaults = getattr(model, "generation_config", {})
-        self.config: SamplerConfig = config if config is not None else SamplerConfig.from_dict(defaults)
+        self.config: SamplerConfig = config or SamplerConfig.from_dict(getattr(model, "generation_config", {}))
         written = model if like is None else model_like(model, like, weight=like_weight)
         self.model: LanguageModel = sampling_model(written, self.config.cache_weight)
         self.processors: tuple[LogitsProcessor, ...] = tuple(processors)
         self._next_token = NextTokenSampler(self.model, self.config, processors)
-        self.names = self._next_token.names
+        self.names: Names = self._next_token.names
         decoding_model(self.model)  # which the model keeps until its weights change
 
     def __reduce__(self) -> tuple[Any, ...]:

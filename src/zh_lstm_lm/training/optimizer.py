@@ -169,7 +169,7 @@ class OwnOptimizer:
             rate = group.get("lr")
             check_number("optimizer: lr", rate.item() if isinstance(rate, Tensor) else rate)
         rates = [float(group["lr"]) for group in optimizer.param_groups]
-        self.peak = max(rates)
+        self.peak: float = max(rates)
         if not self.peak:
             raise ConfigError("optimizer: lr must be greater than 0, got 0 in all groups")
         self._shares = [rate / self.peak for rate in rates]

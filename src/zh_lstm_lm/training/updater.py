@@ -103,7 +103,7 @@ class Updater:
         )
         first, last = ranks.row_bounds(self.windows.batch_size)
         betas = None if optimizer else config.betas
-        self.optimizer_bytes = optimizer_bytes(model, betas=betas)
+        self.optimizer_bytes: int = optimizer_bytes(model, betas=betas)
         self._check_memory(betas)
         model.to(self.device)
         self._optimizer: Optimizer | OwnOptimizer

@@ -31,7 +31,8 @@ class Form:
     """
 
     def __init__(self, tokens: FormTokens, lines: Lines | None, words: Sequence[Required], place: Place) -> None:
-        self._tokens, self.lines = tokens, lines
+        self._tokens = tokens
+        self.lines: Lines | None = lines
         room = min(place.room)
         self._words = Words(words, self._room_for_words(room))
         # The words that the next token may begin, by its id.

@@ -84,14 +84,15 @@ class Lines:
         self, tokens: FormTokens, lengths: int | Sequence[int] | None, first_characters: str, begun: str = ""
     ) -> None:
         self._tokens, self._first_characters = tokens, first_characters
-        self.has_lengths = lengths is not None
+        self.has_lengths: bool = lengths is not None
         self._ends = LINE_ENDS if self.has_lengths else frozenset(PARAGRAPH_END)
         number = len(lengths) if isinstance(lengths, Sequence) else len(first_characters)
-        self.number = number or None
+        self.number: int | None = number or None
         # The lengths of the lines, or of each of any number, and how many characters lines have from each on.
         self._sizes = tuple(lengths) if isinstance(lengths, Sequence) else (lengths or 0,) * max(number, 1)
         self._rests = (*itertools.accumulate(reversed(self._sizes)),)[::-1]
-        self.finished = self.count = 0
+        self.finished: int = 0
+        self.count: int = 0
         # What the line that is being written has used.
         self._used = Room(0, 0)
         self._costs: dict[str, int] = {"": 0}

@@ -2,6 +2,7 @@
 
 import bisect
 import itertools
+import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from zh_lstm_lm.runtime.control_characters import get_logger
 
 __all__ = ["Names", "check_names", "parse_names"]
 
-logger = get_logger(__name__)
+logger: logging.Logger = get_logger(__name__)
 
 _MAX_NAMES = 100_000
 
@@ -71,7 +72,7 @@ class Names:
                 "rename: no words of the vocabulary, and only kept out of the text: %s", ", ".join(missing[:20])
             )
         # Names may be exchanged, so one that is the writer's own as well may stay.
-        self.replaced = tuple(old for old in self._pairs if old not in self._pairs.values())
+        self.replaced: tuple[str, ...] = tuple(old for old in self._pairs if old not in self._pairs.values())
         self._written = {vocabulary.token_to_id(old): new for old, new in known.items()}
         self._read = {new: old for old, new in reversed(known.items())}
         longest_first = sorted(self._read, key=len, reverse=True)

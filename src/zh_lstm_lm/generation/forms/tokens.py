@@ -59,22 +59,23 @@ class FormTokens:
 
     def __init__(self, texts: Sequence[str], usable: Tensor) -> None:
         self.usable = usable
-        self.lengths = torch.tensor([*map(len, texts)])
-        self.longest = int(self.lengths.max())
-        self.counts = torch.tensor([*map(count_characters, texts)])
-        self.extra = self.lengths - self.counts
+        self.lengths: Tensor = torch.tensor([*map(len, texts)])
+        self.longest: int = int(self.lengths.max())
+        self.counts: Tensor = torch.tensor([*map(count_characters, texts)])
+        self.extra: Tensor = self.lengths - self.counts
         has_words, ends = self.counts > 0, _containing(texts, LINE_ENDS)
-        self.words, self.marks = (
-            usable & has_words & ~ends,
-            usable & ~has_words & ~ends & torch.tensor([text.split() == [text] for text in texts]),
-        )
-        self.line_ends = usable & ~has_words & ends
-        self.sentence_ends = _containing(texts, _SENTENCE_ENDS)
-        self.paragraph_ends = usable & torch.tensor([text == PARAGRAPH_END for text in texts])
-        self.closing, self.pairs = (
+        self.words: Tensor = usable & has_words & ~ends
+        whole = torch.tensor([text.split() == [text] for text in texts])
+        self.marks: Tensor = usable & ~has_words & ~ends & whole
+        self.line_ends: Tensor = usable & ~has_words & ends
+        self.sentence_ends: Tensor = _containing(texts, _SENTENCE_ENDS)
+        self.paragraph_ends: Tensor = usable & torch.tensor([text == PARAGRAPH_END for text in texts])
+        closing, pairs = (
             usable & torch.tensor([bool(text) and marks.issuperset(text) for text in texts])
             for marks in (_CLOSING, _PAIRS)
         )
+        self.closing: Tensor = closing
+        self.pairs: Tensor = pairs
         self._by_first: dict[str, list[int]] = defaultdict(list)
         for token_id, text in enumerate(texts):
             self._by_first[first_character(text)].append(token_id)

@@ -47,7 +47,8 @@ class Words:
 
     def __init__(self, words: Sequence[Required], room: int) -> None:
         self._all = tuple(sorted(words, key=lambda word: word.within or room))
-        self.pending, self.position = self._all, 0
+        self.pending: tuple[Required, ...] = self._all
+        self.position: int = 0
         self.forced: tuple[int, ...] = ()
         self._missed: tuple[Required, ...] = ()
         self._recent, self._longest = "", max((len(word.text) for word in words), default=0)
