@@ -38,7 +38,7 @@ def main() -> None:
     for name, expected in TOKENS.items():
         lines = (options.folder / f"{name}.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
         text = "\n".join(line.strip() for line in lines)
-        parts[name] = TokenStream.from_texts([text], tokenizer="whitespace", clean="none", normalize="none")
+        parts[name] = TokenStream.from_texts([text], tokenizer="whitespace")
         if len(parts[name]) != expected:
             parser.error(f"{name}.txt has {len(parts[name]):,} tokens with line ends, expected {expected:,}")
     vocabulary = Vocabulary.from_stream(parts["train"], unknown="unk")
