@@ -111,7 +111,7 @@ def neighbour_vectors(ids: Tensor, vocab_size: int, width: int, generator: torch
     projected = matrix @ basis  # (vocab_size, rank)
     squares, turn = torch.linalg.eigh((projected.t() @ projected).double())  # in rising order
     kept = squares[-width:].clamp(min=1e-9)
-    vectors = projected @ (turn[:, -width:] * kept**-0.25).float()
+    vectors: Tensor = projected @ (turn[:, -width:] * kept**-0.25).float()
     vectors -= vectors.mean(dim=0)
     lengths = vectors.norm(dim=1, keepdim=True)
     return vectors / (lengths + 0.1 * lengths.mean()).clamp_(min=1e-9)
