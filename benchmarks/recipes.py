@@ -18,7 +18,7 @@ from typing import Any
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Trainer, TrainerConfig, Vocabulary, evaluate
 
 VARIANTS = """
-    default | seed=1
+    default | seed=1 | text=False | schedule='cosine'
     learning_rate=0.0015 | learning_rate=0.005 | learning_rate=0.008 | schedule='constant' | warmup_steps=0
     warmup_steps=200 | betas=(0.9,0.99) | betas=(0.8,0.999) | max_grad_norm=0.25 | max_grad_norm=1.0 | max_grad_norm=5.0
     batch_size=16 | batch_size=64 | bptt_len=20 | bptt_len=70
@@ -44,7 +44,9 @@ def run(variant: str, corpus: str, tokens: int) -> dict[str, float]:
     stream = TokenStream.from_files(corpus, clean="indents+empty_lines", normalize="none")
     train, valid, _ = stream.split(valid=0.02, test=0.05)
     vocabulary = Vocabulary.from_stream(train, min_freq=3, max_size=60_000)
-    model = LSTMLanguageModel(vocabulary, ModelConfig(**{k: v for k, v in options.items() if k in MODEL_OPTIONS}))
+    text = train if options.pop("text", True) else None
+    sizes = ModelConfig(**{k: v for k, v in options.items() if k in MODEL_OPTIONS})
+    model = LSTMLanguageModel(vocabulary, sizes, text=text)
     training = {"batch_size": 32, "bptt_len": 35, **{k: v for k, v in options.items() if k not in MODEL_OPTIONS}}
     steps = round(tokens / (training["batch_size"] * training["bptt_len"]))
     history = Trainer(model, train, None, TrainerConfig(max_steps=steps, **training), progress=False).fit()
