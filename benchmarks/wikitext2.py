@@ -36,14 +36,14 @@ def main() -> None:
     options = parser.parse_args()
     parts = {}
     for name, expected in TOKENS.items():
-        lines = (options.folder / f"{name}.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        lines = (options.folder / f"{name}.txt").read_text(encoding="utf-8").split("\n")
         text = "\n".join(line.strip() for line in lines)
-        parts[name] = TokenStream.from_texts([text], tokenizer="whitespace", clean="none", normalize="none")
+        parts[name] = TokenStream.from_texts([text], tokenizer="whitespace")
         if len(parts[name]) != expected:
             parser.error(f"{name}.txt has {len(parts[name]):,} tokens with line ends, expected {expected:,}")
     vocabulary = Vocabulary.from_stream(parts["train"], unknown="unk")
-    # Its three special tokens are <bos>, the line end and <unk>, of which the first is none of the 33,278.
-    print(f"{len(vocabulary):,} entries; the text has {TYPES:,}")
+    # <bos> is none of them, and is never predicted.
+    assert len(vocabulary) == TYPES + 1
     sizes = ModelConfig(embedding_dim=options.embedding_dim, hidden_size=options.hidden_size, dropout=options.dropout)
     model = LSTMLanguageModel(vocabulary, sizes, text=parts["train"])
     Trainer(model, parts["train"], parts["valid"], TrainerConfig(max_minutes=options.minutes)).fit()

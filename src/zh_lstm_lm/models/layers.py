@@ -111,10 +111,10 @@ def neighbour_vectors(ids: Tensor, vocab_size: int, width: int, generator: torch
     projected = matrix @ basis  # (vocab_size, rank)
     squares, turn = torch.linalg.eigh((projected.t() @ projected).double())  # in rising order
     kept = squares[-width:].clamp(min=1e-9)
-    vectors = projected @ (turn[:, -width:] * kept**-0.25).float()
+    vectors: Tensor = projected @ (turn[:, -width:] * kept**-0.25).float()
     vectors -= vectors.mean(dim=0)
     lengths = vectors.norm(dim=1, keepdim=True)
-    return vectors / (lengths + 0.1 * lengths.mean()).clamp_(min=1e-9)
+    return vectors.div_((lengths + 0.1 * lengths.mean()).clamp_(min=1e-9))
 
 
 def _pointwise_information(ids: Tensor, vocab_size: int) -> tuple[Tensor, Tensor, Tensor]:
