@@ -4,7 +4,7 @@
 
 Every run trains a tiny model with the real trainer, between half a minute and an hour of simulated time. Printed is, for
 each kind of load, the least and the most of the budget that was used, the highest last learning rate over the peak, and
-the number of evaluations. A run is to end between 0.97 and 1.02 of its budget with its rate below 0.03 of the peak.
+the number of evaluations. A run is to end between 0.97 and 1.02 of its budget with its rate below 0.02 of the peak.
 """
 
 import argparse
@@ -151,7 +151,7 @@ def main() -> None:
     for kind in KINDS:
         ends = [run(kind, options.seed + number) for number in range(options.times // len(KINDS))]
         used, rates, evaluations = zip(*ends, strict=True)
-        kept += sum(0.97 <= end.used <= 1.02 and end.rate < 0.03 for end in ends)
+        kept += sum(0.97 <= end.used <= 1.02 and end.rate < 0.02 for end in ends)
         print(
             f"{kind:<18} budget used {min(used):.3f} to {max(used):.3f}  last rate at most {max(rates):.4f}  "
             f"evaluations {min(evaluations)} to {max(evaluations)}",

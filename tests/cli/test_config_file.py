@@ -27,6 +27,7 @@ POSITIONAL = {
     "info": ["model"],
     "inspect": ["novels"],
     "cache": [],
+    "demo": [],
 }
 VALUES = ["3", "0.5", "utf-8", "wuxia", "展昭=2", "wuxia.html"]
 

@@ -1398,7 +1398,7 @@ def test_what_is_no_list_of_callbacks_is_refused(words: Vocabulary, parts: Parts
         ("learning_rate", -1e-3),
         ("learning_rate", math.inf),
         ("learning_rate", "fast"),
-        ("schedule", "linear"),
+        ("schedule", "step"),
         ("warmup_steps", -1),
         ("betas", 0.9),
         ("betas", (0.9,)),

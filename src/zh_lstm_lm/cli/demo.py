@@ -38,6 +38,6 @@ def _demo(parsed: argparse.Namespace) -> int:
         status = main([*command, *(["--quiet"] if parsed.quiet else [])])
         if status:
             return status
-    print_line(f"\nThe text is in {text}. It begins:\n")
+    print_line("the text begins:")
     print(read_text(text)[:300])
     return 0

@@ -114,7 +114,7 @@ def neighbour_vectors(ids: Tensor, vocab_size: int, width: int, generator: torch
     vectors: Tensor = projected @ (turn[:, -width:] * kept**-0.25).float()
     vectors -= vectors.mean(dim=0)
     lengths = vectors.norm(dim=1, keepdim=True)
-    return vectors / (lengths + 0.1 * lengths.mean()).clamp_(min=1e-9)
+    return vectors.div_((lengths + 0.1 * lengths.mean()).clamp_(min=1e-9))
 
 
 def _pointwise_information(ids: Tensor, vocab_size: int) -> tuple[Tensor, Tensor, Tensor]:
