@@ -310,6 +310,6 @@ def test_a_study_and_its_page_are_one_command(novels: Path, tmp_path: Path, caps
     text = page.read_text(encoding="utf-8")
     assert "Longer segments predict better." in text
     assert main(command) == 2  # before anything is trained
-    assert "exists already" in capsys.readouterr().err
+    assert "exists already; give another file, or --overwrite\n" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0
     assert page.read_text(encoding="utf-8") == text

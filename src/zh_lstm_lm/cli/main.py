@@ -49,7 +49,11 @@ _ONE_THREAD = ("generate", "suggest", "rescore", "serve")
 _LONG = ("demo", "train", "study")
 
 # Calls of the library in its messages, and the options that stand for them.
-_CALLS = {"fit(resume=True)": "--resume", "TokenStream.from_records(…, text_field='…')": "--text-field NAME"}
+_CALLS = {
+    "fit(resume=True)": "--resume",
+    "overwrite=True": "--overwrite",
+    "TokenStream.from_records(…, text_field='…')": "--text-field NAME",
+}
 
 
 class _ConfigFile(argparse.Action):

@@ -73,7 +73,7 @@ def write_report(
 def check_page(target: Path, *, overwrite: bool) -> None:
     """Checks, before long work, that a page can be written; raises a DataError if not."""
     if target.is_dir() or (target.exists() and not overwrite and not is_special(target)):
-        hint = "give a file in it" if target.is_dir() else "give another file, or overwrite=True (--overwrite)"
+        hint = "give a file in it" if target.is_dir() else "give another file, or overwrite=True"
         raise DataError(f"{target}: exists already; {hint}")
     if not target.parent.is_dir():
         raise DataError(f"{target}: there is no folder {target.parent}; create it, or give another file")

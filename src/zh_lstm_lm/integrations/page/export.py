@@ -93,7 +93,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
     """
     check_file(target)
     if target.exists() and not overwrite and not is_special(target):
-        raise DataError(f"{target}: exists already; give another file, or overwrite=True (--overwrite)")
+        raise DataError(f"{target}: exists already; give another file, or overwrite=True")
 
 
 @on_cpu_by_default
