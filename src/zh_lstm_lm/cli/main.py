@@ -20,28 +20,22 @@ __all__ = ["main"]
 
 # Each command with its module and its purpose; the module is imported and the options are declared when it is used.
 _COMMANDS = {
-    "demo": ("zh_lstm_lm.cli.demo", "Train on the bundled novella and write a text, in a few minutes."),
-    "train": ("zh_lstm_lm.cli.train", "Train a model on novels and save it."),
-    "evaluate": (
-        "zh_lstm_lm.cli.evaluate",
-        "Evaluate a model on text, or compare two: bits per character, perplexity.",
-    ),
-    "score": ("zh_lstm_lm.cli.score", "Print the surprisal of each word of texts."),
-    "rescore": ("zh_lstm_lm.cli.rescore", "Rescore n-best lists."),
-    "suggest": ("zh_lstm_lm.cli.rescore", "Find the likeliest words for a gap."),
-    "novelty": ("zh_lstm_lm.cli.novelty", "Measure how much of a text is new and how much was copied."),
-    "pairs": ("zh_lstm_lm.cli.pairs", "Measure how often a model prefers the good sentence of minimal pairs."),
-    "generate": ("zh_lstm_lm.cli.generate", "Write text with a model."),
-    "study": ("zh_lstm_lm.cli.study", "Train under one condition after another, measure, and test common claims."),
-    "report": ("zh_lstm_lm.cli.study", "Write an HTML page of training runs, studies and minimal pairs."),
-    "export": ("zh_lstm_lm.cli.export", "Write a saved model in another format."),
-    "serve": ("zh_lstm_lm.cli.serve", "Answer completions requests over HTTP."),
-    "info": ("zh_lstm_lm.cli.inspection", "Describe a saved model."),
-    "inspect": (
-        "zh_lstm_lm.cli.inspection",
-        "Inspect novels before training: encodings, cleaning, duplicates, coverage.",
-    ),
-    "cache": ("zh_lstm_lm.cli.inspection", "Show the place and the size of the cache of segmented text, or clear it."),
+    "demo": ("demo", "Train on the bundled novella and write a text, in a few minutes."),
+    "train": ("train", "Train a model on novels and save it."),
+    "evaluate": ("evaluate", "Evaluate a model on text, or compare two: bits per character, perplexity."),
+    "score": ("score", "Print the surprisal of each word of texts."),
+    "rescore": ("rescore", "Rescore n-best lists."),
+    "suggest": ("rescore", "Find the likeliest words for a gap."),
+    "novelty": ("novelty", "Measure how much of a text is new and how much was copied."),
+    "pairs": ("pairs", "Measure how often a model prefers the good sentence of minimal pairs."),
+    "generate": ("generate", "Write text with a model."),
+    "study": ("study", "Train under one condition after another, measure, and test common claims."),
+    "report": ("study", "Write an HTML page of training runs, studies and minimal pairs."),
+    "export": ("export", "Write a saved model in another format."),
+    "serve": ("serve", "Answer completions requests over HTTP."),
+    "info": ("inspection", "Describe a saved model."),
+    "inspect": ("inspection", "Inspect novels before training: encodings, cleaning, duplicates, coverage."),
+    "cache": ("inspection", "Show the place and the size of the cache of segmented text, or clear it."),
 }
 # Commands that read a token or a short text at a time, which is faster with one thread.
 _ONE_THREAD = ("generate", "suggest", "rescore", "serve")
@@ -177,7 +171,7 @@ class _Parser(argparse.ArgumentParser):
         if name is not None:
             import importlib
 
-            module = importlib.import_module(_COMMANDS[name][0])
+            module = importlib.import_module(f"zh_lstm_lm.cli.{_COMMANDS[name][0]}")
             self.set_defaults(parser=self)
             self.add_argument("--quiet", action="store_true", help="print results and warnings only")
             self.add_argument(
