@@ -29,7 +29,7 @@ def main(options: argparse.Namespace) -> None:
     if own and options.minutes:
         sizes = lm.ModelConfig.for_budget(train, vocabulary, minutes=options.minutes)
     model = lm.LSTMLanguageModel(vocabulary, sizes, text=train)
-    epochs = options.epochs or (None if options.minutes else 3 if own else 8)
+    epochs = options.epochs or (None if options.minutes else 3 if own else 5)
     # Prints the perplexities after every evaluation.
     lm.Trainer(model, train, valid, lm.TrainerConfig(max_epochs=epochs, max_minutes=options.minutes)).fit()
 
@@ -48,7 +48,7 @@ def main(options: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", metavar="DIR", help="folder of novels (default: the bundled novella)")
-    parser.add_argument("--epochs", type=int, help="passes over the text (default: 8, or 3 with --corpus)")
+    parser.add_argument("--epochs", type=int, help="passes over the text (default: 5, or 3 with --corpus)")
     parser.add_argument("--minutes", type=float, help="training time (default: no limit)")
     parser.add_argument("--length", type=int, default=2000, help="characters to generate (default: %(default)s)")
     parser.add_argument("--output", type=Path, default="demo", help="folder for the results (default: %(default)s)")
