@@ -33,17 +33,12 @@ from zh_lstm_lm import (
 AtEachWord = Callable[[Callable[[], object]], AbstractContextManager[None]]
 
 SCRIPTS = Path(__file__).parents[1] / "benchmarks"
-pytestmark = pytest.mark.skipif(not SCRIPTS.is_dir(), reason="the scripts are not here")
+pytestmark = [
+    pytest.mark.skipif(not SCRIPTS.is_dir(), reason="the scripts are not here"),
+    # What is forked must have no threads of PyTorch's.
+    pytest.mark.usefixtures("one_thread"),
+]
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no fork")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Any:
-    """What is forked must have no threads of PyTorch's."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def script(path: str) -> ModuleType:

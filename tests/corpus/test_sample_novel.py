@@ -1,22 +1,14 @@
 import re
-from collections.abc import Iterator
 from importlib import resources
 
 import pytest
-import torch
 
 from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, Trainer, TrainerConfig, Vocabulary, sample_novel
 
 HEADING = re.compile(r"^第[一二三四五六七八九十百]+[回章](\s|$)")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Tiny models gain nothing from threads, and lose much where other work runs beside."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_novel_is_long_enough_to_learn_from() -> None:

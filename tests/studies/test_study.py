@@ -5,12 +5,10 @@ import datetime
 import importlib
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from zh_lstm_lm import (
     CheckpointError,
@@ -41,13 +39,7 @@ TRAINING = TrainerConfig(batch_size=4, bptt_len=16)
 TIMES = {"seconds", "microseconds_per_token", "microseconds_per_character"}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Tiny models gain nothing from threads, and lose much where other work runs beside."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

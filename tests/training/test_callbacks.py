@@ -2,11 +2,9 @@ import io
 import math
 import re
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import torch
 
 from zh_lstm_lm import (
     Callback,
@@ -26,13 +24,7 @@ from zh_lstm_lm.training.callbacks import ProgressCallback, notify
 Parts = tuple[TokenStream, TokenStream]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Tiny models gain nothing from threads, and lose much where other work runs beside."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

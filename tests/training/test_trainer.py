@@ -49,13 +49,7 @@ EPOCH = 8  # updates in an epoch of `parts` with the options of `make_config`
 VALID = {f"valid_{figure}" for figure in ("loss", "perplexity", "bits_per_character")}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Tiny models gain nothing from threads, and lose much where other work runs beside."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)

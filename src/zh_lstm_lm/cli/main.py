@@ -172,7 +172,7 @@ class _Parser(argparse.ArgumentParser):
             import importlib
 
             module = importlib.import_module(f"zh_lstm_lm.cli.{_COMMANDS[name][0]}")
-            self.set_defaults(parser=self)
+            self.set_defaults(parser=self, command=name)
             self.add_argument("--quiet", action="store_true", help="print results and warnings only")
             self.add_argument(
                 "--config",
@@ -226,11 +226,10 @@ def _run(arguments: Sequence[str] | None) -> int:
             # The help is written here as well.
             sys.stdout.flush()
         parser = parsed.parser
-        command = parsed.run.__module__.rpartition(".")[2]
         # A program that calls `main` with arguments keeps its environment.
         if arguments is None:
-            settle_threads(one=command in _ONE_THREAD)
-        output = deferred_failures() if command in _LONG else contextlib.nullcontext()
+            settle_threads(one=parsed.command in _ONE_THREAD)
+        output = deferred_failures() if parsed.command in _LONG else contextlib.nullcontext()
         with _log_lines(parsed.quiet), _regular_files(parsed), output:
             status: int = parsed.run(parsed)
         sys.stdout.flush()

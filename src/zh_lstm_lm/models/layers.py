@@ -23,7 +23,7 @@ __all__ = [
 _LONGEST = 4
 # A longer text is sampled: its rare pairs say little, and all pairs would not fit into memory.
 _MOST_BLOCKS, _BLOCK = 8, 1 << 20
-# The part of the new vectors in a blend; the rest is random, and keeps words with the same neighbours apart.
+# The share of the new vectors in a blend; the rest is random and keeps words with the same neighbours apart.
 _SHARE = 0.97
 # Neighbours on each side, and further columns and passes of the randomised decomposition.
 _NEIGHBOURS, _SPARE, _PASSES = 4_000, 10, 1
@@ -140,9 +140,10 @@ def _pointwise_information(ids: Tensor, vocab_size: int) -> tuple[Tensor, Tensor
 
 @torch.no_grad()
 def blend_vectors(weights: Iterable[Tensor], vectors: Tensor, generator: torch.Generator) -> None:
-    """Blends vectors, turned at random, into random ones of about the same length and any width.
+    """Blends vectors, rotated at random, into weights that were drawn at random and have about the same norm.
 
-    The weights hold one row after another of the vectors. **Shape:** (some rows, width) each, and (rows, other width).
+    The weights are changed in place and take the rows of the vectors in turn. **Shape:** `weights` (some rows, any width)
+    each, `vectors` (rows, width).
     """
     start, before = 0, vectors.shape[1]
     for weight in weights:

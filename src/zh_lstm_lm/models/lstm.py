@@ -67,8 +67,8 @@ class LSTMLanguageModel(HubModel, nn.Module):
         Args:
             vocabulary: The vocabulary; the model holds a frozen copy.
             config: Sizes; None takes the defaults.
-            text: The training text, from whose pairs of neighbours the word vectors start; None starts them at random. It
-                takes some seconds and is worth most in a short training run.
+            text: The training text. The word vectors are initialised from co-occurrence counts of adjacent tokens in it,
+                which takes a few seconds and helps most in short runs; None initialises them at random.
 
         Raises:
             ConfigError: An argument has the wrong type, or a size does not fit the vocabulary.

@@ -78,7 +78,7 @@ def _format(value: Any) -> str:
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
     if isinstance(value, list):
         return ", ".join(map(_format, value))
-    # An optimizer or a schedule of the user's own.
+    # A custom optimizer or schedule.
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_format(each)}" for name, each in value.items() if each and name != "weights")
     return str(value)

@@ -40,7 +40,7 @@ MAX_RUN_BYTES = 1 << 20
 _FORMAT = 1
 _STATE = "trainer_state.json"
 _TENSORS = {part: f"{part}.safetensors" for part in ("model", "optimizer", "carried")}
-# Of an optimizer of the user's own alone.
+# Written for custom optimizers only.
 _OPTIMIZER = "optimizer_state.json"
 CHECKPOINT_FILES = frozenset({*_TENSORS.values(), _STATE, _OPTIMIZER, RUN_FILE})
 _MAX_STATE_BYTES = 1 << 26
@@ -53,7 +53,7 @@ class ForeignCheckpointError(CheckpointError):
 class Checkpoint(NamedTuple):
     """Everything that is needed to resume a run exactly.
 
-    The optimizer's running means are named ``"parameter name/field"``. An optimizer of the user's own has values as well,
+    The optimizer's running means are named ``"parameter name/field"``. A custom optimizer has values as well,
     with the names of its tensors in them. Carried are the state ``h`` and ``c`` (missing at an epoch's start) and the
     state of the ``generator``.
     """
@@ -166,7 +166,7 @@ def _run_of(files: SavedFolder) -> str | None:
 def _check_parts(folder: Path, kinds: Mapping[str, Mapping[str, TensorKind]], like: Checkpoint) -> None:
     """Compares the tensors of a checkpoint with the expected ones; raises CheckpointError."""
     check_kinds(folder, kinds["model"], kinds_of(like.model), by="the model")
-    # What the user's own optimizer keeps is its own affair.
+    # The state of a custom optimizer has no known layout.
     for key, kind in kinds["optimizer"].items() if like.optimizer_values is None else ():
         weight = like.model.get(key.rpartition("/")[0])
         # It is a number of steps, a mean, or a mean by rows.

@@ -17,7 +17,7 @@ __all__ = ["optimizer_bytes", "scores_per_token", "training_bytes", "training_me
 def optimizer_bytes(model: LSTMLanguageModel, *, betas: tuple[float, float] | None) -> int:
     """Returns the bytes of the running means that `Optimizer` keeps for a model.
 
-    Betas of None stand for an optimizer of the user's own, which is taken to keep two means of every weight.
+    Betas of None stand for a custom optimizer, which is taken to keep two means of every weight.
     """
     if betas is None:
         return 2 * _size(model.parameters())
@@ -29,7 +29,7 @@ def optimizer_bytes(model: LSTMLanguageModel, *, betas: tuple[float, float] | No
 def training_bytes(model: LSTMLanguageModel, *, betas: tuple[float, float] | None) -> int:
     """Returns the bytes of weights, gradients (without those of the embedding) and `Optimizer`'s means.
 
-    Of an optimizer of the user's own, betas None, they are those of the weights and of dense gradients.
+    For a custom optimizer, betas None, they are those of the weights and of dense gradients.
     """
     if betas is None:
         return 2 * _size(model.parameters())

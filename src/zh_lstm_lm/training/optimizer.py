@@ -1,4 +1,4 @@
-"""Adam, by rows for the embedding; and an optimizer of the user's own."""
+"""Adam, by rows for the embedding; and custom optimizers."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +12,7 @@ from zh_lstm_lm.errors import CheckpointError, ConfigError
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.training.config import TrainerConfig
 
-__all__ = ["Optimizer", "OptimizerFactory", "OwnOptimizer", "check_factory", "dense_and_tables"]
+__all__ = ["CustomOptimizer", "Optimizer", "OptimizerFactory", "check_factory", "dense_and_tables"]
 
 OptimizerFactory: TypeAlias = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 """Takes the weights of a model and returns an optimizer of some or all of them."""
@@ -138,8 +138,8 @@ class Optimizer:
             optimizer.state[parameter][field] = int(value) if counter else value.to(parameter.device, copy=True)
 
 
-class OwnOptimizer:
-    """An optimizer that a factory of the user's own makes; it gets dense gradients of all weights.
+class CustomOptimizer:
+    """An optimizer that a user's factory makes; it gets dense gradients of all weights.
 
     Its learning rates are those that the factory gave it, all multiplied by the same factor in each update.
 
@@ -216,7 +216,7 @@ class OwnOptimizer:
 
 
 def check_factory(factory: object, config: TrainerConfig) -> None:
-    """Raises ConfigError for what is no optimizer factory, and for options that an optimizer of one's own has itself."""
+    """Raises ConfigError for what is not an optimizer factory, and for options that a custom optimizer has itself."""
     if factory is None:
         return
     if not callable(factory):

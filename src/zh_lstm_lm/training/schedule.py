@@ -72,7 +72,7 @@ def learning_rate_at(step: int, *, peak: float, schedule: str, warmup_steps: int
 
 
 def check_schedule(schedule: object) -> None:
-    """Raises ConfigError for what is no schedule of one's own."""
+    """Raises ConfigError for what is not a schedule function."""
     if schedule is not None and not callable(schedule):
         raise ConfigError(
             "schedule must be a function, such as lambda step, num_steps: 1 - step / num_steps; the names are options of "
@@ -81,14 +81,14 @@ def check_schedule(schedule: object) -> None:
 
 
 def factor_at(schedule: Schedule, step: int, num_steps: int | None) -> float:
-    """Returns the factor of a user's own schedule, which must be a finite number of at least 0."""
+    """Returns the factor of a custom schedule, which must be a finite number of at least 0."""
     factor = schedule(step, num_steps or _UNPLANNED_STEPS)
     check_number(f"schedule({step}, {num_steps or _UNPLANNED_STEPS})", factor)
     return factor
 
 
 def describe_schedule(schedule: Schedule) -> dict[str, list[float | None]]:
-    """Returns a user's own schedule as some of its values; None where it has none."""
+    """Returns a custom schedule as some of its values; None where it has none."""
     values: list[float | None] = []
     for step in _COMPARED_AT:
         try:

@@ -20,7 +20,7 @@ from zh_lstm_lm.runtime.memory import check_fits
 from zh_lstm_lm.training.config import TrainerConfig
 from zh_lstm_lm.training.distributed import Ranks
 from zh_lstm_lm.training.memory import optimizer_bytes, scores_per_token, training_bytes, training_memory
-from zh_lstm_lm.training.optimizer import Optimizer, OptimizerFactory, OwnOptimizer
+from zh_lstm_lm.training.optimizer import CustomOptimizer, Optimizer, OptimizerFactory
 from zh_lstm_lm.training.run_folder import Checkpoint
 from zh_lstm_lm.training.schedule import Schedule, default_learning_rate, describe_schedule, factor_at, learning_rate_at
 from zh_lstm_lm.training.state import TrainerState, UpdateMetrics
@@ -71,7 +71,7 @@ class Updater:
     """The optimizer, carried state and random state of a run; the run's state is an argument.
 
     The model is moved to its device. This one of the processes reads a part of the batch rows. An optimizer factory and
-    a schedule of the user's own take the places of those of the options.
+    a schedule function replace those of the options.
 
     Attributes:
         device: The device of the model.
@@ -106,8 +106,8 @@ class Updater:
         self.optimizer_bytes: int = optimizer_bytes(model, betas=betas)
         self._check_memory(betas)
         model.to(self.device)
-        self._optimizer: Optimizer | OwnOptimizer
-        self._optimizer = OwnOptimizer(model, optimizer) if optimizer else Optimizer(model, betas=config.betas)
+        self._optimizer: Optimizer | CustomOptimizer
+        self._optimizer = CustomOptimizer(model, optimizer) if optimizer else Optimizer(model, betas=config.betas)
         self._generator = BatchRowGenerator(self.device)
         self._generator.manual_seed(config.seed)
         self._generator.first, self._generator.num_rows = first, self.windows.batch_size
@@ -160,9 +160,9 @@ class Updater:
         )
 
     def own_options(self) -> dict[str, Any]:
-        """Returns the user's own optimizer and schedule as plain values, to be compared when the run is resumed."""
+        """Returns a custom optimizer and schedule as plain values, to be compared when the run is resumed."""
         options: dict[str, Any] = {}
-        if isinstance(self._optimizer, OwnOptimizer):
+        if isinstance(self._optimizer, CustomOptimizer):
             options |= {"optimizer": self._optimizer.describe(), "learning_rate": self._optimizer.peak}
         if self._schedule is not None:
             options["schedule"] = describe_schedule(self._schedule)

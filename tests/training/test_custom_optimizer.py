@@ -1,11 +1,11 @@
-"""Training with an optimizer, a schedule and events of one's own."""
+"""Training with a custom optimizer, schedule and events."""
 
 import csv
 import io
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,7 @@ Weights = list[nn.Parameter]
 Factory = Callable[[Weights], torch.optim.Optimizer]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
