@@ -27,6 +27,16 @@ def test_the_demo_runs_the_commands_that_it_prints(place: Any) -> None:
     assert (output / "generated.txt").read_text(encoding="utf-8") == text
 
 
+def test_the_demo_spares_a_novel_of_the_users(place: Any) -> None:
+    folder = place.folder / "novels of mine"
+    folder.mkdir()
+    (folder / "novel.txt").write_text("我的小说", encoding="utf-8")
+    place.run("demo", "--epochs", 1, "--output", folder, status=2)
+    assert "novel.txt: holds another text than the bundled novella; give another --output" in place.err
+    assert [path.name for path in folder.iterdir()] == ["novel.txt"]
+    assert (folder / "novel.txt").read_text(encoding="utf-8") == "我的小说"
+
+
 def test_the_completion_knows_the_options_of_every_command(place: Any) -> None:
     pytest.importorskip("shtab", reason="shtab is not installed")
     script = place.run("--print-completion", "bash")

@@ -4,6 +4,7 @@ import argparse
 import shlex
 
 from zh_lstm_lm.cli.common import at_least, path, print_line, read_text, write_text
+from zh_lstm_lm.errors import ConfigError
 
 __all__ = ["add_demo"]
 
@@ -29,7 +30,10 @@ def _demo(parsed: argparse.Namespace) -> int:
     folder = Path(parsed.output)
     novel, model, text = (str(folder / name) for name in ("novel.txt", "model", "generated.txt"))
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(novel, sample_novel())
+    if not Path(novel).exists():
+        write_text(novel, sample_novel())
+    elif Path(novel).read_bytes() != sample_novel().encode("utf-8"):
+        raise ConfigError(f"{novel}: holds another text than the bundled novella; give another --output")
     train = ["train", novel, "--output", model, "--epochs", str(parsed.epochs), *_TRAINING]
     if Path(f"{model}.run").exists():
         train.append("--resume")
