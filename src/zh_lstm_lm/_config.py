@@ -66,11 +66,7 @@ class Config:
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> Self:
-        """Builds the config from `to_dict`'s output.
-
-        Raises:
-            ConfigError: An unknown name, or a value that is out of range.
-        """
+        """Builds the config from `to_dict`'s output; raises ConfigError for an unknown name or a value out of range."""
         if not isinstance(options, Mapping):
             raise ConfigError(f"{cls.__name__} needs a mapping of options, got {shown(options)}")
         return cls(**{str(name): value for name, value in options.items()})

@@ -209,12 +209,7 @@ def add_sets(command: argparse.ArgumentParser) -> None:
 
 
 def check_sets(parsed: argparse.Namespace) -> None:
-    """Settles the proportions of the validation and the test set, and checks their files.
-
-    Raises:
-        ConfigError: Options contradict each other, or leave nothing for training.
-        DataError: A path holds no text files.
-    """
+    """Settles the proportions of the validation and the test set; refuses options that contradict each other."""
     training = {file.path.resolve() for file in corpus_files(parsed)}
     for part in ("valid", "test"):
         paths, given_proportion = getattr(parsed, f"{part}_file"), getattr(parsed, part)
@@ -326,11 +321,7 @@ def write_text(path: "str | Path", text: str) -> None:
 
 
 def read_text(path: str, encoding: str = "auto") -> str:
-    """Reads a text file, or standard input for ``-``.
-
-    Raises:
-        DataError: It cannot be read or decoded.
-    """
+    """Reads a text file, or standard input for ``-``; raises DataError if it cannot be read or decoded."""
     from pathlib import Path
 
     from zh_lstm_lm.text.decoding import decode, normalize_line_ends

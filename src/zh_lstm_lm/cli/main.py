@@ -115,12 +115,7 @@ class _Parser(argparse.ArgumentParser):
         return next((group for group in groups if action in group), [action])
 
     def read_config(self, path: str) -> None:
-        """Reads the options of a TOML file, which those of the command line replace.
-
-        Raises:
-            ConfigError: The file cannot be read, or a key or a value does not fit.
-            MissingDependencyError: Python 3.10 needs tomli.
-        """
+        """Reads the options of a TOML file, which those of the command line replace; refuses what does not fit."""
         from zh_lstm_lm._config import nearest_name
 
         found: dict[argparse.Action, Any] = {}

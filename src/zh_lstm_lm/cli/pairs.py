@@ -81,11 +81,7 @@ def _table(result: "PairsResult") -> str:
 
 
 def _read(parsed: argparse.Namespace, text: str) -> "Iterator[tuple[str, str, str]]":
-    """Yields the pairs of a file.
-
-    Raises:
-        DataError: The file has no pair, a row is broken, or a field is missing or empty.
-    """
+    """Yields the pairs of a file; raises DataError for none, a broken row, or a field that is missing or empty."""
     from zh_lstm_lm.evaluation.pairs import check_pair
     from zh_lstm_lm.evaluation.stimuli import read_table
 

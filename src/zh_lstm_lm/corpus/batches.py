@@ -16,12 +16,7 @@ IGNORED = -100
 
 
 class Batch(NamedTuple):
-    """Inputs and targets of a BPTT segment.
-
-    Attributes:
-        inputs: Ids to read. **Shape:** (batch, time), int64.
-        targets: The ids that follow; `IGNORED` where no target is counted. **Shape:** (batch, time), int64.
-    """
+    """Inputs and targets, `IGNORED` where none is counted, of a BPTT segment. **Shape:** (batch, time), int64, both."""
 
     inputs: Tensor
     targets: Tensor

@@ -54,10 +54,7 @@ def cached_stream(
 
 
 def store_stream(directory: Path, documents: Iterable[Document], tokenizer: LosslessTokenizer, workers: int) -> None:
-    """Segments documents into a folder of the cache.
-
-    A folder that is there already is damaged and is replaced; one that another process makes meanwhile stays.
-    """
+    """Segments documents into a folder of the cache. One that is there is damaged and is replaced."""
     with atomic_directory(directory, owned=_FILES, replace=directory.is_dir()) as staged:
         with (staged / "tokens.bin").open("wb") as file:
             lexicon, spans = number_tokens(
@@ -98,11 +95,7 @@ def _bounds(path: Path) -> tuple[int, int]:
 
 
 def check_stored(tokens: Tensor, lexicon: list[str], spans: list[DocumentSpan], *, bounds: tuple[int, int]) -> None:
-    """Checks that the parts of a stream fit together.
-
-    Raises:
-        ValueError: They do not.
-    """
+    """Checks that the parts of a stream fit together; raises ValueError if they do not."""
     position = 0
     for span in spans:
         whole = type(span.start) is int and type(span.stop) is int

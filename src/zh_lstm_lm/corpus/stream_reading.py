@@ -62,11 +62,7 @@ def read_files(
 def read_texts(
     texts: Iterable[str], tokenizer: LosslessTokenizer, normalize: str, *, document_ends: bool = False
 ) -> StoredStream:
-    """Segments texts in memory, each a document.
-
-    Raises:
-        DataError: There is no text, or something that is not a string or holds a lone surrogate.
-    """
+    """Segments texts in memory, each a document; raises DataError without any, and for what is no text."""
     if isinstance(texts, str) or not isinstance(texts, Iterable):
         raise DataError(f"texts must be a list of strings, each a document, got {texts!r:.40}; give [text]")
     documents = []
@@ -96,10 +92,7 @@ def _segment(documents: Iterable[Document], tokenizer: LosslessTokenizer, worker
 def estimate_reading(
     files: Sequence[TextFile], tokenizer: LosslessTokenizer, *, encoding: str = "auto", workers: int | None = None
 ) -> float | None:
-    """Estimates the seconds that it takes to read and segment files that are not in the cache.
-
-    None for a file that cannot be decoded, which is reported when it is read.
-    """
+    """Estimates the seconds to read and segment files that are not cached; None for one that cannot be decoded."""
     sizes = [file.path.stat().st_size for file in files]
     largest = files[sizes.index(max(sizes))]
     with largest.open() as stream:

@@ -28,11 +28,7 @@ _SHOWN_WORDS = 10
 
 
 def with_normalized_dictionary(tokenizer: LosslessTokenizer, normalize: str) -> LosslessTokenizer:
-    """Returns the tokenizer with its user dictionary normalised as the text is, so that its words can occur in it.
-
-    Raises:
-        ConfigError: A normalised word is not a word.
-    """
+    """Returns the tokenizer with its user dictionary normalised as the text is, so that its words can occur in it."""
     words = tokenizer.options.get("user_dictionary")
     if tokenizer.name is None or not words:
         return tokenizer

@@ -49,13 +49,9 @@ class DynamicEvaluation(Config):
 def evaluate_while_learning(
     model: object, ids: Tensor, options: DynamicEvaluation, *, clean: str | None
 ) -> EvaluationResult:
-    """Evaluates a model that learns from each window after predicting it.
+    """Evaluates a model that learns from each window after predicting it; refuses one without weights that could learn.
 
     Each document is read in order, starting from the original weights. A copy learns; the model is left unchanged.
-
-    Raises:
-        ConfigError: The model has no weights that could learn.
-        DataError: The text has no token.
     """
     model = unwrapped(model)
     if not isinstance(model, LSTMLanguageModel):

@@ -193,11 +193,7 @@ class Limits(Config):
         return max(self.min_new_tokens, parts or chapters or max(_DEFAULT_NEW_TOKENS, within))
 
     def room_after(self, prompt: str) -> int:
-        """Returns the number of characters that may follow a prompt, `NO_LIMIT` without `max_characters`.
-
-        Raises:
-            ConfigError: The prompt leaves less room than the limits require.
-        """
+        """Returns the characters that may follow a prompt, or `NO_LIMIT`; raises ConfigError for too few."""
         if self.max_characters is None:
             return NO_LIMIT
         room = self.max_characters - len(prompt)

@@ -92,11 +92,7 @@ class NextTokenSampler:
         self._form_tokens: FormTokens | None = None
 
     def form(self, limits: Limits, place: Place) -> Form | None:
-        """Makes the form that limits ask for, at a place in a text; None if they ask for none.
-
-        Raises:
-            ConfigError: The vocabulary cannot write it, or it does not fit into the text.
-        """
+        """Makes the form that limits ask for, at a place in a text; None for none. Raises ConfigError."""
         lengths, first = limits.line_lengths, limits.first_characters
         if lengths is None and first is None and not limits.required:
             return None
@@ -134,10 +130,8 @@ class NextTokenSampler:
     def sample(self, drafts: Sequence[Draft], log_probs: Tensor) -> list[int | None]:
         """Samples the next id of each text; None where every token that would fit is banned.
 
-        The log-probabilities, **Shape:** (texts, vocab_size), are left unchanged.
-
-        Raises:
-            NonFiniteError: A log-probability is NaN or infinite.
+        The log-probabilities, **Shape:** (texts, vocab_size), are left unchanged; NaN or infinity among them raises
+        NonFiniteError.
         """
         uniforms = [draft.random() for draft in drafts]
         chosen = [self._forced(draft) for draft in drafts]

@@ -55,10 +55,8 @@ def write_text_file(
 ) -> Path:
     """Writes a text into a file, or continues it where `resume` is True and it was interrupted; returns the path.
 
-    `call` is the identity of the text: equal for equal prompts, options and limits.
-
-    Raises:
-        DataError: The file cannot be written, another process is writing it, or the interrupted text is another one.
+    `call` is the identity of the text: equal for equal prompts, options and limits. Raises DataError if the file cannot
+    be written, another process is writing it, or the interrupted text is another one.
     """
     if not path.name:
         raise DataError(f"{str(path)!r} cannot be written: it is not the name of a file; give one")

@@ -84,11 +84,7 @@ class Text:
 
 
 class Work:
-    """A request. What it yields goes to a function, which is called in the thread of the batcher.
-
-    Attributes:
-        cancelled: Set by anyone to end the work.
-    """
+    """A request. What it yields goes to a function in the batcher's thread; `cancelled` is set to end the work."""
 
     def __init__(self, deliver: Callable[[Any], None]) -> None:
         self.cancelled = False
@@ -102,9 +98,7 @@ class Work:
 class Batcher:
     """A thread that generates the texts of all requests, a token of each in every step.
 
-    Args:
-        model: The model.
-        max_texts: Number of texts that are generated at once, unless a single request has more; others wait.
+    At most `max_texts` are generated at once, unless a single request has more; others wait.
     """
 
     def __init__(self, model: LanguageModel, *, max_texts: int) -> None:

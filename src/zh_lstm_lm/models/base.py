@@ -202,11 +202,7 @@ class HubModel:
 
 
 def hub_library() -> ModuleType:
-    """Returns the module ``huggingface_hub``, with that of its errors, which it would import later.
-
-    Raises:
-        MissingDependencyError: It is not installed.
-    """
+    """Returns the module ``huggingface_hub``, with that of its errors, which it would import later."""
     library = require("huggingface_hub", extra="hub")
     require("huggingface_hub.errors", extra="hub")
     return library

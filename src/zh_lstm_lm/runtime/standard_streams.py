@@ -17,11 +17,7 @@ __all__ = ["abandon", "deferred_failures", "standard_streams"]
 
 
 class _Output:
-    """A stream to a file or a pipe whose failures are errors of this library.
-
-    Raises:
-        DataError: The file cannot be written, or its encoding lacks a character.
-    """
+    """A stream to a file or a pipe whose failures, a character that its encoding lacks among them, are DataErrors."""
 
     def __init__(self, stream: "TextIO") -> None:
         self._stream = stream

@@ -15,12 +15,10 @@ _registered = False
 def settle_threads(*, one: bool) -> None:
     """Sets OpenMP's environment for a command of this process, as far as the user has not set it.
 
-    A computation gets no more threads than there are idle processors. They wait for each other only for a short time in
-    a loop: by default it is a long time, and on a machine with other work they then take the processor from the thread
-    that they wait for. It has to be called before PyTorch is imported.
-
-    Args:
-        one: Whether the work is too little for more than one thread, such as one token at a time.
+    A computation gets no more threads than there are idle processors, and `one` if the work is little, such as one
+    token at a time. They wait for each other only for a short time in a loop: by default it is a long time, and on a
+    machine with other work they then take the processor from the thread that they wait for. It has to be called before
+    PyTorch is imported.
     """
     if not any(name in os.environ for name in ("OMP_WAIT_POLICY", *_SPIN)):
         os.environ.update(_SPIN)

@@ -57,9 +57,7 @@ def push_folder(
 def names_a_repository(path: str | PathLike[str], *, asked: bool) -> bool:
     """Returns True for what is to be fetched: a ``user/model`` that is no local folder.
 
-    Args:
-        path: A user's path or name.
-        asked: Options of the Hub were given; without them, a name inside a folder that is here is a missing file.
+    Unless it was `asked` for by options of the Hub, a name inside a folder that is here is a missing file.
     """
     if not isinstance(path, str) or not _REPOSITORY.fullmatch(path) or os.path.lexists(path):
         return False
@@ -76,18 +74,10 @@ def open_repository(
     token: str | bool | None = None,
     local_files_only: bool = False,
 ) -> Iterator[SavedFolder]:
-    """Fetches files of a repository of the Hub into its cache and opens them.
+    """Fetches files of a repository of the Hub into its cache and opens them; those that are not there are left out.
 
-    Args:
-        library: The module ``huggingface_hub``.
-        repo_id: The repository, as ``"user/model"``.
-        names: The files, besides the manifest; those that are not there are left out.
-        revision: A branch, a tag or a commit; None for the main branch.
-        token: The user's token; None for a saved one.
-        local_files_only: Takes what is in the cache, without asking the Hub.
-
-    Raises:
-        CheckpointError: There is no such repository or revision, or it cannot be reached and is not in the cache.
+    For `revision`, `token` and `local_files_only` see `zh_lstm_lm.from_pretrained`. Raises CheckpointError if there is
+    no such repository or revision, or if it cannot be reached and is not in the cache.
     """
     names = [MANIFEST, *names]
     with _clear_errors(library, repo_id, revision):

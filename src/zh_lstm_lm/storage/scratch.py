@@ -56,11 +56,7 @@ class ScratchNumbers:
             _remove(self._name)
 
     def extend(self, numbers: "array[int]") -> None:
-        """Appends numbers.
-
-        Raises:
-            DataError: The disk is full.
-        """
+        """Appends numbers; raises DataError if the disk is full."""
         self._held.extend(numbers)
         if 4 * len(self._held) > _IN_MEMORY_BYTES:
             if self._file is None:

@@ -18,9 +18,6 @@ def write_file(path: str | PathLike[str], data: bytes) -> None:
 
     A symbolic link stays, and its target is replaced. A replaced file keeps its mode and owner. A pipe, a device and
     ``/dev/stdout`` are written to directly.
-
-    Raises:
-        DataError: It cannot be written.
     """
     path = Path(path)
     try:
@@ -41,11 +38,7 @@ def write_file(path: str | PathLike[str], data: bytes) -> None:
 
 
 def check_file(path: str | PathLike[str]) -> None:
-    """Makes sure, before long work, that `write_file` can write a file.
-
-    Raises:
-        DataError: It is a folder, may not be written to, or is in a folder that does not exist.
-    """
+    """Makes sure, before long work, that `write_file` can write a file; raises DataError if not."""
     target = Path(path).resolve()
     try:
         if not is_special(Path(path)):

@@ -41,10 +41,7 @@ _FRAME_END = re.compile(
 
 
 def remove_adverts(lines: list[Line], context: Context) -> list[Line]:
-    """Removes lines of download sites, an e-book's header, a publisher's frame, and adverts inside lines.
-
-    Headings stay whatever is in them.
-    """
+    """Removes lines of sites, an e-book's header, a publisher's frame, and adverts inside lines; headings stay."""
     kept = []
     removed = _frame(lines)
     removed |= {line.number for line in lines if line.text and is_site_line(line.text, context.repeated)}

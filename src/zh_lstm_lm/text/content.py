@@ -161,9 +161,6 @@ def read_records(blocks: Iterable[str], field: str, name: str) -> Iterator[str]:
 
     The field is a string, or a list of strings, which become lines. A dot reaches into an object, as in
     ``"data.text"``. Of running text, each line is a record with the field ``"line"``.
-
-    Raises:
-        DataError: The file does not hold records, or a record lacks the field.
     """
     blocks = iter(blocks)
     first = next(blocks, "")
@@ -240,14 +237,7 @@ def is_parquet(start: bytes) -> bool:
 
 
 def read_parquet(path: Path, field: str, name: str) -> Generator[str, None, None]:
-    """Yields the text of one field of each row of a Parquet file; see `read_records`.
-
-    A few rows of the one column are held at a time.
-
-    Raises:
-        DataError: It cannot be read, or has no such column of strings.
-        MissingDependencyError: pyarrow is not installed.
-    """
+    """Yields the text of one field of each row of a Parquet file, a few rows at a time; see `read_records`."""
     parquet = require("pyarrow.parquet", extra="parquet")
     try:
         with parquet.ParquetFile(path, buffer_size=_PARQUET_BUFFER_BYTES) as file:

@@ -102,18 +102,10 @@ def decode(
 ) -> DecodedText:
     """Decodes the bytes of a Chinese text.
 
-    Only a byte order mark is removed; NUL, U+FEFF inside the text, 0x1A, ``~}`` and line ends stay.
-
-    Args:
-        data: The whole file.
-        encoding: ``"auto"``, or the name of any of Python's text encodings, which is not checked.
-        name: The name of the text in an error.
-        offset: The offset of a block of a file in the file, by which faults are reported.
-        line: The line with which the block begins.
-
-    Raises:
-        DataError: The encoding is unknown, or does not fit more than `MAX_FAULT_RATE` of the bytes; or it is
-            ``"auto"`` and cannot be found, or the file seems to be Japanese, Korean, Latin-1, or no text at all.
+    Only a byte order mark is removed; NUL, U+FEFF inside the text, 0x1A, ``~}`` and line ends stay. A named encoding is
+    not checked. Faults are reported by `offset` and `line`, at which a block of a file begins. Raises DataError if the
+    encoding is unknown, cannot be found, or does not fit more than `MAX_FAULT_RATE` of the bytes, or if it is found and
+    the file seems to be Japanese, Korean, Latin-1, or no text at all.
     """
     codec = check_encoding(encoding)
     marked = next((marked for mark, marked in _BYTE_ORDER_MARKS if data.startswith(mark)), None)

@@ -80,14 +80,9 @@ _NEVER_INSIDE = re.compile(rb"[\0-\x2f]")
 
 
 def detect(data: bytes, name: str) -> tuple[str, float]:
-    """Finds the encoding of a whole file without byte order mark.
+    """Finds the encoding of a whole file without byte order mark, and its probability; Big5 is ``"big5hkscs"``.
 
-    Returns:
-        Python's name of the encoding, and its probability (0 to 1). Big5 is ``"big5hkscs"``, whatever its supplement
-        (`big5_supplement`).
-
-    Raises:
-        DataError: No encoding has a probability of `MIN_CONFIDENCE`, or a foreign one has it, or that of no text.
+    Raises DataError if none has a probability of `MIN_CONFIDENCE`, or a foreign one has it, or that of no text.
     """
     if data.startswith(_BINARY_STARTS):
         what = next(what for start, what in _BINARY_FORMATS.items() if data.startswith(start))
@@ -223,10 +218,7 @@ def _read(data: bytes, windows: Sequence[tuple[int, int]], codec: str, *, errors
 
 
 def big5_supplement(data: bytes) -> str:
-    """Chooses the supplement of Big5 that gives the likelier Chinese in the lines in which the two differ.
-
-    They seldom differ, so the whole text is read.
-    """
+    """Chooses the supplement of Big5 that gives the likelier Chinese in the lines, few of a whole text, that differ."""
     readings = [data.decode(codec, errors="replace") for codec in _BIG5]
     if readings[0] == readings[1]:
         return _BIG5[0]

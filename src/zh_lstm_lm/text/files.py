@@ -50,10 +50,8 @@ class TextFile:
 def find_files(paths: Paths, *, endings: tuple[str, ...] = (".txt",)) -> list[TextFile]:
     """Lists the text files of the given paths, each once, in an order that does not depend on the file system.
 
-    A path is a folder (its files with the `endings`, at any depth), a file, or a glob pattern.
-
-    Raises:
-        DataError: Something named does not exist, or there is no text file in it.
+    A path is a folder (its files with the `endings`, at any depth), a file, or a glob pattern. One that does not exist,
+    or holds no text file, raises DataError.
     """
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]

@@ -116,11 +116,7 @@ class _CountedHash:
 
 
 def decoded_blocks(file: TextFile, encoding: str, *, counted: _CountedHash | None = None) -> Iterator[DecodedText]:
-    r"""Decodes a file, line ends as ``\n``, in blocks of whole lines of about 16 MB.
-
-    Raises:
-        DataError: It cannot be read or decoded.
-    """
+    r"""Decodes a file, line ends as ``\n``, in blocks of whole lines of about 16 MB."""
     offset, line, rest = 0, 1, b""
     with file.open() as stream:
         while True:

@@ -18,18 +18,10 @@ _JOINABLE = re.compile(r"[\u4e00-\u9fd5a-zA-Z0-9+#&._%-]+")
 
 
 class DictionaryTokenizer:
-    """Base of the tokenizers with jieba's algorithm.
+    """Base of the tokenizers with jieba's algorithm; for the options see `get_tokenizer`.
 
-    Args:
-        hmm: Enables the hidden Markov model, which finds words outside the dictionary.
-        user_dictionary: The user's words with their frequencies, for this tokenizer only. With None as its frequency, a
-            word gets the frequency by which it is not cut.
-
-    Attributes:
-        fingerprint: Changes with everything that can change a token.
-
-    Raises:
-        ConfigError: An option has a wrong type, or an entry of the dictionary is not a word with a frequency.
+    A user's word with None as its frequency gets the frequency by which it is not cut. `fingerprint` changes with
+    everything that can change a token.
     """
 
     def __init__(self, *, hmm: bool = True, user_dictionary: "Mapping[str, int | None] | None" = None) -> None:

@@ -16,18 +16,10 @@ __all__ = ["HuggingFaceTokenizer"]
 
 
 class HuggingFaceTokenizer:
-    """Trained tokenizer of Hugging Face (extra ``hf``).
+    """Trained tokenizer of Hugging Face (extra ``hf``), given as the content of a ``tokenizer.json``.
 
     Its tokens are pieces of the text itself, so its normaliser and its unknown token lose nothing. Special tokens are
-    not added.
-
-    Args:
-        definition: The content of a ``tokenizer.json``. `get_tokenizer` takes ``path=`` instead; a saved model contains
-            the content and needs no file.
-
-    Raises:
-        ConfigError: `definition` is not the content of a ``tokenizer.json``.
-        MissingDependencyError: tokenizers is not installed.
+    not added. A saved model contains the content and needs no file.
     """
 
     def __init__(self, *, definition: str) -> None:
@@ -46,11 +38,7 @@ class HuggingFaceTokenizer:
 
     @staticmethod
     def read_options(*, path: str | PathLike[str] | None = None, **options: Any) -> dict[str, Any]:
-        """Returns the options as plain values, with the content of the file instead of its path.
-
-        Raises:
-            ConfigError: The file cannot be read.
-        """
+        """Returns the options as plain values, with the content of the file instead of its path."""
         if path is None:
             return options
         try:

@@ -50,12 +50,7 @@ def get_tokenizer(tokenizer: str | Tokenizer, **options: Any) -> LosslessTokeniz
 
 
 def restore_tokenizer(name: str, options: dict[str, Any]) -> LosslessTokenizer:
-    """Makes a tokenizer from the name and options of a `LosslessTokenizer`; no file is read, whatever they contain.
-
-    Raises:
-        ConfigError: There is no such name, or the options are not its own.
-        MissingDependencyError: The tokenizer's library is not installed.
-    """
+    """Makes a tokenizer from the name and options of a `LosslessTokenizer`; no file is read, whatever they contain."""
     return _make(name, options, read=False)
 
 

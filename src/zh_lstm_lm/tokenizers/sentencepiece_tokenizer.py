@@ -17,18 +17,10 @@ __all__ = ["SentencePieceTokenizer"]
 
 
 class SentencePieceTokenizer:
-    """SentencePiece model (extra ``sentencepiece``).
+    """SentencePiece model (extra ``sentencepiece``), given as the content of a ``.model`` file in base64.
 
     Its tokens are pieces of the text itself: the model's normaliser (NFKC, unless it was trained with ``identity``)
-    affects the positions of the cuts, and changes no character.
-
-    Args:
-        model: The content of a ``.model`` file in base64. `get_tokenizer` takes ``path=`` instead; a saved model
-            contains the content and needs no file.
-
-    Raises:
-        ConfigError: `model` is not the content of a SentencePiece model.
-        MissingDependencyError: sentencepiece is not installed.
+    affects the positions of the cuts, and changes no character. A saved model contains the content and needs no file.
     """
 
     def __init__(self, *, model: str) -> None:
@@ -50,11 +42,7 @@ class SentencePieceTokenizer:
 
     @staticmethod
     def read_options(*, path: str | PathLike[str] | None = None, **options: Any) -> dict[str, Any]:
-        """Returns the options as plain values, with the content of the file instead of its path.
-
-        Raises:
-            ConfigError: The file cannot be read.
-        """
+        """Returns the options as plain values, with the content of the file instead of its path."""
         if path is None:
             return options
         try:

@@ -28,14 +28,10 @@ _EXPECTED = "expected 'word [frequency] [tag]', such as '乾坤大挪移 20 n', 
 def read_user_dictionary(
     source: "str | PathLike[str] | Iterable[str] | Mapping[str, int | None]", *, name: str = "user_dictionary"
 ) -> UserDictionary:
-    """Reads a user's words; lines have jieba's format.
+    """Reads a user's words from a UTF-8 file, a list of lines, or a mapping from word to frequency (or None).
 
     A line is ``word [frequency] [tag]``. Empty lines and tags are skipped, and of a word that occurs twice the last
-    line counts, all as in jieba. A frequency of 0 removes a word from the dictionary. The source is the path of a UTF-8
-    file, a list of lines, or a mapping from word to frequency (or None).
-
-    Raises:
-        ConfigError: There is no word, or an entry does not have that form; the message names the line.
+    line counts, all as in jieba. A frequency of 0 removes a word from the dictionary. Errors name the line.
     """
     if isinstance(source, (str, PathLike)):
         return _parse(_lines_of_file(Path(source)), str(source))
@@ -47,11 +43,7 @@ def read_user_dictionary(
 
 
 def check_user_dictionary(words: "Mapping[str, int | None]", *, name: str = "user_dictionary") -> UserDictionary:
-    """Copies a mapping from word to frequency.
-
-    Raises:
-        ConfigError: It is not a mapping, contains no word, or an entry is not a word with a frequency or None.
-    """
+    """Copies a mapping from word to frequency; raises ConfigError if it has no word, or an entry is none."""
     if not isinstance(words, Mapping):
         raise ConfigError(f"{name} must be a mapping from word to frequency, got {words!r:.60}")
     if not words:
