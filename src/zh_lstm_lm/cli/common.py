@@ -18,30 +18,10 @@ if TYPE_CHECKING:
     from zh_lstm_lm.training.trainer import Trainer
 
 __all__ = [
-    "INTERRUPTED",
-    "add_encoding",
-    "add_reading",
-    "add_sets",
-    "at_least",
-    "check_sets",
-    "chosen_tokenizer",
-    "corpus_files",
-    "duration",
-    "given",
-    "load_model",
-    "option",
-    "path",
-    "print_line",
-    "print_page",
-    "print_plan",
-    "print_reading",
-    "proportion",
-    "read_sets",
-    "read_stream",
-    "read_text",
-    "text",
-    "write_text",
-]
+    "INTERRUPTED", "add_encoding", "add_reading", "add_sets", "at_least", "check_sets", "chosen_tokenizer",
+    "corpus_files", "duration", "given", "load_model", "option", "path", "print_line", "print_page", "print_plan",
+    "print_reading", "proportion", "read_sets", "read_stream", "read_text", "text", "write_text",
+]  # fmt: skip
 
 # Options of single tokenizers, and the tokenizers that have them.
 _TOKENIZERS = {"user_dictionary": ("jieba", "rjieba"), "separator": ("whitespace",)}
@@ -52,43 +32,33 @@ INTERRUPTED = 130
 
 def add_reading(command: argparse.ArgumentParser, *, tokenizer: bool = True, records: bool = True) -> None:
     """Adds the options that say how a corpus is read."""
-    reading = command.add_argument_group("reading")
+    add = command.add_argument_group("reading").add_argument
     if tokenizer:
-        reading.add_argument(
-            "--tokenizer", help="jieba, rjieba, characters, or whitespace for given words (default: jieba)"
-        )
-        reading.add_argument(
+        add("--tokenizer", help="jieba, rjieba, characters, or whitespace for given words (default: jieba)")
+        add(
             "--user-dictionary",
             type=path,
             metavar="FILE",
             help="your own words for jieba or rjieba, 'word [frequency]' on each line (default: none)",
         )
-        reading.add_argument(
-            "--separator", metavar="SPACES", help="of words for whitespace, such as two spaces (default: one space)"
-        )
-    reading.add_argument(
-        "--encoding", type=encoding, default="auto", help="of all files, or auto to detect it (default: %(default)s)"
-    )
-    reading.add_argument("--clean", default="novel", help="novel, none, or steps joined by + (default: %(default)s)")
+        add("--separator", metavar="SPACES", help="of words for whitespace, such as two spaces (default: one space)")
+    add("--encoding", type=encoding, default="auto", help="of all files, or auto to detect it (default: %(default)s)")
+    add("--clean", default="novel", help="novel, none, or steps joined by + (default: %(default)s)")
     if tokenizer:
-        reading.add_argument(
+        add(
             "--normalize",
             default="auto",
             help="nfc, width, nfkc and simplified, joined by +, or none; auto is nfc+width (default: %(default)s)",
         )
     if records:
-        reading.add_argument(
+        add(
             "--text-field",
             metavar="NAME",
             help="read this field of the records of JSON, JSON Lines, CSV and TSV files, or line: each line of a text is a "
             "record (default: running text)",
         )
-    reading.add_argument(
-        "--cache-dir", type=path, metavar="FOLDER", help="of segmented text (default: the user's cache folder)"
-    )
-    reading.add_argument(
-        "--workers", type=at_least(1), help="processes that segment (default: by the size of the corpus)"
-    )
+    add("--cache-dir", type=path, metavar="FOLDER", help="of segmented text (default: the user's cache folder)")
+    add("--workers", type=at_least(1), help="processes that segment (default: by the size of the corpus)")
 
 
 def add_encoding(command: "Any", name: str = "--encoding") -> None:
@@ -201,11 +171,12 @@ def read_stream(
 
 def add_sets(command: argparse.ArgumentParser) -> None:
     """Adds the options of the validation and the test set."""
+    add = command.add_argument
     for part, name in (("valid", "validation set"), ("test", "test set")):
         about = f"proportion of every document for the {name}, 0 for none (default: 0.05 without --{part}-file)"
-        command.add_argument(f"--{part}", type=proportion, help=about)
+        add(f"--{part}", type=proportion, help=about)
         about = f"texts of the {name}, which are not among the others (default: by --{part})"
-        command.add_argument(f"--{part}-file", type=path, nargs="+", metavar="FILE", help=about)
+        add(f"--{part}-file", type=path, nargs="+", metavar="FILE", help=about)
 
 
 def check_sets(parsed: argparse.Namespace) -> None:

@@ -17,8 +17,9 @@ __all__ = ["add_evaluate"]
 def add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     """Adds the options of ``evaluate``."""
     evaluate.set_defaults(run=_evaluate)
-    evaluate.add_argument("model", type=path, help="folder of a saved model")
-    evaluate.add_argument(
+    add = evaluate.add_argument
+    add("model", type=path, help="folder of a saved model")
+    add(
         "paths",
         type=path,
         nargs="+",
@@ -28,14 +29,10 @@ def add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument(
         "--batch-size", type=at_least(1), default=64, help="segments in a batch (default: %(default)s)"
     )
-    mode = evaluate.add_mutually_exclusive_group()
-    mode.add_argument(
-        "--dynamic", action="store_true", help="train the LSTM on the text while it is read: dynamic evaluation"
-    )
-    mode.add_argument("--cache", action="store_true", help="mix in the latest words of the text: continuous cache")
-    mode.add_argument(
-        "--temperature", type=float, default=1.0, help="divisor of the logits, above 0 (default: %(default)s)"
-    )
+    add = evaluate.add_mutually_exclusive_group().add_argument
+    add("--dynamic", action="store_true", help="train the LSTM on the text while it is read: dynamic evaluation")
+    add("--cache", action="store_true", help="mix in the latest words of the text: continuous cache")
+    add("--temperature", type=float, default=1.0, help="divisor of the logits, above 0 (default: %(default)s)")
     evaluate.add_argument("--error-bars", action="store_true", help="95 %% intervals, by the bootstrap over paragraphs")
 
 

@@ -14,27 +14,28 @@ _SAMPLE = 5000
 def add_export(export: argparse.ArgumentParser) -> None:
     """Adds the options of ``export``."""
     export.set_defaults(run=_export)
-    export.add_argument("model", type=path, help="folder of a saved model")
-    export.add_argument(
+    add = export.add_argument
+    add("model", type=path, help="folder of a saved model")
+    add(
         "--format",
         choices=["onnx", "html"],
         required=True,
         help="onnx: a step and a scorer for sherpa-onnx; html: one page that writes, without a network",
     )
-    export.add_argument(
+    add(
         "--output",
         type=path,
         required=True,
         metavar="PATH",
         help="folder for ONNX files, or the page, such as novel.html",
     )
-    export.add_argument(
+    add(
         "--text",
         type=path,
         metavar="FILE",
         help="html: text to measure on what rounding and pruning cost (default: the start of the bundled novella)",
     )
-    export.add_argument("--overwrite", action="store_true", help="html: replace the page if it exists")
+    add("--overwrite", action="store_true", help="html: replace the page if it exists")
 
 
 def _export(parsed: argparse.Namespace) -> int:

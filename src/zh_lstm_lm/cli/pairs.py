@@ -23,22 +23,16 @@ _FIELDS = {"good": ("good", "sentence_good"), "bad": ("bad", "sentence_bad"), "g
 def add_pairs(pairs: argparse.ArgumentParser) -> None:
     """Adds the options of ``pairs``."""
     pairs.set_defaults(run=_pairs)
-    pairs.add_argument("model", type=path, help="folder of a saved model")
-    pairs.add_argument(
-        "file", type=path, help="JSON Lines, or a table with a header (TSV, CSV); - reads standard input"
-    )
+    add = pairs.add_argument
+    add("model", type=path, help="folder of a saved model")
+    add("file", type=path, help="JSON Lines, or a table with a header (TSV, CSV); - reads standard input")
     add_encoding(pairs)
-    pairs.add_argument(
-        "--good-field", metavar="NAME", help="field of the good sentence (default: good, or sentence_good)"
-    )
-    pairs.add_argument("--bad-field", metavar="NAME", help="field of the bad sentence (default: bad, or sentence_bad)")
-    pairs.add_argument(
-        "--group-field", metavar="NAME", help="field to group by (default: group if there is one, else no groups)"
-    )
-    pairs.add_argument(
-        "--output", type=path, metavar="FILE", help="the table as .tsv, or the result as .json (default: none)"
-    )
-    pairs.add_argument("--html", type=path, metavar="FILE", help="page of the result (default: none)")
+    add = pairs.add_argument
+    add("--good-field", metavar="NAME", help="field of the good sentence (default: good, or sentence_good)")
+    add("--bad-field", metavar="NAME", help="field of the bad sentence (default: bad, or sentence_bad)")
+    add("--group-field", metavar="NAME", help="field to group by (default: group if there is one, else no groups)")
+    add("--output", type=path, metavar="FILE", help="the table as .tsv, or the result as .json (default: none)")
+    add("--html", type=path, metavar="FILE", help="page of the result (default: none)")
 
 
 def _pairs(parsed: argparse.Namespace) -> int:

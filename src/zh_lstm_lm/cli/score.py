@@ -34,44 +34,35 @@ def add_score(score: argparse.ArgumentParser) -> None:
     """Adds the options of ``score``."""
     score.set_defaults(run=_score)
     score.add_argument("model", type=path, help="folder of a saved model")
-    source = score.add_mutually_exclusive_group()
-    source.add_argument(
-        "text", type=text, nargs="?", help="the text itself; - or nothing reads stdin, a text on each line"
-    )
-    source.add_argument(
-        "--file", type=path, default="-", help="file with a text on each line, or - for stdin (default: %(default)s)"
-    )
-    source.add_argument(
-        "--table", type=path, metavar="FILE", help="table with a header (TSV, CSV), or - for stdin (default: none)"
-    )
+    add = score.add_mutually_exclusive_group().add_argument
+    add("text", type=text, nargs="?", help="the text itself; - or nothing reads stdin, a text on each line")
+    add("--file", type=path, default="-", help="file with a text on each line, or - for stdin (default: %(default)s)")
+    add("--table", type=path, metavar="FILE", help="table with a header (TSV, CSV), or - for stdin (default: none)")
     add_encoding(score)
-    score.add_argument("--whole", action="store_true", help="the file or standard input is one text")
-    score.add_argument(
-        "--per", choices=("word", "token", "character", "text"), default="word", help="unit of a row (default: word)"
-    )
-    score.add_argument(
+    add = score.add_argument
+    add("--whole", action="store_true", help="the file or standard input is one text")
+    add("--per", choices=("word", "token", "character", "text"), default="word", help="unit of a row (default: word)")
+    add(
         "--format",
         choices=("tsv", "jsonl", "lm-zoo"),
         default="tsv",
         help="jsonl has an object for each text, or row of a table; lm-zoo has sentence_id, token_id, token and surprisal "
         "(default: %(default)s)",
     )
-    score.add_argument("--end", action="store_true", help="score the paragraph end after each text as well")
-    score.add_argument(
-        "--html", type=path, metavar="FILE", help="page of the texts, words coloured by surprisal (default: none)"
-    )
-    score.add_argument(
-        "--pre-tokenized", action="store_true", help="the words are those that white space separates in the text"
-    )
-    table = score.add_argument_group("tables", "All columns are kept; surprisals, in bits, are added to each row.")
-    table.add_argument("--column", metavar="NAME", help="the texts (default: none; a table needs it)")
-    table.add_argument("--context-column", metavar="NAME", help="the text before each text (default: none)")
-    table.add_argument(
+    add("--end", action="store_true", help="score the paragraph end after each text as well")
+    add("--html", type=path, metavar="FILE", help="page of the texts, words coloured by surprisal (default: none)")
+    add("--pre-tokenized", action="store_true", help="the words are those that white space separates in the text")
+    add = score.add_argument_group(
+        "tables", "All columns are kept; surprisals, in bits, are added to each row."
+    ).add_argument
+    add("--column", metavar="NAME", help="the texts (default: none; a table needs it)")
+    add("--context-column", metavar="NAME", help="the text before each text (default: none)")
+    add(
         "--region-column",
         metavar="NAME",
         help="parts of the text: one in a row, or several with | between them; a row for each (default: none)",
     )
-    table.add_argument(
+    add(
         "--previous",
         type=at_least(0),
         metavar="N",
