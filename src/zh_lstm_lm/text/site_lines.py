@@ -43,23 +43,20 @@ _OFFER = re.compile(
     re.IGNORECASE,
 )
 _NARRATIVE = re.compile("[“”「」『』他她它你]|我(?!们提供)")
-_NOTICES = re.compile(
-    r"""
+# Long patterns are compiled when a line first needs them, since a program that only generates text never does.
+_NOTICES = r"""(?xi)
     [-—=*_\s]*章[节節]内容(?:[开開]始|[结結]束)[-—=*_\s]*
   | (?:更新[时時][间間]\s*[:：]\s*[\d:/.\s年月日-]+)?(?:本章字[数數]\s*[:：]\s*\d+)?
   | (?:本?作品|本[电電]?子?[书書]|本[书書站]).{0,40}[仅僅]供.{0,10}(?:[预預][览覽]|[试試][读讀阅閱看]|[学學][习習]|交流).{0,20}(?:[删刪]除|商[业業]).{0,80}
   | [^，,。！？：:\s]{1,8}[\s,，:：]*(?:[扫掃][描瞄校]|OCR)[\s、,，及/]*(?:[^，,。！？\s]{1,8}?)?校[对對排]
   | (?:(?:(?:[扫掃][描瞄校]|OCR|[录錄]入|[输輸]入|校[对對排]|[制製]作)[\s、/及和]*){1,4}[:：]\s*[^，,。！？：:\s]{1,12}[\s,，]*){1,4}
   | (?:[^，,。！？：:\s]{1,8}\s+){1,2}(?:[扫掃][描瞄校]|[录錄]入|[输輸]入|整理|[制製]作|校[对對])
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
+"""
 _VOTES = "(?:推[荐薦]票?|月票|收藏|[订訂][阅閱]|打[赏賞]|[红紅]票|[点點][击擊]|[评評]价?票|[鲜鮮]花|票)"
 _STEPS = "(?:上一?[章页頁篇]|下一?[章页頁篇]|返回(?:目[录錄]|[书書][页頁籍]|列表|[顶頂]部|首[页頁])|加入[书書][签籤架])"
 _LINKS = rf"(?:{_STEPS}|[上下]一?[节節]|返回首[页頁]|(?:章[节節]?|回)?目[录錄]|[书書][签籤架]|投?推[荐薦](?:票|本[书書])|首[页頁]|[\W\d_])*"
 # What sites write on their pages, and no narrator would.
-_CERTAIN_NOTICES = re.compile(
-    rf"""
+_CERTAIN_NOTICES = rf"""(?xi)
     \W*(?:天才|[请請])?(?:只需)?[一壹1１3三]秒[记記]住.*
   | .{{0,16}}[一壹1１3三]秒[记記]住\s*[:：].*
   | \W*(?:本章)?(?:[还還尚]?未完)(?:待[续續]|[结結]束|[，,]\s*[请請点點]).{{0,160}}
@@ -75,12 +72,9 @@ _CERTAIN_NOTICES = re.compile(
   | (?:readx|chaptererror|loadAdv|show_?\w*|read_?\w*|_?\w{{0,12}}ads?\w*)\s*\([^()]*\)\s*;?\s*
   | (?:&lt;/?(?:br|p|div)\s*/?&gt;|&\w{{2,8}};|&\#\d{{1,6}};|</?(?:br|p|div)\s*/?>|\s)+
   | <(?P<tag>a|script|span|font)\b[^<>]*>.{{0,80}}</(?P=tag)>|document\.write\(.*
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
+"""
 # What sites write as well, in lines that are no dialogue and have no narrator.
-_PAGE_NOTICES = re.compile(
-    rf"""
+_PAGE_NOTICES = rf"""(?xi)
     .{{0,12}}[记記]住(?:本[站书書]|我们的?|[网網]址).{{0,10}}(?:[网網]址|域名|地址|[:：]).*
   | .{{0,6}}(?:最新|[备備]用|本[站文书書]|[阅閱][读讀]|[电電][脑腦]版|手[机機]版?(?:[阅閱][读讀])?)(?:[网網]址|域名|地址)\W.*
   | \W*手[机機](?:用[户戶]|版|端|[阅閱][读讀])?[请請](?:直接)?(?:[浏瀏][览覽]|[访訪][问問]|登[录陆錄陸]|到|看|[阅閱][读讀]).*
@@ -101,9 +95,7 @@ _PAGE_NOTICES = re.compile(
     .{{0,16}}(?:作品|[资資]源|文本|[内內]容|小[说說]|[书書]籍?).{{0,8}}(?:[来來]自|[来來]源[于於]?|收集[于於自]|[转轉][载載]?自|搜集[于於自])\W{{0,2}}(?:互[联聯][网網]|[网網][络絡上友]).*
   | (?:[想要看]+)?(?:更多|全部|海量)[^。！？，]{{0,12}}(?:小[说說]|[电電]子[书書]|好[书書]|txt|精校|[资資]源|章[节節]).{{0,16}}(?:[请請]|尽在|盡在|下[载載]|[访訪][问問]|[关關]注|登[录錄]).*
   | .{{0,20}}(?:公有[领領]域|public\ domain).{{0,80}}
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
+"""
 _ORDINARY_EDGE = re.compile("[“”「」『』]|下回分解|[全本][书書文]?[完终終]|[且却卻再话話][说說]")
 _EDGE_HINT = re.compile(
     "[a-z]{2,}|[电電]子|[下转轉][载載]|[扫掃][描瞄校]|校[对對]|[录錄]入|整理|[制製]作|[论論][坛壇]|[书書][库庫城屋吧香]|"
@@ -138,11 +130,11 @@ def is_site_line(text: str, repeated: frozenset[str]) -> bool:
         return not is_heading(text)
     if _HINT.search(text) is None or is_heading(text):
         return False
-    if _NOTICES.fullmatch(text) or _is_watermark(text) or _is_offer(text):
+    if re.fullmatch(_NOTICES, text) or _is_watermark(text) or _is_offer(text):
         return True
-    if _CERTAIN_NOTICES.fullmatch(text):
+    if re.fullmatch(_CERTAIN_NOTICES, text):
         return True
-    return _NARRATIVE.search(text) is None and _PAGE_NOTICES.fullmatch(text) is not None
+    return _NARRATIVE.search(text) is None and re.fullmatch(_PAGE_NOTICES, text) is not None
 
 
 def has_address(text: str) -> bool:
