@@ -96,10 +96,7 @@ def check_number(
     exclusive: bool = False,
     optional: bool = False,
 ) -> None:
-    """Raises ConfigError unless `value` is a finite number in the range (or None, if `optional`).
-
-    With `exclusive`, the two ends of the range are refused as well.
-    """
+    """Raises ConfigError unless `value` is a finite number in the range, without its ends if `exclusive`."""
     if value is None and optional:
         return
     if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -200,14 +200,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line.
-
-    Args:
-        arguments: The arguments after the program's name; None for those of the process.
-
-    Returns:
-        The exit status: 0, 1 for an error of the library itself, 2 for bad input, 130 after Ctrl-C.
-    """
+    """Runs the command line; returns 0, 1 for an error of the library itself, 2 for bad input, 130 after Ctrl-C."""
     with standard_streams():
         return _run(arguments)
 

@@ -68,10 +68,7 @@ class EvaluationSegment:
 def evaluation_segments(
     ids: Tensor, *, segment_len: int = 4096, context_len: int = 256, bos_id: int = 0
 ) -> list[EvaluationSegment]:
-    """Cuts documents, each beginning with ``<bos>``, into segments in which every other token is a target exactly once.
-
-    A segment has up to `segment_len` targets, and up to `context_len` tokens that are read before the first one.
-    """
+    """Cuts documents into segments of up to `segment_len` targets, each token but ``<bos>`` once, with context."""
     starts = (ids == bos_id).nonzero().squeeze(1).tolist()
     segments = []
     for start, stop in itertools.pairwise([*starts, len(ids)]):

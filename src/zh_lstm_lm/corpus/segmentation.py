@@ -47,10 +47,7 @@ def number_tokens(
     workers: int,
     write: "Callable[[array[int]], object]",
 ) -> tuple[list[str], list[DocumentSpan]]:
-    """Segments documents and writes out the number of every token, 0 for a paragraph end.
-
-    Returns the lexicon (all distinct tokens by number) and the documents' spans; refuses documents without tokens.
-    """
+    """Segments documents and writes the number of every token, 0 for a paragraph end; returns lexicon and spans."""
     lexicon: dict[str, int] = {PARAGRAPH_END: 0}
     spans: list[DocumentSpan] = []
     # The name of each waiting chunk's document, and whether the chunk is its first.

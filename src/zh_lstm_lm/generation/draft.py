@@ -216,10 +216,7 @@ class Draft:
 
     @on_cpu_by_default
     def state(self) -> GenerationState:
-        """Returns the state from which the text continues.
-
-        The model must have read all but the last id. The state is that before the tokens of `surplus`.
-        """
+        """Returns the state before the tokens of `surplus`, once the model has read all but the last id."""
         if (cut := self._cut()) is not None:
             return cut.state
         assert self.model_state is not None

@@ -40,14 +40,8 @@ _LOWEST_TEMPERATURE = 1e-6
 class NextTokenSampler:
     """Samples the next token of each text from log-probabilities of the whole vocabulary.
 
-    Attributes:
-        names: The names of the corpus and the writer's.
-        rules: The rules of punctuation over the vocabulary.
-        window: Number of latest ids that processors look at; None for all.
-
-    Raises:
-        ConfigError: A processor is not a function, a word of the options is not in the vocabulary, or every token is
-            banned.
+    `names` are those of the corpus and the writer's, `rules` those of punctuation, and `window` is the number of latest
+    ids that processors look at; None for all.
     """
 
     @on_cpu_by_default

@@ -35,13 +35,7 @@ class Piece(NamedTuple):
 
 
 class Text:
-    """A text that grows, and ends before the first of some strings.
-
-    Args:
-        number: Its number in the request.
-        draft: Its draft.
-        stop: The strings, which are looked for in what is generated only.
-    """
+    """A text of a request that grows, and ends before the first of the `stop` strings in what is generated."""
 
     def __init__(self, number: int, draft: Draft, stop: Sequence[str] = ()) -> None:
         self.number: int = number

@@ -24,19 +24,9 @@ from zh_lstm_lm.storage.tensors import MAX_TENSOR_BYTES, check_kinds, kinds_of, 
 from zh_lstm_lm.tokenizers.base import Tokenizer
 
 __all__ = [
-    "LOADED_FILES",
-    "MIXTURE",
-    "MODEL_FILES",
-    "NGRAMS",
-    "SavedModel",
-    "named_folder",
-    "open_model_folder",
-    "read_description",
-    "read_generation_config",
-    "read_vocabulary",
-    "read_weights",
-    "write_model_folder",
-]
+    "LOADED_FILES", "MIXTURE", "MODEL_FILES", "NGRAMS", "SavedModel", "named_folder", "open_model_folder",
+    "read_description", "read_generation_config", "read_vocabulary", "read_weights", "write_model_folder",
+]  # fmt: skip
 
 MIXTURE, NGRAMS = "mixture.json", "ngram.safetensors"
 """The files of a mixture besides those of its LSTM; see `saved_mixture`."""
@@ -83,14 +73,7 @@ class SavedModel(HubModel):
         token: str | bool | None = None,
         local_files_only: bool = False,
     ) -> Self:
-        """Loads the outermost model of this class; `zh_lstm_lm.from_pretrained` loads what was saved.
-
-        Args:
-            path: The folder, or a repository of the Hub; see `zh_lstm_lm.from_pretrained`.
-            tokenizer: See `LSTMLanguageModel.from_pretrained`.
-            revision: See `zh_lstm_lm.from_pretrained`.
-            token: See `zh_lstm_lm.from_pretrained`.
-            local_files_only: See `zh_lstm_lm.from_pretrained`.
+        """Loads the outermost model of this class; `zh_lstm_lm.from_pretrained`, whose options it has, loads what was saved.
 
         Raises:
             CheckpointError: The folder is damaged or cannot be fetched, or holds no model of this class.

@@ -32,10 +32,7 @@ class Axis:
 def make_axis(
     values: Iterable[float], *, log: bool = False, whole: bool = False, ticks: Sequence[tuple[float, str]] = ()
 ) -> Axis:
-    """Creates an axis that shows all values, which are positive on a logarithmic one.
-
-    With `whole` only integers have ticks. `ticks` are values and labels; empty for round numbers.
-    """
+    """Creates an axis that shows all values; `ticks` are values and labels, empty for round numbers."""
     shown = list(values) or [1.0]
     low, high = min(shown), max(shown)
     # Ticks would differ by rounding errors alone.

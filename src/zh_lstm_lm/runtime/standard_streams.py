@@ -108,10 +108,7 @@ def standard_streams() -> "Iterator[None]":
 
 @contextlib.contextmanager
 def deferred_failures() -> "Iterator[None]":
-    """Lets long work inside the block go on when standard output fails after its first lines.
-
-    What follows is dropped, and the failure is raised at the end.
-    """
+    """Lets work go on when standard output fails after its first lines; the failure is raised at the end."""
     output = sys.stdout
     if not isinstance(output, _Output):
         yield

@@ -98,10 +98,7 @@ def atomic_directory(path: Path, *, owned: frozenset[str], replace: bool = True)
 
 
 def remove_directory(path: Path, *, owned: frozenset[str]) -> None:
-    """Removes a folder; it is renamed first, so that it never lacks some of its files under its own name.
-
-    One that holds anything else than `owned` files is left unchanged, as is one that cannot be removed, an error.
-    """
+    """Removes a folder of nothing but `owned` files; it is renamed first, so that it never lacks some of them."""
     try:
         if path.is_symlink():
             raise CheckpointError(f"{path}: is a symbolic link, not a folder of this library; it stays")

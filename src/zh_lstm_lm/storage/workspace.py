@@ -47,10 +47,7 @@ class _Marker(NamedTuple):
 
 @contextlib.contextmanager
 def workspace(path: Path, *, owned: Iterable[str] = ()) -> Iterator[Path]:
-    """Makes a workspace beside a path, and finishes and removes it when the block ends, with or without an error.
-
-    A folder at the path consists of the `owned` files; all others are its user's.
-    """
+    """Makes a workspace beside a path, finished and removed after the block; files not `owned` are the user's."""
     place = path.with_name(f"{_PREFIX}{uuid.uuid4().hex}")
     place.mkdir()
     marker = _Marker(path.name, frozenset(owned), os.lstat(place).st_ino)

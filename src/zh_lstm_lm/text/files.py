@@ -20,10 +20,7 @@ _CACHE_MARK = "tokens.bin"
 
 @dataclass(frozen=True)
 class TextFile:
-    """A file to read, named by its path inside the folder that was given, or its own name, as printable text.
-
-    It is `chosen` if the user gave this very file, not the folder or pattern that contains it.
-    """
+    """A file with its printable name; it is `chosen` if the user gave this very file, not what contains it."""
 
     path: Path
     name: str

@@ -36,10 +36,7 @@ _APART = re.compile(rf"[^第]{{0,6}}第\s*{_NUMBER}{{1,9}}\s*[回章节節话話
 
 
 def is_heading(text: str) -> bool:
-    """Decides whether a line, without space at its ends, is a heading.
-
-    A sentence that begins like one (第二回他又来了。) is none, because of its end.
-    """
+    """Decides whether a stripped line is a heading; a sentence that begins like one (第二回他又来了。) is none."""
     if len(text) > MAX_HEADING_LENGTH or (text.endswith(_SENTENCE_ENDS) and not _APART.match(text)):
         return False
     return _heading_pattern().match(text) is not None
