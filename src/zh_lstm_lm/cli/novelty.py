@@ -3,15 +3,7 @@
 import argparse
 import json
 
-from zh_lstm_lm.cli.common import (
-    add_encoding,
-    add_reading,
-    at_least,
-    chosen_tokenizer,
-    path,
-    read_stream,
-    read_text,
-)
+from zh_lstm_lm.cli.common import add_encoding, add_reading, at_least, chosen_tokenizer, path, read_stream, read_text
 
 __all__ = ["add_novelty"]
 

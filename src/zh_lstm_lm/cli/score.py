@@ -5,16 +5,7 @@ import itertools
 import json
 import sys
 
-from zh_lstm_lm.cli.common import (
-    add_encoding,
-    at_least,
-    load_model,
-    option,
-    path,
-    read_text,
-    text,
-    write_text,
-)
+from zh_lstm_lm.cli.common import add_encoding, at_least, load_model, option, path, read_text, text, write_text
 from zh_lstm_lm.errors import ConfigError, DataError
 
 TYPE_CHECKING = False

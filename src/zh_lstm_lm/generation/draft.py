@@ -331,9 +331,5 @@ class Draft:
 
     def _cut(self) -> _Cut | None:
         """Returns the position that the finished text is cut back to; None for its end."""
-        cuts = {
-            "max_chapters": self._line_start,
-            "document": self._line_start,
-            "max_characters": self._sentence_end,
-        }
+        cuts = {"max_chapters": self._line_start, "document": self._line_start, "max_characters": self._sentence_end}
         return cuts.get(self.finish_reason or "")

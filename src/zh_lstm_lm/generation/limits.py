@@ -9,12 +9,7 @@ from typing_extensions import Self, TypedDict
 from zh_lstm_lm._config import Config, check_choice, check_integer, check_number
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.generation.config import SamplerConfig
-from zh_lstm_lm.generation.forms.options import (
-    WITHIN,
-    check_first_characters,
-    check_line_lengths,
-    check_must_contain,
-)
+from zh_lstm_lm.generation.forms.options import WITHIN, check_first_characters, check_line_lengths, check_must_contain
 
 __all__ = ["DOCUMENT", "NO_LIMIT", "FinishReason", "LimitOptions", "Limits"]
 

@@ -187,13 +187,7 @@ class HubModel:
         """
         save = self.save_pretrained  # type: ignore[attr-defined]
         return push_folder(
-            hub_library(),
-            save,
-            repo_id,
-            private=private,
-            revision=revision,
-            token=token,
-            commit_message=commit_message,
+            hub_library(), save, repo_id, private=private, revision=revision, token=token, commit_message=commit_message
         )
 
 

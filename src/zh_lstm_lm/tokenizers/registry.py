@@ -13,8 +13,8 @@ TOKENIZERS = {
     "jieba": ("zh_lstm_lm.tokenizers.jieba_tokenizer", "JiebaTokenizer"),
     "rjieba": ("zh_lstm_lm.tokenizers.rjieba_tokenizer", "RjiebaTokenizer"),
     "characters": ("zh_lstm_lm.tokenizers.plain_tokenizers", "CharacterTokenizer"),
-    "hf": ("zh_lstm_lm.tokenizers.hf_tokenizer", "HuggingFaceTokenizer"),
-    "sentencepiece": ("zh_lstm_lm.tokenizers.sentencepiece_tokenizer", "SentencePieceTokenizer"),
+    "hf": ("zh_lstm_lm.tokenizers.trained_tokenizers", "HuggingFaceTokenizer"),
+    "sentencepiece": ("zh_lstm_lm.tokenizers.trained_tokenizers", "SentencePieceTokenizer"),
     "whitespace": ("zh_lstm_lm.tokenizers.plain_tokenizers", "WhitespaceTokenizer"),
 }
 """Name to module and class. It is closed on purpose: a saved model can only select from it."""
