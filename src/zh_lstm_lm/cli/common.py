@@ -2,16 +2,13 @@
 
 import argparse
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from zh_lstm_lm.errors import ConfigError, DataError, escape_controls
 
-# True for type checkers; importing typing takes longer than parsing a command line.
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-    from typing import IO, Any, TextIO
-
     from zh_lstm_lm.corpus.token_stream import TokenStream
     from zh_lstm_lm.text.files import TextFile
     from zh_lstm_lm.tokenizers.base import LosslessTokenizer
@@ -61,7 +58,7 @@ def add_reading(command: argparse.ArgumentParser, *, tokenizer: bool = True, rec
     add("--workers", type=at_least(1), help="processes that segment (default: by the size of the corpus)")
 
 
-def add_encoding(command: "Any", name: str = "--encoding") -> None:
+def add_encoding(command: Any, name: str = "--encoding") -> None:
     """Adds the encoding of a text that is read by `read_text`."""
     command.add_argument(
         name, type=encoding, default="auto", help="of the text, or auto to detect it (default: %(default)s)"
@@ -93,17 +90,16 @@ def text(argument: str) -> str:
     return argument
 
 
-def at_least(minimum: float, kind: "type[int] | type[float]" = int) -> "Callable[[str], Any]":
-    """Returns a converter of options that are numbers of at least `minimum`."""
-    name = "an integer" if kind is int else "a number"
+def at_least(minimum: int) -> Callable[[str], int]:
+    """Returns a converter of options that are integers of at least `minimum`."""
 
-    def convert(text: str) -> float:
+    def convert(text: str) -> int:
         try:
-            value = kind(text)
+            value = int(text)
         except ValueError:
-            value = kind(minimum) - 1
-        if not value >= minimum:
-            raise argparse.ArgumentTypeError(f"must be {name} of at least {minimum}, got {text!r}")
+            value = minimum - 1
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"must be an integer of at least {minimum}, got {text!r}")
         return value
 
     return convert
@@ -125,13 +121,13 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def given(parsed: argparse.Namespace, *names: str, **renamed: str) -> "dict[str, Any]":
+def given(parsed: argparse.Namespace, *names: str, **renamed: str) -> dict[str, Any]:
     """Returns the options that were given, by their names in the library."""
     pairs = [*((name, name) for name in names), *renamed.items()]
     return {name: getattr(parsed, typed) for name, typed in pairs if getattr(parsed, typed) is not None}
 
 
-def chosen_tokenizer(parsed: argparse.Namespace) -> "Any":
+def chosen_tokenizer(parsed: argparse.Namespace) -> Any:
     """Makes the tokenizer of `add_reading`'s options."""
     from zh_lstm_lm.tokenizers.registry import get_tokenizer
 
@@ -144,7 +140,7 @@ def chosen_tokenizer(parsed: argparse.Namespace) -> "Any":
     return get_tokenizer(tokenizer, **options)
 
 
-def corpus_files(parsed: argparse.Namespace, paths: "list[str] | None" = None) -> "list[TextFile]":
+def corpus_files(parsed: argparse.Namespace, paths: list[str] | None = None) -> "list[TextFile]":
     """Lists the files of the corpus of a command, or of other paths."""
     from zh_lstm_lm.text.documents import ReadingOptions
     from zh_lstm_lm.text.files import find_files
@@ -153,7 +149,7 @@ def corpus_files(parsed: argparse.Namespace, paths: "list[str] | None" = None) -
 
 
 def read_stream(
-    parsed: argparse.Namespace, tokenizer: "Any", normalize: str, paths: "list[str] | None" = None
+    parsed: argparse.Namespace, tokenizer: Any, normalize: str, paths: list[str] | None = None
 ) -> "TokenStream":
     """Reads the corpus of a command, or other paths, by `add_reading`'s options."""
     from zh_lstm_lm.corpus.token_stream import TokenStream
@@ -198,7 +194,7 @@ def check_sets(parsed: argparse.Namespace) -> None:
 
 
 def read_sets(
-    parsed: argparse.Namespace, tokenizer: "Any", normalize: str
+    parsed: argparse.Namespace, tokenizer: Any, normalize: str
 ) -> "tuple[TokenStream, TokenStream, TokenStream]":
     """Reads the training, the validation and the test set by the options of `add_sets`."""
     corpus = read_stream(parsed, tokenizer, normalize)
@@ -265,26 +261,26 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:,.0f} minutes" if seconds < 6000 else f"{seconds / 3600:,.1f} hours"
 
 
-def load_model(path: str) -> "Any":
+def load_model(path: str) -> Any:
     """Loads a saved model of any kind."""
     from zh_lstm_lm.models.saved_mixture import from_pretrained
 
     return from_pretrained(path)
 
 
-def print_line(line: str, *, file: "TextIO | None" = None) -> None:
+def print_line(line: str, *, file: TextIO | None = None) -> None:
     """Prints a message with file names in it; characters that the stream cannot show are escaped."""
     file = file or sys.stdout
     encoding = file.encoding or "utf-8"
     print(escape_controls(line).encode(encoding, "backslashreplace").decode(encoding), file=file, flush=True)
 
 
-def print_page(page: "Path") -> None:
+def print_page(page: Path) -> None:
     """Prints the place and the size of a page that was written."""
     print_line(f"{page}: {page.stat().st_size / 1000:,.0f} KB")
 
 
-def write_text(path: "str | Path", text: str) -> None:
+def write_text(path: str | Path, text: str) -> None:
     """Writes a text file, whole or not at all; see `write_file`."""
     from zh_lstm_lm.storage.user_files import write_file
 
@@ -293,8 +289,6 @@ def write_text(path: "str | Path", text: str) -> None:
 
 def read_text(path: str, encoding: str = "auto") -> str:
     """Reads a text file, or standard input for ``-``; raises DataError if it cannot be read or decoded."""
-    from pathlib import Path
-
     from zh_lstm_lm.text.decoding import decode, normalize_line_ends
 
     name = "standard input" if path == "-" else path

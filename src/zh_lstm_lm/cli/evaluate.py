@@ -1,14 +1,13 @@
 """The command ``evaluate``."""
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from zh_lstm_lm.cli.common import add_reading, at_least, load_model, path, read_stream
 from zh_lstm_lm.errors import ConfigError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from zh_lstm_lm.evaluation.result import EvaluationResult
 
 __all__ = ["add_evaluate"]
@@ -61,8 +60,6 @@ def _evaluate(parsed: argparse.Namespace) -> int:
 
 def _holds_model(folder: str) -> bool:
     """Returns True for the folder of a saved model of any kind, which no folder of texts looks like."""
-    from pathlib import Path
-
     files = [Path(folder) / name for name in ("vocabulary.json", "config.json", "mixture.json")]
     return files[0].is_file() and any(file.is_file() for file in files[1:])
 
@@ -91,7 +88,7 @@ def _compare(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _load(parsed: argparse.Namespace, folder: str) -> "Any":
+def _load(parsed: argparse.Namespace, folder: str) -> Any:
     """Loads a model, with a cache around it where that was asked for."""
     from zh_lstm_lm.models.continuous_cache import ContinuousCache
 
@@ -99,7 +96,7 @@ def _load(parsed: argparse.Namespace, folder: str) -> "Any":
     return ContinuousCache(model) if parsed.cache and not isinstance(model, ContinuousCache) else model
 
 
-def _print(parsed: argparse.Namespace, model: "Any", result: "EvaluationResult") -> None:
+def _print(parsed: argparse.Namespace, model: Any, result: "EvaluationResult") -> None:
     """Prints the metrics of a model and of its parts, with error bars where they were asked for."""
     from zh_lstm_lm.evaluation.parts import describe_parts, metrics_line, parts_table
 

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING, Any
 
 from zh_lstm_lm.cli.common import (
     add_reading,
@@ -18,10 +19,7 @@ from zh_lstm_lm.cli.common import (
 )
 from zh_lstm_lm.runtime.control_characters import unescaped
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from zh_lstm_lm.corpus.token_stream import TokenStream
     from zh_lstm_lm.generation.sampler import Sampler
     from zh_lstm_lm.models.base import LanguageModel
@@ -199,7 +197,7 @@ def parse_bias(argument: str) -> tuple[str, float]:
     raise argparse.ArgumentTypeError(f"must be a word and a number, as in 展昭=2, got {argument!r}")
 
 
-def parse_lengths(argument: str) -> "int | list[int]":
+def parse_lengths(argument: str) -> int | list[int]:
     """Converts one number, or several with commas between them."""
     try:
         numbers = list(map(int, argument.replace("，", ",").split(",")))
@@ -208,7 +206,7 @@ def parse_lengths(argument: str) -> "int | list[int]":
     return numbers if len(numbers) > 1 else numbers[0]
 
 
-def parse_word(argument: str) -> "tuple[str, int | None]":
+def parse_word(argument: str) -> tuple[str, int | None]:
     """Converts ``WORD`` or ``WORD=NUMBER``."""
     word, _, number = text(argument).partition("=")
     if number and not number.isdecimal():
@@ -298,7 +296,7 @@ def _check_combination(parsed: argparse.Namespace) -> None:
         raise ConfigError(f"{several} goes with neither --resume nor --interactive; leave one of them out")
 
 
-def _pieces(parsed: argparse.Namespace, sampler: "Sampler", limits: "dict[str, Any]") -> "Any":
+def _pieces(parsed: argparse.Namespace, sampler: "Sampler", limits: dict[str, Any]) -> Any:
     """Yields the text, or the texts of ``--num-samples``, each under a line with its number."""
     if parsed.best_of:
         results = sampler.generate(parsed.prompt, num_samples=parsed.best_of, return_results=True, **limits)
@@ -312,7 +310,7 @@ def _pieces(parsed: argparse.Namespace, sampler: "Sampler", limits: "dict[str, A
 
 
 def _write_file(
-    parsed: argparse.Namespace, sampler: "Sampler", limits: "dict[str, Any]", corpus: "TokenStream | None"
+    parsed: argparse.Namespace, sampler: "Sampler", limits: dict[str, Any], corpus: "TokenStream | None"
 ) -> None:
     """Writes the text, and what of it was copied, into files."""
     from pathlib import Path

@@ -2,16 +2,13 @@
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from zh_lstm_lm.cli.common import add_encoding, load_model, path, read_text, write_text
 from zh_lstm_lm.errors import ConfigError, DataError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
     from zh_lstm_lm.evaluation.pairs import PairsResult
 
 __all__ = ["add_pairs"]
@@ -74,7 +71,7 @@ def _table(result: "PairsResult") -> str:
     return "".join("\t".join(line) + "\n" for line in [list(rows[0]), *cells])
 
 
-def _read(parsed: argparse.Namespace, text: str) -> "Iterator[tuple[str, str, str]]":
+def _read(parsed: argparse.Namespace, text: str) -> Iterator[tuple[str, str, str]]:
     """Yields the pairs of a file; raises DataError for none, a broken row, or a field that is missing or empty."""
     from zh_lstm_lm.evaluation.pairs import check_pair
     from zh_lstm_lm.evaluation.stimuli import read_table
@@ -107,7 +104,7 @@ def _read(parsed: argparse.Namespace, text: str) -> "Iterator[tuple[str, str, st
         yield check_pair(where, **values)
 
 
-def _fields(parsed: argparse.Namespace, row: "Mapping[str, Any]", where: str) -> dict[str, str]:
+def _fields(parsed: argparse.Namespace, row: Mapping[str, Any], where: str) -> dict[str, str]:
     """Returns the field of each role in a file whose first row is given."""
     fields = {}
     for role, names in _FIELDS.items():
@@ -123,7 +120,7 @@ def _fields(parsed: argparse.Namespace, row: "Mapping[str, Any]", where: str) ->
     return fields
 
 
-def _json_rows(text: str, name: str) -> "Iterator[tuple[str, Mapping[str, Any]]]":
+def _json_rows(text: str, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yields the objects of JSON Lines with their names in errors."""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():

@@ -5,13 +5,10 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from zh_lstm_lm.cli.common import add_encoding, at_least, load_model, path, read_text, text
 from zh_lstm_lm.errors import DataError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 __all__ = ["add_rescore", "add_suggest"]
 

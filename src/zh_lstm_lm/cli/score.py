@@ -4,15 +4,14 @@ import argparse
 import itertools
 import json
 import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from zh_lstm_lm.cli.common import add_encoding, at_least, load_model, option, path, read_text, text, write_text
 from zh_lstm_lm.errors import ConfigError, DataError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any
-
     from zh_lstm_lm.evaluation.scored_text import Score
 
 __all__ = ["add_score"]
@@ -100,8 +99,6 @@ def _score(parsed: argparse.Namespace) -> int:
             if len(texts) == 1 and parsed.per != "text":
                 print(f"# {metrics_line(result)}")
     if parsed.html:
-        from pathlib import Path
-
         write_text(parsed.html, heat_map(drawn, title=f"Surprisal, {Path(parsed.model).name}"))
     return 0
 
@@ -148,7 +145,7 @@ def _score_table(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _write_lm_zoo(sentence: int, tokens: "Iterable[tuple[str, float]]", *, header: bool) -> None:
+def _write_lm_zoo(sentence: int, tokens: Iterable[tuple[str, float]], *, header: bool) -> None:
     """Prints the tokens of a sentence with their surprisals in bits, as lm-zoo does."""
     if header:
         _writer().writerow(["sentence_id", "token_id", "token", "surprisal"])
@@ -156,7 +153,7 @@ def _write_lm_zoo(sentence: int, tokens: "Iterable[tuple[str, float]]", *, heade
         _writer().writerow([sentence, number, token, f"{bits:.6f}"])
 
 
-def _writer() -> "Any":
+def _writer() -> Any:
     import csv
 
     return csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
@@ -175,7 +172,7 @@ def _texts(parsed: argparse.Namespace) -> list[tuple[int, str]]:
     return texts
 
 
-def _rows(score: "Score", per: str) -> "list[dict[str, Any]]":
+def _rows(score: "Score", per: str) -> list[dict[str, Any]]:
     """Returns a row for each unit of a text."""
     if per == "word":
         units = ("bits", "surprisal"), *((name, name) for name in ("kind", "start", "stop", "tokens"))
@@ -191,7 +188,7 @@ def _rows(score: "Score", per: str) -> "list[dict[str, Any]]":
     return [row]
 
 
-def _cell(value: "Any") -> str:
+def _cell(value: Any) -> str:
     """Returns the text of a value in a table, on one line."""
     if isinstance(value, float):
         return f"{value:.3f}"

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from zh_lstm_lm.cli.common import (
     INTERRUPTED,
@@ -16,7 +17,6 @@ from zh_lstm_lm.cli.common import (
 )
 from zh_lstm_lm.errors import ConfigError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from zh_lstm_lm.corpus.token_stream import TokenStream
 

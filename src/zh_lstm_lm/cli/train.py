@@ -2,6 +2,8 @@
 
 import argparse
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from zh_lstm_lm.cli.common import (
     INTERRUPTED,
@@ -21,10 +23,7 @@ from zh_lstm_lm.cli.common import (
 )
 from zh_lstm_lm.errors import ConfigError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from zh_lstm_lm.corpus.token_stream import TokenStream
     from zh_lstm_lm.models.base import LanguageModel
     from zh_lstm_lm.models.config import ModelConfig
@@ -177,8 +176,6 @@ def _check_base(parsed: argparse.Namespace) -> None:
 
 def _check_places(parsed: argparse.Namespace) -> None:
     """Checks that folders can be written; refuses a run folder that is in the way."""
-    from pathlib import Path
-
     from zh_lstm_lm.storage.atomic import check_place
     from zh_lstm_lm.training.run_folder import RunFolder
 
@@ -190,7 +187,7 @@ def _check_places(parsed: argparse.Namespace) -> None:
         )
 
 
-def _sizes(parsed: argparse.Namespace) -> "dict[str, Any]":
+def _sizes(parsed: argparse.Namespace) -> dict[str, Any]:
     return given(parsed, *_SIZES, "seed", output="output_layer")
 
 
@@ -220,10 +217,8 @@ def _new_model(
     return model
 
 
-def _counting(parsed: argparse.Namespace, train: "TokenStream", valid: "TokenStream") -> "Any":
+def _counting(parsed: argparse.Namespace, train: "TokenStream", valid: "TokenStream") -> Any:
     """Returns a callback that counts the n-grams first, inside the time of the run, and saves them as a model."""
-    from pathlib import Path
-
     from zh_lstm_lm.evaluation.evaluate import evaluate
     from zh_lstm_lm.evaluation.parts import describe_parts, metrics_line
     from zh_lstm_lm.models.ngram import NGramLanguageModel
@@ -265,7 +260,6 @@ def _save(
     import datetime
     import math
     import warnings
-    from pathlib import Path
 
     from zh_lstm_lm.evaluation.evaluate import evaluate
     from zh_lstm_lm.evaluation.parts import describe_parts, metrics_line, mix_models, parts_table

@@ -10,6 +10,7 @@ from zh_lstm_lm.corpus.segmentation import cache_key, number_tokens
 from zh_lstm_lm.corpus.stream_cache import StoredStream, cached_stream
 from zh_lstm_lm.errors import DataError, ZhLstmLmError
 from zh_lstm_lm.runtime.interruption import catch_interruption
+from zh_lstm_lm.runtime.threads import available_cores
 from zh_lstm_lm.storage.scratch import ScratchNumbers
 from zh_lstm_lm.text.decoding import decode, normalize_line_ends
 from zh_lstm_lm.text.documents import Document, ReadingOptions, documents_of_records, read_documents, report_findings
@@ -17,7 +18,6 @@ from zh_lstm_lm.text.files import Paths, TextFile, find_files
 from zh_lstm_lm.text.normalization import normalize_text
 from zh_lstm_lm.text.survey import survey_files
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
-from zh_lstm_lm.tokenizers.workers import available_cores
 
 __all__ = ["estimate_reading", "read_files", "read_iterable", "read_texts", "sample_novel"]
 

@@ -1,7 +1,6 @@
 """Sizes and structure of a model, given or chosen for a time budget."""
 
 import itertools
-import statistics
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Literal
@@ -186,7 +185,7 @@ def machine_rate(device: torch.device = _CPU, *, precision: str = "auto", second
             began = perf_counter()
             (matrix @ matrix)[0, 0].item()
             times.append(perf_counter() - began)
-    return 2 * size**3 / statistics.median(times)
+    return 2 * size**3 / sorted(times)[len(times) // 2]
 
 
 def choose_sizes(

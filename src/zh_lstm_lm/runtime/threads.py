@@ -3,7 +3,7 @@
 import os
 import time
 
-__all__ = ["settle_threads", "use_one_thread_after_fork"]
+__all__ = ["available_cores", "settle_threads", "use_one_thread_after_fork"]
 
 # Rounds, or milliseconds, that an idle thread waits actively before it sleeps.
 _SPIN = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
@@ -23,14 +23,14 @@ def settle_threads(*, one: bool) -> None:
     if not any(name in os.environ for name in ("OMP_WAIT_POLICY", *_SPIN)):
         os.environ.update(_SPIN)
     if "OMP_NUM_THREADS" not in os.environ:
-        processors = _processors()
+        processors = available_cores()
         threads = 1 if one else max(1, processors - _others_running())
         if threads < processors:
             os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
-def _processors() -> int:
-    """Returns the number of processors that this process may use."""
+def available_cores() -> int:
+    """Returns the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -7,7 +7,6 @@ import re
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from zh_lstm_lm._config import check_text
@@ -15,7 +14,7 @@ from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.runtime.optional import require
 
 __all__ = [
-    "LINE_FIELD", "PARQUET", "RECORD_ENDINGS", "RECORD_FORMATS", "field_of", "identify_content", "is_parquet",
+    "LINE_FIELD", "PARQUET", "PARQUET_MAGIC", "RECORD_ENDINGS", "RECORD_FORMATS", "field_of", "identify_content",
     "read_parquet", "read_records",
 ]  # fmt: skip
 
@@ -31,7 +30,9 @@ RECORD_ENDINGS = (".json", *_LINES_ENDINGS, ".csv", ".tsv", ".parquet")
 LINE_FIELD = "line"
 """The field of which each line of running text is the value."""
 
-_PARQUET_MAGIC = b"PAR1"
+PARQUET_MAGIC = b"PAR1"
+"""The first bytes of a Parquet file."""
+
 # A record can be a whole book.
 _PARQUET_ROWS = 64
 _PARQUET_BUFFER_BYTES = 1 << 20
@@ -153,7 +154,7 @@ def _is_table(rows: Sequence[Sequence[str]], delimiter: str) -> bool:
         return (
             len(columns) > 2 and len(lengths) > 1 and not any(_CLAUSE_END.search(cell.strip()) for cell in columns[-1])
         )
-    return any(is_short) and any(mean(map(len, column)) > _LONG_CELL for column in columns)
+    return any(is_short) and any(sum(map(len, column)) > _LONG_CELL * len(column) for column in columns)
 
 
 def read_records(blocks: Iterable[str], field: str, name: str) -> Iterator[str]:
@@ -229,11 +230,6 @@ def _records_of(value: Any) -> Sequence[Any]:
         lists = [item for item in value.values() if isinstance(item, list) and item and isinstance(item[0], Mapping)]
         return lists[0] if len(lists) == 1 else [value]
     return value if isinstance(value, list) else [value]
-
-
-def is_parquet(start: bytes) -> bool:
-    """Returns True for the first bytes of a Parquet file."""
-    return start.startswith(_PARQUET_MAGIC)
 
 
 def read_parquet(path: Path, field: str, name: str) -> Generator[str, None, None]:

@@ -32,7 +32,8 @@ class DictionaryTokenizer:
         self._segmenter_words = {word: frequency for word, frequency in words.items() if _JOINABLE.fullmatch(word)}
         others = [word for word in words if word not in self._segmenter_words and words[word] != 0]
         self._other_words = WordFinder(others) if others else None
-        own = f" user_dictionary={_short_digest(words)}" if words else ""
+        digest = hashlib.sha256(json.dumps(words).encode("utf-8")).hexdigest()[:12]
+        own = f" user_dictionary={digest}" if words else ""
         self.fingerprint: str | None = f"{self._describe()} hmm={hmm} merging={MERGING_VERSION}{own}"
 
     @staticmethod
@@ -57,7 +58,3 @@ class DictionaryTokenizer:
     def _cut(self, text: str) -> list[str]:
         """Returns the library's own tokens, which concatenate to the text."""
         raise NotImplementedError
-
-
-def _short_digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode("utf-8")).hexdigest()[:12]

@@ -30,19 +30,12 @@ from zh_lstm_lm.runtime.control_characters import get_logger, safe_terminal
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 from zh_lstm_lm.tokenizers.registry import restore_tokenizer
 
-__all__ = ["available_cores", "number_chunks", "tokenize_paragraphs"]
+__all__ = ["number_chunks", "tokenize_paragraphs"]
 
 logger: logging.Logger = get_logger(__name__)
 
 _HEADER = struct.Struct("<Q")
 _INTERPRETER = re.compile(r"(python|pypy|graalpy)[0-9.]*[a-z]?(_d)?(\.exe)?", re.IGNORECASE)
-
-
-def available_cores() -> int:
-    """Returns the number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def tokenize_paragraphs(tokenizer: LosslessTokenizer, text: str) -> list[str]:
