@@ -68,7 +68,7 @@ class EvaluationSegment:
 def evaluation_segments(
     ids: Tensor, *, segment_len: int = 4096, context_len: int = 256, bos_id: int = 0
 ) -> list[EvaluationSegment]:
-    """Cuts documents into segments of up to `segment_len` targets, each token but ``<bos>`` once, with context."""
+    """Cuts documents into segments with context, in which every token but ``<bos>`` is a target exactly once."""
     starts = (ids == bos_id).nonzero().squeeze(1).tolist()
     segments = []
     for start, stop in itertools.pairwise([*starts, len(ids)]):

@@ -62,7 +62,7 @@ def read_files(
 def read_texts(
     texts: Iterable[str], tokenizer: LosslessTokenizer, normalize: str, *, document_ends: bool = False
 ) -> StoredStream:
-    """Segments texts in memory, each a document; raises DataError without any, and for what is no text."""
+    """Segments texts in memory, each a document; raises DataError if there is none, or one is not text."""
     if isinstance(texts, str) or not isinstance(texts, Iterable):
         raise DataError(f"texts must be a list of strings, each a document, got {texts!r:.40}; give [text]")
     documents = []

@@ -89,14 +89,13 @@ def score_table(
         texts.append((context if context.strip() else "", _cell(row, column, name)))
     regions = [] if region_column is None else _find_regions(rows, region_column, texts, names)
     scores = _score(model, texts, end=end, pre_tokenized=pre_tokenized)
-    units: list[list[dict[str, Any]]]
     if region_column is not None:
         units = _region_units([scores[text] for text in texts], regions, previous)
-    elif per == "text":
-        of_texts = {text: [_text_unit(score)] for text, score in scores.items()}
-        units = [of_texts[text] for text in texts]
     else:
-        of_texts = {text: _word_units(model.vocabulary, score, previous) for text, score in scores.items()}
+        of_texts = {
+            text: [_text_unit(score)] if per == "text" else _word_units(model.vocabulary, score, previous)
+            for text, score in scores.items()
+        }
         units = [of_texts[text] for text in texts]
     return [_joined(row, unit) for row, of_row in zip(rows, units, strict=True) for unit in of_row]
 

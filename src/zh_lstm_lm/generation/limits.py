@@ -188,7 +188,7 @@ class Limits(Config):
         return max(self.min_new_tokens, parts or chapters or max(_DEFAULT_NEW_TOKENS, within))
 
     def room_after(self, prompt: str) -> int:
-        """Returns the characters that may follow a prompt, or `NO_LIMIT`; raises ConfigError for too few."""
+        """Returns the number of characters that may follow a prompt, or `NO_LIMIT`; refuses too few."""
         if self.max_characters is None:
             return NO_LIMIT
         room = self.max_characters - len(prompt)

@@ -73,7 +73,7 @@ class SavedModel(HubModel):
         token: str | bool | None = None,
         local_files_only: bool = False,
     ) -> Self:
-        """Loads the outermost model of this class; `zh_lstm_lm.from_pretrained`, whose options it has, loads what was saved.
+        """Loads the outermost model of this class; for the options see `zh_lstm_lm.from_pretrained`.
 
         Raises:
             CheckpointError: The folder is damaged or cannot be fetched, or holds no model of this class.

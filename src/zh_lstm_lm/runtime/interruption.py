@@ -17,7 +17,7 @@ _blocks: list["Interruption"] = []
 
 
 class Interruption:
-    """A request to stop, itself the signals' handler: `requested` by the first, `signum`, `insisted` by a second."""
+    """A request to stop, and the signals' handler: `requested` by the first, `insisted` by the second."""
 
     def __init__(self) -> None:
         self.requested: bool = False

@@ -24,7 +24,7 @@ _OWNED = frozenset({"tokens.bin", "lexicon.utf8", "stream.json", "index.json", "
 
 
 def user_cache_dir() -> Path:
-    """Returns the cache folder: ``$ZH_LSTM_LM_CACHE``, or one in the platform's cache folder, or else raises."""
+    """Returns the cache folder: ``$ZH_LSTM_LM_CACHE``, or one in that of the platform; raises if there is no home."""
     if os.environ.get("ZH_LSTM_LM_CACHE"):
         return Path(os.environ["ZH_LSTM_LM_CACHE"])
     try:

@@ -100,30 +100,25 @@ def open_repository(
 def _clear_errors(library: Any, repo_id: str, revision: str | None) -> Iterator[None]:
     """Turns the errors of the Hub's library into errors of this one with the next step."""
     errors = library.errors
+    at = f" at {revision}" if revision else ""
+    # The first that fits counts: some are bases of others.
+    meanings = {
+        errors.RevisionNotFoundError: f"has no revision {revision!r}; give a branch, a tag or a commit of it",
+        errors.GatedRepoError: "access is restricted; ask for it on the Hub, and give your token",
+        errors.RepositoryNotFoundError: "no such folder here, and no such repository on the Hub; check the name, and give "
+        "your token if it is private",
+        errors.LocalEntryNotFoundError: f"no such folder here, not in the Hub's cache{at}, and not to be fetched (no "
+        "network, or offline mode); connect, or give a local folder",
+    }
     try:
         yield
-    except errors.RevisionNotFoundError as error:
-        raise CheckpointError(
-            f"{repo_id}: has no revision {revision!r}; give a branch, a tag or a commit of it"
-        ) from error
-    except errors.GatedRepoError as error:
-        raise CheckpointError(f"{repo_id}: access is restricted; ask for it on the Hub, and give your token") from error
-    except errors.RepositoryNotFoundError as error:
-        raise CheckpointError(
-            f"{repo_id}: no such folder here, and no such repository on the Hub; check the name, and give your token "
-            "if it is private"
-        ) from error
-    except errors.LocalEntryNotFoundError as error:
-        raise CheckpointError(
-            f"{repo_id}: no such folder here, not in the Hub's cache{f' at {revision}' if revision else ''}, and not to "
-            "be fetched (no network, or offline mode); connect, or give a local folder"
-        ) from error
     # The base of all errors of the connection, too.
-    except (errors.HTTPError, errors.HFValidationError, OSError) as error:
-        raise CheckpointError(
-            f"{repo_id}: the Hub cannot be reached or refuses ({str(error).strip():.500}); check the connection, the name "
-            "and your token"
-        ) from error
+    except (*meanings, errors.HTTPError, errors.HFValidationError, OSError) as error:
+        refused = (
+            f"the Hub cannot be reached or refuses ({str(error).strip():.500}); check the connection, the name and"
+        )
+        told = (text for kind, text in meanings.items() if isinstance(error, kind))
+        raise CheckpointError(f"{repo_id}: {next(told, f'{refused} your token')}") from error
 
 
 def _merged(library: Any, theirs: str, ours: str, repo_id: str) -> str:

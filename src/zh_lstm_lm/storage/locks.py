@@ -42,7 +42,7 @@ def lock_file(path: Path) -> contextlib.AbstractContextManager[None]:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Locks an open file until it is closed; returns False if another process has, raises OSError without locks."""
+    """Locks an open file until it is closed; returns False if another process holds the lock. Raises OSError."""
     try:
         if sys.platform == "win32":
             # A locked part cannot be read, so it lies behind the content.

@@ -31,7 +31,7 @@ class NewerFormatError(CheckpointError):
 
 
 def open_regular(path: Path) -> IO[bytes]:
-    """Opens a regular file, no symbolic link out of its folder; raises CheckpointError for all else."""
+    """Opens a regular file; raises CheckpointError for any other, and for a link out of its folder."""
     missing = CheckpointError(f"{path}: no such file; the folder is incomplete or holds something else")
     try:
         real = path.resolve()
@@ -166,7 +166,7 @@ def check_entry(path: Path, manifest: Mapping[str, Any], entry: Mapping[str, Any
 
 
 def verify_manifest(path: Path) -> Mapping[str, Any]:
-    """Compares all files of a saved folder with its manifest, and returns the manifest; raises CheckpointError."""
+    """Compares all files of a saved folder with its manifest; returns the manifest, or raises CheckpointError."""
     manifest = parse_manifest(read_bytes(path / MANIFEST, max_bytes=MAX_MANIFEST_BYTES), path / MANIFEST)
     for name in manifest:
         if Path(name).name != name:

@@ -19,7 +19,7 @@ class CharacterTokenizer:
 
 
 class WhitespaceTokenizer:
-    """Keeps the words of pre-segmented text such as WikiText, PTB, PKU and MSR, which has two spaces between words.
+    """Keeps the words of pre-segmented text such as WikiText, PTB, PKU and MSR; the last two have two spaces.
 
     The separator between two words is implied and is no token. Every further separator, as in a run of spaces or at
     either end of a line, is a token, so that nothing is lost.

@@ -42,7 +42,7 @@ def read_user_dictionary(source: "str | PathLike[str] | Iterable[str] | Mapping[
 
 
 def check_user_dictionary(words: "Mapping[str, int | None]") -> UserDictionary:
-    """Copies a mapping from word to frequency; raises ConfigError if it has no word, or an entry is none."""
+    """Copies a mapping from word to frequency; raises ConfigError if it has no word, or an invalid entry."""
     if not isinstance(words, Mapping):
         raise ConfigError(f"{_OPTION} must be a mapping from word to frequency, got {words!r:.60}")
     if not words:
