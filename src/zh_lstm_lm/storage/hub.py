@@ -105,8 +105,8 @@ def _clear_errors(library: Any, repo_id: str, revision: str | None) -> Iterator[
     meanings = {
         errors.RevisionNotFoundError: f"has no revision {revision!r}; give a branch, a tag or a commit of it",
         errors.GatedRepoError: "access is restricted; ask for it on the Hub, and give your token",
-        errors.RepositoryNotFoundError: "no such folder here, and no such repository on the Hub; check the name, and give "
-        "your token if it is private",
+        errors.RepositoryNotFoundError: "no such folder here, and no such repository on the Hub; check the name, and "
+        "give your token if it is private",
         errors.LocalEntryNotFoundError: f"no such folder here, not in the Hub's cache{at}, and not to be fetched (no "
         "network, or offline mode); connect, or give a local folder",
     }
