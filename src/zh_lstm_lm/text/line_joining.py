@@ -249,7 +249,7 @@ def _closing_marks(lines: Sequence[Line]) -> tuple[str, ...]:
     """Returns the marks that no paragraph of a file begins with; in some files quotation marks are the wrong way round."""
     begins = Counter(line.text[0] for line in lines)
     quotes = (
-        close for opening, close in ("“”", "「」", "『』", "‘’") if begins[close] <= max(_MAX_REVERSED, begins[opening])
+        pair[1] for pair in ("“”", "「」", "『』", "‘’") if begins[pair[1]] <= max(_MAX_REVERSED, begins[pair[0]])
     )
     return (*_NEVER_FIRST, *quotes)
 

@@ -127,4 +127,3 @@ export class Draft {
     this.finished = (this.closing && !this.opened) || this.room <= 0 || this.left <= 0;
   }
 }
-
