@@ -18,6 +18,7 @@ from torch import Tensor
 from zh_lstm_lm._config import check_type
 from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.generation.config import SamplerConfig
+from zh_lstm_lm.generation.like import sampling_model
 from zh_lstm_lm.integrations.page.ngram_packing import pack_ngrams
 from zh_lstm_lm.integrations.page.quantisation import QuantisedModel, quantise_model
 from zh_lstm_lm.models.base import LanguageModel, check_model
@@ -37,7 +38,14 @@ MAX_BYTES = 25_000_000
 NGRAM_BYTES = 2_500_000
 """Bytes of a page that n-gram models may take."""
 
-_WORKER = ("kernels.mjs", "lstm.mjs", "mixture.mjs", "punctuation.mjs", "sampling.mjs", "segment.mjs", "worker.mjs")
+# In the order in which they need one another.
+_FORMS = ("error", "tokens", "lines", "words", "form", "names", "options")
+_WORKER = (
+    *("kernels.mjs", "lstm.mjs", "mixture.mjs", "punctuation.mjs", "draft.mjs"),
+    *(f"forms/{name}.mjs" for name in _FORMS),
+    *("sampling.mjs", "segment.mjs", "worker.mjs"),
+)
+_PAGE = ("sentences.mjs", "panel.mjs", "page.mjs")
 
 
 @dataclass(frozen=True)
@@ -112,9 +120,11 @@ def make_page(model: LanguageModel, *, title: str) -> Page:
         _refuse_size(int(4 / 3 * lstm.num_parameters), lstm)
     quantised = quantise_model(lstm)
     packed = [pack_ngrams(each, NGRAM_BYTES * 3 // 4 // len(ngrams)) for each in ngrams]
+    options = SamplerConfig.from_dict(getattr(model, "generation_config", {}))
     description = {
         **_describe(quantised),
         "model": describe_model(model, ngrams),
+        "writing": describe_model(sampling_model(model, options.cache_weight), ngrams),
         "ngrams": [each.description for each in packed],
     }
     values = {
@@ -124,11 +134,10 @@ def make_page(model: LanguageModel, *, title: str) -> Page:
         "weights": base64.b64encode(_weights(quantised)).decode(),
         "ngrams": " ".join(base64.b64encode(each.data).decode() for each in packed),
         "worker": "".join(map(_script, _WORKER)),
-        "script": _script("page.mjs"),
+        "script": "".join(map(_script, _PAGE)),
     }
     checksum = base64.b64encode(hashlib.sha256(values["script"].encode()).digest()).decode()
     values["hash"] = f"sha256-{checksum}"
-    options = SamplerConfig.from_dict(getattr(model, "generation_config", {}))
     values |= {name: f"{getattr(options, name):g}" for name in ("temperature", "top_p", "min_p")}
     page = re.sub(r"\{\{(\w+)\}\}", lambda name: values[name[1]], _read("page.html")).encode()
     if len(page) > MAX_BYTES:
