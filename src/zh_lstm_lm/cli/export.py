@@ -68,6 +68,8 @@ def _export_page(parsed: argparse.Namespace) -> int:
     before, after = page.num_ngrams
     if after < before:
         print_line(f"{after:,} of {before:,} n-grams are in the page: those that predict most")
+    if page.left_out:
+        print_line(f"a page has no {', '.join(page.left_out)}, which this model sets for sampling")
     text = read_text(parsed.text) if parsed.text else sample_novel()[:_SAMPLE]
     whole, rounded, inside = (score(each, text).bits_per_character for each in (model, page.rounded, page.model))
     if whole is not None and rounded is not None and inside is not None:

@@ -38,14 +38,18 @@ MAX_BYTES = 25_000_000
 NGRAM_BYTES = 2_500_000
 """Bytes of a page that n-gram models may take."""
 
-# In the order in which they need one another.
 _FORMS = ("error", "tokens", "lines", "words", "form", "names", "options")
-_WORKER = (
+WORKER_SCRIPTS = (
     *("kernels.mjs", "lstm.mjs", "mixture.mjs", "punctuation.mjs", "draft.mjs"),
     *(f"forms/{name}.mjs" for name in _FORMS),
     *("sampling.mjs", "segment.mjs", "worker.mjs"),
 )
-_PAGE = ("sentences.mjs", "panel.mjs", "page.mjs")
+"""The scripts of the worker; each comes after those that it needs."""
+PAGE_SCRIPTS = ("sentences.mjs", "panel.mjs", "page.mjs")
+"""Those of the page itself."""
+
+# The sampling options of a model that a page has.
+_OPTIONS = ("temperature", "top_k", "top_p", "min_p", "cache_weight", "rename", "seed")
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Page:
         rounded: The model with weights of 8 bits.
         model: The model that is in it, with weights of 8 bits and pruned n-grams.
         num_ngrams: The n-grams above order 1, before and after pruning.
+        left_out: Sampling options of the model that a page does not have.
     """
 
     html: bytes
@@ -65,6 +70,7 @@ class Page:
     rounded: LanguageModel
     model: LanguageModel
     num_ngrams: tuple[int, int]
+    left_out: tuple[str, ...]
 
 
 def export_html(model: LanguageModel, path: str | PathLike[str], *, title: str = "", overwrite: bool = False) -> Path:
@@ -124,6 +130,7 @@ def make_page(model: LanguageModel, *, title: str) -> Page:
     description = {
         **_describe(quantised),
         "model": describe_model(model, ngrams),
+        "topK": options.top_k,
         "writing": describe_model(sampling_model(model, options.cache_weight), ngrams),
         "ngrams": [each.description for each in packed],
     }
@@ -133,12 +140,13 @@ def make_page(model: LanguageModel, *, title: str) -> Page:
         "description": json.dumps(description, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
         "weights": base64.b64encode(_weights(quantised)).decode(),
         "ngrams": " ".join(base64.b64encode(each.data).decode() for each in packed),
-        "worker": "".join(map(_script, _WORKER)),
-        "script": "".join(map(_script, _PAGE)),
+        "worker": "".join(map(_script, WORKER_SCRIPTS)),
+        "script": "".join(map(_script, PAGE_SCRIPTS)),
     }
     checksum = base64.b64encode(hashlib.sha256(values["script"].encode()).digest()).decode()
     values["hash"] = f"sha256-{checksum}"
     values |= {name: f"{getattr(options, name):g}" for name in ("temperature", "top_p", "min_p")}
+    values["names"] = html.escape("\n".join(f"{old}={new}" for old, new in dict(options.rename).items()))
     page = re.sub(r"\{\{(\w+)\}\}", lambda name: values[name[1]], _read("page.html")).encode()
     if len(page) > MAX_BYTES:
         _refuse_size(len(page), lstm)
@@ -150,7 +158,16 @@ def make_page(model: LanguageModel, *, title: str) -> Page:
         _rebuilt(model, {id(lstm): quantised.model, **dict(zip(map(id, ngrams), own, strict=True))})
         for own in (ngrams, left)
     )
-    return Page(page, sizes, rounded, inside, (_num_ngrams(ngrams), _num_ngrams(left)))
+    neutral = SamplerConfig()
+    left_out = [name for name in SamplerConfig.option_names() if getattr(options, name) != getattr(neutral, name)]
+    return Page(
+        page,
+        sizes,
+        rounded,
+        inside,
+        (_num_ngrams(ngrams), _num_ngrams(left)),
+        tuple(name for name in left_out if name not in _OPTIONS),
+    )
 
 
 def _rebuilt(model: Any, parts: Mapping[int, LanguageModel]) -> LanguageModel:

@@ -141,12 +141,13 @@ function draw(weights, total, uniform) {
 const NO_NAMES = { written: new Map(), replaced: [], write: (texts) => texts, read: (text) => text };
 
 export class Sampler {
-  // description: tokens, bos, separator.
+  // description: tokens, bos, newline, separator, topK.
   constructor(description, model) {
     this.model = model;
     this.kernels = model.kernels;
     this.own = description.tokens;
     this.separator = description.separator;
+    this.topK = description.topK;
     this.paragraphStarts = [description.bos, description.newline];
     [this.predicted, this.scores, this.weights] = [0, 0, 0].map(() => this.kernels.newPlace(this.own.length));
     this.use(NO_NAMES);
@@ -193,7 +194,7 @@ export class Sampler {
     if (options.temperature > 0) {
       const temperature = Math.min(Math.max(options.temperature, 1e-6), 1e30);
       const total = this.kernels.exp(this.scores, count, this.weights, this.kernels.max(this.scores, count), 1 / temperature);
-      id = new TokenPicker(options).pick(this.kernels.floats(this.weights, count), total, forbidden, uniform);
+      id = new TokenPicker({ topK: this.topK, ...options }).pick(this.kernels.floats(this.weights, count), total, forbidden, uniform);
     } else id = likeliest(scores, 1, (each) => !forbidden.has(each))[0] ?? null;
     for (const [each, own] of biases) scores[each] = own;
     id ??= likeliest(scores, 1, (each) => !forbidden.has(each))[0] ?? likeliest(scores, 1)[0] ?? null;
