@@ -16,7 +16,7 @@ const TOKENS = [
 ];
 const NUMBER = 1000;
 const DESCRIPTION = { tokens: TOKENS, bos: 0, newline: 1, separator: "", bytes: Array(256).fill(0), unk: null, normalize: "nfc" };
-const NOTHING = { lengths: "", first: "", words: "", names: "", stop: "", atEnd: false, exact: false };
+const NOTHING = { lengths: "", first: "", words: "", names: "", stopAt: "", atEnd: false, exact: false };
 const segmenter = new Segmenter(DESCRIPTION), random = new Random(5);
 const newSampler = () => new Sampler(DESCRIPTION, { kernels: new Kernels(), logProbs: () => {} });
 const logProbs = Float32Array.from(TOKENS, () => -3);
@@ -89,7 +89,7 @@ test("words occur in lines, in a turn, and within their number of characters", (
 
 test("a text of exactly so many characters has its words, and waits for them at its stops", () => {
   writeMany({ words: "展昭 白玉堂", exact: true }, (text) => assert.ok([...text].length === 20 && text.includes("展昭") && text.includes("白玉堂"), text), { turn: 20 });
-  writeMany({ words: "展昭", stop: "。 玉雪" }, (text, draft) => {
+  writeMany({ words: "展昭", stopAt: "。 玉雪" }, (text, draft) => {
     assert.ok(text.includes("展昭"), text);
     if (draft.reason === "stop") assert.ok(/(。|玉雪)$/.test(text), text);
   });

@@ -57,6 +57,16 @@ def test_a_script_s_names_are_its_own() -> None:
     }
 
 
+def test_every_element_has_a_name_of_its_own() -> None:
+    html = (SOURCES / "page.html").read_text(encoding="utf-8")
+    names = re.findall(r'\bid="([\w-]+)"', html)
+    assert sorted(names) == sorted(set(names))
+    # Labels, descriptions and lists name what is there, and every text stands in both languages.
+    named = re.findall(r'\b(?:for|list|aria-labelledby|aria-describedby)="([^"]+)"', html)
+    assert {name for each in named for name in each.split()} <= set(names)
+    assert html.count("data-zh=") == html.count("data-en=") > 30
+
+
 Colour = tuple[float, float, float]
 
 

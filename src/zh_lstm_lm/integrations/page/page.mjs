@@ -63,6 +63,7 @@ function busy(on) {
 }
 
 function ask(type) {
+  clearTimeout(timer); // a later request would end this one
   const number = (id) => Number($(id).value), options = { temperature: number("temperature"), topP: number("topP"), minP: number("minP") };
   asked = $("text").value;
   worker.postMessage({ type, text: asked, options, fields: readFields(), turn: number("length"), seed: Math.max(0, Math.floor(number("seed"))) });

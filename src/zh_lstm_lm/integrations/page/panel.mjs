@@ -2,7 +2,7 @@
 import { SAY } from "./sentences.mjs";
 
 export const $ = (id) => document.getElementById(id);
-const TEXTS = ["lengths", "first", "words", "names", "stop"], CHECKS = ["atEnd", "exact"];
+const TEXTS = ["lengths", "first", "words", "names", "stopAt"], CHECKS = ["atEnd", "exact"];
 let wrong = null, report = null;
 
 export const readFields = () => Object.fromEntries([...TEXTS.map((name) => [name, $(name).value]), ...CHECKS.map((name) => [name, $(name).checked])]);

@@ -11,11 +11,11 @@ import { Segmenter } from "./segment.mjs";
 const STATES = 3000; // the latest tokens whose states are kept; an edit before them reads the text anew
 const PAUSE = 40; // milliseconds between messages, after which a newer request is seen
 let model, sampler, segmenter, opened, current = null, namesField = "", job = 0;
-let entries = []; // {id, piece, bits, state after the token}
+let entries = []; // {id, piece, bits, state after the token, whether the model wrote it}
 const pause = () => new Promise((resolve) => setTimeout(resolve));
 
-function push(id, piece, bits, state) {
-  entries.push({ id, piece, bits, state });
+function push(id, piece, bits, state, written = false) {
+  entries.push({ id, piece, bits, state, written });
   if (entries.length > STATES + 1) entries[entries.length - STATES].state = null;
 }
 
@@ -23,9 +23,19 @@ function push(id, piece, bits, state) {
 async function sync(text, mine) {
   let kept = 1, length = 0, time = Date.now();
   while (kept < entries.length && text.startsWith(entries[kept].piece, length)) length += entries[kept++].piece.length;
-  if (!entries[kept - 1].state) { kept = 1; length = 0; }
-  entries.length = kept;
-  for (const [id, piece] of sampler.names.encode(text.slice(length), segmenter)) {
+  // What was typed in this paragraph is divided anew: a word may have come in parts.
+  let start = kept;
+  while (start > 1 && !entries[start - 1].written && entries[start - 1].piece !== "\n") length -= entries[--start].piece.length;
+  const isSame = ([id, piece], i) => start + i < kept && entries[start + i].id === id && entries[start + i].piece === piece;
+  let tokens = sampler.names.encode(text.slice(length), segmenter), same = tokens.findIndex((token, i) => !isSame(token, i));
+  if (same < 0) same = tokens.length;
+  if (!entries[start + same - 1].state) {
+    tokens = sampler.names.encode(text, segmenter);
+    start = 1;
+    same = 0;
+  }
+  entries.length = start + same;
+  for (const [id, piece] of tokens.slice(same)) {
     // The bytes of a character, of which the first has its text, stay together.
     if (piece && Date.now() - time > PAUSE) {
       postMessage({ type: "reading" });
@@ -74,7 +84,7 @@ async function write(draft, { options, seed }, mine) {
     const id = sampler.sample(draft, logProbs, options, generator.random());
     if (id === null) break;
     const piece = sampler.textAfter(last.id, id);
-    push(id, piece, -logProbs[id] / Math.LN2, model.read(id, last.state));
+    push(id, piece, -logProbs[id] / Math.LN2, model.read(id, last.state), true);
     draft.add(id, piece);
     entries.length -= draft.surplus;
     // A word of several tokens appears as a whole.

@@ -53,7 +53,7 @@ export function parseNames(text) {
   return names;
 }
 
-// The limits of a turn. fields: lengths, first, words, stop, atEnd, exact; turn: its number of characters.
+// The limits of a turn. fields: lengths, first, words, stopAt, atEnd, exact; turn: its number of characters.
 export function readLimits(fields, turn) {
   const lengths = parseLengths(fields.lengths), first = parseFirst(fields.first), words = parseWords(fields.words);
   const firsts = lengthOf(first), lines = Array.isArray(lengths) ? lengths.length : firsts;
@@ -62,7 +62,7 @@ export function readLimits(fields, turn) {
   if (fields.exact && lines) throw new FormError("exact", "exactLines");
   // Words occur in the whole text if it has a length, else in the characters of a turn.
   const whole = lines || lengths !== null || fields.exact, form = { lengths, first, words: words.map(([word, within]) => [word, within ?? (whole ? null : turn)]) };
-  return { ...form, ...room(form, lines, turn, fields.exact), stop: partsOf(fields.stop), document: fields.atEnd };
+  return { ...form, ...room(form, lines, turn, fields.exact), stop: fields.stopAt.split(/\s+/).filter((part) => part), document: fields.atEnd };
 }
 
 function room({ lengths, first, words }, lines, turn, exact) {
