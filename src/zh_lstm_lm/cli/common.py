@@ -325,8 +325,8 @@ def write_text(path: "str | Path", text: str) -> None:
     write_file(path, text.encode("utf-8"))
 
 
-def read_text(path: str, encoding: str = "auto") -> str:
-    """Reads a text file, or standard input for ``-``.
+def read_text(path: str, encoding: str = "auto", expected: str = "a text file") -> str:
+    """Reads a text file, or standard input for ``-``; an error names what is expected.
 
     Raises:
         DataError: It cannot be read or decoded.
@@ -341,5 +341,5 @@ def read_text(path: str, encoding: str = "auto") -> str:
         data = buffer.read() if path == "-" else Path(path).read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{name}: cannot be read ({reason}); give a text file") from error
+        raise DataError(f"{name}: cannot be read ({reason}); give {expected}") from error
     return normalize_line_ends(decode(data, encoding=encoding, name=name).text)

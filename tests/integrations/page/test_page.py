@@ -154,6 +154,29 @@ def test_what_cannot_be_written_is_refused(
     assert not (tmp_path / "large.html").exists()
 
 
+def test_what_is_said_to_fit_does(stream: TokenStream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "MAX_BYTES", 4_000_000)
+    words = TokenStream.from_texts(["".join(chr(0x4E00 + i) for i in range(4000))], tokenizer="characters")
+
+    def export_sizes(embedding_dim: int, hidden_size: int, max_size: int | None = None) -> Path:
+        config = ModelConfig(
+            embedding_dim=embedding_dim, hidden_size=hidden_size, output="full", character_vectors=False
+        )
+        model = LSTMLanguageModel(Vocabulary.from_stream(words, max_size=max_size), config)
+        return export_html(model, tmp_path / "page.html", overwrite=True)
+
+    for sizes in ((256, 512), (600, 400), (8, 1000)):
+        with pytest.raises(ConfigError, match="would fit") as refused:
+            export_sizes(*sizes)
+        found = re.search(r"embedding_dim=(\d+) and hidden_size=(\d+)", str(refused.value))
+        assert found is not None
+        assert export_sizes(int(found[1]), int(found[2])).stat().st_size > 3_000_000
+        number = re.search(r"about ([\d,]+) words", str(refused.value))
+        assert (number is None) == (sizes == (8, 1000))
+        if number is not None:
+            export_sizes(*sizes, max_size=int(number[1].replace(",", "")))
+
+
 def test_the_command_reports_parts_and_loss(
     model: LSTMLanguageModel,
     stream: TokenStream,
@@ -181,6 +204,10 @@ def test_the_command_reports_parts_and_loss(
     assert pruned > before
     assert main(command) == 2
     assert "exists already" in capsys.readouterr().err
+    other = str(tmp_path / "other.html")
+    assert main([*command[:-1], other, "--text", str(tmp_path / "none.txt")]) == 2
+    assert "none.txt: cannot be read" in capsys.readouterr().err
+    assert not Path(other).exists()
     assert main([*command, "--overwrite"]) == 0
     assert "the bundled novella" in capsys.readouterr().out
 

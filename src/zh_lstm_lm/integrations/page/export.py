@@ -4,6 +4,7 @@ import base64
 import hashlib
 import html
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -122,8 +123,9 @@ def make_page(model: LanguageModel, *, title: str) -> Page:
         found = ", ".join(type(each).__name__ for each in leaves.values())
         raise ConfigError(f"a page holds one LSTMLanguageModel, alone or mixed with n-gram models, got {found}")
     lstm = lstms[0]
-    if 4 / 3 * (lstm.num_parameters - _character_weights(lstm)) > MAX_BYTES:
-        _refuse_size(int(4 / 3 * lstm.num_parameters), lstm)
+    beside = NGRAM_BYTES if ngrams else 0
+    if (least := _encoded(lstm.num_parameters - _character_weights(lstm)) + beside) > MAX_BYTES:
+        _refuse_size(least, lstm, beside)
     quantised = quantise_model(lstm)
     packed = [pack_ngrams(each, NGRAM_BYTES * 3 // 4 // len(ngrams)) for each in ngrams]
     options = SamplerConfig.from_dict(getattr(model, "generation_config", {}))
@@ -149,7 +151,7 @@ def make_page(model: LanguageModel, *, title: str) -> Page:
     values["names"] = html.escape("\n".join(f"{old}={new}" for old, new in dict(options.rename).items()))
     page = re.sub(r"\{\{(\w+)\}\}", lambda name: values[name[1]], _read("page.html")).encode()
     if len(page) > MAX_BYTES:
-        _refuse_size(len(page), lstm)
+        _refuse_size(len(page), lstm, beside)
     parts = {"weights": "weights", "n-grams": "ngrams", "vocabulary": "description"}
     sizes = {name: len(values[value].encode()) for name, value in parts.items() if values[value]}
     sizes["code"] = len(page) - sum(sizes.values())
@@ -188,11 +190,25 @@ def _character_weights(model: LSTMLanguageModel) -> int:
     return 0 if characters is None else characters.numel()
 
 
-def _refuse_size(size: int, model: LSTMLanguageModel) -> None:
-    words = int(len(model.vocabulary) * MAX_BYTES / size * 0.95)
+def _encoded(num_bytes: int) -> int:
+    """Returns the length of bytes in Base64."""
+    return num_bytes * 4 // 3
+
+
+def _refuse_size(size: int, model: LSTMLanguageModel, beside: int) -> None:
+    """Refuses a page of this size, of which some bytes stay, with a vocabulary and with layers that would fit."""
+    layers = _encoded(sum(each.numel() for layer in model.layers for each in layer.parameters()))
+    words = size - layers - beside
+    most = max(0.95 * MAX_BYTES - beside, 1.0)
+    # Layers grow with the square of their sizes, the rest in proportion to them.
+    factor = 2 * most / (words + math.sqrt(words**2 + 4 * layers * most))
+    sizes = (int(factor * size) for size in (model.config.embedding_dim, model.config.hidden_size))
+    fits = "embedding_dim={} and hidden_size={}".format(*(max(1, each) for each in sizes))
+    if (number := int(len(model.vocabulary) * (most - layers) / words)) > 1000:
+        fits = f"a vocabulary of about {number:,} words (--max-size), or {fits},"
     raise ConfigError(
-        f"the page of this model would take {size / 1e6:,.0f} MB, and at most {MAX_BYTES / 1e6:.0f} MB open well: a "
-        f"vocabulary of about {words:,} words would fit (--max-size), or smaller embedding_dim and hidden_size"
+        f"the page of this model would take {size / 1e6:,.0f} MB, and at most {MAX_BYTES / 1e6:.0f} MB open well: "
+        f"{fits} would fit"
     )
 
 
