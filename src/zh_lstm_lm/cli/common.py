@@ -287,8 +287,8 @@ def write_text(path: str | Path, text: str, *, keep: bool = False) -> None:
     write_file(path, text.encode("utf-8"), keep=keep)
 
 
-def read_text(path: str, encoding: str = "auto") -> str:
-    """Reads a text file, or standard input for ``-``; raises DataError if it cannot be read or decoded."""
+def read_text(path: str, encoding: str = "auto", expected: str = "a text file") -> str:
+    """Reads a text file, or standard input for ``-``; raises DataError, with what is expected, if it cannot."""
     from zh_lstm_lm.text.decoding import decode, normalize_line_ends
 
     name = "standard input" if path == "-" else path
@@ -297,5 +297,5 @@ def read_text(path: str, encoding: str = "auto") -> str:
         data = buffer.read() if path == "-" else Path(path).read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{name}: cannot be read ({reason}); give a text file") from error
+        raise DataError(f"{name}: cannot be read ({reason}); give {expected}") from error
     return normalize_line_ends(decode(data, encoding=encoding, name=name).text)
