@@ -15,10 +15,9 @@ _TRAINING = ["--min-freq", "2", "--embedding-dim", "96", "--hidden-size", "192",
 def add_demo(demo: argparse.ArgumentParser) -> None:
     """Adds the options of ``demo``."""
     demo.set_defaults(run=_demo)
-    demo.add_argument("--epochs", type=at_least(1), default=5, help="passes over the text (default: %(default)s)")
-    demo.add_argument(
-        "--output", type=path, default="demo", metavar="FOLDER", help="folder for the results (default: %(default)s)"
-    )
+    add = demo.add_argument
+    add("--epochs", type=at_least(1), default=5, help="passes over the text (default: %(default)s)")
+    add("--output", type=path, default="demo", metavar="FOLDER", help="folder for the results (default: %(default)s)")
 
 
 def _demo(parsed: argparse.Namespace) -> int:

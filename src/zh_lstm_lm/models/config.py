@@ -1,7 +1,6 @@
 """Sizes and structure of a model, given or chosen for a time budget."""
 
 import itertools
-import statistics
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Literal
@@ -173,10 +172,7 @@ def training_operations(embedding_dim: int, hidden_size: int, counts: Tensor, *,
 
 
 def machine_rate(device: torch.device = _CPU, *, precision: str = "auto", seconds: float = 1.0) -> float:
-    """Measures floating-point operations per second in large matrix products; the median, so slow moments do no harm.
-
-    `precision` is that of float32 products, or ``"bfloat16"``; see `matrix_precision`.
-    """
+    """Measures operations per second in large matrix products; the median, so slow moments do no harm."""
     size = 1024 if device.type == "cpu" else 8192
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     generator = torch.Generator(device).manual_seed(0)
@@ -189,19 +185,16 @@ def machine_rate(device: torch.device = _CPU, *, precision: str = "auto", second
             began = perf_counter()
             (matrix @ matrix)[0, 0].item()
             times.append(perf_counter() - began)
-    return 2 * size**3 / statistics.median(times)
+    return 2 * size**3 / sorted(times)[len(times) // 2]
 
 
 def choose_sizes(
     counts: Tensor, num_tokens: int, seconds: float, device: torch.device = _CPU, *, full: bool = False
 ) -> tuple[int, int, float]:
-    """Chooses the largest model that sees enough tokens in the time.
+    """Chooses embedding width, hidden size and dropout of the largest model that sees enough tokens in the time.
 
     `counts` are the frequencies of the ids in the training text, in falling order, **Shape:** (vocab_size,), and `full`
     stands for a full softmax whatever the size of the vocabulary.
-
-    Returns:
-        `embedding_dim`, `hidden_size` and `dropout`.
     """
     kind = "cuda" if device.type == "cuda" else "cpu"
     rate, overhead = machine_rate(device if device.type == kind else _CPU) * _EFFICIENCY[kind], _OVERHEAD[kind]

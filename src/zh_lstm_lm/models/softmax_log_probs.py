@@ -1,5 +1,6 @@
 """The log-probability of one class for each row under a softmax over a linear layer, with its gradient."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -76,5 +77,6 @@ def target_log_probs(
         hidden, weight = hidden.to(low), weight.to(low)
     counted = None if all_counted else targets != IGNORED
     classes = targets if counted is None else targets * counted
-    log_probs: Tensor = _TargetLogProbs.apply(hidden, weight, bias, classes)  # type: ignore[no-untyped-call]
+    apply: Callable[..., Tensor] = _TargetLogProbs.apply  # untyped in some versions of PyTorch
+    log_probs = apply(hidden, weight, bias, classes)
     return log_probs if counted is None else log_probs * counted
