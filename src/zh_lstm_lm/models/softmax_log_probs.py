@@ -33,7 +33,7 @@ class _TargetLogProbs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
         ctx.linear = linear if weight.numel() <= _PACKED else functional.linear
-        logits = ctx.linear(hidden, weight, bias.to(hidden.dtype))  # (rows, classes)
+        logits: Tensor = ctx.linear(hidden, weight, bias.to(hidden.dtype))  # (rows, classes)
         chosen, ctx.logs = targets[:, None], logits.is_cuda
         if logits.is_cuda:
             sums = torch.float32 if logits.dtype in _NARROW else logits.dtype

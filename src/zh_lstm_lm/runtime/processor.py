@@ -17,7 +17,7 @@ __all__ = ["description", "has_bfloat16", "linear", "onednn_linear"]
 def has_bfloat16() -> bool:
     """Returns True if the processor multiplies in bfloat16 (AVX-512 BF16 or AMX) and oneDNN can use that."""
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return torch.backends.mkldnn.is_available() and probe is not None and bool(probe())
+    return _has_onednn() and probe is not None and bool(probe())
 
 
 def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -35,10 +35,14 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 @functools.cache
 def onednn_linear() -> Callable[..., Tensor] | None:
     """Returns the operator by which `torch.compile` calls oneDNN; None where MKL is as fast, or without the operator."""
-    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"  # type: ignore[no-untyped-call]
-    if not wide or not torch.backends.mkldnn.is_available() or "AuthenticAMD" not in description():
+    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    if not wide or not _has_onednn() or "AuthenticAMD" not in description():
         return None
     return cast("Callable[..., Tensor] | None", getattr(torch.ops.mkldnn, "_linear_pointwise", None))
+
+
+def _has_onednn() -> bool:
+    return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 
 
 def description() -> str:
