@@ -24,7 +24,7 @@ def _demo(parsed: argparse.Namespace) -> int:
     from pathlib import Path
 
     from zh_lstm_lm.cli.main import main
-    from zh_lstm_lm.corpus.stream_reading import sample_novel
+    from zh_lstm_lm.corpus.token_stream import sample_novel
 
     folder = Path(parsed.output)
     novel, model, text = (str(folder / name) for name in ("novel.txt", "model", "generated.txt"))

@@ -54,7 +54,7 @@ def _export(parsed: argparse.Namespace) -> int:
 def _export_page(parsed: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from zh_lstm_lm.corpus.stream_reading import sample_novel
+    from zh_lstm_lm.corpus.token_stream import sample_novel
     from zh_lstm_lm.evaluation.score import score
     from zh_lstm_lm.integrations.page.export import check_target, make_page
     from zh_lstm_lm.storage.user_files import write_file

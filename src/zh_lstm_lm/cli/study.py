@@ -126,8 +126,7 @@ def _corpus(parsed: argparse.Namespace) -> "TokenStream":
     """Reads the files, or the bundled novella if there are none."""
     if parsed.paths:
         return read_stream(parsed, chosen_tokenizer(parsed), parsed.normalize)
-    from zh_lstm_lm.corpus.stream_reading import sample_novel
-    from zh_lstm_lm.corpus.token_stream import TokenStream
+    from zh_lstm_lm.corpus.token_stream import TokenStream, sample_novel
 
     return TokenStream.from_texts([sample_novel()], tokenizer=chosen_tokenizer(parsed))
 

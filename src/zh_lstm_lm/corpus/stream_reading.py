@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 from itertools import chain, islice
 from os import PathLike
 from typing import Any
@@ -22,10 +21,7 @@ from zh_lstm_lm.text.normalization import check_normalization, normalize_text
 from zh_lstm_lm.text.survey import survey_files
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 
-__all__ = [
-    "estimate_reading", "look_at_records", "read_files", "read_iterable", "read_texts", "reading_options",
-    "sample_novel",
-]  # fmt: skip
+__all__ = ["estimate_reading", "look_at_records", "read_files", "read_iterable", "read_texts", "reading_options"]
 
 _DEFAULT_NORMALIZATION = "nfc+width"
 
@@ -144,17 +140,3 @@ def estimate_reading(
     if workers is None:
         workers = min(available_cores(), _MAX_WORKERS) if sum(sizes) > _PARALLEL_BYTES else 1
     return seconds / workers
-
-
-def sample_novel() -> str:
-    r"""Returns the text of the bundled novella, 《空匣镖》: a title and sixteen chapters, one paragraph per line.
-
-    It was written for this project and is in the public domain (CC0); its licence is in the same folder.
-
-    Example:
-        >>> import zh_lstm_lm
-        >>> stream = zh_lstm_lm.TokenStream.from_texts([zh_lstm_lm.sample_novel()], tokenizer="characters")
-        >>> stream.num_documents
-        1
-    """
-    return resources.files("zh_lstm_lm").joinpath("data", "sample_novel.txt").read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ order of first appearance (0 is the paragraph end), and any vocabulary re-encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
+from importlib import resources
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,7 +29,7 @@ from zh_lstm_lm.tokenizers.registry import get_tokenizer
 if TYPE_CHECKING:
     from zh_lstm_lm.text.documents import ReadingOptions
 
-__all__ = ["TokenStream"]
+__all__ = ["TokenStream", "sample_novel"]
 
 
 class TokenStream:
@@ -326,3 +327,17 @@ class TokenStream:
             f"TokenStream({self.num_documents} documents, {self.num_tokens:,} tokens, "
             f"{self.num_characters:,} characters, tokenizer={self.tokenizer.name or self.tokenizer.inner!r})"
         )
+
+
+def sample_novel() -> str:
+    r"""Returns the text of the bundled novella, 《空匣镖》: a title and sixteen chapters, one paragraph per line.
+
+    It was written for this project and is in the public domain (CC0); its licence is in the same folder.
+
+    Example:
+        >>> import zh_lstm_lm
+        >>> stream = zh_lstm_lm.TokenStream.from_texts([zh_lstm_lm.sample_novel()], tokenizer="characters")
+        >>> stream.num_documents
+        1
+    """
+    return resources.files("zh_lstm_lm").joinpath("data", "sample_novel.txt").read_text(encoding="utf-8")

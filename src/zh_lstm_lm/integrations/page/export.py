@@ -39,6 +39,9 @@ MAX_BYTES = 25_000_000
 NGRAM_BYTES = 2_500_000
 """Bytes of a page that n-gram models may take."""
 
+# About what the code of a page takes, and a word besides its weights: scales, biases and its text.
+_CODE_BYTES, _WORD_BYTES = 120_000, 25
+
 _FORMS = ("error", "tokens", "lines", "words", "form", "names", "options")
 WORKER_SCRIPTS = (
     *("kernels.mjs", "lstm.mjs", "mixture.mjs", "punctuation.mjs", "draft.mjs"),
@@ -123,8 +126,9 @@ def make_page(model: LanguageModel, *, title: str) -> Page:
         found = ", ".join(type(each).__name__ for each in leaves.values())
         raise ConfigError(f"a page holds one LSTMLanguageModel, alone or mixed with n-gram models, got {found}")
     lstm = lstms[0]
-    beside = NGRAM_BYTES if ngrams else 0
-    if (least := _encoded(lstm.num_parameters - _character_weights(lstm)) + beside) > MAX_BYTES:
+    beside = _CODE_BYTES + (NGRAM_BYTES if ngrams else 0)
+    words = _WORD_BYTES * len(lstm.vocabulary)
+    if (least := _encoded(lstm.num_parameters - _character_weights(lstm)) + beside + words) > MAX_BYTES:
         _refuse_size(least, lstm, beside)
     quantised = quantise_model(lstm)
     packed = [pack_ngrams(each, NGRAM_BYTES * 3 // 4 // len(ngrams)) for each in ngrams]
@@ -198,13 +202,14 @@ def _encoded(num_bytes: int) -> int:
 def _refuse_size(size: int, model: LSTMLanguageModel, beside: int) -> None:
     """Refuses a page of this size, of which some bytes stay, with a vocabulary and with layers that would fit."""
     layers = _encoded(sum(each.numel() for layer in model.layers for each in layer.parameters()))
-    words = size - layers - beside
-    most = max(0.95 * MAX_BYTES - beside, 1.0)
-    # Layers grow with the square of their sizes, the rest in proportion to them.
-    factor = 2 * most / (words + math.sqrt(words**2 + 4 * layers * most))
-    sizes = (int(factor * size) for size in (model.config.embedding_dim, model.config.hidden_size))
-    fits = "embedding_dim={} and hidden_size={}".format(*(max(1, each) for each in sizes))
-    if (number := int(len(model.vocabulary) * (most - layers) / words)) > 1000:
+    words = _WORD_BYTES * len(model.vocabulary)
+    weights = size - layers - beside - words
+    # Layers grow with the square of their sizes, the other weights in proportion to them.
+    room = max(0.95 * MAX_BYTES - beside, 1.0)
+    factor = 2 * max(room - words, 1.0) / (weights + math.sqrt(weights**2 + 4 * layers * max(room - words, 1.0)))
+    sizes = (max(1, int(factor * each)) for each in (model.config.embedding_dim, model.config.hidden_size))
+    fits = "embedding_dim={} and hidden_size={}".format(*sizes)
+    if (number := int(len(model.vocabulary) * (room - layers) / (weights + words))) > 1000:
         fits = f"a vocabulary of about {number:,} words (--max-size), or {fits},"
     raise ConfigError(
         f"the page of this model would take {size / 1e6:,.0f} MB, and at most {MAX_BYTES / 1e6:.0f} MB open well: "
