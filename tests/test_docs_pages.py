@@ -12,7 +12,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(
     {page.name for page in [*DOCS.parent.glob("README.md"), *DOCS.glob("*.md"), *(DOCS / "zh").glob("*.md")]}
 )
-FENCED = r"^(```+)(\S*)\n(.*?)^\1"
+FENCED = r"^(```+)(\S*)[^\n]*\n(.*?)^\1"
 
 
 @pytest.fixture(params=PAGES)
@@ -61,15 +61,29 @@ def test_code_is_the_same_but_for_comments(twins: tuple[str, str]) -> None:
     assert chinese == english
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "SECURITY.md"])
-def test_links_of_the_files_outside_docs_lead_somewhere(name: str) -> None:
-    """Those among the pages are checked by Sphinx, with -W."""
-    page = DOCS.parent / name
+def anchors(page: Path) -> set[str]:
+    """What a link can name in a page: its headings, in the form that GitHub and Sphinx give them."""
+    found = [re.sub(r"[`*]", "", words).strip().lower() for _, words in headings(page.read_text(encoding="utf-8"))]
+    return {re.sub(r"[^\w\- ]", "", words).replace(" ", "-") for words in found}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        *(DOCS.parent / name for name in ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "SECURITY.md")),
+        *sorted(DOCS.rglob("*.md")),
+    ],
+    ids=lambda page: page.relative_to(DOCS.parent).as_posix(),
+)
+def test_links_lead_somewhere(page: Path) -> None:
     if not page.is_file():
         pytest.skip("the files are not beside the tests")
-    links = re.findall(r"\]\((?!\w+:)([^)#]+)", page.read_text(encoding="utf-8"))
-    dead = [link for link in links if not (page.parent / link).exists()]
-    assert not dead, f"{name} links to {', '.join(dead)}, which is not there; correct the link"
+    plain = re.sub(FENCED, "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for file, anchor in re.findall(r"\]\((?!\w+:)([^)#\s]*)#?([^)\s]*)\)", plain):
+        target = page.parent / file if file else page
+        assert target.exists(), f"{page.name} links to {file}, which is not there; correct the link"
+        if anchor:
+            assert anchor in anchors(target), f"{page.name} links to {file}#{anchor}; {target.name} has no such heading"
 
 
 def test_the_script_of_chinese_search_names_a_stemmer_that_it_has() -> None:

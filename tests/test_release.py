@@ -54,10 +54,37 @@ def test_lowest_versions_are_those_that_are_tested() -> None:
             )
 
 
+def test_the_type_checker_s_hook_sees_the_tested_versions() -> None:
+    tested = set(re.findall(r"^[\w-]+==[\d.]+", read("constraints.txt"), re.MULTILINE))
+    hooked = re.findall(r"^ +- ([\w-]+)(?:\[\w+\])?==([\d.]+)$", read(".pre-commit-config.yaml"), re.MULTILINE)
+    assert len(hooked) > 3
+    other = [f"{name}=={version}" for name, version in hooked if f"{name}=={version}" not in tested]
+    assert not other, f".pre-commit-config.yaml has {other}; take the versions of constraints.txt"
+
+
 @pytest.mark.parametrize("path", sorted(WORKFLOWS.glob("*.yml")), ids=lambda path: path.name)
 def test_actions_are_pinned_to_commits(path: Path) -> None:
     for action in re.findall(r"uses: (.*)", path.read_text(encoding="utf-8")):
         assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), f"{path.name}: pin {action} to a commit"
+
+
+@pytest.mark.parametrize("path", sorted(WORKFLOWS.glob("*.yml")), ids=lambda path: path.name)
+def test_workflows_are_well_formed(path: Path) -> None:
+    """What can be told without actionlint and zizmor, which are among the hooks."""
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (it comes with the extra hub)")
+    try:
+        workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        pytest.fail(f"{path.name} is no YAML; mend it and run `pre-commit run actionlint`: {error}")
+    assert workflow["permissions"] == {}, f"{path.name}: grant permissions to single jobs"
+    for name, job in workflow["jobs"].items():
+        assert {"name", "permissions", "runs-on", "steps"} <= job.keys(), f"{path.name}: the job {name} lacks something"
+        needed = [job.get("needs", [])] if isinstance(job.get("needs", []), str) else job.get("needs", [])
+        assert set(needed) <= workflow["jobs"].keys(), f"{path.name}: {name} needs a job that is not there"
+        for step in job["steps"]:
+            assert ("run" in step) != ("uses" in step), (
+                f"{path.name}: a step of {name} is neither `run` nor `uses`: {step}"
+            )
 
 
 def build(root: Path, folder: Path) -> dict[str, bytes]:

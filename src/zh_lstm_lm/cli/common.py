@@ -280,15 +280,15 @@ def print_page(page: Path) -> None:
     print_line(f"{page}: {page.stat().st_size / 1000:,.0f} KB")
 
 
-def write_text(path: str | Path, text: str) -> None:
+def write_text(path: str | Path, text: str, *, keep: bool = False) -> None:
     """Writes a text file, whole or not at all; see `write_file`."""
     from zh_lstm_lm.storage.user_files import write_file
 
-    write_file(path, text.encode("utf-8"))
+    write_file(path, text.encode("utf-8"), keep=keep)
 
 
-def read_text(path: str, encoding: str = "auto") -> str:
-    """Reads a text file, or standard input for ``-``; raises DataError if it cannot be read or decoded."""
+def read_text(path: str, encoding: str = "auto", expected: str = "a text file") -> str:
+    """Reads a text file, or standard input for ``-``; raises DataError, with what is expected, if it cannot."""
     from zh_lstm_lm.text.decoding import decode, normalize_line_ends
 
     name = "standard input" if path == "-" else path
@@ -297,5 +297,5 @@ def read_text(path: str, encoding: str = "auto") -> str:
         data = buffer.read() if path == "-" else Path(path).read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{name}: cannot be read ({reason}); give a text file") from error
+        raise DataError(f"{name}: cannot be read ({reason}); give {expected}") from error
     return normalize_line_ends(decode(data, encoding=encoding, name=name).text)

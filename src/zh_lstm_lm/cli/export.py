@@ -61,6 +61,7 @@ def _export_page(parsed: argparse.Namespace) -> int:
 
     target = Path(parsed.output)
     check_target(target, overwrite=parsed.overwrite)
+    text = read_text(parsed.text) if parsed.text else sample_novel()[:_SAMPLE]
     model = load_model(parsed.model)
     page = make_page(model, title=target.stem)
     write_file(target, page.html)
@@ -69,7 +70,8 @@ def _export_page(parsed: argparse.Namespace) -> int:
     before, after = page.num_ngrams
     if after < before:
         print_line(f"{after:,} of {before:,} n-grams are in the page: those that predict most")
-    text = read_text(parsed.text) if parsed.text else sample_novel()[:_SAMPLE]
+    if page.left_out:
+        print_line(f"a page has no {', '.join(page.left_out)}, which this model sets for sampling")
     whole, rounded, inside = (score(each, text).bits_per_character for each in (model, page.rounded, page.model))
     if whole is not None and rounded is not None and inside is not None:
         pruned = f", as in the page {inside:.4f} ({inside - whole:+.4f})" if after < before else ""

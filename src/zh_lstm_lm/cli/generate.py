@@ -223,7 +223,8 @@ def _generate(parsed: argparse.Namespace) -> int:
     _check_combination(parsed)
     options = given(parsed, *_NUMBERS, *_INTEGERS, *_SWITCHES, "banned_words", "word_bias")
     for given_names in parsed.rename or ():
-        source = given_names if "=" in given_names else read_text(given_names)
+        expected = "OLD=NEW, as in 展昭=李寻欢, or a file of such lines"
+        source = given_names if "=" in given_names else read_text(given_names, expected=expected)
         options["rename"] = (*options.get("rename", ()), *parse_names(source))
     limits = given(parsed, *_LIMITS, "max_time", "stop", "line_lengths", "first_characters")
     if parsed.must_contain:
@@ -328,7 +329,7 @@ def _write_file(
     if parsed.num_samples or parsed.best_of:
         check_file(path)
         text = "".join(_pieces(parsed, sampler, limits))
-        write_text(path, text)
+        write_text(path, text, keep=True)
         characters = len(text)
     else:
         sampler.write(path, prompt=parsed.prompt, resume=parsed.resume, progress=progress, **limits)

@@ -31,7 +31,7 @@ from zh_lstm_lm.storage.file_systems import flush_open_file
 from zh_lstm_lm.storage.locks import lock_file
 from zh_lstm_lm.storage.safe_reading import read_bytes
 from zh_lstm_lm.storage.strict_json import parse_json
-from zh_lstm_lm.storage.user_files import check_writable, is_special, keep_mode
+from zh_lstm_lm.storage.user_files import check_writable, is_special, keep_earlier, keep_mode
 
 __all__ = ["Start", "call_identity", "write_text_file"]
 
@@ -139,6 +139,7 @@ def _complete(part: Path, target: Path, saved: Path) -> None:
     """Moves a complete text to its place."""
     try:
         keep_mode(part, target)
+        keep_earlier(target, part)
         replace_file(part, target)
     except OSError as error:
         # Without a state the complete text is the user's own file, which is not overwritten.

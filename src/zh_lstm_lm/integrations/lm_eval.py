@@ -72,7 +72,7 @@ class HarnessModel:
             raise ConfigError(f"{NAME} has no model argument {shown(next(iter(unknown)))}; give pretrained=FOLDER")
         if pretrained is None:
             raise ConfigError("pretrained must be the folder of a saved model; give --model_args pretrained=FOLDER")
-        size = (max_batch_size or _BATCH_SIZE) if batch_size in (None, "auto") else batch_size
+        size = (max_batch_size or _BATCH_SIZE) if batch_size is None or batch_size == "auto" else batch_size
         if isinstance(size, str) and size.isdecimal():
             size = int(size)
         check_integer("batch_size", size, minimum=1)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.runtime.processor import has_bfloat16
 
 __all__ = [
     "PRECISIONS", "autocast", "autocast_dtype", "choose_device", "matrix_precision", "on_cpu_by_default", "on_device",
@@ -18,6 +19,9 @@ __all__ = [
 ]  # fmt: skip
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+# Layers of a smaller size gain nothing from bfloat16 on the CPU.
+_BFLOAT16_SIZE = 128
 
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 """Precisions of matrix products; sums, weights and their updates are always in the dtype of the model."""
@@ -125,11 +129,16 @@ def _steps(items: Generator[Any, None, None]) -> Iterator[Any]:
             yield item
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Returns the context of the loss: with ``"bfloat16"``, matrix products outside the LSTM are in bfloat16."""
-    if precision != "bfloat16":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+def autocast(device: torch.device, precision: str, *, hidden_size: int = 0) -> AbstractContextManager[object]:
+    """Returns the context of the loss, in which some matrix products of float32 weights are in bfloat16.
+
+    With ``"bfloat16"`` they are those outside the LSTM on CUDA, and those of the LSTM on the CPU. ``"auto"`` is the same on
+    a CPU that computes in it, with `hidden_size` wide enough for a gain.
+    """
+    wanted = precision == "bfloat16"
+    if precision == "auto" and device.type == "cpu":
+        wanted = hidden_size >= _BFLOAT16_SIZE and has_bfloat16()
+    return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else contextlib.nullcontext()
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:

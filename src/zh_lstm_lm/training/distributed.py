@@ -183,7 +183,8 @@ class Ranks:
         """Lets one rank of every machine do the work in the block before the others, who find it in the cache."""
         if self.together:
             with others_needed():
-                self._patient = distributed.new_group(backend="gloo", timeout=_PATIENCE)
+                group: Any = distributed.new_group(backend="gloo", timeout=_PATIENCE)
+                self._patient = group
         if self.local_rank != 0:
             self.wait_for_all()
         yield
