@@ -40,59 +40,54 @@ class CacheState:
 
     Attributes:
         inner: The state of the model inside.
-        tokens: Token ids, filled up with -1 on the left. **Shape:** (batch, entries).
-        keys: The hidden state before each of these tokens; of width 0 where all tokens count alike.
-            **Shape:** (batch, entries, width).
-        last_key: The hidden state after the last token. **Shape:** (batch, width).
-        started: Whether a token has been read, so that `last_key` is one. **Shape:** (batch,), bool.
+        tokens: For each text its token ids, -1 for those that are no entries. **Shape:** (entries,).
+        keys: For each text the hidden state before each of these tokens, and the one after the last of them.
+            **Shape:** (entries + 1, width), or (0, width) where nothing has been read.
     """
 
     inner: State
-    tokens: Tensor
-    keys: Tensor
-    last_key: Tensor
-    started: Tensor
+    tokens: tuple[Tensor, ...]
+    keys: tuple[Tensor, ...]
 
     def rows(self, index: Index) -> Self:
         """See `State.rows`."""
-        return type(self)(self.inner.rows(index), *(tensor[index] for tensor in self._own()))
+        chosen = torch.arange(len(self.keys))[index.cpu() if isinstance(index, Tensor) else index].tolist()
+        own = (tuple(each[row] for row in chosen) for each in (self.tokens, self.keys))
+        return type(self)(self.inner.rows(index), *own)
 
     @classmethod
     def cat(cls, states: "Sequence[CacheState]") -> Self:
         """See `State.cat`."""
-        entries = max(state.tokens.shape[1] for state in states)
-        padded = [state._padded(entries)._own() for state in states]
-        joined = [torch.cat(column) for column in zip(*padded, strict=True)]
-        return cls(type(states[0].inner).cat([state.inner for state in states]), *joined)
+        inner = type(states[0].inner).cat([state.inner for state in states])
+        tokens, keys = (
+            [text for each in own for text in each] for own in zip(*((s.tokens, s.keys) for s in states), strict=True)
+        )
+        return cls(inner, tuple(tokens), tuple(keys))
 
     def detach(self) -> Self:
         """See `State.detach`."""
-        return type(self)(self.inner.detach(), *(tensor.detach() for tensor in self._own()))
+        return type(self)(self.inner.detach(), self.tokens, tuple(keys.detach() for keys in self.keys))
 
     def to(self, device: torch.device) -> Self:
         """See `State.to`."""
-        return type(self)(self.inner.to(device), *(tensor.to(device) for tensor in self._own()))
+        own = (tuple(tensor.to(device) for tensor in each) for each in (self.tokens, self.keys))
+        return type(self)(self.inner.to(device), *own)
 
     def tensors(self) -> list[Tensor]:
         """See `State.tensors`."""
-        return [*self._own(), *self.inner.tensors()]
+        return [*self.tokens, *self.keys, *self.inner.tensors()]
 
     def restored(self, tensors: Sequence[Tensor]) -> Self:
         """See `State.restored`."""
-        own, inner = tensors[:4], tensors[4:]
-        if len(own) < 4 or own[1].shape[:2] != own[0].shape or own[1].shape[2:] != self.keys.shape[2:]:
+        texts = len(self.keys)
+        tokens, keys = tuple(tensors[:texts]), tuple(tensors[texts : 2 * texts])
+        width = self.keys[0].shape[1:]
+        if len(keys) < texts or any(
+            own.ndim != 1 or key.shape[1:] != width or len(key) not in (len(own) + 1, 0) or len(own) >= max(len(key), 1)
+            for own, key in zip(tokens, keys, strict=True)
+        ):
             raise ValueError("the tensors are not those of a cache of this model")
-        return type(self)(self.inner.restored(inner), *own)
-
-    def _own(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.tokens, self.keys, self.last_key, self.started
-
-    def _padded(self, entries: int) -> Self:
-        # PyTorch 2.6 cannot pad the keys of a unigram cache, which have no elements.
-        rows, missing = len(self.tokens), entries - self.tokens.shape[1]
-        tokens = torch.cat([self.tokens.new_full((rows, missing), _EMPTY), self.tokens], dim=1)
-        keys = torch.cat([self.keys.new_zeros(rows, missing, self.keys.shape[2]), self.keys], dim=1)
-        return type(self)(self.inner, tokens, keys, self.last_key, self.started)
+        return type(self)(self.inner.restored(tensors[2 * texts :]), tokens, keys)
 
 
 @dataclass(frozen=True)
@@ -101,27 +96,26 @@ class CacheContext:
 
     Attributes:
         inner: The context of the model inside, of the same rows.
-        tokens: Token ids of whole texts. **Shape:** (batch, entries).
-        keys: Their keys. **Shape:** (batch, entries, width).
-        text: The row of `tokens` that each prediction belongs to. **Shape:** (rows,).
-        stop: One past the last entry that each prediction may use. **Shape:** (rows,).
-        query: The hidden state of each prediction. **Shape:** (rows, width).
+        tokens: For each text its token ids, -1 for those that are no entries. **Shape:** (entries,).
+        keys: For each text the hidden state before each token, and the one after the last. **Shape:** (entries + 1,
+            width).
+        text: The text that each prediction belongs to. **Shape:** (rows,).
+        stop: The number of tokens of the text before each prediction; the key there is that of the prediction.
+            **Shape:** (rows,).
     """
 
     inner: Context
-    tokens: Tensor
-    keys: Tensor
+    tokens: tuple[Tensor, ...]
+    keys: tuple[Tensor, ...]
     text: Tensor
     stop: Tensor
-    query: Tensor
 
     def __len__(self) -> int:
         return len(self.text)
 
     def rows(self, index: Index) -> Self:
         """See `Context.rows`."""
-        own = (self.text[index], self.stop[index], self.query[index])
-        return type(self)(self.inner.rows(index), self.tokens, self.keys, *own)
+        return type(self)(self.inner.rows(index), self.tokens, self.keys, self.text[index], self.stop[index])
 
 
 class ContinuousCache(Combination):
@@ -180,17 +174,12 @@ class ContinuousCache(Combination):
 
     def initial_state(self, batch_size: int) -> CacheState:
         """See `LanguageModel.initial_state`."""
-        inner = self.model.initial_state(batch_size)
-        width, dtype = 0, torch.float32
-        if self.theta:
-            # Inference mode also turns dropout off.
-            with torch.inference_mode():
-                start = torch.full((1, 1), self.vocabulary.bos_id, device=self.device)
-                hidden = self._hidden(self.model.read(start)[0], 1)
-                width, dtype = hidden.shape[1], hidden.dtype
-        none = torch.zeros(batch_size, 0, dtype=torch.int64, device=self.device)
-        last_key = torch.zeros(batch_size, width, dtype=dtype, device=self.device)
-        return CacheState(inner, none, last_key[:, None][:, :0], last_key, none.new_zeros(batch_size).bool())
+        # Inference mode also turns dropout off.
+        with torch.inference_mode():
+            start = torch.full((1, 1), self.vocabulary.bos_id, device=self.device)
+            keys = self._hidden(self.model.read(start)[0], 1)[:0].clone()
+        none = torch.zeros(0, dtype=torch.int64, device=self.device)
+        return CacheState(self.model.initial_state(batch_size), (none,) * batch_size, (keys,) * batch_size)
 
     def read(self, ids: Tensor, state: CacheState | None = None) -> tuple[CacheContext, CacheState]:
         """See `LanguageModel.read`."""
@@ -198,16 +187,18 @@ class ContinuousCache(Combination):
         state = self.initial_state(batch) if state is None else state
         inner, after = self.model.read(ids, state.inner)
         hidden = self._hidden(inner, batch * time).view(batch, time, -1)
-        known = torch.cat([state.started[:, None], torch.ones_like(ids[:, 1:], dtype=torch.bool)], dim=1)
-        values = ids.masked_fill(~known | (ids == self.vocabulary.bos_id), _EMPTY)
-        tokens = torch.cat([state.tokens, values], dim=1)
-        keys = torch.cat([state.keys, state.last_key[:, None], hidden[:, :-1]], dim=1)
+        values = ids.masked_fill(ids == self.vocabulary.bos_id, _EMPTY)
+        read = [len(keys) for keys in state.keys]
+        # Joined text by text: memory of the size of a batch would be newly mapped at every call.
+        keys = tuple(torch.cat(pair) if len(pair[0]) else pair[1] for pair in zip(state.keys, hidden, strict=True))
+        # The first token of all has no hidden state before it.
+        tokens = tuple(
+            torch.cat(pair) if count else pair[1][1:] for count, *pair in zip(read, state.tokens, values, strict=True)
+        )
         text = torch.arange(batch, device=ids.device).repeat_interleave(time)
-        stop = torch.arange(1, time + 1, device=ids.device).repeat(batch) + state.tokens.shape[1]
-        context = CacheContext(inner, tokens, keys, text, stop, hidden.flatten(0, 1))
-        kept = slice(max(0, tokens.shape[1] - self.cache_size), None)
-        started = torch.ones_like(state.started)
-        return context, CacheState(after, tokens[:, kept], keys[:, kept], hidden[:, -1], started)
+        stop = (torch.tensor(read)[:, None] + torch.arange(time)).flatten().to(ids.device)
+        kept = tuple(own[-self.cache_size :] for own in tokens), tuple(own[-self.cache_size - 1 :] for own in keys)
+        return CacheContext(inner, tokens, keys, text, stop), CacheState(after, *kept)
 
     def probs(self, context: CacheContext) -> Tensor:
         """See `components.probs_of`."""
@@ -274,7 +265,7 @@ class ContinuousCache(Combination):
 
     def _cached_log_probs(self, context: CacheContext, targets: Tensor) -> Tensor:
         """Returns the cache's own log-probability of each target, infinity where it is empty. **Shape:** (rows,)."""
-        cached = torch.full(targets.shape, math.inf, dtype=context.query.dtype, device=targets.device)
+        cached = torch.full(targets.shape, math.inf, dtype=context.keys[0].dtype, device=targets.device)
         for rows, tokens, probs in self._distributions(context):
             # Few entries hold the target, so they are looked up rather than all compared.
             ordered, order = tokens.sort()
@@ -295,41 +286,40 @@ class ContinuousCache(Combination):
             (entries,), and their probabilities, **Shape:** (rows, entries), 0 for entries outside of a row's window.
         """
         groups: dict[int, list[int]] = defaultdict(list)
-        stops, device = context.stop.tolist(), context.text.device
+        device = context.text.device
         for row, text in enumerate(context.text.tolist()):
             groups[text].append(row)
-        blocks = ((text, rows[n : n + _ROWS]) for text, rows in groups.items() for n in range(0, len(rows), _ROWS))
-        for text, rows in blocks:
-            own = [stops[row] for row in rows]
-            first, last = max(0, min(own) - self.cache_size), max(own)
-            filled = context.tokens[text, first:last] != _EMPTY
-            if not bool(filled.any()):
+        for text, of_text in (
+            (text, part.to(device))
+            for text, rows in groups.items()
+            for part in torch.tensor(rows).chunk(math.ceil(len(rows) / _ROWS))
+        ):
+            index, stop = of_text, context.stop[of_text]
+            least, last = (int(edge) for edge in stop.aminmax())
+            first = max(0, least - self.cache_size)
+            if not last:
                 continue
-            # What other texts are filled up with is not a part of the matrix product.
-            first += int(filled.int().argmax())
-            tokens, index = context.tokens[text, first:last], torch.tensor(rows, device=device)
-            if self.theta:
-                # The last bits of a product depend on the alignment of its operands, 64 bytes where PyTorch allocates.
-                keys = context.keys[text, first:last]
-                keys = keys.clone() if keys.data_ptr() % 64 else keys
-                scores = (self.theta * context.query[index]) @ keys.T
-            else:
-                scores = torch.zeros(len(index), last - first, dtype=context.query.dtype, device=device)
+            tokens = context.tokens[text][first:last]
+            # The last bits of a product depend on the alignment of its operands, 64 bytes where PyTorch allocates.
+            keys = context.keys[text][first:last]
+            keys = keys.clone() if keys.data_ptr() % 64 else keys
+            scores = (self.theta * context.keys[text][stop]) @ keys.T
             # Entries outside the windows of some rows are at the ends; those between are in all windows.
-            stop, positions = context.stop[index, None], torch.arange(first, last, device=device)
-            for edge in (slice(0, max(0, last - self.cache_size - first)), slice(max(0, min(own) - first), None)):
-                outside = (positions[edge] >= stop) | (positions[edge] < stop - self.cache_size)
+            positions = torch.arange(first, last, device=device)
+            for edge in (slice(0, max(0, last - self.cache_size - first)), slice(max(0, least - first), None)):
+                outside = (positions[edge] >= stop[:, None]) | (positions[edge] < stop[:, None] - self.cache_size)
                 scores[:, edge].masked_fill_(outside, -math.inf)
-            if not bool(filled.all()):
-                scores.masked_fill_(tokens == _EMPTY, -math.inf)
+            empty = tokens == _EMPTY
+            if not least or bool(empty.any()):
+                scores.masked_fill_(empty, -math.inf)
                 known = (scores > -math.inf).any(dim=1)
                 index, scores = index[known], scores[known]
             yield index, tokens.clamp(min=0), scores.softmax(dim=1)
 
     def _hidden(self, context: Context, rows: int) -> Tensor:
-        """The keys of a context's rows. **Shape:** (rows, width)."""
+        """The keys of a context's rows, equal ones where all tokens count alike. **Shape:** (rows, width)."""
         if not self.theta:
-            return torch.zeros(rows, 0, dtype=torch.float32, device=self.device)
+            return torch.zeros(rows, 1, dtype=torch.float32, device=self.device)
         hidden = _find_hidden(context)
         if hidden is None:
             raise ConfigError(
