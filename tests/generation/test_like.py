@@ -180,3 +180,9 @@ def test_a_word_that_is_not_in_the_cache_is_as_rare_as_the_book_has_such_words_b
             expected[token] += 0.5 * min(0.0, math.log(new / len(absent) * len(ids) / ids.count(token)))
     found = primed.log_probs(primed.read(text, cached.initial_state(1))[0])[-1]
     torch.testing.assert_close(found, expected.log_softmax(0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["fit_weights", "save_pretrained"])
+def test_a_model_like_a_book_says_what_it_cannot_do(model: LSTMLanguageModel, book: TokenStream, name: str) -> None:
+    with pytest.raises(AttributeError, match=f"a model like a book has no {name}; use the model"):
+        getattr(model_like(model, book), name)

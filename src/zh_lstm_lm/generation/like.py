@@ -54,7 +54,7 @@ class _AdaptedModel:
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._KEPT:
-            raise AttributeError(name)
+            raise AttributeError(f"a model like a book has no {name}; use the model that it was made from")
         return getattr(self.model, name)
 
     def read(self, ids: Tensor, state: Any = None) -> tuple[Any, Any]:
