@@ -1,6 +1,7 @@
 """Writing like a book: the mixture and the primed cache are those that are built by hand, and the persons are its own."""
 
 import copy
+import math
 import pickle
 from collections import Counter
 from collections.abc import Callable
@@ -160,3 +161,28 @@ def test_the_book_itself_is_predicted_better(base: Any, book: TokenStream) -> No
 def test_bad_books_and_weights(like: Any, weight: Any, error: type[Exception], said: str, model: Any) -> None:
     with pytest.raises(error, match=said):
         Sampler(model, like=like, like_weight=weight)
+
+
+def test_a_word_that_is_not_in_the_cache_is_as_rare_as_the_book_has_such_words_by_half(base: Any) -> None:
+    if not isinstance(base, ContinuousCache):
+        return
+    # 影房 come in one place, and 好 everywhere.
+    book = TokenStream.from_texts(["影房影房影房影房\n" + "好展昭道：“好！”\n" * 30], tokenizer="characters")
+    primed = model_like(base, book)
+    cached: Any = primed.model.model  # type: ignore[attr-defined]
+    ids, size = base.vocabulary.encode_stream(book).tolist(), base.cache_size
+    text = torch.tensor([[base.vocabulary.bos_id, *base.vocabulary.encode("雪夜" * 30)]])
+    expected = cached.log_probs(cached.read(text)[0])[-1]
+    for token in set(ids) - {int(token) for token in text[0]}:
+        absent = [place for place in range(len(ids)) if token not in ids[max(0, place - size) : place]]
+        new = sum(ids[place] == token for place in absent)
+        if absent:
+            expected[token] += 0.5 * min(0.0, math.log(new / len(absent) * len(ids) / ids.count(token)))
+    found = primed.log_probs(primed.read(text, cached.initial_state(1))[0])[-1]
+    torch.testing.assert_close(found, expected.log_softmax(0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["fit_weights", "save_pretrained"])
+def test_a_model_like_a_book_says_what_it_cannot_do(model: LSTMLanguageModel, book: TokenStream, name: str) -> None:
+    with pytest.raises(AttributeError, match=f"a model like a book has no {name}; use the model"):
+        getattr(model_like(model, book), name)

@@ -5,12 +5,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from zh_lstm_lm._config import check_number
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.models.base import LanguageModel, State, check_model, context_length, decoding_model
-from zh_lstm_lm.models.continuous_cache import ContinuousCache
+from zh_lstm_lm.models.continuous_cache import CacheContext, ContinuousCache
 from zh_lstm_lm.models.mixture import Mixture
 from zh_lstm_lm.models.ngram import NGramLanguageModel
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
@@ -25,7 +26,8 @@ _ORDER = 4
 # likelier each time. Measured by benchmarks/cast.py.
 _CACHE_WEIGHT = 0.05
 _WINDOW = 1024
-# How far the frequencies of words follow the book, and the weight of the model's own frequencies beside the book's.
+# How far the frequencies of words, and how they come again, follow the book, and the weight of the model's own
+# frequencies beside the book's.
 _ADAPTATION, _PRIOR = 0.5, 0.05
 
 
@@ -37,7 +39,14 @@ class _AdaptedModel:
     """
 
     # The other members of a mixture are those of its parts, which are not adapted.
-    _KEPT = ("vocabulary", "device", "initial_state", "context_length", "is_batch_invariant", "check_weights")
+    _KEPT: tuple[str, ...] = (
+        "vocabulary",
+        "device",
+        "initial_state",
+        "context_length",
+        "is_batch_invariant",
+        "check_weights",
+    )
 
     def __init__(self, model: LanguageModel, bias: Tensor) -> None:
         self.model = model
@@ -45,7 +54,7 @@ class _AdaptedModel:
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._KEPT:
-            raise AttributeError(name)
+            raise AttributeError(f"a model like a book has no {name}; use the model that it was made from")
         return getattr(self.model, name)
 
     def read(self, ids: Tensor, state: Any = None) -> tuple[Any, Any]:
@@ -60,9 +69,31 @@ class _AdaptedModel:
         """See `LanguageModel.target_log_probs`."""
         return self.log_probs(context).gather(1, targets[:, None])[:, 0]
 
-    def for_decoding(self) -> "_AdaptedModel":
+    def around(self, model: LanguageModel) -> Self:
+        """Returns the same adaptation of another model."""
+        return type(self)(model, self.bias)
+
+    def for_decoding(self) -> Self:
         """See `LanguageModel`."""
-        return _AdaptedModel(decoding_model(self.model), self.bias)
+        return self.around(decoding_model(self.model))
+
+
+class _ModelWithCast(_AdaptedModel):
+    """A model with a cache in which a word that is not in the cache becomes as rare as such words are in a book.
+
+    Names come in clusters: a text in which each is as likely as in the whole book names a new person in every sentence.
+    """
+
+    _KEPT = (*_AdaptedModel._KEPT, "cache_size", "cache_weight")
+    model: ContinuousCache
+
+    def log_probs(self, context: CacheContext) -> Tensor:
+        """See `LanguageModel.log_probs`."""
+        bias = self.bias.repeat(len(context), 1)
+        for row, (text, stop) in enumerate(zip(context.text.tolist(), context.stop.tolist(), strict=True)):
+            tokens = context.tokens[text][max(0, stop - self.model.cache_size) : stop]
+            bias[row, tokens[tokens >= 0]] = 0.0
+        return (self.model.log_probs(context) + bias).log_softmax(dim=1)
 
 
 def _adapted(model: LanguageModel, ids: Tensor) -> LanguageModel:
@@ -74,6 +105,26 @@ def _adapted(model: LanguageModel, ids: Tensor) -> LanguageModel:
     of_book = torch.bincount(ids, minlength=len(counts)) / len(ids)
     ratio = ((1 - _PRIOR) * of_book + _PRIOR * frequencies) / frequencies
     return _AdaptedModel(model, (_ADAPTATION * ratio.log()).float().to(model.device))
+
+
+def _with_cast(cache: ContinuousCache, ids: Tensor) -> _ModelWithCast:
+    """Adapts a model with a cache to the ids of a book.
+
+    The factor of a word is a power of the ratio of its frequency where it is not among the latest words of the book to
+    its frequency in the whole book; at most 1.
+    """
+    size, count = len(cache.vocabulary), len(ids)
+    ordered, order = ids.sort(stable=True)
+    # The number of places up to the next occurrence of the word, or to the end of the book.
+    again = ordered[1:] == ordered[:-1]
+    distance = count - 1 - order
+    distance[:-1][again] = (order[1:] - order[:-1])[again]
+    covered = torch.zeros(size, dtype=torch.int64).index_add_(0, ordered, distance.clamp(max=cache.cache_size))
+    occurrences = torch.bincount(ids, minlength=size)
+    repeated = torch.bincount(ordered[1:][again & (distance[:-1] <= cache.cache_size)], minlength=size)
+    new, elsewhere = occurrences - repeated, (count - covered).clamp(min=1)
+    ratio = (new / elsewhere * count / occurrences.clamp(min=1)).masked_fill(occurrences == 0, 1.0)
+    return _ModelWithCast(cache, (_ADAPTATION * ratio.clamp(max=1.0).log()).float().to(cache.device))
 
 
 class PrimedModel:
@@ -100,9 +151,13 @@ class PrimedModel:
         """See `LanguageModel.read`."""
         return self.model.read(ids, self.initial_state(len(ids)) if state is None else state)
 
+    def around(self, model: LanguageModel) -> "PrimedModel":
+        """Returns another model that has read the same text."""
+        return PrimedModel(model, self.start)
+
     def for_decoding(self) -> "PrimedModel":
         """See `LanguageModel`."""
-        return PrimedModel(decoding_model(self.model), self.start)
+        return self.around(decoding_model(self.model))
 
 
 @on_cpu_by_default
@@ -112,7 +167,9 @@ def model_like(
     """Mixes a model with the n-gram model of a book, and fills its cache with the last words of the book.
 
     The model's words become as frequent as in the book, by half: those that the book lacks, such as the names of other
-    books, become rare. Nothing is trained, and the model that is given stays as it is. The cache of a `ContinuousCache` goes around the
+    books, become rare. Where there is a cache, words that it does not hold become, by half, as rare as in passages of the
+    book that have not named them yet, so that a text keeps its persons. Nothing is trained, and the model that is given
+    stays as it is. The cache of a `ContinuousCache` goes around the
     mixture; another model gets that of `add_cache`, or none with `cache=False`. A list of texts is segmented as the
     model's vocabulary was.
 
@@ -136,13 +193,13 @@ def model_like(
     if not cache:
         return mixture
     cached = sampling_model(model).around(mixture) if isinstance(model, ContinuousCache) else add_cache(mixture)
-    ids = ids[-context_length(cached) :].to(model.device)
+    last = ids[-context_length(cached) :].to(model.device)
     state = None
     with torch.inference_mode():
-        for window in torch.split(ids, _WINDOW):
+        for window in torch.split(last, _WINDOW):
             _, state = cached.read(window[None], state)
     assert state is not None
-    return PrimedModel(cached, state)
+    return PrimedModel(_with_cast(cached, ids), state)
 
 
 def add_cache(model: LanguageModel) -> ContinuousCache:
@@ -157,8 +214,8 @@ def add_cache(model: LanguageModel) -> ContinuousCache:
 
 def sampling_model(model: Any, cache_weight: float | None = None) -> Any:
     """Sets the weight of the cache for sampling; see `SamplerConfig.cache_weight`. Other models are returned as they are."""
-    if isinstance(model, PrimedModel):
-        return PrimedModel(sampling_model(model.model, cache_weight), model.start)
+    if isinstance(model, (PrimedModel, _ModelWithCast)):
+        return model.around(sampling_model(model.model, cache_weight))
     if not isinstance(model, ContinuousCache):
         return model
     if cache_weight is None:
