@@ -18,8 +18,10 @@ logger: logging.Logger = get_logger(__name__)
 _SAMPLED_TOKENS = 200_000
 _HAN = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
 _BLANKS = "[ \t\xa0\u200b\u3000]"
-# Blanks, a tag of the part of speech with or without blanks after it, or a stroke.
-_GAP = re.compile(f"(?<={_HAN.pattern})(?:{_BLANKS}+|[/_][A-Za-z]{{1,5}}{_BLANKS}*|[/|])(?={_HAN.pattern})")
+# Blanks, with the marks of subwords or without; a tag of the part of speech with or without blanks after it; a stroke.
+_GAP = re.compile(
+    f"(?<={_HAN.pattern})(?:(?:@@|{_BLANKS}*\u2581)?{_BLANKS}+(?:##)?|[/_#|][A-Za-z]{{1,5}}{_BLANKS}*|[/|\u2581])(?={_HAN.pattern})"
+)
 # Running Chinese text has almost no spaces between Han characters; in segmented text nearly every word has one.
 _MAX_SPACED_PROPORTION = 0.2
 _MIN_SPACES = 5

@@ -126,8 +126,14 @@ def write_model_folder(
     describes a mixture or n-gram model; each is None without one.
 
     Raises:
-        CheckpointError: It cannot be written.
+        CheckpointError: It cannot be written, or the weights are of several types.
     """
+    dtypes = sorted({str(tensor.dtype) for tensor in (tensors or {}).values()})
+    if len(dtypes) > 1:
+        raise CheckpointError(
+            f"{folder}: not written, since the weights are of several types ({', '.join(dtypes)}), and a saved model has "
+            "one; convert them first, as with model.float()"
+        )
     facts: dict[str, Any] = {}
     with atomic_directory(folder, owned=MODEL_FILES) as staged:
         (staged / "vocabulary.json").write_bytes(to_json(versioned(_FORMAT, vocabulary.to_dict())))
