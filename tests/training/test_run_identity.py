@@ -46,18 +46,14 @@ def test_a_description_that_is_none_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", [{"seed": 1}, {"batch_size": 8}, {"bptt_len": 9}, {"max_grad_norm": 0.1}])
 def test_another_option_is_told_in_plain_words(tmp_path: Path, option: dict[str, Any]) -> None:
-    described = {
-        "environment": {},
-        **dict.fromkeys(IDENTITY[2:]),
-        "model": {},
-        "options": {**TrainerConfig().to_dict()},
-    }
+    options = TrainerConfig().to_dict()
+    described = {"environment": {}, **dict.fromkeys(IDENTITY[2:]), "model": {}, "options": options}
     (name, value), *_ = option.items()
 
     with pytest.raises(CheckpointError) as caught:
-        check_same_run({**described, "options": {**described["options"], **option}}, described, folder=tmp_path)
+        check_same_run({**described, "options": {**options, **option}}, described, folder=tmp_path)
 
-    now = described["options"][name]
+    now = options[name]
     assert str(caught.value) == (
         f"{tmp_path}: its run was begun with {name}={value!r}, got {now!r}; give the same again, or another run_dir"
     )
