@@ -89,6 +89,39 @@ def write(folder: Path, text: str, name: str = "options.toml") -> str:
     return str(folder / name)
 
 
+def test_a_file_of_a_windows_editor_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbfmax-epochs = 7\r\nquiet = true\r\n")
+    parsed = parse("train", "novels", "--output", "m", "--config", str(tmp_path / "a.toml"))
+    assert (parsed["max_epochs"], parsed["quiet"]) == (7, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["score", "m", "--per", "text", "展昭"],
+        ["score", "--per", "text", "m", "展昭"],
+        ["score", "m", "展昭", "--per", "text"],
+        ["suggest", "m", "--quiet", "展", "昭"],
+        ["suggest", "m", "展", "--quiet", "昭"],
+        ["train", "a.txt", "--output", "m", "b.txt"],
+        ["evaluate", "m", "--temperature", "1", "a.txt", "--quiet", "b.txt"],
+        ["novelty", "a.txt", "--quiet", "b.txt"],
+    ],
+)
+def test_options_stand_anywhere_among_the_other_arguments(words: list[str]) -> None:
+    options = [(at, word) for at, word in enumerate(words) if word.startswith("--")]
+    last = {at + extra for at, word in options for extra in range(1 if word == "--quiet" else 2)}
+    plain = [word for at, word in enumerate(words) if at not in last]
+    assert parse(*words) == parse(*plain, *(words[at] for at in sorted(last)))
+
+
+def test_a_text_and_a_file_exclude_each_other_wherever_they_stand(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["m", "展昭", "--file", "a"], ["m", "--file", "a", "展昭"], ["--file", "a", "m", "展昭"]):
+        with pytest.raises(SystemExit):
+            parse("score", *words)
+        assert "not allowed with argument" in capsys.readouterr().err
+
+
 def test_the_command_line_wins(tmp_path: Path) -> None:
     file = write(
         tmp_path,

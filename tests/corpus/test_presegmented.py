@@ -273,6 +273,11 @@ def test_segmented_chinese_given_to_a_segmenter_is_warned_of(
         ("/n ", "'/n '"),
         ("_v ", "'_v '"),
         ("/", "'/'"),
+        ("#NN ", "'#NN '"),
+        ("|n ", "'|n '"),
+        ("@@ ", "'@@ '"),
+        (" ##", "' ##'"),
+        ("▁", "'▁'"),
     ],
 )
 def test_every_kind_of_segmented_chinese_is_noticed(told: pytest.LogCaptureFixture, separator: str, step: str) -> None:

@@ -534,6 +534,19 @@ def test_proportions_less_than_a_paragraph_get_one(texts: list[str], caplog: pyt
     assert ("cannot be met" in caplog.text) == (len(texts) == 1)
 
 
+@pytest.mark.parametrize("proportion", [1e-9, 0.0005, 0.002])
+@pytest.mark.parametrize("after", ["", "\n展昭笑道。"])
+def test_less_than_a_paragraph_of_a_novel_in_one_line_is_a_few_sentences(proportion: float, after: str) -> None:
+    novel = "".join(f"展昭在雪夜里行了{number}里，来到一座古庙之前。" for number in range(2_000)) + after
+
+    parts = TokenStream.from_texts([novel], tokenizer="characters").split(valid=proportion, test=proportion)
+
+    whole = "".join(text for part in parts for text in part.texts())
+    assert whole.replace("\n", "") == novel.replace("\n", "")
+    assert all(0 < part.num_characters < 0.01 * len(novel) for part in parts[1:])
+    assert "".join(parts[0].texts()).rstrip("\n").endswith("。")
+
+
 def test_a_text_that_repeats_itself_is_in_one_script(caplog: pytest.LogCaptureFixture) -> None:
     for size in (1_000, 2_500, 5_000):
         TokenStream.from_texts([SENTENCES * size], tokenizer="characters").split()

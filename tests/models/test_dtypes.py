@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from zh_lstm_lm import (
+    CheckpointError,
     ConfigError,
     ContinuousCache,
     DynamicEvaluation,
@@ -215,3 +216,32 @@ def test_a_model_loads_where_the_default_device_is_not_told(
     model.save_pretrained(tmp_path / "model")
     monkeypatch.setattr(torch, "get_default_device", lambda: torch.device("cpu"))
     assert same(LSTMLanguageModel.from_pretrained(tmp_path / "model"), model)
+
+
+def test_a_model_of_several_types_is_not_written(vocabulary: Vocabulary, tmp_path: Path) -> None:
+    model = LSTMLanguageModel(vocabulary, ModelConfig(**SIZES))
+    model.save_pretrained(tmp_path / "m")
+    model.output.half()
+
+    with pytest.raises(CheckpointError, match=r"of several types \(torch.float16, torch.float32\).*model\.float\(\)"):
+        model.save_pretrained(tmp_path / "m")
+    assert LSTMLanguageModel.from_pretrained(tmp_path / "m").output.bias.dtype == torch.float32
+    model.float().save_pretrained(tmp_path / "m")
+    assert same(LSTMLanguageModel.from_pretrained(tmp_path / "m"), model)
+
+
+@pytest.mark.parametrize("part", ["embedding", "layers", "output", None])
+def test_frozen_weights_stay_and_a_wholly_frozen_model_is_refused(
+    stream: TokenStream, vocabulary: Vocabulary, part: str | None
+) -> None:
+    model = LSTMLanguageModel(vocabulary, ModelConfig(**SIZES))
+    frozen = (getattr(model, part) if part else model).requires_grad_(False)
+    before = [weight.clone() for weight in frozen.parameters()]
+    trainer = Trainer(model, stream, None, TrainerConfig(max_steps=3), progress=False)
+
+    if part is None:
+        with pytest.raises(ConfigError, match=r"frozen; model\.requires_grad_\(True\)"):
+            trainer.fit()
+    else:
+        trainer.fit()
+    assert all(map(torch.equal, frozen.parameters(), before))

@@ -311,6 +311,28 @@ def test_faults_of_a_large_file_are_told_by_their_place_in_it(tmp_path: Path, mo
     assert found.num_characters == 800 * (len(line.decode("gb18030")) - 1) + 1
 
 
+@pytest.mark.parametrize(
+    ("own", "named", "warned"),
+    [
+        ("utf-8", "utf-16", True),
+        ("utf-8", "latin-1", True),
+        ("gb18030", "latin-1", True),
+        ("utf-8", "utf-8", False),
+        ("gb18030", "gbk", False),
+    ],
+)
+def test_an_encoding_that_is_named_by_mistake_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, own: str, named: str, warned: bool
+) -> None:
+    (tmp_path / "a.txt").write_bytes(
+        ("展昭在雪夜里来到古庙之前，只见门上有几个大字，便下马走了进去，说道：好大的雪。\n" * 9).encode(own)
+    )
+
+    survey_files(find_files(tmp_path / "a.txt"), encoding=named)
+
+    assert (f"a.txt: read as {named}, as it was named, but its bytes seem to be {own}" in caplog.text) == warned
+
+
 def test_three_broken_files_of_a_thousand_are_named_together(tmp_path: Path) -> None:
     write(tmp_path, {f"{number:04}.txt": f"第{number}回。雪夜，他来到了古庙之前。" for number in range(1000)})
     broken = ("0003.txt", "0500.txt", "0999.txt")

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from zh_lstm_lm import CheckpointError, TokenStream, Vocabulary
+from zh_lstm_lm import CheckpointError, TokenStream, TrainerConfig, Vocabulary
 from zh_lstm_lm.training.run_identity import IDENTITY, check_same_run, describe_texts, digest_of
 
 
@@ -42,3 +42,18 @@ def test_a_description_that_is_none_is_refused(tmp_path: Path) -> None:
     for begun in ({}, {"options": None}, {**described, "environment": None}, {**described, "options": []}):
         with pytest.raises(CheckpointError, match=r"run\.json: not a description of a run"):
             check_same_run(begun, described, folder=tmp_path)
+
+
+@pytest.mark.parametrize("option", [{"seed": 1}, {"batch_size": 8}, {"bptt_len": 9}, {"max_grad_norm": 0.1}])
+def test_another_option_is_told_in_plain_words(tmp_path: Path, option: dict[str, Any]) -> None:
+    options = TrainerConfig().to_dict()
+    described = {"environment": {}, **dict.fromkeys(IDENTITY[2:]), "model": {}, "options": options}
+    (name, value), *_ = option.items()
+
+    with pytest.raises(CheckpointError) as caught:
+        check_same_run({**described, "options": {**options, **option}}, described, folder=tmp_path)
+
+    now = options[name]
+    assert str(caught.value) == (
+        f"{tmp_path}: its run was begun with {name}={value!r}, got {now!r}; give the same again, or another run_dir"
+    )

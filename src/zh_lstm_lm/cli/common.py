@@ -80,6 +80,8 @@ def path(text: str) -> str:
     """Converts an option that is a path: ``~`` is the home folder, also where no shell has expanded it."""
     import os
 
+    if not text:
+        raise argparse.ArgumentTypeError("must be a path, got ''")
     return os.path.expanduser(text)
 
 

@@ -2,12 +2,13 @@
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 
 from zh_lstm_lm._version import __version__
 from zh_lstm_lm.errors import ConfigError, ZhLstmLmError, escape_controls
-from zh_lstm_lm.runtime.standard_streams import abandon, deferred_failures, standard_streams
+from zh_lstm_lm.runtime.standard_streams import abandon, deferred_failures, regular_files, standard_streams
 from zh_lstm_lm.runtime.threads import settle_threads
 
 # True for type checkers; importing typing, difflib and logging would double the time of --help.
@@ -46,6 +47,9 @@ _LONG = ("demo", "train", "study")
 _CALLS = {
     "fit(resume=True)": "--resume",
     "overwrite=True": "--overwrite",
+    "output='full'": "--softmax full",
+    "output='adaptive'": "--softmax adaptive",
+    "another run_dir": "another --run-dir",
     "TokenStream.from_records(…, text_field='…')": "--text-field NAME",
 }
 
@@ -78,29 +82,73 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: "Any") -> None:
         super().__init__(**options)
-        # Python 3.14 colours the help, by escape sequences, which a terminal is not sent.
-        self.color = False
+        self.color = False  # Python 3.14 colours the help, by escape sequences, which a terminal is not sent.
         # The command whose options are still to be declared.
         self.undeclared: str | None = None
         # The values of --config by option, and the names that the command line gives.
         self._config: dict[argparse.Action, Any] = {}
         self._typed: set[str] = set()
+        self._intermixing = False
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Refuses unknown options here, where the options of the command are known."""
-        self.complete()
-        parsed, unknown = super().parse_known_args(args, namespace)
-        for option in unknown:
-            import difflib
+        """Refuses unknown options here, where the options of the command are known.
 
-            matches = difflib.get_close_matches(option.split("=")[0], self._option_string_actions, n=1, cutoff=0.5)
-            self.error(f"no such option: {option}" + (f"; did you mean {matches[0]}?" if matches else ""))
+        The paths and the texts of a command can stand before, between and after its options.
+        """
+        if self._intermixing:
+            return super().parse_known_args(args, namespace)
+        self.complete()
+        if self._subparsers is None:
+            parsed, unknown = self._parse_intermixed(args, namespace)
+        else:
+            first = next(iter(sys.argv[1:] if args is None else args), "").partition("=")[0]
+            if first.startswith("-") and not any(each.startswith(first) for each in self._option_string_actions):
+                self._refuse(first)
+            parsed, unknown = super().parse_known_args(args, namespace)
+        for argument in unknown:
+            self._refuse(argument)
         for action, value in self._config.items():
             if self._typed.isdisjoint(each.dest for each in self._excluded_by(action)):
                 setattr(parsed, action.dest, value)
         return parsed, []
+
+    def _parse_intermixed(self, *arguments: "Any") -> tuple[argparse.Namespace, list[str]]:
+        # The base class cannot do this with a place in a group whose members exclude each other.
+        groups = [(group, list(group._group_actions)) for group in self._mutually_exclusive_groups]
+        for group, actions in groups:
+            group._group_actions = [action for action in actions if action.option_strings]
+        self._intermixing = True
+        try:
+            result = self.parse_known_intermixed_args(*arguments)
+        finally:
+            self._intermixing = False
+            for group, actions in groups:
+                group._group_actions = actions
+        for _, actions in groups:
+            given = [action for action in actions if action.dest in self._typed]
+            if len(given) > 1:
+                self.error(str(argparse.ArgumentError(given[1], f"not allowed with argument {given[0].dest}")))
+        return result
+
+    def _refuse(self, argument: str) -> None:
+        """Ends with an error for an argument that no option and no place takes."""
+        from zh_lstm_lm._config import nearest_name
+
+        if not argument.startswith("-"):
+            self.error(f"nothing takes the argument {argument!r}")
+        self.error(f"no such option: {argument}{nearest_name(argument.partition('=')[0], self._option_string_actions)}")
+
+    def _check_value(self, action: argparse.Action, value: "Any") -> None:
+        """Suggests the nearest command or choice for one that does not exist."""
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            from zh_lstm_lm._config import nearest_name
+
+            hint = nearest_name(str(value), map(str, action.choices or ()))
+            raise argparse.ArgumentError(action, error.message + hint) from None
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> "Any":
         """Notes that an option is on the command line."""
@@ -117,12 +165,13 @@ class _Parser(argparse.ArgumentParser):
     def read_config(self, path: str) -> None:
         """Reads the options of a TOML file, which those of the command line replace; refuses what does not fit."""
         from zh_lstm_lm._config import nearest_name
+        from zh_lstm_lm.runtime.optional import read_toml
 
         found: dict[argparse.Action, Any] = {}
         options = {name[2:]: action for name, action in self._option_string_actions.items() if name.startswith("--")}
         for name in ("help", "config"):
             del options[name]
-        for key, value in _read_toml(path).items():
+        for key, value in read_toml(path).items():
             action = options.get(key.replace("_", "-"))
             if action is None:
                 hint = nearest_name(key, options)
@@ -218,7 +267,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         if arguments is None:
             settle_threads(one=parsed.command in _ONE_THREAD)
         output = deferred_failures() if parsed.command in _LONG else contextlib.nullcontext()
-        with _log_lines(parsed.quiet), _regular_files(parsed), output:
+        with _log_lines(parsed.quiet), regular_files(parsed), output:
             status: int = parsed.run(parsed)
         sys.stdout.flush()
     except ZhLstmLmError as error:
@@ -233,30 +282,16 @@ def _run(arguments: Sequence[str] | None) -> int:
         # The reader of the output has gone.
         abandon(sys.stdout)
         return 0
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            place = escape_controls(os.fsdecode(error.filename))
+            _print_error(f"zh-lstm-lm: error: {place}: {error.strerror}; check the place and its permissions\n")
+            return 2
         import traceback
 
         _print_error(escape_controls(traceback.format_exc(), keep="\n\t"))
         return 1
     return status
-
-
-def _read_toml(path: str) -> "dict[str, Any]":
-    """Reads a TOML file; raises ConfigError if that cannot be done."""
-    import os
-
-    from zh_lstm_lm.runtime.optional import require
-
-    toml = require("tomllib", extra="toml") if sys.version_info >= (3, 11) else require("tomli", extra="toml")
-    try:
-        with open(os.path.expanduser(path), "rb") as file:
-            values: dict[str, Any] = toml.load(file)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a TOML file of options") from error
-    # A TOMLDecodeError or UnicodeDecodeError is one.
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not valid TOML ({error}); expected lines such as max-epochs = 3") from error
-    return values
 
 
 def _print_error(message: str) -> None:
@@ -285,37 +320,6 @@ def _log_lines(quiet: bool) -> "Iterator[None]":
         yield
     finally:
         logger.setLevel(before)
-
-
-@contextlib.contextmanager
-def _regular_files(parsed: argparse.Namespace) -> "Iterator[None]":
-    """Copies pipes and standard input among the paths of a corpus, which is read twice, into temporary files."""
-    import os
-    import stat
-
-    corpora = {name: getattr(parsed, name, None) or [] for name in ("paths", "valid_file", "test_file")}
-    paths = [path for corpus in corpora.values() for path in corpus]
-    pipes = [path for path in paths if path == "-" or (os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode))]
-    if not pipes:
-        yield
-        return
-    import shutil
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        copies = {}
-        for number, pipe in enumerate(pipes, 1):
-            copies[pipe] = os.path.join(folder, f"pipe-{number}.txt")
-            with open(copies[pipe], "wb") as copy:
-                if pipe == "-":
-                    shutil.copyfileobj(sys.stdin.buffer, copy)
-                else:
-                    with open(pipe, "rb") as source:
-                        shutil.copyfileobj(source, copy)
-        for name, corpus in corpora.items():
-            if corpus:
-                setattr(parsed, name, [copies.get(path, path) for path in corpus])
-        yield
 
 
 def _parser() -> argparse.ArgumentParser:

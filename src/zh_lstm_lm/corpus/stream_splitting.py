@@ -32,6 +32,8 @@ MAX_DEVIATION = 0.01
 _MAX_DOCUMENT_ERROR = 5
 _SAMPLED_TOKENS, _RUN_TOKENS = 20_000, 64
 _MIN_SAMPLE = 500
+# Proportion of a document for a part of which less was asked: the least that is cut from inside a paragraph.
+_MIN_PART = 0.006
 _MAX_HAN_DIFFERENCE = 0.2
 _MAX_NEW_HAN = 0.15
 
@@ -102,7 +104,10 @@ def _tail_cuts(documents: Sequence[DividedDocument], proportions: tuple[float, f
     errors = [_error(documents, attempt, proportions) for attempt in attempts]
     # Whole documents are better, unless they miss the proportions.
     best = min(max(1.0, error) for error in errors)
-    return plain if best == math.inf else attempts[[error <= best for error in errors].index(True)]
+    if best == math.inf:
+        least = _last_sentences(documents, proportions)
+        return plain if _error(documents, least, proportions) == math.inf else least
+    return attempts[[error <= best for error in errors].index(True)]
 
 
 def _whole(documents: Sequence[DividedDocument], proportions: tuple[float, float]) -> list[Cut]:
@@ -123,6 +128,17 @@ def _last_paragraphs(documents: Sequence[DividedDocument], proportions: tuple[fl
         document.cut_paragraphs(*(proportion * total for proportion in proportions))
         if document is chosen
         else document.cut(0, 0, whole=True)
+        for document in documents
+    ]
+
+
+def _last_sentences(documents: Sequence[DividedDocument], proportions: tuple[float, float]) -> list[Cut]:
+    """Gives a few sentences to each held-out part, from the end of the longest document."""
+    total = sum(document.size for document in documents)
+    chosen = max(reversed(documents), key=lambda document: document.size)
+    sizes = [max(proportion * total, _MIN_PART * chosen.size) if proportion else 0.0 for proportion in proportions]
+    return [
+        document.cut(*sizes, whole=False) if document is chosen else document.cut(0, 0, whole=True)
         for document in documents
     ]
 

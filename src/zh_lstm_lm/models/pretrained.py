@@ -108,6 +108,12 @@ def write_model_folder(
     A symbolic link in place of the folder is not followed. `options` are the config of the LSTM, and `mixture`
     describes a mixture or n-gram model; each is None without one.
     """
+    dtypes = sorted({str(tensor.dtype) for tensor in (tensors or {}).values()})
+    if len(dtypes) > 1:
+        raise CheckpointError(
+            f"{folder}: not written, since the weights are of several types ({', '.join(dtypes)}), and a saved model has "
+            "one; convert them first, as with model.float()"
+        )
     facts: dict[str, Any] = {}
     with atomic_directory(folder, owned=MODEL_FILES) as staged:
         (staged / "vocabulary.json").write_bytes(to_json(versioned(_FORMAT, vocabulary.to_dict())))

@@ -10,10 +10,11 @@ from zh_lstm_lm.runtime.control_characters import safe_terminal
 # True for type checkers; the command line loads this module, and not typing.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any, TextIO
 
-__all__ = ["abandon", "deferred_failures", "standard_streams"]
+__all__ = ["abandon", "deferred_failures", "regular_files", "standard_streams"]
 
 
 class _Output:
@@ -133,3 +134,33 @@ def _null() -> "Any":
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     return open(descriptor, "r+", encoding="utf-8", buffering=1)
+
+
+@contextlib.contextmanager
+def regular_files(parsed: "argparse.Namespace") -> "Iterator[None]":
+    """Copies pipes and standard input among the paths of a corpus, which is read twice, into temporary files."""
+    import stat
+
+    corpora = {name: getattr(parsed, name, None) or [] for name in ("paths", "valid_file", "test_file")}
+    paths = [path for corpus in corpora.values() for path in corpus]
+    pipes = [path for path in paths if path == "-" or (os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode))]
+    if not pipes:
+        yield
+        return
+    import shutil
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        copies = {}
+        for number, pipe in enumerate(pipes, 1):
+            copies[pipe] = os.path.join(folder, "standard-input.txt" if pipe == "-" else f"pipe-{number}.txt")
+            with open(copies[pipe], "wb") as copy:
+                if pipe == "-":
+                    shutil.copyfileobj(sys.stdin.buffer, copy)
+                else:
+                    with open(pipe, "rb") as source:
+                        shutil.copyfileobj(source, copy)
+        for name, corpus in corpora.items():
+            if corpus:
+                setattr(parsed, name, [copies.get(path, path) for path in corpus])
+        yield

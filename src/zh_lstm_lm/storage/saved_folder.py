@@ -1,6 +1,7 @@
 """A saved folder as a reader sees it: its files are opened together, whatever a writer does meanwhile."""
 
 import contextlib
+import difflib
 import hashlib
 import os
 import stat
@@ -114,7 +115,7 @@ def open_folder(path: Path, names: Collection[str], *, hint: str) -> Iterator[Sa
             if files is not None:
                 break
         else:
-            raise CheckpointError(f"{path}: {_obstacle(path)}; {hint}")
+            raise CheckpointError(f"{path}: {_obstacle(path)}; {hint}{_what_is_near(path)}")
         yield SavedFolder(path, files)
 
 
@@ -126,6 +127,16 @@ def _obstacle(path: Path) -> str:
     except (OSError, ValueError):
         pass
     return "no such folder"
+
+
+def _what_is_near(path: Path) -> str:
+    with contextlib.suppress(OSError, ValueError):
+        if path.is_file():
+            return "; it is a file"
+        folders = [each.name for each in path.parent.iterdir() if each.is_dir()]
+        if near := difflib.get_close_matches(path.name, folders, n=1):
+            return f"; did you mean {near[0]!r}?"
+    return ""
 
 
 def _places(path: Path) -> Iterator[Path]:

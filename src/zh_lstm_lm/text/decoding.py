@@ -16,7 +16,16 @@ from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.text.detection import big5_supplement, detect
 from zh_lstm_lm.text.language import COMMON_CHARACTERS, check_language, how_to_read_anyhow
 
-__all__ = ["MAX_FAULT_RATE", "DecodedText", "DecodingFault", "check_encoding", "decode", "normalize_line_ends"]
+__all__ = [
+    "MAX_FAULT_RATE",
+    "MIN_COMMON",
+    "DecodedText",
+    "DecodingFault",
+    "check_encoding",
+    "common_proportion",
+    "decode",
+    "normalize_line_ends",
+]
 
 MAX_FAULT_RATE = 0.01
 """Proportion of undecodable bytes above which a file is refused."""
@@ -38,7 +47,7 @@ _STATEFUL = ("hz", "iso2022", "utf-7")
 # Of a text, this much is looked at for escapes, and of what is not ASCII this much for mojibake.
 _GARBLED_CHARACTERS, _MOJIBAKE_CHARACTERS, _MIN_MOJIBAKE = 20_000, 400, 8
 # Proportions: of escapes among all characters, and of common characters among those beyond ASCII in Chinese text.
-_MIN_ESCAPED, _CHINESE = 0.3, 0.4
+_MIN_ESCAPED, MIN_COMMON = 0.3, 0.4
 _SEVEN_BIT = {"hz": "HZ, a 7-bit form of GB2312", "utf-7": "UTF-7"}
 _ESCAPES = (
     ("character references (&#23637;)", re.compile(r"&#[xX]?[0-9a-fA-F]{2,6};?"), "html.unescape"),
@@ -146,14 +155,14 @@ def _find_escapes(text: str) -> str | None:
                 decoded = sample[: max(sample.rfind("\n"), 0) or None].encode().decode(codec)
             except UnicodeDecodeError:
                 continue
-            if _common_proportion(decoded) > _CHINESE:
+            if common_proportion(decoded) > MIN_COMMON:
                 return f"seems to be {shown}; read it with encoding={codec!r}"
         whole = "".join(sample.split())
         for shown, alphabet, unpack, remedy in _PACKED:
             if alphabet.fullmatch(whole):
                 data = unpack(whole[: len(whole) // 4 * 4])
                 if any(
-                    _common_proportion(data.decode(codec, "ignore")) > _CHINESE
+                    common_proportion(data.decode(codec, "ignore")) > MIN_COMMON
                     for codec in ("utf-8", "gb18030", "big5")
                 ):
                     return f"its characters stand as {shown}; convert it first, as with {remedy}"
@@ -170,7 +179,7 @@ def _find_escapes(text: str) -> str | None:
 def _find_mojibake(text: str) -> str | None:
     """Returns what a text was decoded as instead of its encoding, with the next step."""
     sample = "".join(_MOJIBAKE_RUN.findall(text, 0, _GARBLED_CHARACTERS))[:_MOJIBAKE_CHARACTERS]
-    if len(sample) >= _MIN_MOJIBAKE and _common_proportion(sample) > _CHINESE:
+    if len(sample) >= _MIN_MOJIBAKE and common_proportion(sample) > MIN_COMMON:
         return None
     for mark in _LOST:
         beyond = sample if mark != "?" else text[:_MOJIBAKE_CHARACTERS]
@@ -214,7 +223,7 @@ def _find_misreading(sample: str, around: str) -> tuple[str, str, str] | None:
         varied = len(COMMON_CHARACTERS.intersection(repaired))
         if (
             varied > max(best, _MIN_MOJIBAKE - 1)
-            and _common_proportion(repaired) > _CHINESE
+            and common_proportion(repaired) > MIN_COMMON
             and 4 * len(repaired) > len(data) > len(garbled) / 2
         ):
             shown = f"({sample[:6]} for {repaired[:3]})"
@@ -232,7 +241,7 @@ def _in_one_byte(text: str) -> bytes:
     return b"".join(character.encode("cp1252", "ignore") or character.encode("latin-1", "ignore") for character in text)
 
 
-def _common_proportion(text: str) -> float:
+def common_proportion(text: str) -> float:
     """Computes the proportion of common Chinese characters among those beyond ASCII."""
     beyond = [character for character in text if not character.isascii()]
     return sum(character in COMMON_CHARACTERS for character in beyond) / max(_MIN_MOJIBAKE, len(beyond))
@@ -288,7 +297,7 @@ def _decode_as(data: bytes, codec: str, confidence: float, name: str, place: tup
                 (first,) = _with_lines("".join(pieces), found[:1], place)
                 rest = data[found[0][0] :][: 4 * _MOJIBAKE_CHARACTERS]
                 other = next(
-                    (one for one in _PARTS if _common_proportion(rest.decode(one, "ignore")) > _CHINESE), codec
+                    (one for one in _PARTS if common_proportion(rest.decode(one, "ignore")) > MIN_COMMON), codec
                 )
                 remedy = (
                     f"from there on it seems to be {other}: convert the parts one by one"

@@ -1,7 +1,9 @@
 """Survey of files before their text is used: checksum, encoding, faults, content, in one pass over each."""
 
 import codecs
+import contextlib
 import hashlib
+import logging
 import re
 import zlib
 from collections import Counter
@@ -9,9 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.runtime.interruption import check_interruption
 from zh_lstm_lm.text.content import PARQUET, PARQUET_MAGIC, RECORD_FORMATS, identify_content, read_parquet
-from zh_lstm_lm.text.decoding import DecodedText, DecodingFault, check_encoding, decode, normalize_line_ends
+from zh_lstm_lm.text.decoding import (
+    MIN_COMMON,
+    DecodedText,
+    DecodingFault,
+    check_encoding,
+    common_proportion,
+    decode,
+    normalize_line_ends,
+)
 from zh_lstm_lm.text.files import TextFile, raise_broken
 from zh_lstm_lm.text.language import count_letters
 from zh_lstm_lm.text.site_lines import count_site_lines, edge_lines, find_repeated_lines
@@ -21,7 +32,9 @@ __all__ = [
     "survey_files",
 ]  # fmt: skip
 
-_BLOCK_BYTES = 1 << 24
+logger: logging.Logger = get_logger(__name__)
+
+_BLOCK_BYTES, _HEAD_BYTES = 1 << 24, 1 << 14
 _NOT_NOVELS = re.compile(r"(readme|license|licence|copying|changelog|inf|index)(\.\w+)*", re.IGNORECASE)
 _NOTES = re.compile(
     "(?:(?:欢迎|歡迎).{0,8}|.{0,6}(?:来源|來源|说明|說明|须知|須知|必读|必讀|必看|声明|聲明|书目|書目|书单|書單|目录|目錄|简介|簡介|公告|更新日志|网址|網址|"
@@ -175,6 +188,8 @@ def survey_file(file: TextFile, *, encoding: str, clean: str = "novel", text_fie
             edges += edge_lines(text)
             site_lines += count_site_lines(text)
             paragraphs = paragraphs.with_paragraphs(text)
+    if encoding != "auto":
+        _check_named(file, encoding)
     skipped = None
     if number == 0 and not text.strip(_NOTHING):
         skipped = "no text in it"
@@ -202,6 +217,17 @@ def survey_file(file: TextFile, *, encoding: str, clean: str = "novel", text_fie
         paragraphs,
         skipped,
     )
+
+
+def _check_named(file: TextFile, encoding: str) -> None:
+    """Warns of an encoding that was named and gives hardly any common characters, where another one gives Chinese."""
+    with file.open() as stream, contextlib.suppress(DataError, OSError):
+        head = stream.read(_HEAD_BYTES)
+        named, found = decode(head, encoding=encoding), decode(head)
+        if common_proportion(named.text) < MIN_COMMON < common_proportion(found.text):
+            logger.warning(
+                "%s: read as %s, as it was named, but its bytes seem to be %s", file, encoding, found.encoding
+            )
 
 
 def _survey_parquet(file: TextFile, text_field: str) -> FileSurvey | None:

@@ -11,6 +11,8 @@ from zh_lstm_lm.runtime.devices import PRECISIONS
 __all__ = ["TrainerConfig"]
 
 _DEFAULT_EPOCHS = 3
+# Far above any use; single precision ends at 3e38.
+_MAX_LEARNING_RATE = 1e6
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ class TrainerConfig(Config):
         check_integer("bptt_len", self.bptt_len, minimum=1)
         check_type("carry_state", self.carry_state, bool)
         check_number("learning_rate", self.learning_rate, exclusive=True, optional=True)
+        if self.learning_rate is not None and self.learning_rate > _MAX_LEARNING_RATE:
+            raise ConfigError(f"learning_rate must be at most {_MAX_LEARNING_RATE:g}, got {self.learning_rate!r}")
         check_choice("schedule", self.schedule, ("linear", "cosine", "constant"))
         check_integer("warmup_steps", self.warmup_steps, minimum=0)
         if not isinstance(self.betas, (list, tuple)) or len(self.betas) != 2:

@@ -118,6 +118,8 @@ def check_same_run(begun: Mapping[str, Any], description: Mapping[str, Any], *, 
             rates = before.get("learning_rate"), now.get("learning_rate")
             logger.warning("%s: begun with learning_rate=%s, goes on with %s", folder, *rates)
         return all(before.get(name) == now[name] for name in _BUDGET)
+    except CheckpointError:
+        raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise CheckpointError(f"{folder / 'run.json'}: not a description of a run ({error!r})") from error
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zh_lstm_lm._config import check_number
 from zh_lstm_lm.corpus.batches import IGNORED, TrainingWindows
-from zh_lstm_lm.errors import NonFiniteError
+from zh_lstm_lm.errors import ConfigError, NonFiniteError
 from zh_lstm_lm.models.gradients import clip_gradients, settle_rows
 from zh_lstm_lm.models.layers import BatchRowGenerator, LSTMState
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
@@ -79,7 +79,7 @@ class Updater:
         optimizer_bytes: What the optimizer is expected to add to a checkpoint.
 
     Raises:
-        ConfigError: The run cannot fit the device, or there are more processes than batch rows.
+        ConfigError: All weights are frozen, the run cannot fit the device, or there are more processes than batch rows.
     """
 
     def __init__(
@@ -92,6 +92,8 @@ class Updater:
         optimizer: OptimizerFactory | None = None,
         schedule: Schedule | None = None,
     ) -> None:
+        if not any(weight.requires_grad for weight in model.parameters()):
+            raise ConfigError("all weights of the model are frozen; model.requires_grad_(True) lets them be trained")
         self._model, self._config, self._ranks, self._schedule = model, config, ranks, schedule
         self.device: torch.device = choose_device(
             config.device, local_rank=ranks.local_rank if ranks.together else None
