@@ -24,6 +24,7 @@ from zh_lstm_lm.cli.main import main
 ROOT = Path(__file__).parents[1]
 # The twins in docs/zh have the same code, which tests/test_docs_pages.py holds.
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.is_file()]
+MEND = "mend the page, or begin the block with <!-- not run: why -->"
 # Shorter runs and texts than shown.
 SHORTER = [
     (r"--minutes \d+", "--minutes 0.02"),
@@ -128,8 +129,11 @@ def test_blocks_of_a_page_run(
         for shown, shorter in SHORTER:
             text = re.sub(shown, shorter, text)
         if block.language == "python":
-            with contextlib.suppress(MissingDependencyError):
-                exec(compile("\n" * block.line + text, place, "exec"), names)
+            try:
+                with contextlib.suppress(MissingDependencyError):
+                    exec(compile("\n" * block.line + text, place, "exec"), names)
+            except Exception as error:
+                raise AssertionError(f"{place} does not run: {error!r}; {MEND}") from error
         elif block.language == "pycon":
             run_session(text, names, place)
         else:
@@ -139,7 +143,7 @@ def test_blocks_of_a_page_run(
                 # An optional package that is not installed here is an error with the command that installs it.
                 if "pip install 'zh-lstm-lm[" not in captured.err:
                     expected = 2 if any("error: " in line for line in output) else 0
-                    assert status == expected, f"{place}: {command}\n{captured.err}"
+                    assert status == expected, f"{place}: {command} fails; {MEND}\n{captured.err}"
                     compare(output, captured.err + captured.out, f"{place}: {command}")
 
 
