@@ -10,8 +10,7 @@ from zh_lstm_lm._version import __version__ as __version__
 # ruff: noqa: I001 – the block of imports has one statement for each module
 TYPE_CHECKING = False  # true for type checkers, whatever is said here; typing itself takes longer than all the rest
 if TYPE_CHECKING:
-    from zh_lstm_lm.corpus.stream_reading import sample_novel as sample_novel
-    from zh_lstm_lm.corpus.token_stream import TokenStream as TokenStream
+    from zh_lstm_lm.corpus.token_stream import TokenStream as TokenStream, sample_novel as sample_novel
     from zh_lstm_lm.corpus.vocabulary import Vocabulary as Vocabulary
     from zh_lstm_lm.errors import (
         CheckpointError as CheckpointError, ConfigError as ConfigError, DataError as DataError,
@@ -68,8 +67,7 @@ if TYPE_CHECKING:
     from zh_lstm_lm.training.trainer import Trainer as Trainer
 
 _NAMES = {
-    "corpus.stream_reading": ("sample_novel",),
-    "corpus.token_stream": ("TokenStream",),
+    "corpus.token_stream": ("TokenStream", "sample_novel"),
     "corpus.vocabulary": ("Vocabulary",),
     "errors": (
         "CheckpointError", "ConfigError", "DataError", "MissingDependencyError", "NonFiniteError",

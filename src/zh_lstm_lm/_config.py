@@ -66,11 +66,7 @@ class Config:
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> Self:
-        """Builds the config from `to_dict`'s output.
-
-        Raises:
-            ConfigError: An unknown name, or a value that is out of range.
-        """
+        """Builds the config from `to_dict`'s output; raises ConfigError for an unknown name or a value out of range."""
         if not isinstance(options, Mapping):
             raise ConfigError(f"{cls.__name__} needs a mapping of options, got {shown(options)}")
         return cls(**{str(name): value for name, value in options.items()})
@@ -100,10 +96,7 @@ def check_number(
     exclusive: bool = False,
     optional: bool = False,
 ) -> None:
-    """Raises ConfigError unless `value` is a finite number in the range (or None, if `optional`).
-
-    With `exclusive`, the two ends of the range are refused as well.
-    """
+    """Raises ConfigError unless `value` is a finite number in the range, without its ends if `exclusive`."""
     if value is None and optional:
         return
     if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -24,12 +24,7 @@ CONTROL_CHARACTERS = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\
 
 
 def escape_controls(text: str, *, keep: str = "") -> str:
-    r"""Replaces control characters by escapes such as ``\x1b`` and ``\u202e``.
-
-    Args:
-        text: Any string.
-        keep: Control characters that stay, such as ``"\n\t"``.
-    """
+    r"""Replaces control characters, except those in `keep`, by escapes such as ``\x1b`` and ``\u202e``."""
     if text.isprintable():
         return text
     import re  # noqa: PLC0415

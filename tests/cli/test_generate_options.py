@@ -116,6 +116,8 @@ def test_names(place: Any) -> None:
     Path("names.tsv").write_text("展\t李\n白\n", encoding="utf-8")
     place.run(*command, "--rename", "names.tsv", status=2)
     assert "line 2: must be OLD=NEW, or have a tab between the two, got '白'" in place.err
+    place.run(*command, "--rename", "昭雪", status=2)
+    assert "昭雪: cannot be read (No such file or directory); give OLD=NEW, as in 展昭=李寻欢, or a file" in place.err
 
 
 @pytest.mark.options("generate", "--max-chapters")

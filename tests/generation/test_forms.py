@@ -346,7 +346,7 @@ def test_what_was_not_met_is_said(sampler: Sampler, caplog: pytest.LogCaptureFix
         ({"must_contain": [""]}, "must_contain must hold words"),
         ({"must_contain": ["“好”"]}, "must_contain must hold words without quotes"),
         ({"must_contain": ["好，好"]}, "must_contain must hold words without"),
-        ({"must_contain": {"展昭": 1}}, "must_contain: 展昭 must be"),
+        ({"must_contain": {"展昭": 1}}, "must_contain: the number of characters for 展昭 must be"),
         ({"must_contain": ["龘"]}, "must_contain: '龘' cannot be written with this vocabulary"),
         (
             {"must_contain": ["展昭", "宝剑"], "max_characters": 3},

@@ -61,7 +61,8 @@ def test_interrupted_text_is_resumed_exactly(
     with at_each_word(count):
         assert sampler.write(path, prompt="展昭道：“", resume=True, **limits) == path
     assert path.read_text(encoding="utf-8") == whole
-    assert os.listdir(tmp_path) == ["novel.txt"]
+    assert sorted(os.listdir(tmp_path)) == ["novel.txt", "novel.txt.~1~"]
+    assert (tmp_path / "novel.txt.~1~").read_text(encoding="utf-8") == "an older novel"
     assert 0 < steps < len(sampler.generate("展昭道：“", **limits, return_results=True).ids) - 30
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zh_lstm_lm import ConfigError, LSTMLanguageModel, ModelConfig, TokenStream, Vocabulary
-from zh_lstm_lm.models.config import choose_sizes, machine_rate, training_operations
+from zh_lstm_lm.models.config import choose_sizes, machine_rate, training_operations, training_rate
 from zh_lstm_lm.models.output_layers import default_cutoffs
 
 MINUTES = [0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0, 1e5, 1e8]
@@ -18,7 +18,7 @@ COUNTS = torch.arange(9000, 0, -1)
 
 @pytest.fixture(autouse=True)
 def _known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zh_lstm_lm.models.config.machine_rate", lambda device: 1e11)
+    monkeypatch.setattr("zh_lstm_lm.models.config.training_rate", lambda counts, full, device: 6e10)
 
 
 def matrix_elements(module: nn.Module) -> int:
@@ -89,7 +89,7 @@ def test_more_passes_over_the_text_call_for_more_dropout() -> None:
     ("passes", "dropout"), [(0.9, 0.05), (1.1, 0.1), (3.9, 0.1), (4.1, 0.3), (7.9, 0.3), (8.1, 0.5)]
 )
 def test_dropout_is_that_of_the_expected_passes(passes: float, dropout: float) -> None:
-    a_pass = 1_000 * training_operations(64, 128, COUNTS, full=False) / (0.6 * 1e11)  # seconds, at the smallest sizes
+    a_pass = 1_000 * training_operations(64, 128, COUNTS, full=False) / 6e10  # seconds, at the smallest sizes
     assert choose_sizes(COUNTS, 1_000, passes * a_pass) == (64, 128, dropout)
 
 
@@ -156,10 +156,21 @@ def test_a_slow_moment_does_not_change_the_rate(monkeypatch: pytest.MonkeyPatch,
     assert machine_rate(seconds=0.0) == pytest.approx(2 * 1024**3 / 0.01)
 
 
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("counts", [COUNTS, torch.zeros(5000, dtype=torch.int64)])
+def test_the_rate_of_training_is_a_positive_number_that_leaves_no_trace(counts: Tensor, full: bool) -> None:
+    before = torch.get_rng_state()
+    with torch.inference_mode(), torch.device("meta"):
+        assert 0 < training_rate(counts[:200], full=True, seconds=0.0) < 1e18
+    assert 0 < training_rate(counts, full=full, seconds=0.0) < 1e18
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_device_that_waits_for_its_host_gets_larger_models(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda, num_tokens = torch.device("cuda"), 10**9
     monkeypatch.setattr(
-        "zh_lstm_lm.models.config.machine_rate", lambda device: 3.7e14 if device.type == "cuda" else 1e11
+        "zh_lstm_lm.models.config.training_rate",
+        lambda counts, full, device: 1.5e14 if device.type == "cuda" else 6e10,
     )
     sizes = [choose_sizes(COUNTS, num_tokens, seconds, cuda)[:2] for seconds in (1.0, 60.0, 600.0, 1e4)]
     assert sizes == sorted(sizes)

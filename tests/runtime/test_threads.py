@@ -60,7 +60,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     before = dict(os.environ)
     for name in NAMES:
         os.environ.pop(name, None)
-    monkeypatch.setattr("zh_lstm_lm.runtime.threads._processors", lambda: 4)
+    monkeypatch.setattr("zh_lstm_lm.runtime.threads.available_cores", lambda: 4)
     monkeypatch.setattr("zh_lstm_lm.runtime.threads._others_running", lambda: 0)
     yield dict(os.environ)
     os.environ.clear()

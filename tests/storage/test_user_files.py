@@ -78,14 +78,24 @@ def write(
 
 
 NAME = "novel.txt.novelty.txt"
+WRITERS_OF_TEXTS = ("generate --output", "save")
 
 
-def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path, write: Write) -> None:
+def test_a_file_is_replaced_and_nothing_of_the_library_is_left_beside_it(
+    tmp_path: Path, write: Write, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / NAME
     path.write_text("an older text")
     write(path)
     assert path.read_text(encoding="utf-8") not in ("an older text", "")
-    assert os.listdir(tmp_path) == [NAME]
+    beside = set(os.listdir(tmp_path)) - {NAME}
+    if request.node.callspec.params["write"] in WRITERS_OF_TEXTS:
+        # A text can be somebody's work, so it is kept.
+        assert beside == {f"{NAME}.~1~"}
+        assert (tmp_path / f"{NAME}.~1~").read_text() == "an older text"
+        assert f"the earlier file is kept as {NAME}.~1~" in caplog.text
+    else:
+        assert not beside
 
 
 def test_a_full_disk_leaves_the_file_that_was_there(
@@ -121,7 +131,42 @@ def test_a_link_stays_and_what_it_leads_to_keeps_its_mode(tmp_path: Path, write:
     assert os.readlink(tmp_path / NAME) == "texts/target.txt"
     assert target.read_text(encoding="utf-8") != "an older text"
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
-    assert os.listdir(tmp_path / "texts") == ["target.txt"]
+    assert {file.name for file in (tmp_path / "texts").iterdir()} <= {"target.txt", "target.txt.~1~"}
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("options", [(), ("--num-samples", "2"), ("--best-of", "2")])
+def test_no_text_of_a_writer_is_lost_however_often_texts_are_written(
+    model: LSTMLanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], links: bool
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    model.save_pretrained(tmp_path / "m")
+    (tmp_path / "texts").mkdir()
+    path = tmp_path / "texts" / "novel.txt"
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    path.write_text("a novel of my own")
+    command = ["generate", str(tmp_path / "m"), "--max-new-tokens", "9", "--output", str(path), *options]
+    written = ["a novel of my own"]
+    for seed in (1, 1, 2, 2):
+        assert main([*command, "--seed", str(seed)]) == 0
+        written.append(path.read_text(encoding="utf-8"))
+    assert written[1] == written[2] != written[3] == written[4]
+    kept = [file.read_text(encoding="utf-8") for file in sorted(path.parent.iterdir()) if file != path]
+    # The same text written again is not kept twice.
+    assert kept == [written[0], written[1]]
+
+
+def test_a_text_that_is_continued_is_not_kept_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "novel.txt"
+    for text in ("", "展昭", "展昭道", "展昭道：好", "另一篇"):
+        write_file(path, text.encode(), keep=True)
+    assert {file.name: file.read_text(encoding="utf-8") for file in tmp_path.iterdir()} == {
+        "novel.txt": "另一篇",
+        "novel.txt.~1~": "展昭道：好",
+    }
 
 
 @posix_only

@@ -286,6 +286,27 @@ def test_a_line_of_a_site_that_recurs_in_one_file_goes(line: str) -> None:
         "关注公众号：xueye，回复“雪夜”看后续",
         "QQ交流群：123456",
         "（本章完）",
+        "本章完",
+        "第3页/共300页",
+        "[3/300]",
+        "Page 3 of 300",
+        "推荐都市大神老施新书:",
+        "ＱＱ群：1234567",
+        "加群123456，一起讨论剧情",
+        "扫一扫，手机接着看",
+        "章节报错 ｜ 点此举报",
+        "分享到：新浪微博 QQ空间",
+        "【3/5更】",
+        "今日第3更",
+        "加更：为盟主展昭加更",
+        "【看书领现金】关注vx公.众号【书友大本营】，看书还可领现金！",
+        "阅读模式：",
+        "字体大小：大 中 小",
+        "&lt;center&gt;",
+        'var cpro_id="u123";',
+        "(adsbygoogle = window.adsbygoogle || []).push({});",
+        "P.S. 今天3更",
+        "加入书架",
         "求鲜花，求评价票！",
         "跪求月票！！！",
         "鸣谢：xueye打赏100起点币",
@@ -344,7 +365,7 @@ def test_a_line_counts_inside_files_as_between_them(tmp_path: Path, place: str) 
     "line",
     ["手机响了。", "“收藏好你的推荐信！”", "请收藏好这封信。", "众人求收藏家割爱。", "他把手机关了，不再看更新。", "整理行装。", "未完的棋局摆在桌上。", "下一页空着。",
      "钟声又响了。", "风雪更大了。", "话分两头。", "本书分为三卷。", "微信响了。", "3/4", "目录", "＊＊＊", "叮！", "雪一直下。", "如此三秒。", "最新的章程贴在墙上。", "下一页。", "【叮，恭喜您获得免费抽奖机会】", "谢谢朋友们的支持", "亲爱的朋友，您好", "归去来兮，田园将芜胡不归？",
-     "网友评论：", "作者：佚名", "您好，朋友！"],
+     "他说的那一页是第3页。", "天已三更", "让我们分享吧。", "var", "（三）", "a = b", "网友评论：", "作者：佚名", "您好，朋友！"],
 )  # fmt: skip
 def test_a_line_of_a_story_stays_however_often_it_recurs(line: str) -> None:
     lines = [part for number in range(50) for part in (f"这是第{number}段，展昭行了{number}里。", line)]
@@ -374,6 +395,12 @@ FRAMES = {
     "gutenberg": GUTENBERG,
     "gutenberg, newer": GUTENBERG.replace("THIS", "THE").replace("*** START OF ", "***START OF "),
     "gutenberg, older end": "{story}\nEnd of the Project Gutenberg EBook of Xue Ye, by Wuming\nlicence\nlicence",
+    "gutenberg, a title of two lines": GUTENBERG.replace("XUE YE ***", "XUE YE\n(A SNOWY NIGHT) ***"),
+    "gutenberg, in Chinese": (
+        "古登堡计划电子书：雪夜\n\n本电子书可供任何人免费使用。\n\n*** 古登堡计划电子书 雪夜 开始 ***\n\n{story}\n\n"
+        "*** 古登堡计划电子书 雪夜 结束 ***\n\n本电子书的许可证"
+    ),
+    "gutenberg, in traditional Chinese": "*** 雪夜 古騰堡計劃電子書開始 ***\n\n{story}\n\n*** 雪夜 古騰堡計劃電子書結束 ***\n\n授權條款",
     "haodoo": "《雪夜》無名氏\n《二○○六年十一月廿七日版》\n《好讀書櫃》經典版\n\n\n{story}",
     "zxcs": (
         "===============================\n更多精校小说尽在知轩藏书下载：http://www.zxcs8.com/\n===============================\n"

@@ -21,6 +21,9 @@ TEXTS = [f"展昭在雪夜中行了{number}里，来到一座古庙之前。\n�
 RECORDS = [{"id": number, "title": f"第{number}回", "content": text} for number, text in enumerate(TEXTS)]
 
 
+CHAPTER = "风雪夜归人一路行来见古庙"
+
+
 def table(delimiter: str) -> str:
     written = io.StringIO()
     writer = csv.DictWriter(written, RECORDS[0], delimiter=delimiter, lineterminator="\n")
@@ -60,6 +63,26 @@ CONTENT = {
     "y.sbv": ("\n\n".join(f"0:00:{n:02}.000,0:00:{n + 1:02}.000\n展昭道：好大的雪" for n in range(20)), "SRT or WebVTT subtitles"),
     "z.srt": ("\n\n".join(f"{n}\n00:00:{n:02} --> 00:00:{n + 1:02}\n展昭\nZhan\n雪\nsnow" for n in range(20)), "SRT or WebVTT subtitles"),
     "za.sub": ("\n".join(f"{{{n * 25}}}{{{n * 25 + 40}}}展昭道：好大的雪" for n in range(20)), "MicroDVD subtitles"),
+    "zb.srt": ("\n\n".join(f"{n}\n00:00:{n:02},000 → 00:00:{n:02},900\n展昭道：好大的雪" for n in range(20)), "SRT or WebVTT subtitles"),
+    "zc.txt": ("\n".join(f"0:{n:02}\n展昭道：好大的雪" for n in range(20)), "a transcript with times"),
+    "zd.js": ("var novel = " + json.dumps(RECORDS, ensure_ascii=False) + ";", "JSON"),
+    "ze.js": ("callback(" + json.dumps(RECORDS, ensure_ascii=False) + ")", "JSON"),
+    "zf.jsonl": ("# 2024\n" + "\n".join(json.dumps(record, ensure_ascii=False) for record in RECORDS), "JSON Lines"),
+    "zg.txt": ("\n".join(map(repr, RECORDS)), "Python objects"),
+    "zh.txt": ("\n".join(json.dumps(text, ensure_ascii=False) for text in TEXTS), "quoted strings"),
+    "zi.csv": ("id,title,text\n" + "\n".join(f"{n},雪夜,{'展昭来了,' * (n % 3 + 1)}又走了." for n in range(20)), "a table"),
+    "zj.log": ("\n".join(f"2024-01-02 12:00:{n:02},5 INFO 用户展昭登录成功" for n in range(20)), "a log or a chat"),
+    "zk.log": ("\n".join(f"Jan  2 12:00:{n:02} host app[{n}]: 展昭登录成功" for n in range(20)), "a log or a chat"),
+    "zl.log": ("\n".join(f'127.0.0.1 - - [10/Oct/2000:13:55:{n:02} -0700] "GET /{CHAPTER}" 200' for n in range(20)), "a log or a chat"),
+    "zm.txt": ("\n\n".join(f"展昭 2024-01-02 12:{n:02}:00\n好大的雪啊" for n in range(20)), "a log or a chat"),
+    "zn.txt": ("\n".join(f"[2024/1/2 12:{n:02}:00] 展昭: 好大的雪啊" for n in range(20)), "a log or a chat"),
+    "zo.txt": ("\n".join(f"[color=red]{text}[/color]" for text in TEXTS), "BBCode"),
+    "zp.tex": ("\\documentclass{ctexart}\n\\begin{document}\n" + "\n\n".join(f"\\section{{雪夜}}\n{text}" for text in TEXTS), "LaTeX"),
+    "zq.md": ("\n".join(f"- [雪夜第{n}回](http://example.com/{n})" for n in range(20)), "a list of links"),
+    "zr.ini": ("[雪夜]\n" + "\n".join(f"title{n} = 雪夜第{n}回" for n in range(20)), "settings"),
+    "zs.c": ("#include <stdio.h>\nint main() {\n" + '    printf("展昭");\n' * 9 + "}\n", "source code"),
+    "zt.txt": ("\n".join(f"展昭 {n} nr" for n in range(30)), "a word list"),
+    "zu.txt": ("展 B-PER\n昭 I-PER\n道 O\n" * 9, "tokens with labels"),
     "p.lrc": ("\n".join(f"[00:{n:02}.50]风雪夜归人" for n in range(20)), "LRC lyrics"),
 }  # fmt: skip
 
@@ -93,6 +116,14 @@ def test_content_is_identified_after_decoding(name: str, codec: str) -> None:
         "\n".join(f"他读了<三国演义>第{n}回，又读<红楼梦>，不觉天明。" for n in range(30)),
         "人之初,性本善,性相近,习相远\n苟不教,性乃迁,教之道,贵以专\n" * 4,
         "展昭听了,心中大喜,忙进了酒店.\n只见那人,身高八尺,面如冠玉.\n" * 9,
+        "\n".join(f"{n // 30 + 1}:{n % 30 + 1} 起初神创造天地。" for n in range(90)),
+        "\n".join(f"展昭：好大的雪，这是第{n}天了。" for n in range(30)),
+        "\n".join(f"19{n:02}年3月5日，晴。今天又下了一夜的雪。" for n in range(30)),
+        "12:05\n" + NOVEL + "\n13:40\n" + NOVEL,
+        "\n".join(f"好大的雪啊[哈哈]#雪夜{n}# http://t.cn/{n}" for n in range(30)),
+        "# 雪夜\n\n" + NOVEL + "\n\n- 一\n- 二\n\n**完**",
+        NOVEL.replace("天", '天\n"好大的雪！"\n'),
+        "若a = b，则c > d;\n" * 3 + NOVEL,
         "He came, he saw, he won.\nShe came, she saw, she lost.\n" * 9,
     ],
 )

@@ -311,6 +311,24 @@ def test_an_encoding_with_states_is_read_on_beyond_a_fault() -> None:
     assert [(fault.offset, fault.line) for fault in decoded.faults] == [(data.index(b"\xff"), 901)]
 
 
+@pytest.mark.parametrize(("first", "second"), [("utf-8", "gb18030"), ("gb18030", "utf-8"), ("utf-8", "big5")])
+def test_a_file_of_two_encodings_is_refused_with_the_place_of_the_second(first: str, second: str) -> None:
+    text = "展昭在雪中行了三里來到古廟之前只見門上有幾個大字便下馬走了進去說道好大的雪我們不知是何人也。\n" * 9
+
+    with pytest.raises(
+        DataError, match=rf"line \d+: .* from there on it seems to be ({first}|{second}): convert the parts"
+    ):
+        decode(text.encode(first) + text.encode(second))
+
+
+@pytest.mark.parametrize("codec", ["utf-32-le", "utf-32-be"])
+def test_utf_32_without_a_mark_is_read(codec: str) -> None:
+    text = "話說展昭在雪中行了三里，來到古廟之前。𠮷\n"
+
+    for times in (1, 300):
+        assert decode((text * times).encode(codec)) == decode((text * times).encode(codec), encoding=codec)
+
+
 def test_too_many_faults_are_refused_with_the_first_of_them() -> None:
     head = "".join(line + "\n" for line in SIMPLIFIED).encode("gb18030")
     data = head + b"\x80\n" * 40

@@ -1,12 +1,14 @@
 """What is found to be Chinese, in which encoding, and what is refused as something else."""
 
 import base64
+import binascii
 import gzip
 import io
 import quopri
 import random
 import re
 import struct
+import tarfile
 import urllib.parse
 import zipfile
 import zlib
@@ -41,6 +43,15 @@ def zip_of(text: str) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(zipfile.ZipInfo("a.txt"), text)  # without a time of day
+    return buffer.getvalue()
+
+
+def tar_of(text: str) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        entry = tarfile.TarInfo("a.txt")
+        entry.size = len(text.encode())
+        archive.addfile(entry, io.BytesIO(text.encode()))
     return buffer.getvalue()
 
 
@@ -85,6 +96,12 @@ def test_foreign_text_is_refused_as_such_and_read_by_name(text: str, codec: str,
         (b"\x7fELF\x02\x01\x01" + bytes(500), "a program"),
         (b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\n", "a PDF document"),
         (zlib.compress(random.Random(0).randbytes(3_000)), "binary data"),
+        (tar_of(CHINESE), "a tar archive"),
+        (
+            b"begin 644 a.txt\n"
+            + b"".join(binascii.b2a_uu(CHINESE.encode()[at : at + 45]) for at in range(0, 900, 45)),
+            "uuencoded data",
+        ),
         (struct.pack("<2000i", *range(2_000)), "binary data"),
         (struct.pack("<2000d", *(number / 7 for number in range(2_000))), "binary data"),
         *((random.Random(seed).randbytes(size), "binary data") for seed in range(5) for size in (400, 5_001, 200_000)),
@@ -236,6 +253,13 @@ def test_english_wikipedia_is_read(shared_data: Path) -> None:
     assert decode(data).text == data.decode()
 
 
+TRADITIONAL = "話說展爺聽了此言，心中大喜，連忙進了酒店，只見那人身高八尺，面如冠玉，便上前問道：你是何人？" * 9
+
+
+def _read_as_gb18030(text: str) -> str:
+    return text.encode().decode("gb18030", "ignore")
+
+
 GARBLED: dict[str, Callable[[str], bytes]] = {
     "HZ": lambda text: text.encode("hz"),
     "UTF-7": lambda text: text.encode("utf-7"),
@@ -247,6 +271,16 @@ GARBLED: dict[str, Callable[[str], bytes]] = {
     "percent-encoding": lambda text: urllib.parse.quote(text).encode(),
     "quoted-printable": lambda text: quopri.encodestring(text.encode()),
     "base64": lambda text: base64.encodebytes(text.encode("gb18030")),
+    "base64, of URLs": lambda text: base64.urlsafe_b64encode(text.encode()),
+    "escapes, of Perl": lambda text: "".join(f"\\x{{{ord(one):x}}}" for one in text).encode(),
+    "ISO-2022": lambda text: "雪夜".encode("iso2022_jp") + bytes(byte & 0x7F for byte in text.encode("gb2312")),
+    "control characters": lambda text: text.encode("utf-16-le").decode("latin-1").encode(),
+    "are lost: letters of ARABIC": lambda text: text.encode("gb18030").decode("utf-8", "ignore").encode(),
+    "utf-8 that was read as koi8_r": lambda text: text.encode().decode("koi8_r").encode(),
+    "gb18030 that was read as cp1250": lambda text: text.encode("gb18030").decode("cp1250", "replace").encode(),
+    "big5 that was read as cp866": lambda text: TRADITIONAL.encode("big5").decode("cp866").encode(),
+    "utf-8 that was read as cp1252 and saved again, twice": lambda text: text.encode().decode("latin-1").encode().decode("latin-1").encode(),
+    "utf-8 that was read as gb18030 and saved again, twice": lambda text: _read_as_gb18030(_read_as_gb18030(text)).encode(),
     "hexadecimal digits": lambda text: text.encode().hex().encode(),
     "are lost: 锟斤拷": lambda text: text.encode("gb18030").decode("utf-8", "replace").encode().decode("gb18030", "replace").encode(),
     "are lost: ?": lambda text: text.encode("latin-1", "replace"),

@@ -17,11 +17,12 @@ import pytest
 import zh_lstm_lm
 from zh_lstm_lm import TokenStream
 from zh_lstm_lm.errors import ConfigError, DataError
+from zh_lstm_lm.runtime.threads import available_cores
 from zh_lstm_lm.tokenizers import workers as workers_module
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 from zh_lstm_lm.tokenizers.plain_tokenizers import CharacterTokenizer
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
-from zh_lstm_lm.tokenizers.workers import available_cores, number_chunks, tokenize_paragraphs
+from zh_lstm_lm.tokenizers.workers import number_chunks, tokenize_paragraphs
 
 CHUNKS = [
     "雪\n夜",
@@ -277,7 +278,7 @@ def test_the_number_of_workers_is_checked(tmp_path: Path, workers: int) -> None:
 
 
 def test_available_cores_are_those_of_this_process() -> None:
-    code = "from zh_lstm_lm.tokenizers.workers import available_cores; print(available_cores())"
+    code = "from zh_lstm_lm.runtime.threads import available_cores; print(available_cores())"
 
     assert available_cores() >= 1
     if hasattr(os, "sched_setaffinity"):

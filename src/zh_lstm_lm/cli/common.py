@@ -2,46 +2,23 @@
 
 import argparse
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from zh_lstm_lm.errors import ConfigError, DataError, escape_controls
 
-# True for type checkers; importing typing takes longer than parsing a command line.
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-    from typing import IO, Any, TextIO
-
     from zh_lstm_lm.corpus.token_stream import TokenStream
     from zh_lstm_lm.text.files import TextFile
     from zh_lstm_lm.tokenizers.base import LosslessTokenizer
     from zh_lstm_lm.training.trainer import Trainer
 
 __all__ = [
-    "INTERRUPTED",
-    "add_encoding",
-    "add_reading",
-    "add_sets",
-    "at_least",
-    "check_sets",
-    "chosen_tokenizer",
-    "corpus_files",
-    "duration",
-    "given",
-    "load_model",
-    "option",
-    "path",
-    "print_line",
-    "print_page",
-    "print_plan",
-    "print_reading",
-    "proportion",
-    "read_sets",
-    "read_stream",
-    "read_text",
-    "text",
-    "write_text",
-]
+    "INTERRUPTED", "add_encoding", "add_reading", "add_sets", "at_least", "check_sets", "chosen_tokenizer",
+    "corpus_files", "duration", "given", "load_model", "option", "path", "print_line", "print_page", "print_plan",
+    "print_reading", "proportion", "read_sets", "read_stream", "read_text", "text", "write_text",
+]  # fmt: skip
 
 # Options of single tokenizers, and the tokenizers that have them.
 _TOKENIZERS = {"user_dictionary": ("jieba", "rjieba"), "separator": ("whitespace",)}
@@ -52,46 +29,36 @@ INTERRUPTED = 130
 
 def add_reading(command: argparse.ArgumentParser, *, tokenizer: bool = True, records: bool = True) -> None:
     """Adds the options that say how a corpus is read."""
-    reading = command.add_argument_group("reading")
+    add = command.add_argument_group("reading").add_argument
     if tokenizer:
-        reading.add_argument(
-            "--tokenizer", help="jieba, rjieba, characters, or whitespace for given words (default: jieba)"
-        )
-        reading.add_argument(
+        add("--tokenizer", help="jieba, rjieba, characters, or whitespace for given words (default: jieba)")
+        add(
             "--user-dictionary",
             type=path,
             metavar="FILE",
             help="your own words for jieba or rjieba, 'word [frequency]' on each line (default: none)",
         )
-        reading.add_argument(
-            "--separator", metavar="SPACES", help="of words for whitespace, such as two spaces (default: one space)"
-        )
-    reading.add_argument(
-        "--encoding", type=encoding, default="auto", help="of all files, or auto to detect it (default: %(default)s)"
-    )
-    reading.add_argument("--clean", default="novel", help="novel, none, or steps joined by + (default: %(default)s)")
+        add("--separator", metavar="SPACES", help="of words for whitespace, such as two spaces (default: one space)")
+    add("--encoding", type=encoding, default="auto", help="of all files, or auto to detect it (default: %(default)s)")
+    add("--clean", default="novel", help="novel, none, or steps joined by + (default: %(default)s)")
     if tokenizer:
-        reading.add_argument(
+        add(
             "--normalize",
             default="auto",
             help="nfc, width, nfkc and simplified, joined by +, or none; auto is nfc+width (default: %(default)s)",
         )
     if records:
-        reading.add_argument(
+        add(
             "--text-field",
             metavar="NAME",
             help="read this field of the records of JSON, JSON Lines, CSV and TSV files, or line: each line of a text is a "
             "record (default: running text)",
         )
-    reading.add_argument(
-        "--cache-dir", type=path, metavar="FOLDER", help="of segmented text (default: the user's cache folder)"
-    )
-    reading.add_argument(
-        "--workers", type=at_least(1), help="processes that segment (default: by the size of the corpus)"
-    )
+    add("--cache-dir", type=path, metavar="FOLDER", help="of segmented text (default: the user's cache folder)")
+    add("--workers", type=at_least(1), help="processes that segment (default: by the size of the corpus)")
 
 
-def add_encoding(command: "Any", name: str = "--encoding") -> None:
+def add_encoding(command: Any, name: str = "--encoding") -> None:
     """Adds the encoding of a text that is read by `read_text`."""
     command.add_argument(
         name, type=encoding, default="auto", help="of the text, or auto to detect it (default: %(default)s)"
@@ -123,17 +90,16 @@ def text(argument: str) -> str:
     return argument
 
 
-def at_least(minimum: float, kind: "type[int] | type[float]" = int) -> "Callable[[str], Any]":
-    """Returns a converter of options that are numbers of at least `minimum`."""
-    name = "an integer" if kind is int else "a number"
+def at_least(minimum: int) -> Callable[[str], int]:
+    """Returns a converter of options that are integers of at least `minimum`."""
 
-    def convert(text: str) -> float:
+    def convert(text: str) -> int:
         try:
-            value = kind(text)
+            value = int(text)
         except ValueError:
-            value = kind(minimum) - 1
-        if not value >= minimum:
-            raise argparse.ArgumentTypeError(f"must be {name} of at least {minimum}, got {text!r}")
+            value = minimum - 1
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"must be an integer of at least {minimum}, got {text!r}")
         return value
 
     return convert
@@ -155,13 +121,13 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def given(parsed: argparse.Namespace, *names: str, **renamed: str) -> "dict[str, Any]":
+def given(parsed: argparse.Namespace, *names: str, **renamed: str) -> dict[str, Any]:
     """Returns the options that were given, by their names in the library."""
     pairs = [*((name, name) for name in names), *renamed.items()]
     return {name: getattr(parsed, typed) for name, typed in pairs if getattr(parsed, typed) is not None}
 
 
-def chosen_tokenizer(parsed: argparse.Namespace) -> "Any":
+def chosen_tokenizer(parsed: argparse.Namespace) -> Any:
     """Makes the tokenizer of `add_reading`'s options."""
     from zh_lstm_lm.tokenizers.registry import get_tokenizer
 
@@ -174,7 +140,7 @@ def chosen_tokenizer(parsed: argparse.Namespace) -> "Any":
     return get_tokenizer(tokenizer, **options)
 
 
-def corpus_files(parsed: argparse.Namespace, paths: "list[str] | None" = None) -> "list[TextFile]":
+def corpus_files(parsed: argparse.Namespace, paths: list[str] | None = None) -> "list[TextFile]":
     """Lists the files of the corpus of a command, or of other paths."""
     from zh_lstm_lm.text.documents import ReadingOptions
     from zh_lstm_lm.text.files import find_files
@@ -183,7 +149,7 @@ def corpus_files(parsed: argparse.Namespace, paths: "list[str] | None" = None) -
 
 
 def read_stream(
-    parsed: argparse.Namespace, tokenizer: "Any", normalize: str, paths: "list[str] | None" = None
+    parsed: argparse.Namespace, tokenizer: Any, normalize: str, paths: list[str] | None = None
 ) -> "TokenStream":
     """Reads the corpus of a command, or other paths, by `add_reading`'s options."""
     from zh_lstm_lm.corpus.token_stream import TokenStream
@@ -201,20 +167,16 @@ def read_stream(
 
 def add_sets(command: argparse.ArgumentParser) -> None:
     """Adds the options of the validation and the test set."""
+    add = command.add_argument
     for part, name in (("valid", "validation set"), ("test", "test set")):
         about = f"proportion of every document for the {name}, 0 for none (default: 0.05 without --{part}-file)"
-        command.add_argument(f"--{part}", type=proportion, help=about)
+        add(f"--{part}", type=proportion, help=about)
         about = f"texts of the {name}, which are not among the others (default: by --{part})"
-        command.add_argument(f"--{part}-file", type=path, nargs="+", metavar="FILE", help=about)
+        add(f"--{part}-file", type=path, nargs="+", metavar="FILE", help=about)
 
 
 def check_sets(parsed: argparse.Namespace) -> None:
-    """Settles the proportions of the validation and the test set, and checks their files.
-
-    Raises:
-        ConfigError: Options contradict each other, or leave nothing for training.
-        DataError: A path holds no text files.
-    """
+    """Settles the proportions of the validation and the test set; refuses options that contradict each other."""
     training = {file.path.resolve() for file in corpus_files(parsed)}
     for part in ("valid", "test"):
         paths, given_proportion = getattr(parsed, f"{part}_file"), getattr(parsed, part)
@@ -232,7 +194,7 @@ def check_sets(parsed: argparse.Namespace) -> None:
 
 
 def read_sets(
-    parsed: argparse.Namespace, tokenizer: "Any", normalize: str
+    parsed: argparse.Namespace, tokenizer: Any, normalize: str
 ) -> "tuple[TokenStream, TokenStream, TokenStream]":
     """Reads the training, the validation and the test set by the options of `add_sets`."""
     corpus = read_stream(parsed, tokenizer, normalize)
@@ -299,40 +261,34 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:,.0f} minutes" if seconds < 6000 else f"{seconds / 3600:,.1f} hours"
 
 
-def load_model(path: str) -> "Any":
+def load_model(path: str) -> Any:
     """Loads a saved model of any kind."""
     from zh_lstm_lm.models.saved_mixture import from_pretrained
 
     return from_pretrained(path)
 
 
-def print_line(line: str, *, file: "TextIO | None" = None) -> None:
+def print_line(line: str, *, file: TextIO | None = None) -> None:
     """Prints a message with file names in it; characters that the stream cannot show are escaped."""
     file = file or sys.stdout
     encoding = file.encoding or "utf-8"
     print(escape_controls(line).encode(encoding, "backslashreplace").decode(encoding), file=file, flush=True)
 
 
-def print_page(page: "Path") -> None:
+def print_page(page: Path) -> None:
     """Prints the place and the size of a page that was written."""
     print_line(f"{page}: {page.stat().st_size / 1000:,.0f} KB")
 
 
-def write_text(path: "str | Path", text: str) -> None:
+def write_text(path: str | Path, text: str, *, keep: bool = False) -> None:
     """Writes a text file, whole or not at all; see `write_file`."""
     from zh_lstm_lm.storage.user_files import write_file
 
-    write_file(path, text.encode("utf-8"))
+    write_file(path, text.encode("utf-8"), keep=keep)
 
 
-def read_text(path: str, encoding: str = "auto") -> str:
-    """Reads a text file, or standard input for ``-``.
-
-    Raises:
-        DataError: It cannot be read or decoded.
-    """
-    from pathlib import Path
-
+def read_text(path: str, encoding: str = "auto", expected: str = "a text file") -> str:
+    """Reads a text file, or standard input for ``-``; raises DataError, with what is expected, if it cannot."""
     from zh_lstm_lm.text.decoding import decode, normalize_line_ends
 
     name = "standard input" if path == "-" else path
@@ -341,5 +297,5 @@ def read_text(path: str, encoding: str = "auto") -> str:
         data = buffer.read() if path == "-" else Path(path).read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{name}: cannot be read ({reason}); give a text file") from error
+        raise DataError(f"{name}: cannot be read ({reason}); give {expected}") from error
     return normalize_line_ends(decode(data, encoding=encoding, name=name).text)

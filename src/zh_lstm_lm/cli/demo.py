@@ -15,17 +15,16 @@ _TRAINING = ["--min-freq", "2", "--embedding-dim", "96", "--hidden-size", "192",
 def add_demo(demo: argparse.ArgumentParser) -> None:
     """Adds the options of ``demo``."""
     demo.set_defaults(run=_demo)
-    demo.add_argument("--epochs", type=at_least(1), default=5, help="passes over the text (default: %(default)s)")
-    demo.add_argument(
-        "--output", type=path, default="demo", metavar="FOLDER", help="folder for the results (default: %(default)s)"
-    )
+    add = demo.add_argument
+    add("--epochs", type=at_least(1), default=5, help="passes over the text (default: %(default)s)")
+    add("--output", type=path, default="demo", metavar="FOLDER", help="folder for the results (default: %(default)s)")
 
 
 def _demo(parsed: argparse.Namespace) -> int:
     from pathlib import Path
 
     from zh_lstm_lm.cli.main import main
-    from zh_lstm_lm.corpus.stream_reading import sample_novel
+    from zh_lstm_lm.corpus.token_stream import sample_novel
 
     folder = Path(parsed.output)
     novel, model, text = (str(folder / name) for name in ("novel.txt", "model", "generated.txt"))

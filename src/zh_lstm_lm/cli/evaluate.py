@@ -1,14 +1,13 @@
 """The command ``evaluate``."""
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from zh_lstm_lm.cli.common import add_reading, at_least, load_model, path, read_stream
 from zh_lstm_lm.errors import ConfigError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from zh_lstm_lm.evaluation.result import EvaluationResult
 
 __all__ = ["add_evaluate"]
@@ -17,8 +16,9 @@ __all__ = ["add_evaluate"]
 def add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     """Adds the options of ``evaluate``."""
     evaluate.set_defaults(run=_evaluate)
-    evaluate.add_argument("model", type=path, help="folder of a saved model")
-    evaluate.add_argument(
+    add = evaluate.add_argument
+    add("model", type=path, help="folder of a saved model")
+    add(
         "paths",
         type=path,
         nargs="+",
@@ -28,14 +28,10 @@ def add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument(
         "--batch-size", type=at_least(1), default=64, help="segments in a batch (default: %(default)s)"
     )
-    mode = evaluate.add_mutually_exclusive_group()
-    mode.add_argument(
-        "--dynamic", action="store_true", help="train the LSTM on the text while it is read: dynamic evaluation"
-    )
-    mode.add_argument("--cache", action="store_true", help="mix in the latest words of the text: continuous cache")
-    mode.add_argument(
-        "--temperature", type=float, default=1.0, help="divisor of the logits, above 0 (default: %(default)s)"
-    )
+    add = evaluate.add_mutually_exclusive_group().add_argument
+    add("--dynamic", action="store_true", help="train the LSTM on the text while it is read: dynamic evaluation")
+    add("--cache", action="store_true", help="mix in the latest words of the text: continuous cache")
+    add("--temperature", type=float, default=1.0, help="divisor of the logits, above 0 (default: %(default)s)")
     evaluate.add_argument("--error-bars", action="store_true", help="95 %% intervals, by the bootstrap over paragraphs")
 
 
@@ -64,8 +60,6 @@ def _evaluate(parsed: argparse.Namespace) -> int:
 
 def _holds_model(folder: str) -> bool:
     """Returns True for the folder of a saved model of any kind, which no folder of texts looks like."""
-    from pathlib import Path
-
     files = [Path(folder) / name for name in ("vocabulary.json", "config.json", "mixture.json")]
     return files[0].is_file() and any(file.is_file() for file in files[1:])
 
@@ -94,7 +88,7 @@ def _compare(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _load(parsed: argparse.Namespace, folder: str) -> "Any":
+def _load(parsed: argparse.Namespace, folder: str) -> Any:
     """Loads a model, with a cache around it where that was asked for."""
     from zh_lstm_lm.models.continuous_cache import ContinuousCache
 
@@ -102,7 +96,7 @@ def _load(parsed: argparse.Namespace, folder: str) -> "Any":
     return ContinuousCache(model) if parsed.cache and not isinstance(model, ContinuousCache) else model
 
 
-def _print(parsed: argparse.Namespace, model: "Any", result: "EvaluationResult") -> None:
+def _print(parsed: argparse.Namespace, model: Any, result: "EvaluationResult") -> None:
     """Prints the metrics of a model and of its parts, with error bars where they were asked for."""
     from zh_lstm_lm.evaluation.parts import describe_parts, metrics_line, parts_table
 

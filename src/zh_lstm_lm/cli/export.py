@@ -14,27 +14,28 @@ _SAMPLE = 5000
 def add_export(export: argparse.ArgumentParser) -> None:
     """Adds the options of ``export``."""
     export.set_defaults(run=_export)
-    export.add_argument("model", type=path, help="folder of a saved model")
-    export.add_argument(
+    add = export.add_argument
+    add("model", type=path, help="folder of a saved model")
+    add(
         "--format",
         choices=["onnx", "html"],
         required=True,
         help="onnx: a step and a scorer for sherpa-onnx; html: one page that writes, without a network",
     )
-    export.add_argument(
+    add(
         "--output",
         type=path,
         required=True,
         metavar="PATH",
         help="folder for ONNX files, or the page, such as novel.html",
     )
-    export.add_argument(
+    add(
         "--text",
         type=path,
         metavar="FILE",
         help="html: text to measure on what rounding and pruning cost (default: the start of the bundled novella)",
     )
-    export.add_argument("--overwrite", action="store_true", help="html: replace the page if it exists")
+    add("--overwrite", action="store_true", help="html: replace the page if it exists")
 
 
 def _export(parsed: argparse.Namespace) -> int:
@@ -53,13 +54,14 @@ def _export(parsed: argparse.Namespace) -> int:
 def _export_page(parsed: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from zh_lstm_lm.corpus.stream_reading import sample_novel
+    from zh_lstm_lm.corpus.token_stream import sample_novel
     from zh_lstm_lm.evaluation.score import score
     from zh_lstm_lm.integrations.page.export import check_target, make_page
     from zh_lstm_lm.storage.user_files import write_file
 
     target = Path(parsed.output)
     check_target(target, overwrite=parsed.overwrite)
+    text = read_text(parsed.text) if parsed.text else sample_novel()[:_SAMPLE]
     model = load_model(parsed.model)
     page = make_page(model, title=target.stem)
     write_file(target, page.html)
@@ -68,7 +70,8 @@ def _export_page(parsed: argparse.Namespace) -> int:
     before, after = page.num_ngrams
     if after < before:
         print_line(f"{after:,} of {before:,} n-grams are in the page: those that predict most")
-    text = read_text(parsed.text) if parsed.text else sample_novel()[:_SAMPLE]
+    if page.left_out:
+        print_line(f"a page has no {', '.join(page.left_out)}, which this model sets for sampling")
     whole, rounded, inside = (score(each, text).bits_per_character for each in (model, page.rounded, page.model))
     if whole is not None and rounded is not None and inside is not None:
         pruned = f", as in the page {inside:.4f} ({inside - whole:+.4f})" if after < before else ""

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING, Any
 
 from zh_lstm_lm.cli.common import (
     add_reading,
@@ -18,10 +19,7 @@ from zh_lstm_lm.cli.common import (
 )
 from zh_lstm_lm.runtime.control_characters import unescaped
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from zh_lstm_lm.corpus.token_stream import TokenStream
     from zh_lstm_lm.generation.sampler import Sampler
     from zh_lstm_lm.models.base import LanguageModel
@@ -60,10 +58,9 @@ _LIMITS = {
 def add_generate(generate: argparse.ArgumentParser) -> None:
     """Adds the options of ``generate``."""
     generate.set_defaults(run=_generate)
-    generate.add_argument("model", type=path, help="folder of a saved model")
-    generate.add_argument(
-        "--prompt", type=text, default="", help="start of the text (default: the start of a document)"
-    )
+    add = generate.add_argument
+    add("model", type=path, help="folder of a saved model")
+    add("--prompt", type=text, default="", help="start of the text (default: the start of a document)")
     _add_model(generate)
     _add_limits(generate)
     _add_forms(generate)
@@ -73,8 +70,8 @@ def add_generate(generate: argparse.ArgumentParser) -> None:
 
 
 def _add_model(generate: argparse.ArgumentParser) -> None:
-    group = generate.add_argument_group("persons and style")
-    group.add_argument(
+    add = generate.add_argument_group("persons and style").add_argument
+    add(
         "--like",
         type=path,
         nargs="+",
@@ -82,10 +79,8 @@ def _add_model(generate: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write like this book, with its persons and in its style; nothing is trained (default: no book)",
     )
-    group.add_argument(
-        "--like-weight", type=float, help="weight of the book's words beside the model's, from 0 to 1 (default: 0.5)"
-    )
-    group.add_argument(
+    add("--like-weight", type=float, help="weight of the book's words beside the model's, from 0 to 1 (default: 0.5)")
+    add(
         "--cache",
         action=argparse.BooleanOptionalAction,
         help="make names and phrases that occurred likelier (default: as the model was saved, and with --like)",
@@ -93,17 +88,17 @@ def _add_model(generate: argparse.ArgumentParser) -> None:
 
 
 def _add_limits(generate: argparse.ArgumentParser) -> None:
-    limits = generate.add_argument_group("limits", "The first limit that is reached ends the text.")
+    add = generate.add_argument_group("limits", "The first limit that is reached ends the text.").add_argument
     for name, about in _LIMITS.items():
-        limits.add_argument(option(name), type=int, help=about)
-    limits.add_argument(
+        add(option(name), type=int, help=about)
+    add(
         "--end",
         choices=["sentence", "none"],
         default="sentence",
         help="end before --max-characters with the last sentence, or none: exactly there (default: %(default)s)",
     )
-    limits.add_argument("--max-time", type=float, metavar="SECONDS", help="time to write (default: no limit)")
-    limits.add_argument(
+    add("--max-time", type=float, metavar="SECONDS", help="time to write (default: no limit)")
+    add(
         "--stop",
         type=text,
         action="append",
@@ -112,27 +107,29 @@ def _add_limits(generate: argparse.ArgumentParser) -> None:
 
 
 def _add_forms(generate: argparse.ArgumentParser) -> None:
-    forms = generate.add_argument_group("forms", "What is asked for is met exactly, or it is said what could not be.")
-    forms.add_argument(
+    add = generate.add_argument_group(
+        "forms", "What is asked for is met exactly, or it is said what could not be."
+    ).add_argument
+    add(
         "--line-lengths",
         type=parse_lengths,
         metavar="N[,N…]",
         help="characters of each line without marks, or of all lines, as in 7,7,7,7 (default: any)",
     )
-    forms.add_argument(
+    add(
         "--first-characters",
         type=text,
         metavar="TEXT",
         help="first characters of the lines, or of the paragraphs without --line-lengths, as in 春夏秋冬 (default: any)",
     )
-    forms.add_argument(
+    add(
         "--must-contain",
         type=parse_word,
         action="append",
         metavar="WORD[=N]",
         help="word that must occur, within N characters if given, as in 展昭=60; may be repeated (default: none)",
     )
-    forms.add_argument(
+    add(
         "--rename",
         type=text,
         action="append",
@@ -143,21 +140,23 @@ def _add_forms(generate: argparse.ArgumentParser) -> None:
 
 
 def _add_sampling(generate: argparse.ArgumentParser) -> None:
-    sampling = generate.add_argument_group("sampling", "A model may have defaults of its own; 'info' shows them.")
+    add = generate.add_argument_group(
+        "sampling", "A model may have defaults of its own; 'info' shows them."
+    ).add_argument
     for name, about in _NUMBERS.items():
-        sampling.add_argument(option(name), type=float, help=about)
+        add(option(name), type=float, help=about)
     for name, about in _INTEGERS.items():
-        sampling.add_argument(option(name), type=int, help=about)
+        add(option(name), type=int, help=about)
     for name, about in _SWITCHES.items():
-        sampling.add_argument(option(name), action=argparse.BooleanOptionalAction, help=about)
-    sampling.add_argument(
+        add(option(name), action=argparse.BooleanOptionalAction, help=about)
+    add(
         "--ban",
         type=text,
         dest="banned_words",
         action="append",
         help="never write this; may be repeated (default: none)",
     )
-    sampling.add_argument(
+    add(
         "--word-bias",
         type=parse_bias,
         action="append",
@@ -168,16 +167,15 @@ def _add_sampling(generate: argparse.ArgumentParser) -> None:
 
 def _add_output(generate: argparse.ArgumentParser) -> None:
     output = generate.add_argument_group("output")
-    place = output.add_mutually_exclusive_group()
-    place.add_argument("--output", type=path, metavar="FILE", help="file for the text (default: standard output)")
-    place.add_argument("--interactive", action="store_true", help="write together: the model and you in turn")
-    texts = output.add_mutually_exclusive_group()
-    texts.add_argument("--num-samples", type=at_least(1), metavar="N", help="texts to write (default: 1)")
-    texts.add_argument(
-        "--best-of", type=at_least(1), metavar="N", help="write N texts, keep the likeliest per word (default: 1)"
-    )
-    output.add_argument("--resume", action="store_true", help="continue an --output that was interrupted")
-    output.add_argument(
+    add = output.add_mutually_exclusive_group().add_argument
+    add("--output", type=path, metavar="FILE", help="file for the text (default: standard output)")
+    add("--interactive", action="store_true", help="write together: the model and you in turn")
+    add = output.add_mutually_exclusive_group().add_argument
+    add("--num-samples", type=at_least(1), metavar="N", help="texts to write (default: 1)")
+    add("--best-of", type=at_least(1), metavar="N", help="write N texts, keep the likeliest per word (default: 1)")
+    add = output.add_argument
+    add("--resume", action="store_true", help="continue an --output that was interrupted")
+    add(
         "--novelty",
         dest="paths",
         type=path,
@@ -199,7 +197,7 @@ def parse_bias(argument: str) -> tuple[str, float]:
     raise argparse.ArgumentTypeError(f"must be a word and a number, as in 展昭=2, got {argument!r}")
 
 
-def parse_lengths(argument: str) -> "int | list[int]":
+def parse_lengths(argument: str) -> int | list[int]:
     """Converts one number, or several with commas between them."""
     try:
         numbers = list(map(int, argument.replace("，", ",").split(",")))
@@ -208,7 +206,7 @@ def parse_lengths(argument: str) -> "int | list[int]":
     return numbers if len(numbers) > 1 else numbers[0]
 
 
-def parse_word(argument: str) -> "tuple[str, int | None]":
+def parse_word(argument: str) -> tuple[str, int | None]:
     """Converts ``WORD`` or ``WORD=NUMBER``."""
     word, _, number = text(argument).partition("=")
     if number and not number.isdecimal():
@@ -225,7 +223,8 @@ def _generate(parsed: argparse.Namespace) -> int:
     _check_combination(parsed)
     options = given(parsed, *_NUMBERS, *_INTEGERS, *_SWITCHES, "banned_words", "word_bias")
     for given_names in parsed.rename or ():
-        source = given_names if "=" in given_names else read_text(given_names)
+        expected = "OLD=NEW, as in 展昭=李寻欢, or a file of such lines"
+        source = given_names if "=" in given_names else read_text(given_names, expected=expected)
         options["rename"] = (*options.get("rename", ()), *parse_names(source))
     limits = given(parsed, *_LIMITS, "max_time", "stop", "line_lengths", "first_characters")
     if parsed.must_contain:
@@ -298,7 +297,7 @@ def _check_combination(parsed: argparse.Namespace) -> None:
         raise ConfigError(f"{several} goes with neither --resume nor --interactive; leave one of them out")
 
 
-def _pieces(parsed: argparse.Namespace, sampler: "Sampler", limits: "dict[str, Any]") -> "Any":
+def _pieces(parsed: argparse.Namespace, sampler: "Sampler", limits: dict[str, Any]) -> Any:
     """Yields the text, or the texts of ``--num-samples``, each under a line with its number."""
     if parsed.best_of:
         results = sampler.generate(parsed.prompt, num_samples=parsed.best_of, return_results=True, **limits)
@@ -312,7 +311,7 @@ def _pieces(parsed: argparse.Namespace, sampler: "Sampler", limits: "dict[str, A
 
 
 def _write_file(
-    parsed: argparse.Namespace, sampler: "Sampler", limits: "dict[str, Any]", corpus: "TokenStream | None"
+    parsed: argparse.Namespace, sampler: "Sampler", limits: dict[str, Any], corpus: "TokenStream | None"
 ) -> None:
     """Writes the text, and what of it was copied, into files."""
     from pathlib import Path
@@ -330,7 +329,7 @@ def _write_file(
     if parsed.num_samples or parsed.best_of:
         check_file(path)
         text = "".join(_pieces(parsed, sampler, limits))
-        write_text(path, text)
+        write_text(path, text, keep=True)
         characters = len(text)
     else:
         sampler.write(path, prompt=parsed.prompt, resume=parsed.resume, progress=progress, **limits)

@@ -28,29 +28,23 @@ def add_inspect(inspect: argparse.ArgumentParser) -> None:
     inspect.set_defaults(run=_inspect)
     inspect.add_argument("paths", type=path, nargs="+", help="folders, files or glob patterns of text; - for stdin")
     add_reading(inspect, records=False)
-    inspect.add_argument(
-        "--changes", type=at_least(0), default=3, help="changes of each kind to show of a file (default: %(default)s)"
-    )
-    inspect.add_argument("--files-only", action="store_true", help="do not segment: no coverage, no estimate")
-    inspect.add_argument(
-        "--min-freq", type=at_least(1), default=3, help="least frequency of a word (default: %(default)s)"
-    )
-    inspect.add_argument(
-        "--max-size", type=at_least(1), default=60_000, help="greatest size of the vocabulary (default: %(default)s)"
-    )
-    model = inspect.add_argument_group("model for which training is estimated")
-    model.add_argument("--embedding-dim", type=int, help="width of the embedding (default: 192)")
-    model.add_argument("--hidden-size", type=int, help="width of the LSTM layers (default: 384)")
-    model.add_argument("--num-layers", type=int, help="number of LSTM layers (default: 1)")
+    add = inspect.add_argument
+    add("--changes", type=at_least(0), default=3, help="changes of each kind to show of a file (default: %(default)s)")
+    add("--files-only", action="store_true", help="do not segment: no coverage, no estimate")
+    add("--min-freq", type=at_least(1), default=3, help="least frequency of a word (default: %(default)s)")
+    add("--max-size", type=at_least(1), default=60_000, help="greatest size of the vocabulary (default: %(default)s)")
+    add = inspect.add_argument_group("model for which training is estimated").add_argument
+    add("--embedding-dim", type=int, help="width of the embedding (default: 192)")
+    add("--hidden-size", type=int, help="width of the LSTM layers (default: 384)")
+    add("--num-layers", type=int, help="number of LSTM layers (default: 1)")
 
 
 def add_cache(cache: argparse.ArgumentParser) -> None:
     """Adds the options of ``cache``."""
     cache.set_defaults(run=_cache)
-    cache.add_argument(
-        "--cache-dir", type=path, metavar="FOLDER", help="another cache folder (default: the user's cache folder)"
-    )
-    cache.add_argument("--clear", action="store_true", help="remove its contents")
+    add = cache.add_argument
+    add("--cache-dir", type=path, metavar="FOLDER", help="another cache folder (default: the user's cache folder)")
+    add("--clear", action="store_true", help="remove its contents")
 
 
 def _info(parsed: argparse.Namespace) -> int:

@@ -115,12 +115,7 @@ class _Parser(argparse.ArgumentParser):
         return next((group for group in groups if action in group), [action])
 
     def read_config(self, path: str) -> None:
-        """Reads the options of a TOML file, which those of the command line replace.
-
-        Raises:
-            ConfigError: The file cannot be read, or a key or a value does not fit.
-            MissingDependencyError: Python 3.10 needs tomli.
-        """
+        """Reads the options of a TOML file, which those of the command line replace; refuses what does not fit."""
         from zh_lstm_lm._config import nearest_name
 
         found: dict[argparse.Action, Any] = {}
@@ -205,14 +200,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line.
-
-    Args:
-        arguments: The arguments after the program's name; None for those of the process.
-
-    Returns:
-        The exit status: 0, 1 for an error of the library itself, 2 for bad input, 130 after Ctrl-C.
-    """
+    """Runs the command line; returns 0, 1 for an error of the library itself, 2 for bad input, 130 after Ctrl-C."""
     with standard_streams():
         return _run(arguments)
 

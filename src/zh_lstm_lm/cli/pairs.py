@@ -2,16 +2,13 @@
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from zh_lstm_lm.cli.common import add_encoding, load_model, path, read_text, write_text
 from zh_lstm_lm.errors import ConfigError, DataError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
     from zh_lstm_lm.evaluation.pairs import PairsResult
 
 __all__ = ["add_pairs"]
@@ -23,22 +20,16 @@ _FIELDS = {"good": ("good", "sentence_good"), "bad": ("bad", "sentence_bad"), "g
 def add_pairs(pairs: argparse.ArgumentParser) -> None:
     """Adds the options of ``pairs``."""
     pairs.set_defaults(run=_pairs)
-    pairs.add_argument("model", type=path, help="folder of a saved model")
-    pairs.add_argument(
-        "file", type=path, help="JSON Lines, or a table with a header (TSV, CSV); - reads standard input"
-    )
+    add = pairs.add_argument
+    add("model", type=path, help="folder of a saved model")
+    add("file", type=path, help="JSON Lines, or a table with a header (TSV, CSV); - reads standard input")
     add_encoding(pairs)
-    pairs.add_argument(
-        "--good-field", metavar="NAME", help="field of the good sentence (default: good, or sentence_good)"
-    )
-    pairs.add_argument("--bad-field", metavar="NAME", help="field of the bad sentence (default: bad, or sentence_bad)")
-    pairs.add_argument(
-        "--group-field", metavar="NAME", help="field to group by (default: group if there is one, else no groups)"
-    )
-    pairs.add_argument(
-        "--output", type=path, metavar="FILE", help="the table as .tsv, or the result as .json (default: none)"
-    )
-    pairs.add_argument("--html", type=path, metavar="FILE", help="page of the result (default: none)")
+    add = pairs.add_argument
+    add("--good-field", metavar="NAME", help="field of the good sentence (default: good, or sentence_good)")
+    add("--bad-field", metavar="NAME", help="field of the bad sentence (default: bad, or sentence_bad)")
+    add("--group-field", metavar="NAME", help="field to group by (default: group if there is one, else no groups)")
+    add("--output", type=path, metavar="FILE", help="the table as .tsv, or the result as .json (default: none)")
+    add("--html", type=path, metavar="FILE", help="page of the result (default: none)")
 
 
 def _pairs(parsed: argparse.Namespace) -> int:
@@ -80,12 +71,8 @@ def _table(result: "PairsResult") -> str:
     return "".join("\t".join(line) + "\n" for line in [list(rows[0]), *cells])
 
 
-def _read(parsed: argparse.Namespace, text: str) -> "Iterator[tuple[str, str, str]]":
-    """Yields the pairs of a file.
-
-    Raises:
-        DataError: The file has no pair, a row is broken, or a field is missing or empty.
-    """
+def _read(parsed: argparse.Namespace, text: str) -> Iterator[tuple[str, str, str]]:
+    """Yields the pairs of a file; raises DataError for none, a broken row, or a field that is missing or empty."""
     from zh_lstm_lm.evaluation.pairs import check_pair
     from zh_lstm_lm.evaluation.stimuli import read_table
 
@@ -117,7 +104,7 @@ def _read(parsed: argparse.Namespace, text: str) -> "Iterator[tuple[str, str, st
         yield check_pair(where, **values)
 
 
-def _fields(parsed: argparse.Namespace, row: "Mapping[str, Any]", where: str) -> dict[str, str]:
+def _fields(parsed: argparse.Namespace, row: Mapping[str, Any], where: str) -> dict[str, str]:
     """Returns the field of each role in a file whose first row is given."""
     fields = {}
     for role, names in _FIELDS.items():
@@ -133,7 +120,7 @@ def _fields(parsed: argparse.Namespace, row: "Mapping[str, Any]", where: str) ->
     return fields
 
 
-def _json_rows(text: str, name: str) -> "Iterator[tuple[str, Mapping[str, Any]]]":
+def _json_rows(text: str, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yields the objects of JSON Lines with their names in errors."""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():

@@ -5,13 +5,10 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from zh_lstm_lm.cli.common import add_encoding, at_least, load_model, path, read_text, text
 from zh_lstm_lm.errors import DataError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 __all__ = ["add_rescore", "add_suggest"]
 
@@ -30,42 +27,43 @@ _SPACES_IN_CHINESE = re.compile(r"(?<![!-~])\s+|\s+(?![!-~])")
 def add_rescore(rescore: argparse.ArgumentParser) -> None:
     """Adds the options of ``rescore``."""
     rescore.set_defaults(run=_rescore)
-    rescore.add_argument("model", type=path, help="folder of a saved model")
-    rescore.add_argument(
+    add = rescore.add_argument
+    add("model", type=path, help="folder of a saved model")
+    add(
         "file",
         type=path,
         help="a candidate on each line: text, or score and text, or list, score and text, with tabs between; an empty "
         "line or another name begins a new list; - reads standard input",
     )
     add_encoding(rescore)
-    rescore.add_argument(
+    add = rescore.add_argument
+    add(
         "--format",
         choices=("tsv", "jsonl", "kaldi"),
         default="tsv",
         help="jsonl: objects with text, score and list; kaldi: 'utterance-N text', spaces between Chinese words ignored "
         "(default: %(default)s)",
     )
-    rescore.add_argument(
-        "--weight", type=float, default=1.0, help="weight of the model's log-probability (default: %(default)s)"
-    )
-    rescore.add_argument("--word-bonus", type=float, default=0.0, help="added for each word (default: %(default)s)")
-    rescore.add_argument(
+    add("--weight", type=float, default=1.0, help="weight of the model's log-probability (default: %(default)s)")
+    add("--word-bonus", type=float, default=0.0, help="added for each word (default: %(default)s)")
+    add(
         "--length-normalization",
         choices=("none", "words", "characters"),
         default="none",
         help="divides the log-probability by the length (default: %(default)s)",
     )
-    rescore.add_argument("--no-end", action="store_true", help="do not score the end of each candidate")
-    rescore.add_argument("--best", action="store_true", help="print only the best text of each list")
+    add("--no-end", action="store_true", help="do not score the end of each candidate")
+    add("--best", action="store_true", help="print only the best text of each list")
 
 
 def add_suggest(suggest: argparse.ArgumentParser) -> None:
     """Adds the options of ``suggest``."""
     suggest.set_defaults(run=_suggest)
-    suggest.add_argument("model", type=path, help="folder of a saved model")
-    suggest.add_argument("left", type=text, help="the text before the gap")
-    suggest.add_argument("right", type=text, nargs="?", default="", help="the text after the gap")
-    suggest.add_argument("-k", type=at_least(1), default=10, help="number of words (default: %(default)s)")
+    add = suggest.add_argument
+    add("model", type=path, help="folder of a saved model")
+    add("left", type=text, help="the text before the gap")
+    add("right", type=text, nargs="?", default="", help="the text after the gap")
+    add("-k", type=at_least(1), default=10, help="number of words (default: %(default)s)")
 
 
 def _rescore(parsed: argparse.Namespace) -> int:

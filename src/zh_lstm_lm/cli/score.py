@@ -4,24 +4,14 @@ import argparse
 import itertools
 import json
 import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from zh_lstm_lm.cli.common import (
-    add_encoding,
-    at_least,
-    load_model,
-    option,
-    path,
-    read_text,
-    text,
-    write_text,
-)
+from zh_lstm_lm.cli.common import add_encoding, at_least, load_model, option, path, read_text, text, write_text
 from zh_lstm_lm.errors import ConfigError, DataError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any
-
     from zh_lstm_lm.evaluation.scored_text import Score
 
 __all__ = ["add_score"]
@@ -34,44 +24,35 @@ def add_score(score: argparse.ArgumentParser) -> None:
     """Adds the options of ``score``."""
     score.set_defaults(run=_score)
     score.add_argument("model", type=path, help="folder of a saved model")
-    source = score.add_mutually_exclusive_group()
-    source.add_argument(
-        "text", type=text, nargs="?", help="the text itself; - or nothing reads stdin, a text on each line"
-    )
-    source.add_argument(
-        "--file", type=path, default="-", help="file with a text on each line, or - for stdin (default: %(default)s)"
-    )
-    source.add_argument(
-        "--table", type=path, metavar="FILE", help="table with a header (TSV, CSV), or - for stdin (default: none)"
-    )
+    add = score.add_mutually_exclusive_group().add_argument
+    add("text", type=text, nargs="?", help="the text itself; - or nothing reads stdin, a text on each line")
+    add("--file", type=path, default="-", help="file with a text on each line, or - for stdin (default: %(default)s)")
+    add("--table", type=path, metavar="FILE", help="table with a header (TSV, CSV), or - for stdin (default: none)")
     add_encoding(score)
-    score.add_argument("--whole", action="store_true", help="the file or standard input is one text")
-    score.add_argument(
-        "--per", choices=("word", "token", "character", "text"), default="word", help="unit of a row (default: word)"
-    )
-    score.add_argument(
+    add = score.add_argument
+    add("--whole", action="store_true", help="the file or standard input is one text")
+    add("--per", choices=("word", "token", "character", "text"), default="word", help="unit of a row (default: word)")
+    add(
         "--format",
         choices=("tsv", "jsonl", "lm-zoo"),
         default="tsv",
         help="jsonl has an object for each text, or row of a table; lm-zoo has sentence_id, token_id, token and surprisal "
         "(default: %(default)s)",
     )
-    score.add_argument("--end", action="store_true", help="score the paragraph end after each text as well")
-    score.add_argument(
-        "--html", type=path, metavar="FILE", help="page of the texts, words coloured by surprisal (default: none)"
-    )
-    score.add_argument(
-        "--pre-tokenized", action="store_true", help="the words are those that white space separates in the text"
-    )
-    table = score.add_argument_group("tables", "All columns are kept; surprisals, in bits, are added to each row.")
-    table.add_argument("--column", metavar="NAME", help="the texts (default: none; a table needs it)")
-    table.add_argument("--context-column", metavar="NAME", help="the text before each text (default: none)")
-    table.add_argument(
+    add("--end", action="store_true", help="score the paragraph end after each text as well")
+    add("--html", type=path, metavar="FILE", help="page of the texts, words coloured by surprisal (default: none)")
+    add("--pre-tokenized", action="store_true", help="the words are those that white space separates in the text")
+    add = score.add_argument_group(
+        "tables", "All columns are kept; surprisals, in bits, are added to each row."
+    ).add_argument
+    add("--column", metavar="NAME", help="the texts (default: none; a table needs it)")
+    add("--context-column", metavar="NAME", help="the text before each text (default: none)")
+    add(
         "--region-column",
         metavar="NAME",
         help="parts of the text: one in a row, or several with | between them; a row for each (default: none)",
     )
-    table.add_argument(
+    add(
         "--previous",
         type=at_least(0),
         metavar="N",
@@ -118,8 +99,6 @@ def _score(parsed: argparse.Namespace) -> int:
             if len(texts) == 1 and parsed.per != "text":
                 print(f"# {metrics_line(result)}")
     if parsed.html:
-        from pathlib import Path
-
         write_text(parsed.html, heat_map(drawn, title=f"Surprisal, {Path(parsed.model).name}"))
     return 0
 
@@ -166,7 +145,7 @@ def _score_table(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _write_lm_zoo(sentence: int, tokens: "Iterable[tuple[str, float]]", *, header: bool) -> None:
+def _write_lm_zoo(sentence: int, tokens: Iterable[tuple[str, float]], *, header: bool) -> None:
     """Prints the tokens of a sentence with their surprisals in bits, as lm-zoo does."""
     if header:
         _writer().writerow(["sentence_id", "token_id", "token", "surprisal"])
@@ -174,7 +153,7 @@ def _write_lm_zoo(sentence: int, tokens: "Iterable[tuple[str, float]]", *, heade
         _writer().writerow([sentence, number, token, f"{bits:.6f}"])
 
 
-def _writer() -> "Any":
+def _writer() -> Any:
     import csv
 
     return csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
@@ -193,7 +172,7 @@ def _texts(parsed: argparse.Namespace) -> list[tuple[int, str]]:
     return texts
 
 
-def _rows(score: "Score", per: str) -> "list[dict[str, Any]]":
+def _rows(score: "Score", per: str) -> list[dict[str, Any]]:
     """Returns a row for each unit of a text."""
     if per == "word":
         units = ("bits", "surprisal"), *((name, name) for name in ("kind", "start", "stop", "tokens"))
@@ -209,7 +188,7 @@ def _rows(score: "Score", per: str) -> "list[dict[str, Any]]":
     return [row]
 
 
-def _cell(value: "Any") -> str:
+def _cell(value: Any) -> str:
     """Returns the text of a value in a table, on one line."""
     if isinstance(value, float):
         return f"{value:.3f}"

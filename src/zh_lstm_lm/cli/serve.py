@@ -17,15 +17,14 @@ _LIMITS = {
 def add_serve(serve: argparse.ArgumentParser) -> None:
     """Adds the options of ``serve``."""
     serve.set_defaults(run=_serve)
-    serve.add_argument("model", type=path, help="folder of a saved model")
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
-    serve.add_argument("--port", type=int, default=8000, help="port, 0 for any free one (default: %(default)s)")
-    serve.add_argument(
-        "--key-file", type=path, metavar="FILE", help="file with the key that requests must give (default: no key)"
-    )
+    add = serve.add_argument
+    add("model", type=path, help="folder of a saved model")
+    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
+    add("--port", type=int, default=8000, help="port, 0 for any free one (default: %(default)s)")
+    add("--key-file", type=path, metavar="FILE", help="file with the key that requests must give (default: no key)")
     for name, about in _LIMITS.items():
-        serve.add_argument(f"--{name.replace('_', '-')}", type=at_least(1), help=about)
-    serve.add_argument(
+        add(f"--{name.replace('_', '-')}", type=at_least(1), help=about)
+    add(
         "--max-time",
         type=float,
         metavar="SECONDS",

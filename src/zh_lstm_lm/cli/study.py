@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from zh_lstm_lm.cli.common import (
     INTERRUPTED,
@@ -16,7 +17,6 @@ from zh_lstm_lm.cli.common import (
 )
 from zh_lstm_lm.errors import ConfigError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from zh_lstm_lm.corpus.token_stream import TokenStream
 
@@ -28,59 +28,53 @@ _TRAINING = ("batch_size", "bptt_len", "learning_rate", "max_grad_norm", "device
 
 def add_study(study: argparse.ArgumentParser) -> None:
     """Adds the options of ``study``, some of which are those of `StudyConfig`."""
+    study.set_defaults(run=_study)
     import dataclasses
 
     from zh_lstm_lm.studies.config import StudyConfig
 
-    study.set_defaults(run=_study)
-    study.add_argument("kind", help="the condition that varies: seq-len, epochs or vocabulary")
-    study.add_argument(
-        "paths", type=path, nargs="*", help="folders, files or glob patterns of text (default: the bundled novella)"
-    )
-    study.add_argument(
-        "--output", type=path, required=True, metavar="FOLDER", help="folder of the study, which continues there"
-    )
-    study.add_argument("--report", type=path, metavar="FILE", help="write an HTML page of it as well (default: none)")
-    study.add_argument("--overwrite", action="store_true", help="replace that page if it exists")
+    add = study.add_argument
+    add("kind", help="the condition that varies: seq-len, epochs or vocabulary")
+    add("paths", type=path, nargs="*", help="folders, files or glob patterns of text (default: the bundled novella)")
+    add("--output", type=path, required=True, metavar="FOLDER", help="folder of the study, which continues there")
+    add("--report", type=path, metavar="FILE", help="write an HTML page of it as well (default: none)")
+    add("--overwrite", action="store_true", help="replace that page if it exists")
     add_reading(study)
-    conditions = study.add_argument_group("conditions")
+    add = study.add_argument_group("conditions").add_argument
     for option in dataclasses.fields(StudyConfig):
         about, default = option.metadata["help"], option.default
         if default is not None and "default:" not in about:
             about += f" (default: {' '.join(map(str, default)) if isinstance(default, tuple) else default})"
         parse = option.metadata["parse"]
-        conditions.add_argument(
+        add(
             f"--{option.name.replace('_', '-')}",
             type=text if parse is str else parse,
             nargs=None if option.metadata["at_least"] is None else "+",
             help=about,
         )
-    conditions.add_argument(
-        "--reset-state", action="store_true", help="start each segment from the zero state (default: carry it)"
-    )
-    sizes = study.add_argument_group("model and training")
-    sizes.add_argument("--embedding-dim", type=int, default=64, help="width of the embedding (default: %(default)s)")
-    sizes.add_argument("--hidden-size", type=int, default=128, help="width of the LSTM layers (default: %(default)s)")
-    sizes.add_argument("--num-layers", type=int, default=1, help="number of LSTM layers (default: %(default)s)")
-    sizes.add_argument("--dropout", type=float, default=0.3, help="dropout rate (default: %(default)s)")
-    sizes.add_argument("--batch-size", type=int, help="batch rows, equal for all conditions (default: 16)")
-    sizes.add_argument("--bptt-len", type=int, help="length of BPTT segments, except for seq-len (default: 35)")
-    sizes.add_argument("--learning-rate", type=float, help="peak learning rate (default: by the number of updates)")
-    sizes.add_argument("--max-grad-norm", type=float, help="norm to which gradients are clipped (default: 0.5)")
-    sizes.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
+    add("--reset-state", action="store_true", help="start each segment from the zero state (default: carry it)")
+    add = study.add_argument_group("model and training").add_argument
+    add("--embedding-dim", type=int, default=64, help="width of the embedding (default: %(default)s)")
+    add("--hidden-size", type=int, default=128, help="width of the LSTM layers (default: %(default)s)")
+    add("--num-layers", type=int, default=1, help="number of LSTM layers (default: %(default)s)")
+    add("--dropout", type=float, default=0.3, help="dropout rate (default: %(default)s)")
+    add("--batch-size", type=int, help="batch rows, equal for all conditions (default: 16)")
+    add("--bptt-len", type=int, help="length of BPTT segments, except for seq-len (default: 35)")
+    add("--learning-rate", type=float, help="peak learning rate (default: by the number of updates)")
+    add("--max-grad-norm", type=float, help="norm to which gradients are clipped (default: 0.5)")
+    add("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 
 def add_report(report: argparse.ArgumentParser) -> None:
     """Adds the options of ``report``."""
     report.set_defaults(run=_report)
-    report.add_argument(
-        "folders", type=path, nargs="+", metavar="RUN", help="folders of runs and studies, and JSON files of 'pairs'"
-    )
-    report.add_argument("--output", type=path, required=True, metavar="FILE", help="the page, such as report.html")
-    report.add_argument(
+    add = report.add_argument
+    add("folders", type=path, nargs="+", metavar="RUN", help="folders of runs and studies, and JSON files of 'pairs'")
+    add("--output", type=path, required=True, metavar="FILE", help="the page, such as report.html")
+    add(
         "--language", choices=["zh", "en"], default="zh", help="the language that is shown first (default: %(default)s)"
     )
-    report.add_argument("--overwrite", action="store_true", help="replace the page if it exists")
+    add("--overwrite", action="store_true", help="replace the page if it exists")
 
 
 def _study(parsed: argparse.Namespace) -> int:
@@ -132,8 +126,7 @@ def _corpus(parsed: argparse.Namespace) -> "TokenStream":
     """Reads the files, or the bundled novella if there are none."""
     if parsed.paths:
         return read_stream(parsed, chosen_tokenizer(parsed), parsed.normalize)
-    from zh_lstm_lm.corpus.stream_reading import sample_novel
-    from zh_lstm_lm.corpus.token_stream import TokenStream
+    from zh_lstm_lm.corpus.token_stream import TokenStream, sample_novel
 
     return TokenStream.from_texts([sample_novel()], tokenizer=chosen_tokenizer(parsed))
 

@@ -2,6 +2,8 @@
 
 import argparse
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from zh_lstm_lm.cli.common import (
     INTERRUPTED,
@@ -21,10 +23,7 @@ from zh_lstm_lm.cli.common import (
 )
 from zh_lstm_lm.errors import ConfigError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from zh_lstm_lm.corpus.token_stream import TokenStream
     from zh_lstm_lm.models.base import LanguageModel
     from zh_lstm_lm.models.config import ModelConfig
@@ -49,11 +48,10 @@ _TRAINING = (
 def add_train(train: argparse.ArgumentParser) -> None:
     """Adds the options of ``train``."""
     train.set_defaults(run=_train)
-    train.add_argument("paths", type=path, nargs="+", help="folders, files or glob patterns of text; - for stdin")
-    train.add_argument("--output", type=path, required=True, metavar="MODEL", help="folder for the model")
-    train.add_argument(
-        "--from", dest="base", type=path, metavar="MODEL", help="continue from this saved model (default: a new model)"
-    )
+    add = train.add_argument
+    add("paths", type=path, nargs="+", help="folders, files or glob patterns of text; - for stdin")
+    add("--output", type=path, required=True, metavar="MODEL", help="folder for the model")
+    add("--from", dest="base", type=path, metavar="MODEL", help="continue from this saved model (default: a new model)")
     add_reading(train)
     train.add_argument(
         "--document-ends",
@@ -61,26 +59,22 @@ def add_train(train: argparse.ArgumentParser) -> None:
         help="learn where documents end, for --stop document, as with poems: an empty paragraph ends each of them",
     )
     add_sets(train)
-    sizes = train.add_argument_group("vocabulary and model (not with --from)")
-    sizes.add_argument("--min-freq", type=at_least(1), help="least frequency of a word in the vocabulary (default: 3)")
-    sizes.add_argument("--max-size", type=at_least(1), help="greatest size of the vocabulary (default: 60000)")
-    sizes.add_argument(
+    add = train.add_argument_group("vocabulary and model (not with --from)").add_argument
+    add("--min-freq", type=at_least(1), help="least frequency of a word in the vocabulary (default: 3)")
+    add("--max-size", type=at_least(1), help="greatest size of the vocabulary (default: 60000)")
+    add(
         "--unknown",
         choices=["characters", "unk"],
         help="form of other words: characters or <unk> (default: characters)",
     )
-    sizes.add_argument("--embedding-dim", type=int, help="width of the embedding (default: 192, or by --minutes)")
-    sizes.add_argument("--hidden-size", type=int, help="width of the LSTM layers (default: 384, or by --minutes)")
-    sizes.add_argument("--num-layers", type=int, help="number of LSTM layers (default: 1)")
-    sizes.add_argument("--dropout", type=float, help="dropout rate (default: 0.1, or by --minutes)")
-    sizes.add_argument(
-        "--tie-weights", action="store_true", default=None, help="share the weights of embedding and full softmax"
-    )
-    sizes.add_argument(
-        "--softmax", dest="output_layer", choices=["auto", "full", "adaptive"], help="output layer (default: auto)"
-    )
-    ngram = train.add_argument_group("n-gram model, counted first and mixed with the LSTM")
-    ngram.add_argument(
+    add("--embedding-dim", type=int, help="width of the embedding (default: 192, or by --minutes)")
+    add("--hidden-size", type=int, help="width of the LSTM layers (default: 384, or by --minutes)")
+    add("--num-layers", type=int, help="number of LSTM layers (default: 1)")
+    add("--dropout", type=float, help="dropout rate (default: 0.1, or by --minutes)")
+    add("--tie-weights", action="store_true", default=None, help="share the weights of embedding and full softmax")
+    add("--softmax", dest="output_layer", choices=["auto", "full", "adaptive"], help="output layer (default: auto)")
+    add = train.add_argument_group("n-gram model, counted first and mixed with the LSTM").add_argument
+    add(
         "--order",
         type=int,
         choices=range(1, 9),
@@ -88,41 +82,37 @@ def add_train(train: argparse.ArgumentParser) -> None:
         metavar="N",
         help="highest order, 1 to 8 (default: %(default)s)",
     )
-    ngram.add_argument("--no-ngram", action="store_true", help="train and save the LSTM alone")
-    training = train.add_argument_group("training", "The first budget that is used up ends the run.")
-    training.add_argument("--max-epochs", "--epochs", type=int, help="passes over the text (default: 3 without budget)")
-    training.add_argument("--max-steps", "--steps", type=int, help="number of updates (default: no limit)")
-    training.add_argument(
+    add("--no-ngram", action="store_true", help="train and save the LSTM alone")
+    add = train.add_argument_group("training", "The first budget that is used up ends the run.").add_argument
+    add("--max-epochs", "--epochs", type=int, help="passes over the text (default: 3 without budget)")
+    add("--max-steps", "--steps", type=int, help="number of updates (default: no limit)")
+    add(
         "--max-minutes",
         "--minutes",
         type=float,
         help="time for n-grams, updates, validation and checkpoints; alone, it also chooses the model's size (default: no "
         "limit)",
     )
-    training.add_argument("--batch-size", type=int, help="batch rows (default: by the length of the text)")
-    training.add_argument("--bptt-len", type=int, help="length of BPTT segments in tokens (default: 35)")
-    training.add_argument("--learning-rate", type=float, help="peak learning rate (default: by the number of updates)")
-    training.add_argument("--max-grad-norm", type=float, help="norm to which gradients are clipped (default: 0.5)")
-    training.add_argument(
-        "--eval-steps", type=int, help="updates between evaluations (default: about ten evaluations in a run)"
-    )
-    training.add_argument(
+    add("--batch-size", type=int, help="batch rows (default: by the length of the text)")
+    add("--bptt-len", type=int, help="length of BPTT segments in tokens (default: 35)")
+    add("--learning-rate", type=float, help="peak learning rate (default: by the number of updates)")
+    add("--max-grad-norm", type=float, help="norm to which gradients are clipped (default: 0.5)")
+    add("--eval-steps", type=int, help="updates between evaluations (default: about ten evaluations in a run)")
+    add(
         "--patience", type=int, help="stop after this many evaluations without a lower validation loss (default: never)"
     )
-    training.add_argument("--seed", type=int, help="seed of the first weights and of dropout (default: 0)")
-    training.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
-    training.add_argument("--precision", help="of matrix products: auto, float32, tf32 or bfloat16 (default: auto)")
-    training.add_argument(
-        "--run-dir", type=path, help="folder for checkpoints and history (default: MODEL.run beside the output)"
-    )
-    training.add_argument(
+    add("--seed", type=int, help="seed of the first weights and of dropout (default: 0)")
+    add("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
+    add("--precision", help="of matrix products: auto, float32, tf32 or bfloat16 (default: auto)")
+    add("--run-dir", type=path, help="folder for checkpoints and history (default: MODEL.run beside the output)")
+    add(
         "--sample-prompt",
         type=text,
         metavar="TEXT",
         default="",
         help="start of the passage that is generated at every evaluation (default: the start of a document)",
     )
-    training.add_argument("--resume", action="store_true", help="resume from the last checkpoint of the run folder")
+    add("--resume", action="store_true", help="resume from the last checkpoint of the run folder")
 
 
 def _train(parsed: argparse.Namespace) -> int:
@@ -186,8 +176,6 @@ def _check_base(parsed: argparse.Namespace) -> None:
 
 def _check_places(parsed: argparse.Namespace) -> None:
     """Checks that folders can be written; refuses a run folder that is in the way."""
-    from pathlib import Path
-
     from zh_lstm_lm.storage.atomic import check_place
     from zh_lstm_lm.training.run_folder import RunFolder
 
@@ -199,7 +187,7 @@ def _check_places(parsed: argparse.Namespace) -> None:
         )
 
 
-def _sizes(parsed: argparse.Namespace) -> "dict[str, Any]":
+def _sizes(parsed: argparse.Namespace) -> dict[str, Any]:
     return given(parsed, *_SIZES, "seed", output="output_layer")
 
 
@@ -229,10 +217,8 @@ def _new_model(
     return model
 
 
-def _counting(parsed: argparse.Namespace, train: "TokenStream", valid: "TokenStream") -> "Any":
+def _counting(parsed: argparse.Namespace, train: "TokenStream", valid: "TokenStream") -> Any:
     """Returns a callback that counts the n-grams first, inside the time of the run, and saves them as a model."""
-    from pathlib import Path
-
     from zh_lstm_lm.evaluation.evaluate import evaluate
     from zh_lstm_lm.evaluation.parts import describe_parts, metrics_line
     from zh_lstm_lm.models.ngram import NGramLanguageModel
@@ -274,7 +260,6 @@ def _save(
     import datetime
     import math
     import warnings
-    from pathlib import Path
 
     from zh_lstm_lm.evaluation.evaluate import evaluate
     from zh_lstm_lm.evaluation.parts import describe_parts, metrics_line, mix_models, parts_table

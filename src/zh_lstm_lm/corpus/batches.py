@@ -16,12 +16,7 @@ IGNORED = -100
 
 
 class Batch(NamedTuple):
-    """Inputs and targets of a BPTT segment.
-
-    Attributes:
-        inputs: Ids to read. **Shape:** (batch, time), int64.
-        targets: The ids that follow; `IGNORED` where no target is counted. **Shape:** (batch, time), int64.
-    """
+    """Inputs and targets, `IGNORED` where none is counted, of a BPTT segment. **Shape:** (batch, time), int64, both."""
 
     inputs: Tensor
     targets: Tensor
@@ -73,10 +68,7 @@ class EvaluationSegment:
 def evaluation_segments(
     ids: Tensor, *, segment_len: int = 4096, context_len: int = 256, bos_id: int = 0
 ) -> list[EvaluationSegment]:
-    """Cuts documents, each beginning with ``<bos>``, into segments in which every other token is a target exactly once.
-
-    A segment has up to `segment_len` targets, and up to `context_len` tokens that are read before the first one.
-    """
+    """Cuts documents into segments with context, in which every token but ``<bos>`` is a target exactly once."""
     starts = (ids == bos_id).nonzero().squeeze(1).tolist()
     segments = []
     for start, stop in itertools.pairwise([*starts, len(ids)]):

@@ -89,10 +89,7 @@ class CoverageReport:
 
 
 def measure_coverage(stream: TokenStream, ids: Mapping[str, int], *, spells: bool) -> CoverageReport:
-    """Measures the coverage of a text by a vocabulary, whose greater ids have lower frequencies.
-
-    With `spells` unknown words fall back to characters and bytes; otherwise they become ``<unk>``.
-    """
+    """Measures the coverage by a vocabulary whose greater ids are rarer; with `spells` it has character fallback."""
     counts = stream.token_counts()
     counts[stream.lexicon.index(PARAGRAPH_END)] = 0
     total = max(1, int(counts.sum()))

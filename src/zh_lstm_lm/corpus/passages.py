@@ -12,10 +12,7 @@ _FACTOR = 0x9E3779B97F4A7C15 - (1 << 64)
 
 
 def hash_passages(ids: Tensor) -> Tensor:
-    """Hashes the passages of 8 tokens of a text, at all positions, and keeps the least 65,536 different hashes.
-
-    **Shape:** (number of ids,) to (number of passages,), int64, increasing.
-    """
+    """Hashes the passages of 8 tokens at all positions; returns the least 65,536 different hashes, increasing."""
     hashes, factor = ids.long() + 1, _FACTOR
     length = 1
     while length < _PASSAGE_LEN:

@@ -7,13 +7,16 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.runtime.interruption import check_interruption
-from zh_lstm_lm.text.documents import Document, ReadingOptions
-from zh_lstm_lm.text.survey import FileSurvey
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 from zh_lstm_lm.tokenizers.workers import number_chunks
+
+if TYPE_CHECKING:
+    from zh_lstm_lm.text.documents import Document, ReadingOptions
+    from zh_lstm_lm.text.survey import FileSurvey
 
 __all__ = ["PARAGRAPH_END", "SEGMENTATION_FORMAT", "DocumentSpan", "cache_key", "number_tokens"]
 
@@ -33,7 +36,7 @@ class DocumentSpan:
     stop: int
 
 
-def cache_key(surveys: Sequence[FileSurvey], fingerprint: str, options: ReadingOptions) -> str:
+def cache_key(surveys: "Sequence[FileSurvey]", fingerprint: str, options: "ReadingOptions") -> str:
     """Computes a name for the segmented files that changes with everything that can change a token."""
     contents = [[survey.file.name, survey.file.chosen, survey.digest] for survey in surveys]
     inputs = [SEGMENTATION_FORMAT, sys.byteorder, fingerprint, options.fingerprint(), contents]
@@ -41,16 +44,13 @@ def cache_key(surveys: Sequence[FileSurvey], fingerprint: str, options: ReadingO
 
 
 def number_tokens(
-    documents: Iterable[Document],
+    documents: "Iterable[Document]",
     tokenizer: LosslessTokenizer,
     *,
     workers: int,
     write: "Callable[[array[int]], object]",
 ) -> tuple[list[str], list[DocumentSpan]]:
-    """Segments documents and writes out the number of every token, 0 for a paragraph end.
-
-    Returns the lexicon (all distinct tokens by number) and the documents' spans; refuses documents without tokens.
-    """
+    """Segments documents and writes the number of every token, 0 for a paragraph end; returns lexicon and spans."""
     lexicon: dict[str, int] = {PARAGRAPH_END: 0}
     spans: list[DocumentSpan] = []
     # The name of each waiting chunk's document, and whether the chunk is its first.

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,8 +16,10 @@ from zh_lstm_lm.storage.atomic import atomic_directory
 from zh_lstm_lm.storage.cache import cache_part, user_cache_dir
 from zh_lstm_lm.storage.safe_reading import read_bytes, read_versioned, verify_manifest, versioned
 from zh_lstm_lm.storage.strict_json import to_json
-from zh_lstm_lm.text.documents import Document
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
+
+if TYPE_CHECKING:
+    from zh_lstm_lm.text.documents import Document
 
 __all__ = ["StoredStream", "cached_stream", "check_stored", "load_stream", "store_stream"]
 
@@ -33,7 +35,7 @@ _CHUNK_BYTES = 1 << 22
 
 def cached_stream(
     key: str,
-    documents: Iterable[Document],
+    documents: "Iterable[Document]",
     tokenizer: LosslessTokenizer,
     *,
     cache_dir: str | PathLike[str] | None,
@@ -53,11 +55,8 @@ def cached_stream(
         return None
 
 
-def store_stream(directory: Path, documents: Iterable[Document], tokenizer: LosslessTokenizer, workers: int) -> None:
-    """Segments documents into a folder of the cache.
-
-    A folder that is there already is damaged and is replaced; one that another process makes meanwhile stays.
-    """
+def store_stream(directory: Path, documents: "Iterable[Document]", tokenizer: LosslessTokenizer, workers: int) -> None:
+    """Segments documents into a folder of the cache. One that is there is damaged and is replaced."""
     with atomic_directory(directory, owned=_FILES, replace=directory.is_dir()) as staged:
         with (staged / "tokens.bin").open("wb") as file:
             lexicon, spans = number_tokens(
@@ -98,11 +97,7 @@ def _bounds(path: Path) -> tuple[int, int]:
 
 
 def check_stored(tokens: Tensor, lexicon: list[str], spans: list[DocumentSpan], *, bounds: tuple[int, int]) -> None:
-    """Checks that the parts of a stream fit together.
-
-    Raises:
-        ValueError: They do not.
-    """
+    """Checks that the parts of a stream fit together; raises ValueError if they do not."""
     position = 0
     for span in spans:
         whole = type(span.start) is int and type(span.stop) is int

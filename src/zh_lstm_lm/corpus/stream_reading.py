@@ -1,30 +1,61 @@
 """Reading of files and texts into segmented documents: a survey, then the cache or segmentation."""
 
 import time
-from collections.abc import Iterable, Sequence
-from importlib import resources
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
 from os import PathLike
+from typing import Any
 
-from zh_lstm_lm._config import check_integer, check_text, check_type
+from zh_lstm_lm._config import check_integer, check_text, check_type, shown
 from zh_lstm_lm.corpus.segmentation import cache_key, number_tokens
 from zh_lstm_lm.corpus.stream_cache import StoredStream, cached_stream
 from zh_lstm_lm.errors import DataError, ZhLstmLmError
 from zh_lstm_lm.runtime.interruption import catch_interruption
+from zh_lstm_lm.runtime.threads import available_cores
 from zh_lstm_lm.storage.scratch import ScratchNumbers
+from zh_lstm_lm.text.cleaning import check_cleaning
 from zh_lstm_lm.text.decoding import decode, normalize_line_ends
 from zh_lstm_lm.text.documents import Document, ReadingOptions, documents_of_records, read_documents, report_findings
 from zh_lstm_lm.text.files import Paths, TextFile, find_files
-from zh_lstm_lm.text.normalization import normalize_text
+from zh_lstm_lm.text.normalization import check_normalization, normalize_text
 from zh_lstm_lm.text.survey import survey_files
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
-from zh_lstm_lm.tokenizers.workers import available_cores
 
-__all__ = ["estimate_reading", "read_files", "read_iterable", "read_texts", "sample_novel"]
+__all__ = ["estimate_reading", "look_at_records", "read_files", "read_iterable", "read_texts", "reading_options"]
+
+_DEFAULT_NORMALIZATION = "nfc+width"
 
 # Below this size, starting processes costs more than it saves.
 _PARALLEL_BYTES = 4_000_000
 _MAX_WORKERS = 8
 _PROBE_BYTES = 1 << 16
+
+
+def reading_options(
+    encoding: str, clean: str, normalize: str, text_field: str | None, document_ends: bool
+) -> ReadingOptions:
+    """Checks the options of `TokenStream.from_files` and `TokenStream.from_records`."""
+    check_cleaning(clean)
+    check_type("document_ends", document_ends, bool)
+    if normalize == "auto":
+        normalize = "none" if clean == "none" else _DEFAULT_NORMALIZATION
+    check_normalization(normalize)
+    return ReadingOptions(encoding, clean, normalize, text_field, document_ends)
+
+
+def look_at_records(records: Any, text_field: str | None) -> tuple[bool, Any]:
+    """Returns whether an argument is paths of files, and the argument with all of its items."""
+    if isinstance(records, Mapping):
+        raise DataError(
+            f"records must be an iterable of mappings, got {shown(records)}; give [record] for a single one"
+        )
+    if isinstance(records, (str, PathLike)) or not isinstance(records, Iterable):
+        # Only texts need no field.
+        check_type("text_field", text_field, str)
+        return True, records
+    items = iter(records)
+    first = list(islice(items, 1))
+    return text_field is not None and isinstance((first or [""])[0], (str, PathLike)), chain(first, items)
 
 
 def read_files(
@@ -62,11 +93,7 @@ def read_files(
 def read_texts(
     texts: Iterable[str], tokenizer: LosslessTokenizer, normalize: str, *, document_ends: bool = False
 ) -> StoredStream:
-    """Segments texts in memory, each a document.
-
-    Raises:
-        DataError: There is no text, or something that is not a string or holds a lone surrogate.
-    """
+    """Segments texts in memory, each a document; raises DataError if there is none, or one is not text."""
     if isinstance(texts, str) or not isinstance(texts, Iterable):
         raise DataError(f"texts must be a list of strings, each a document, got {texts!r:.40}; give [text]")
     documents = []
@@ -96,10 +123,7 @@ def _segment(documents: Iterable[Document], tokenizer: LosslessTokenizer, worker
 def estimate_reading(
     files: Sequence[TextFile], tokenizer: LosslessTokenizer, *, encoding: str = "auto", workers: int | None = None
 ) -> float | None:
-    """Estimates the seconds that it takes to read and segment files that are not in the cache.
-
-    None for a file that cannot be decoded, which is reported when it is read.
-    """
+    """Estimates the seconds to read and segment files that are not cached; None for one that cannot be decoded."""
     sizes = [file.path.stat().st_size for file in files]
     largest = files[sizes.index(max(sizes))]
     with largest.open() as stream:
@@ -116,17 +140,3 @@ def estimate_reading(
     if workers is None:
         workers = min(available_cores(), _MAX_WORKERS) if sum(sizes) > _PARALLEL_BYTES else 1
     return seconds / workers
-
-
-def sample_novel() -> str:
-    r"""Returns the text of the bundled novella, 《空匣镖》: a title and sixteen chapters, one paragraph per line.
-
-    It was written for this project and is in the public domain (CC0); its licence is in the same folder.
-
-    Example:
-        >>> import zh_lstm_lm
-        >>> stream = zh_lstm_lm.TokenStream.from_texts([zh_lstm_lm.sample_novel()], tokenizer="characters")
-        >>> stream.num_documents
-        1
-    """
-    return resources.files("zh_lstm_lm").joinpath("data", "sample_novel.txt").read_text(encoding="utf-8")

@@ -175,11 +175,7 @@ def check_split(
     proportions: tuple[float, float],
     by: str,
 ) -> None:
-    """Refuses empty parts; warns of proportions that are not met, and of held-out parts in another script.
-
-    Raises:
-        DataError: A part that was asked for is empty.
-    """
+    """Raises DataError for empty parts; warns of proportions that are not met, and of parts in another script."""
     names = ("train", "valid", "test")
     for name, part, proportion in zip(names, parts, (1.0, *proportions), strict=True):
         if proportion and not len(part):

@@ -7,32 +7,29 @@ order of first appearance (0 is the paragraph end), and any vocabulary re-encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from itertools import chain, islice
+from importlib import resources
 from os import PathLike
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
-from zh_lstm_lm._config import check_choice, check_number, check_type, shown
+from zh_lstm_lm._config import check_choice, check_number, check_type
 from zh_lstm_lm.corpus.cut_positions import chunks
 from zh_lstm_lm.corpus.segmentation import DocumentSpan
 from zh_lstm_lm.corpus.stream_cache import StoredStream
-from zh_lstm_lm.corpus.stream_reading import read_files, read_iterable, read_texts
 from zh_lstm_lm.corpus.stream_splitting import check_split, cut_documents, cut_tails
 from zh_lstm_lm.corpus.tokenizer_checks import check_segmentation, with_normalized_dictionary
-from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
-from zh_lstm_lm.text.cleaning import check_cleaning
-from zh_lstm_lm.text.documents import ReadingOptions
 from zh_lstm_lm.text.files import Paths
 from zh_lstm_lm.text.normalization import check_normalization
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer, Tokenizer, add_separator
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
 
-__all__ = ["TokenStream"]
+if TYPE_CHECKING:
+    from zh_lstm_lm.text.documents import ReadingOptions
 
-_DEFAULT_NORMALIZATION = "nfc+width"
+__all__ = ["TokenStream", "sample_novel"]
 
 
 class TokenStream:
@@ -110,7 +107,10 @@ class TokenStream:
             DataError: Nothing to read, or files that cannot be read or decoded (all of them are named).
             ConfigError: An option is out of range.
         """
-        options = _options(encoding, clean, normalize, None, document_ends)
+        # Loaded only now, here and below: a model needs streams, and not what reads and cleans files.
+        from zh_lstm_lm.corpus.stream_reading import reading_options  # noqa: PLC0415
+
+        options = reading_options(encoding, clean, normalize, None, document_ends)
         return cls._read(paths, tokenizer, options, cache_dir, workers)
 
     @classmethod
@@ -151,9 +151,11 @@ class TokenStream:
             DataError: Nothing to read, files that cannot be read or decoded, or a record without the field.
             ConfigError: An option is out of range.
         """
+        from zh_lstm_lm.corpus.stream_reading import look_at_records, read_iterable, reading_options  # noqa: PLC0415
+
         check_type("text_field", text_field, str, type(None))
-        options = _options(encoding, clean, normalize, text_field, document_ends)
-        is_path, seen = _look_at(records, text_field)
+        options = reading_options(encoding, clean, normalize, text_field, document_ends)
+        is_path, seen = look_at_records(records, text_field)
         if is_path:
             return cls._read(seen, tokenizer, options, cache_dir, workers)
         segmenter = with_normalized_dictionary(get_tokenizer(tokenizer), options.normalize)
@@ -165,10 +167,12 @@ class TokenStream:
         cls,
         paths: Paths,
         tokenizer: str | Tokenizer,
-        options: ReadingOptions,
+        options: "ReadingOptions",
         cache_dir: str | PathLike[str] | None,
         workers: int | None,
     ) -> "TokenStream":
+        from zh_lstm_lm.corpus.stream_reading import read_files  # noqa: PLC0415
+
         segmenter = with_normalized_dictionary(get_tokenizer(tokenizer), options.normalize)
         stored = read_files(paths, segmenter, options, cache_dir=cache_dir, workers=workers)
         return cls._of(stored, segmenter, clean=options.clean, normalize=options.normalize)
@@ -199,6 +203,8 @@ class TokenStream:
         Raises:
             DataError: There is no text, or something that is not a string or holds a lone surrogate.
         """
+        from zh_lstm_lm.corpus.stream_reading import read_texts  # noqa: PLC0415
+
         check_normalization(normalize)
         segmenter = with_normalized_dictionary(get_tokenizer(tokenizer), normalize)
         check_type("document_ends", document_ends, bool)
@@ -323,25 +329,15 @@ class TokenStream:
         )
 
 
-def _look_at(records: Any, text_field: str | None) -> tuple[bool, Any]:
-    """Returns whether an argument is paths of files, and the argument with all of its items."""
-    if isinstance(records, Mapping):
-        raise DataError(
-            f"records must be an iterable of mappings, got {shown(records)}; give [record] for a single one"
-        )
-    if isinstance(records, (str, PathLike)) or not isinstance(records, Iterable):
-        # Only texts need no field.
-        check_type("text_field", text_field, str)
-        return True, records
-    items = iter(records)
-    first = list(islice(items, 1))
-    return text_field is not None and isinstance((first or [""])[0], (str, PathLike)), chain(first, items)
+def sample_novel() -> str:
+    r"""Returns the text of the bundled novella, 《空匣镖》: a title and sixteen chapters, one paragraph per line.
 
+    It was written for this project and is in the public domain (CC0); its licence is in the same folder.
 
-def _options(encoding: str, clean: str, normalize: str, text_field: str | None, document_ends: bool) -> ReadingOptions:
-    check_cleaning(clean)
-    check_type("document_ends", document_ends, bool)
-    if normalize == "auto":
-        normalize = "none" if clean == "none" else _DEFAULT_NORMALIZATION
-    check_normalization(normalize)
-    return ReadingOptions(encoding, clean, normalize, text_field, document_ends)
+    Example:
+        >>> import zh_lstm_lm
+        >>> stream = zh_lstm_lm.TokenStream.from_texts([zh_lstm_lm.sample_novel()], tokenizer="characters")
+        >>> stream.num_documents
+        1
+    """
+    return resources.files("zh_lstm_lm").joinpath("data", "sample_novel.txt").read_text(encoding="utf-8")

@@ -24,11 +24,8 @@ def choose_tokens(
 ) -> list[str | int]:
     """Selects tokens by frequency, without the special ones, in no particular order; see `Vocabulary.from_stream`.
 
-    Special tokens count towards `max_size`. With `spells`, the bytes (as integers) and characters that character and
-    byte fallback need are added.
-
-    Raises:
-        ConfigError: `max_size` leaves no room for a word.
+    Special tokens count towards `max_size`, which must leave room for a word. With `spells`, the bytes (as integers)
+    and characters that character and byte fallback need are added.
     """
     alphabet: list[str | int] = list(range(256)) if spells else []
     fixed = num_special + len(alphabet)
@@ -60,14 +57,9 @@ def _most_frequent(tokens: Iterable[str], counts: Mapping[str, int], limit: int)
 
 
 def read_token_list(path: Path) -> tuple[list[str], list[tuple[str, int]]]:
-    """Reads a recogniser's list of tokens; see `Vocabulary.from_token_list`.
+    """Reads a recogniser's list of tokens; see `Vocabulary.from_token_list`, whose errors it raises.
 
-    Returns:
-        The ordinary tokens in the order of their ids, and names and ids of the special ones.
-
-    Raises:
-        DataError: The file cannot be read.
-        VocabularyError: A line is not a token and an id, a token or an id occurs twice, or an id is missing.
+    Returns the ordinary tokens in the order of their ids, and names and ids of the special ones.
     """
     try:
         lines = path.read_bytes().decode("utf-8-sig").split("\n")

@@ -39,11 +39,7 @@ def bootstrap(
     Paragraphs are resampled, not tokens, because the tokens of a paragraph are far from independent. Text whose
     paragraphs depend on each other has wider intervals than these. The sums are the log-probability in nats, number of
     tokens and number of characters of each paragraph, **Shape:** (paragraphs, 3), float64; paragraphs without a token
-    do not count.
-
-    Raises:
-        ConfigError: An option is out of range.
-        DataError: There are fewer than two paragraphs.
+    do not count, and with fewer than two others a DataError is raised.
     """
     sums = sums[sums[:, 1] > 0]
     totals = _resampled_totals(sums, num_resamples, confidence, seed)
@@ -60,18 +56,7 @@ def paired_bootstrap(
     """Computes the percentile interval of a difference in bits per character, *b* minus *a*, on the same paragraphs.
 
     Both models are measured on the same resampled paragraphs, so what makes a paragraph hard for both cancels out.
-
-    Args:
-        a: Log-probability in nats, number of tokens and number of characters of each paragraph, as in `bootstrap`.
-            **Shape:** (paragraphs, 3), float64.
-        b: Those of the other model, in the same order.
-        num_resamples: Number of resamples.
-        confidence: Proportion of the resamples inside the interval.
-        seed: Seed of the resampling.
-
-    Raises:
-        ConfigError: An option is out of range.
-        DataError: There are fewer than two paragraphs.
+    Arguments and errors are those of `bootstrap`.
     """
     both = torch.cat([a, b], dim=1)[a[:, 1] > 0]
     totals = _resampled_totals(both, num_resamples, confidence, seed)

@@ -49,13 +49,9 @@ class DynamicEvaluation(Config):
 def evaluate_while_learning(
     model: object, ids: Tensor, options: DynamicEvaluation, *, clean: str | None
 ) -> EvaluationResult:
-    """Evaluates a model that learns from each window after predicting it.
+    """Evaluates a model that learns from each window after predicting it; refuses one without weights that could learn.
 
     Each document is read in order, starting from the original weights. A copy learns; the model is left unchanged.
-
-    Raises:
-        ConfigError: The model has no weights that could learn.
-        DataError: The text has no token.
     """
     model = unwrapped(model)
     if not isinstance(model, LSTMLanguageModel):
@@ -96,10 +92,7 @@ def evaluate_while_learning(
 
 
 def _document_windows(ids: Tensor, bos_id: int, length: int) -> Iterator[tuple[bool, Tensor]]:
-    """Cuts documents into windows of at most `length` predicted ids; each starts with the last id of the one before.
-
-    Yields whether a document starts, and the positions of the window's ids. **Shape:** (at most length + 1,), int64.
-    """
+    """Yields whether a document starts, and positions: the last one before and at most `length` predicted ones."""
     begins = (ids == bos_id).nonzero().squeeze(1).tolist()
     for begin, end in itertools.pairwise([*begins, len(ids)]):
         for start in range(begin, end - 1, length):

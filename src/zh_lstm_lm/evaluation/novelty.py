@@ -149,10 +149,7 @@ class _NGrams:
         self._found = [torch.zeros(len(table), dtype=torch.bool) for table in self._tables]
 
     def find(self, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Marks the n-grams that another text contains. **Shape:** (items,).
-
-        Returns the positions in the other text of the longest n-grams that both contain, and their numbers.
-        """
+        """Marks the n-grams of another text; returns positions there of the longest shared ones and their numbers."""
         positions, numbers = torch.arange(len(items)), torch.zeros(len(items), dtype=torch.int64)
         for n, table in enumerate(self._tables, 1):
             inside = positions + n <= len(items)
@@ -162,10 +159,7 @@ class _NGrams:
         return positions, numbers
 
     def matches(self, items: Tensor) -> Tensor:
-        """Marks the n-grams that another text contains, and finds the shared passages from their greatest length on.
-
-        Returns the start in this text, length, and start in the other text of each passage. **Shape:** (passages, 3).
-        """
+        """Marks the n-grams of another text; returns start, length and start there of each shared passage."""
         positions, numbers = self.find(items)
         own, size = self.numbers[-1], self.max_n
         # Too many pairs of equal n-grams: n-grams of twice the length have fewer.

@@ -179,11 +179,7 @@ def _checked(name: str, pair: Any) -> tuple[str, str, str]:
 
 
 def check_pair(name: str, good: object, bad: object, group: object = _GROUP) -> tuple[str, str, str]:
-    """Returns a pair whose sentences and group are text, none of them empty.
-
-    Raises:
-        DataError: They are not; the message begins with `name`.
-    """
+    """Returns a pair whose sentences and group are text; raises DataError, headed by `name`, if one is empty."""
     values = (("good sentence", good), ("bad sentence", bad), ("group", group))
     for what, value in values:
         if not check_text(f"{name}: the {what}", value).strip():

@@ -100,11 +100,7 @@ def check_finite(result: EvaluationResult) -> EvaluationResult:
 
 
 class ParagraphSums:
-    """Running sums of log-probability, tokens and characters for each paragraph of a text of ids.
-
-    Attributes:
-        sums: Log-probability in nats, tokens and characters. **Shape:** (paragraphs, 3), float64.
-    """
+    """Running `sums` of log-probability in nats, tokens and characters by paragraph. **Shape:** (paragraphs, 3)."""
 
     def __init__(self, vocabulary: Vocabulary, ids: Tensor) -> None:
         self._vocabulary, self._ids = vocabulary, ids

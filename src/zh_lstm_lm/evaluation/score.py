@@ -114,8 +114,7 @@ def read_rows(
 ) -> list[tuple[list[float], TextState | None]]:
     """Computes the log-probability of each id of some rows, in nats, and the states after the rows, if they are wanted.
 
-    Each row is a text of its own; none is empty. `state` is that before all rows, or a list with the state before each;
-    None for the start of a document.
+    None of the rows is empty. `state` is that before all, or a list with that before each; None starts documents.
     """
     read = read_values(model, rows, state, batch_size=batch_size, with_states=with_states)
     return [(check_log_probs(values.tolist()), after) for values, after in read]

@@ -13,18 +13,11 @@ __all__ = ["sum_log_probs"]
 
 
 def sum_log_probs(model: LanguageModel, rows: Sequence[Sequence[int]], *, batch_size: int) -> list[float]:
-    """Computes the log-probability of each row from the start of a document, in nats.
+    """Computes the log-probability of each row from the start of a document, in nats; NaN where the model's are.
 
-    The distinct prefixes of a batch form a tree, which is read level by level, so that a step reads one token after each
-    prefix of a length. The two sentences of a minimal pair, and those made from one template, begin alike.
-
-    Args:
-        model: The model.
-        rows: Ids; no row is empty.
-        batch_size: Number of distinct rows read in a batch.
-
-    Returns:
-        The sums, in the order of the rows; NaN where the model's log-probabilities are. Equal rows have equal sums.
+    The distinct prefixes of `batch_size` distinct rows form a tree, which is read level by level, so that a step reads
+    one token after each prefix of a length. The two sentences of a minimal pair, and those made from one template,
+    begin alike. No row is empty; equal rows have equal sums.
     """
     # In sorted order, rows with a common prefix are in one batch.
     distinct = sorted(set(map(tuple, rows)))

@@ -89,14 +89,13 @@ def score_table(
         texts.append((context if context.strip() else "", _cell(row, column, name)))
     regions = [] if region_column is None else _find_regions(rows, region_column, texts, names)
     scores = _score(model, texts, end=end, pre_tokenized=pre_tokenized)
-    units: list[list[dict[str, Any]]]
     if region_column is not None:
         units = _region_units([scores[text] for text in texts], regions, previous)
-    elif per == "text":
-        of_texts = {text: [_text_unit(score)] for text, score in scores.items()}
-        units = [of_texts[text] for text in texts]
     else:
-        of_texts = {text: _word_units(model.vocabulary, score, previous) for text, score in scores.items()}
+        of_texts = {
+            text: [_text_unit(score)] if per == "text" else _word_units(model.vocabulary, score, previous)
+            for text, score in scores.items()
+        }
         units = [of_texts[text] for text in texts]
     return [_joined(row, unit) for row, of_row in zip(rows, units, strict=True) for unit in of_row]
 
@@ -219,10 +218,7 @@ def _find_regions(
 
 
 def _in_order(text: str, regions: Sequence[str]) -> list[tuple[int, int]] | None:
-    """Returns the places of regions that are the whole text, once or several times; None for others.
-
-    White space belongs to the region after it, and at the end to the last one.
-    """
+    """Returns the places of regions that are the whole text, each with the white space before it; None for others."""
     length = len(text.rstrip())
     places = []
     stop = 0
@@ -258,19 +254,11 @@ def _joined(row: Row, unit: Mapping[str, Any]) -> dict[Any, Any]:
 
 
 def read_table(text: str, name: str, columns: Sequence[str]) -> tuple[list[dict[Hashable, str]], list[str]]:
-    r"""Reads a table with a header: tabs, commas or semicolons between its cells, quoted as spreadsheets do.
+    """Reads a table with a header: tabs, commas or semicolons between its cells, quoted as spreadsheets do.
 
-    Args:
-        text: The table, with line ends ``\n``.
-        name: Its name in errors.
-        columns: The columns that it must have.
-
-    Returns:
-        The rows that are not empty, by the names in the header (by position where the header is empty), and the names of
-        the rows in errors.
-
-    Raises:
-        DataError: A column is missing, a name occurs twice in the header, or a row is broken.
+    Returns the rows that are not empty, by the names in the header (by position where the header is empty), and the
+    names of the rows in errors. Raises DataError if one of `columns` is missing, a name occurs twice, or a row is
+    broken.
     """
     delimiter = max(_DELIMITERS, key=lambda each: (len(set(columns) & set(header := _header(text, each))), len(header)))
     header = _header(text, delimiter)

@@ -216,10 +216,7 @@ class Draft:
 
     @on_cpu_by_default
     def state(self) -> GenerationState:
-        """Returns the state from which the text continues.
-
-        The model must have read all but the last id. The state is that before the tokens of `surplus`.
-        """
+        """Returns the state before the tokens of `surplus`, once the model has read all but the last id."""
         if (cut := self._cut()) is not None:
             return cut.state
         assert self.model_state is not None
@@ -334,9 +331,5 @@ class Draft:
 
     def _cut(self) -> _Cut | None:
         """Returns the position that the finished text is cut back to; None for its end."""
-        cuts = {
-            "max_chapters": self._line_start,
-            "document": self._line_start,
-            "max_characters": self._sentence_end,
-        }
+        cuts = {"max_chapters": self._line_start, "document": self._line_start, "max_characters": self._sentence_end}
         return cuts.get(self.finish_reason or "")

@@ -9,12 +9,7 @@ from typing_extensions import Self, TypedDict
 from zh_lstm_lm._config import Config, check_choice, check_integer, check_number
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.generation.config import SamplerConfig
-from zh_lstm_lm.generation.forms.options import (
-    WITHIN,
-    check_first_characters,
-    check_line_lengths,
-    check_must_contain,
-)
+from zh_lstm_lm.generation.forms.options import WITHIN, check_first_characters, check_line_lengths, check_must_contain
 
 __all__ = ["DOCUMENT", "NO_LIMIT", "FinishReason", "LimitOptions", "Limits"]
 
@@ -193,11 +188,7 @@ class Limits(Config):
         return max(self.min_new_tokens, parts or chapters or max(_DEFAULT_NEW_TOKENS, within))
 
     def room_after(self, prompt: str) -> int:
-        """Returns the number of characters that may follow a prompt, `NO_LIMIT` without `max_characters`.
-
-        Raises:
-            ConfigError: The prompt leaves less room than the limits require.
-        """
+        """Returns the number of characters that may follow a prompt, or `NO_LIMIT`; refuses too few."""
         if self.max_characters is None:
             return NO_LIMIT
         room = self.max_characters - len(prompt)

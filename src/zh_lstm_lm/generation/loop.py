@@ -36,13 +36,8 @@ class Token(NamedTuple):
 class TokenLoop:
     """Texts that get a token each, step after step; texts may join and leave between two steps.
 
-    A text is the same whoever its neighbours are, where the model is batch-invariant.
-
-    Args:
-        model: The model, in its form for decoding.
-
-    Attributes:
-        drafts: The texts that are not finished.
+    A text is the same whoever its neighbours are, where the model, given in its form for decoding, is batch-invariant.
+    `drafts` are the texts that are not finished.
     """
 
     def __init__(self, model: LanguageModel) -> None:
@@ -77,11 +72,7 @@ class TokenLoop:
 
     @on_cpu_by_default
     def step(self) -> list[tuple[Draft, list[Token]]]:
-        """Adds a token to each text.
-
-        Returns:
-            Texts and their latest tokens: one token, unless some were held back that might have been cut off.
-        """
+        """Adds a token to each text; returns texts and their latest tokens, one unless some were held back."""
         latest = []
         with torch.inference_mode():
             last = torch.tensor([[draft.ids[-1]] for draft in self.drafts], device=self._model.device)
@@ -130,11 +121,7 @@ def _sample(samplers: Sequence[NextTokenSampler], drafts: Sequence[Draft], log_p
 def generate_tokens(
     model: LanguageModel, sampler: NextTokenSampler, drafts: Sequence[Draft]
 ) -> Iterator[tuple[int, list[Token]]]:
-    """Adds tokens to texts, whose prompts are read first, until all are finished.
-
-    Yields:
-        The position of a text and its latest tokens; see `TokenLoop.step`.
-    """
+    """Adds tokens to texts until all are finished; yields them by position, as `TokenLoop.step` does."""
     positions = {draft: position for position, draft in enumerate(drafts)}
     loop = TokenLoop(model)
     loop.join(drafts, sampler)

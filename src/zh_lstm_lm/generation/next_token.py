@@ -40,14 +40,8 @@ _LOWEST_TEMPERATURE = 1e-6
 class NextTokenSampler:
     """Samples the next token of each text from log-probabilities of the whole vocabulary.
 
-    Attributes:
-        names: The names of the corpus and the writer's.
-        rules: The rules of punctuation over the vocabulary.
-        window: Number of latest ids that processors look at; None for all.
-
-    Raises:
-        ConfigError: A processor is not a function, a word of the options is not in the vocabulary, or every token is
-            banned.
+    `names` are those of the corpus and the writer's, `rules` those of punctuation, and `window` is the number of latest
+    ids that processors look at; None for all.
     """
 
     @on_cpu_by_default
@@ -92,11 +86,7 @@ class NextTokenSampler:
         self._form_tokens: FormTokens | None = None
 
     def form(self, limits: Limits, place: Place) -> Form | None:
-        """Makes the form that limits ask for, at a place in a text; None if they ask for none.
-
-        Raises:
-            ConfigError: The vocabulary cannot write it, or it does not fit into the text.
-        """
+        """Makes the form that limits ask for, at a place in a text; None for none. Raises ConfigError."""
         lengths, first = limits.line_lengths, limits.first_characters
         if lengths is None and first is None and not limits.required:
             return None
@@ -134,10 +124,8 @@ class NextTokenSampler:
     def sample(self, drafts: Sequence[Draft], log_probs: Tensor) -> list[int | None]:
         """Samples the next id of each text; None where every token that would fit is banned.
 
-        The log-probabilities, **Shape:** (texts, vocab_size), are left unchanged.
-
-        Raises:
-            NonFiniteError: A log-probability is NaN or infinite.
+        The log-probabilities, **Shape:** (texts, vocab_size), are left unchanged; NaN or infinity among them raises
+        NonFiniteError.
         """
         uniforms = [draft.random() for draft in drafts]
         chosen = [self._forced(draft) for draft in drafts]

@@ -30,13 +30,7 @@ _PARAGRAPH_END = "\n"
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """The verdict of the rules on the next token.
-
-    Attributes:
-        forbidden: Ids of tokens that must not follow.
-        moved: Ids of tokens that have to wait for a closing mark, with the id of that mark.
-        num_tokens: Size of the vocabulary.
-    """
+    """Ids that must not follow, those that wait for a closing mark, with the mark's id, and the size of the vocabulary."""
 
     forbidden: frozenset[int]
     moved: Mapping[int, int]

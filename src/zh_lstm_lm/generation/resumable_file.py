@@ -31,7 +31,7 @@ from zh_lstm_lm.storage.file_systems import flush_open_file
 from zh_lstm_lm.storage.locks import lock_file
 from zh_lstm_lm.storage.safe_reading import read_bytes
 from zh_lstm_lm.storage.strict_json import parse_json
-from zh_lstm_lm.storage.user_files import check_writable, is_special, keep_mode
+from zh_lstm_lm.storage.user_files import check_writable, is_special, keep_earlier, keep_mode
 
 __all__ = ["Start", "call_identity", "write_text_file"]
 
@@ -55,10 +55,8 @@ def write_text_file(
 ) -> Path:
     """Writes a text into a file, or continues it where `resume` is True and it was interrupted; returns the path.
 
-    `call` is the identity of the text: equal for equal prompts, options and limits.
-
-    Raises:
-        DataError: The file cannot be written, another process is writing it, or the interrupted text is another one.
+    `call` is the identity of the text: equal for equal prompts, options and limits. Raises DataError if the file cannot
+    be written, another process is writing it, or the interrupted text is another one.
     """
     if not path.name:
         raise DataError(f"{str(path)!r} cannot be written: it is not the name of a file; give one")
@@ -141,6 +139,7 @@ def _complete(part: Path, target: Path, saved: Path) -> None:
     """Moves a complete text to its place."""
     try:
         keep_mode(part, target)
+        keep_earlier(target, part)
         replace_file(part, target)
     except OSError as error:
         # Without a state the complete text is the user's own file, which is not overwritten.

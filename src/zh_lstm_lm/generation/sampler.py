@@ -281,9 +281,9 @@ class Sampler:
     ) -> Path:
         """Writes a text into a UTF-8 file while it is generated.
 
-        Until it is complete, the text grows in ``PATH.part``; a file that exists at `path` stays until then. Ctrl-C and
-        SIGTERM take effect between two words and keep what was written. Memory does not grow with the text, unless
-        penalties look at all of it (`penalty_window`). Errors are those of `generate`, and:
+        The text grows in ``PATH.part``. A file at `path` is kept as ``PATH.~1~``, or with the next free number, unless the
+        text begins with it. Ctrl-C and SIGTERM take effect between two words and keep what was written. Memory does not
+        grow with the text, unless penalties look at all of it (`penalty_window`). Errors are those of `generate`, and:
 
         Args:
             path: The file.

@@ -114,10 +114,7 @@ def _block_sums(weights: Tensor) -> Tensor:
 
 
 def _draw(weights: Tensor, sums: Sequence[float], uniform: float) -> int:
-    """Samples a token by inverting the distribution function: first its block, by `_block_sums`, then the token in it.
-
-    A token of weight 0 is never sampled: its step has no width.
-    """
+    """Samples a token, never one of weight 0, by inverting the distribution: first its block, then the token."""
     point = uniform * sums[-1]
     # Rounding may leave a remainder of a whole block, which belongs to its last token with a weight.
     block = min(bisect.bisect_right(sums, point), bisect.bisect_left(sums, sums[-1]))

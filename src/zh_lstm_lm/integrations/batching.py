@@ -35,13 +35,7 @@ class Piece(NamedTuple):
 
 
 class Text:
-    """A text that grows, and ends before the first of some strings.
-
-    Args:
-        number: Its number in the request.
-        draft: Its draft.
-        stop: The strings, which are looked for in what is generated only.
-    """
+    """A text of a request that grows, and ends before the first of the `stop` strings in what is generated."""
 
     def __init__(self, number: int, draft: Draft, stop: Sequence[str] = ()) -> None:
         self.number: int = number
@@ -84,11 +78,7 @@ class Text:
 
 
 class Work:
-    """A request. What it yields goes to a function, which is called in the thread of the batcher.
-
-    Attributes:
-        cancelled: Set by anyone to end the work.
-    """
+    """A request. What it yields goes to a function in the batcher's thread; `cancelled` is set to end the work."""
 
     def __init__(self, deliver: Callable[[Any], None]) -> None:
         self.cancelled = False
@@ -102,9 +92,7 @@ class Work:
 class Batcher:
     """A thread that generates the texts of all requests, a token of each in every step.
 
-    Args:
-        model: The model.
-        max_texts: Number of texts that are generated at once, unless a single request has more; others wait.
+    At most `max_texts` are generated at once, unless a single request has more; others wait.
     """
 
     def __init__(self, model: LanguageModel, *, max_texts: int) -> None:

@@ -20,12 +20,7 @@ OPTIONS = ("model", "prompt", "max_tokens", "stop", "n", "logprobs", "echo", "st
 
 
 class RequestError(DataError):
-    """A request that cannot be answered.
-
-    Attributes:
-        status: The HTTP status.
-        code: A name of the reason; None for any other.
-    """
+    """A request that cannot be answered, with its HTTP status and a code for the reason, None for any other."""
 
     def __init__(self, message: str, *, status: int = 400, code: str | None = None) -> None:
         super().__init__(message)
@@ -71,17 +66,9 @@ class Request:
 
 
 def parse_request(body: bytes, *, name: str, defaults: Mapping[str, Any], limits: ServerLimits) -> Request:
-    """Checks a request.
+    """Checks a request, whose sampling options replace the `defaults`.
 
-    Args:
-        body: The JSON object.
-        name: The model's name.
-        defaults: The sampling options of a request that does not set them.
-        limits: The bounds.
-
-    Raises:
-        RequestError: It is malformed, asks for too much, or for another model.
-        ConfigError: An option is out of range or of the wrong type.
+    Raises RequestError if it is malformed or asks for too much or another model, ConfigError for a wrong option.
     """
     try:
         values = parse_json(body, name="the request")

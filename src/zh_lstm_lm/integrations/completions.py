@@ -27,16 +27,7 @@ _LEAST_LOG_PROB = -9999.0
 
 
 class Completions:
-    """A model's side of the protocol.
-
-    Args:
-        model: The model.
-        name: Its name.
-        limits: The bounds on requests.
-
-    Attributes:
-        sampling_model: The model in its form for sampling.
-    """
+    """A model's side of the protocol; `sampling_model` is the model in its form for sampling."""
 
     def __init__(self, model: LanguageModel, name: str, limits: ServerLimits) -> None:
         self.model: LanguageModel = model
@@ -74,13 +65,7 @@ class _Recorder:
 
 
 class Completion(Work):
-    """The work of one request, and the values of its answer.
-
-    Args:
-        completions: The model's side.
-        request: The request.
-        deliver: Takes the pieces of the texts, in the thread of the batcher.
-    """
+    """The work of one request, and the values of its answer; `deliver` takes pieces in the batcher's thread."""
 
     def __init__(self, completions: Completions, request: Request, deliver: Callable[[Any], None]) -> None:
         super().__init__(deliver)

@@ -226,11 +226,7 @@ def _error(error: Exception) -> dict[str, Any]:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Opens the socket of a server.
-
-    Raises:
-        ConfigError: The address cannot be used.
-    """
+    """Opens the socket of a server; raises ConfigError if the address cannot be used."""
     check_integer("port", port, minimum=0, maximum=65535)
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -239,11 +235,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run_server(app: Any, listening: socket.socket) -> None:
-    """Serves until SIGINT or SIGTERM.
-
-    Raises:
-        MissingDependencyError: Uvicorn is not installed.
-    """
+    """Serves until SIGINT or SIGTERM; raises MissingDependencyError without Uvicorn."""
     uvicorn = require("uvicorn", extra="serve")
     config = uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=_GRACE)
     uvicorn.Server(config).run(sockets=[listening])

@@ -87,12 +87,7 @@ def export_onnx(model: LSTMLanguageModel, path: str | PathLike[str]) -> tuple[Pa
 
 
 class _Graph:
-    """A graph in the making: its nodes in order, and the weights and constants that they use.
-
-    Args:
-        library: The module ``onnx``.
-        model: The model, in float32 on the CPU.
-    """
+    """A graph in the making: its nodes in order, and the weights and constants that they use, in float32 on the CPU."""
 
     def __init__(self, library: Any, model: LSTMLanguageModel) -> None:
         self._library, self._helper, self._model = library, library.helper, model

@@ -71,11 +71,7 @@ class State(Protocol):
         ...
 
     def restored(self, tensors: Sequence[Tensor]) -> Self:
-        """Builds a state of the same structure from the tensors that `tensors` returned.
-
-        Raises:
-            ValueError: The tensors are not those of a state of this model.
-        """
+        """Builds a state of the same structure from its `tensors`; raises ValueError for those of another model."""
         ...
 
 
@@ -191,22 +187,12 @@ class HubModel:
         """
         save = self.save_pretrained  # type: ignore[attr-defined]
         return push_folder(
-            hub_library(),
-            save,
-            repo_id,
-            private=private,
-            revision=revision,
-            token=token,
-            commit_message=commit_message,
+            hub_library(), save, repo_id, private=private, revision=revision, token=token, commit_message=commit_message
         )
 
 
 def hub_library() -> ModuleType:
-    """Returns the module ``huggingface_hub``, with that of its errors, which it would import later.
-
-    Raises:
-        MissingDependencyError: It is not installed.
-    """
+    """Returns the module ``huggingface_hub``, with that of its errors, which it would import later."""
     library = require("huggingface_hub", extra="hub")
     require("huggingface_hub.errors", extra="hub")
     return library
@@ -275,11 +261,8 @@ def read_documents(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Predicts every token but ``<bos>`` of concatenated documents once, in segments that are read in batches.
 
-    **Shape** of the ids: (number of ids,). With `part` of ``(i, n)`` only every *n*-th segment from the *i*-th on is
-    read. `predict` and `num_scores` are those of `read_segments`.
-
-    Yields:
-        Positions and what `read_segments` yields for them.
+    Yields positions with the values of `read_segments`, whose options `predict` and `num_scores` are. With `part` of
+    ``(i, n)`` only every *n*-th segment from the *i*-th on is read.
     """
     context = context_length(model)
     segment_len, bos_id = max(_SEGMENT_LEN, _SEGMENT_CONTEXTS * context), model.vocabulary.bos_id
@@ -309,11 +292,9 @@ def read_segments(
 
     `state` is that before each of them, `predict` computes the values of some targets; None takes the initial state,
     and the model's `target_log_probs`. `num_scores` is the most log-probabilities that `predict` computes for a target;
-    None for those of the whole vocabulary.
-
-    Yields:
-        For each window the positions of its counted ids, **Shape:** (counted,), their values (float64, on the CPU),
-        **Shape:** (…, counted), and the state after the window of the rows that reach into it.
+    None for those of the whole vocabulary. Yields for each window the positions of its counted ids, **Shape:**
+    (counted,), their values, **Shape:** (…, counted), float64 on the CPU, and the state after it of the rows that reach
+    into it.
     """
     if predict is None:
         predict, num_scores = model.target_log_probs, scores_per_target(model)

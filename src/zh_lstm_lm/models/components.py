@@ -105,9 +105,9 @@ def log_of(probs: Tensor, log_probs: Callable[[], Tensor]) -> Tensor:
 
 
 def component_log_probs(model: LanguageModel, context: Any, targets: Tensor) -> Tensor:
-    """Returns the log-probabilities of the components, in nats, of which a model that is no mixture is the only one.
+    """Returns the log-probabilities of the components in nats, one for a single model; infinite for an empty cache.
 
-    They are infinite where a cache is empty and takes no part. **Shape:** (components, rows), for targets of (rows,).
+    **Shape:** (components, rows), for targets of (rows,).
     """
     of_mixture = getattr(model, "component_log_probs", None)
     if of_mixture is None:
@@ -130,10 +130,7 @@ def set_component_weights(model: LanguageModel, weights: Sequence[float]) -> Non
 
 
 def parts_of(model: LanguageModel, log_probs: Tensor) -> list[tuple[str, float, Tensor]]:
-    """Returns name, weight and log-probabilities of each part that is a model itself; the whole last.
-
-    They are computed from the result of `component_log_probs`. **Shape:** (rows,).
-    """
+    """Returns name, weight and log-probabilities, **Shape:** (rows,), of each part that is a model; the whole last."""
     of_mixture = getattr(model, "parts", None)
     if of_mixture is None:
         return [(getattr(model, "name", type(model).__name__), 1.0, log_probs[0])]

@@ -1,23 +1,30 @@
 """Sizes and structure of a model, given or chosen for a time budget."""
 
 import itertools
-import statistics
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import Self
 
 from zh_lstm_lm._config import Config, check_choice, check_integer, check_number, check_type, shown
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import ConfigError
-from zh_lstm_lm.models.output_layers import DEFAULT_DIV_VALUE, default_cutoffs, tail_width
-from zh_lstm_lm.runtime.devices import choose_device, matrix_precision
+from zh_lstm_lm.models.layers import LSTMLayer, LSTMState
+from zh_lstm_lm.models.output_layers import (
+    DEFAULT_DIV_VALUE,
+    AdaptiveSoftmax,
+    FullSoftmax,
+    OutputLayer,
+    default_cutoffs,
+    tail_width,
+)
+from zh_lstm_lm.runtime.devices import autocast, choose_device, matrix_precision
 
-__all__ = ["ModelConfig", "choose_sizes", "machine_rate", "seconds_per_token", "training_operations"]
+__all__ = ["ModelConfig", "choose_sizes", "machine_rate", "seconds_per_token", "training_operations", "training_rate"]
 
 # Layers, or clusters of the output layer: a saved config must not fill the memory with them.
 _MOST_PARTS = 1000
@@ -34,12 +41,16 @@ _TOKENS_PER_WEIGHT = 5.0
 # Passes over the text that count, since more of them teach little.
 _PASSES = 8
 _CPU = torch.device("cpu")
-# The rate of a training step in proportion to that of large matrix products.
-_EFFICIENCY = {"cpu": 0.6, "cuda": 0.4}
+# The share of a CUDA device's rate in large matrix products that a training step reaches.
+_CUDA_EFFICIENCY = 0.4
+# The share of a training step that LSTM and output layer take; the rest is embedding, clipping and optimizer.
+_LAYERS_SHARE = 0.9
+# Sizes and segment with which the rate of a CPU is measured.
+_MEASURED_SIZES, _MEASURED_SEGMENT = (192, 384), (32, 35)
 # Seconds per token that launches take, whatever the size.
-_OVERHEAD = {"cpu": 0.0, "cuda": 2.5e-6}
-# Matrix products that are measured at least.
-_PRODUCTS = 5
+_OVERHEAD = {"cuda": 2.5e-6}
+# Measurements that are taken at least.
+_MEASUREMENTS = 5
 
 
 @dataclass(frozen=True)
@@ -173,10 +184,7 @@ def training_operations(embedding_dim: int, hidden_size: int, counts: Tensor, *,
 
 
 def machine_rate(device: torch.device = _CPU, *, precision: str = "auto", seconds: float = 1.0) -> float:
-    """Measures floating-point operations per second in large matrix products; the median, so slow moments do no harm.
-
-    `precision` is that of float32 products, or ``"bfloat16"``; see `matrix_precision`.
-    """
+    """Measures operations per second in large matrix products; the median, so slow moments do no harm."""
     size = 1024 if device.type == "cpu" else 8192
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     generator = torch.Generator(device).manual_seed(0)
@@ -185,28 +193,58 @@ def machine_rate(device: torch.device = _CPU, *, precision: str = "auto", second
     with matrix_precision(device, precision):
         # The first product of a device sets its library up, and reading a value waits for the device.
         (matrix @ matrix)[0, 0].item()
-        while sum(times) < seconds or len(times) < _PRODUCTS:
+        while sum(times) < seconds or len(times) < _MEASUREMENTS:
             began = perf_counter()
             (matrix @ matrix)[0, 0].item()
             times.append(perf_counter() - began)
-    return 2 * size**3 / statistics.median(times)
+    return 2 * size**3 / sorted(times)[len(times) // 2]
+
+
+def training_rate(counts: Tensor, *, full: bool, device: torch.device = _CPU, seconds: float = 1.0) -> float:
+    """Measures the floating-point operations per second of a training step; `training_operations` counts them.
+
+    On the CPU the layers of a model of middle size are trained on random input, since PyTorch computes LSTM and output
+    layer by several libraries, of which each has its own rate. The median counts.
+    """
+    if device.type == "cuda":
+        return machine_rate(device) * _CUDA_EFFICIENCY
+    (embedding_dim, hidden_size), (batch, time) = _MEASURED_SIZES, _MEASURED_SEGMENT
+    with torch.inference_mode(False), torch.enable_grad(), torch.device("cpu"):
+        generator, cutoffs = torch.Generator().manual_seed(0), default_cutoffs(len(counts))
+        with torch.device("meta"):  # PyTorch would draw weights from its global generator
+            lstm = LSTMLayer(embedding_dim, hidden_size, batch_first=True, dtype=torch.float32)
+            output: OutputLayer = (
+                FullSoftmax(hidden_size, len(counts)) if full else AdaptiveSoftmax(hidden_size, len(counts), cutoffs)
+            )
+        for weight in lstm.to_empty(device="cpu").parameters():
+            nn.init.uniform_(weight, -0.05, 0.05, generator=generator)
+        output.float().to_empty(device="cpu").reset_parameters(generator, counts)
+        inputs = torch.randn(batch, time, embedding_dim, generator=generator, dtype=torch.float32, requires_grad=True)
+        targets = torch.multinomial(counts.double().clamp(min=0.5), batch * time, replacement=True, generator=generator)
+        zero = inputs.new_zeros(1, batch, hidden_size)
+        times: list[float] = []
+        while sum(times) < seconds or len(times) < _MEASUREMENTS:
+            began = perf_counter()
+            with autocast(_CPU, "auto", hidden_size=hidden_size):
+                hidden, _ = lstm(inputs, LSTMState(zero, zero))
+                log_probs = output.target_log_probs(hidden.flatten(0, 1), targets)
+            log_probs.sum().backward()  # type: ignore[no-untyped-call]
+            times.append(perf_counter() - began)
+    operations = batch * time * training_operations(embedding_dim, hidden_size, counts, full=full)
+    return operations / sorted(times)[len(times) // 2] * _LAYERS_SHARE
 
 
 def choose_sizes(
     counts: Tensor, num_tokens: int, seconds: float, device: torch.device = _CPU, *, full: bool = False
 ) -> tuple[int, int, float]:
-    """Chooses the largest model that sees enough tokens in the time.
+    """Chooses embedding width, hidden size and dropout of the largest model that sees enough tokens in the time.
 
     `counts` are the frequencies of the ids in the training text, in falling order, **Shape:** (vocab_size,), and `full`
     stands for a full softmax whatever the size of the vocabulary.
-
-    Returns:
-        `embedding_dim`, `hidden_size` and `dropout`.
     """
-    kind = "cuda" if device.type == "cuda" else "cpu"
-    rate, overhead = machine_rate(device if device.type == kind else _CPU) * _EFFICIENCY[kind], _OVERHEAD[kind]
-    sizes = _DEVICE_SIZES if kind == "cuda" else _SIZES
+    sizes = _DEVICE_SIZES if device.type == "cuda" else _SIZES
     full = full or len(counts) <= FULL_SOFTMAX_LIMIT
+    rate, overhead = training_rate(counts, full=full, device=device), _OVERHEAD.get(device.type, 0.0)
     chosen, epochs = sizes[0], 1.0
     for embedding_dim, hidden_size in sizes:
         operations = training_operations(embedding_dim, hidden_size, counts, full=full)
@@ -223,6 +261,5 @@ def seconds_per_token(
     embedding_dim: int, hidden_size: int, counts: Tensor, *, full: bool, device: torch.device = _CPU
 ) -> float:
     """Estimates the seconds that training takes per token; evaluation takes a third. See `training_operations`."""
-    kind = "cuda" if device.type == "cuda" else "cpu"
-    rate = machine_rate(device if device.type == kind else _CPU) * _EFFICIENCY[kind]
-    return training_operations(embedding_dim, hidden_size, counts, full=full) / rate + _OVERHEAD[kind]
+    rate = training_rate(counts, full=full, device=device)
+    return training_operations(embedding_dim, hidden_size, counts, full=full) / rate + _OVERHEAD.get(device.type, 0.0)

@@ -39,10 +39,7 @@ class PackedWeights:
 
 
 class DecodingLSTM:
-    """An `LSTMLanguageModel` for decoding: equal up to rounding, batch-invariant where the processor allows it.
-
-    More than one token at a time is read by the model itself.
-    """
+    """An `LSTMLanguageModel` for decoding: equal up to rounding, batch-invariant where the processor allows it."""
 
     def __init__(self, model: Any, packed: PackedWeights) -> None:
         self._model = model

@@ -219,8 +219,14 @@ class LSTMLayer(nn.LSTM):
     @override
     def forward(self, inputs: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:  # type: ignore[override]
         """Reads inputs, **Shape:** (batch, time, input_size), from a state; see `torch.nn.LSTM`."""
+        narrow = autocast_dtype(inputs.device)
+        if narrow is not None and inputs.device.type == "cpu" and torch.is_grad_enabled():
+            # oneDNN sums the products in float32, also those of all steps in the gradient of a weight.
+            h, c, *weights = (each.to(narrow) for each in (*state, *self.all_weights[0]))
+            hidden, h, c = torch.lstm(inputs.to(narrow), (h, c), weights, True, 1, 0.0, True, False, True)
+            return hidden.to(state[0].dtype), LSTMState(h.to(state[0].dtype), c.to(state[0].dtype))
         # Under autocast cuDNN's LSTM would run in float16, which is too narrow for its gradients.
-        if autocast_dtype(inputs.device) is not None:
+        if narrow is not None:
             with torch.autocast(inputs.device.type, enabled=False):
                 return self.forward(inputs.to(state[0].dtype), state)
         if inputs.shape[1] != 1 or torch.is_grad_enabled() or inputs.device.type != "cpu":

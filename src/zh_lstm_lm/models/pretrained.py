@@ -24,19 +24,9 @@ from zh_lstm_lm.storage.tensors import MAX_TENSOR_BYTES, check_kinds, kinds_of, 
 from zh_lstm_lm.tokenizers.base import Tokenizer
 
 __all__ = [
-    "LOADED_FILES",
-    "MIXTURE",
-    "MODEL_FILES",
-    "NGRAMS",
-    "SavedModel",
-    "named_folder",
-    "open_model_folder",
-    "read_description",
-    "read_generation_config",
-    "read_vocabulary",
-    "read_weights",
-    "write_model_folder",
-]
+    "LOADED_FILES", "MIXTURE", "MODEL_FILES", "NGRAMS", "SavedModel", "named_folder", "open_model_folder",
+    "read_description", "read_generation_config", "read_vocabulary", "read_weights", "write_model_folder",
+]  # fmt: skip
 
 MIXTURE, NGRAMS = "mixture.json", "ngram.safetensors"
 """The files of a mixture besides those of its LSTM; see `saved_mixture`."""
@@ -83,14 +73,7 @@ class SavedModel(HubModel):
         token: str | bool | None = None,
         local_files_only: bool = False,
     ) -> Self:
-        """Loads the outermost model of this class; `zh_lstm_lm.from_pretrained` loads what was saved.
-
-        Args:
-            path: The folder, or a repository of the Hub; see `zh_lstm_lm.from_pretrained`.
-            tokenizer: See `LSTMLanguageModel.from_pretrained`.
-            revision: See `zh_lstm_lm.from_pretrained`.
-            token: See `zh_lstm_lm.from_pretrained`.
-            local_files_only: See `zh_lstm_lm.from_pretrained`.
+        """Loads the outermost model of this class; for the options see `zh_lstm_lm.from_pretrained`.
 
         Raises:
             CheckpointError: The folder is damaged or cannot be fetched, or holds no model of this class.
@@ -124,9 +107,6 @@ def write_model_folder(
 
     A symbolic link in place of the folder is not followed. `options` are the config of the LSTM, and `mixture`
     describes a mixture or n-gram model; each is None without one.
-
-    Raises:
-        CheckpointError: It cannot be written.
     """
     facts: dict[str, Any] = {}
     with atomic_directory(folder, owned=MODEL_FILES) as staged:
@@ -146,12 +126,7 @@ def write_model_folder(
 
 
 def open_model_folder(path: str | PathLike[str], **hub: Any) -> AbstractContextManager[SavedFolder]:
-    """Opens the files of a model's folder, or of a repository of the Hub, that are loaded.
-
-    Args:
-        path: The folder, or the name of a repository.
-        **hub: Options of `open_repository`.
-    """
+    """Opens the files of a model's folder that are loaded, or of a repository, with options of `open_repository`."""
     check_type("path", path, str, PathLike)
     check_type("revision", hub.get("revision"), str, NoneType)
     check_type("token", hub.get("token"), str, bool, NoneType)
@@ -168,14 +143,9 @@ def open_model_folder(path: str | PathLike[str], **hub: Any) -> AbstractContextM
 def read_description(
     files: SavedFolder, *, option_names: Collection[str], tokenizer: str | Tokenizer | None = None
 ) -> tuple[dict[str, Any], dict[str, Any], Vocabulary, dict[str, Any]]:
-    """Reads everything but the weights; `tokenizer` takes the place of the saved one.
+    """Reads the config's options, how it was trained, the vocabulary, and what is saved of its tokenizer.
 
-    Returns:
-        The config's options, how it was trained, the vocabulary, and what is saved of its tokenizer.
-
-    Raises:
-        CheckpointError: The folder is foreign, incomplete or damaged.
-        VocabularyError: The model needs its user's tokenizer.
+    `tokenizer` takes the place of the saved one; without it, a user's own raises VocabularyError.
     """
     folder = files.path
     if "config.json" not in files:
@@ -254,11 +224,7 @@ def read_generation_config(files: SavedFolder) -> dict[str, Any]:
 
 
 def read_weights(files: SavedFolder, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Reads the weights, after comparing the header of the file with the expected tensors, on any device.
-
-    Raises:
-        CheckpointError: The file is missing or damaged, or a tensor is missing, extra, or of another shape or type.
-    """
+    """Reads the weights, on any device, after comparing the header of the file with the expected tensors."""
     path = files.path / _WEIGHTS
     kinds = read_kinds(files.open(_WEIGHTS), path)
     check_kinds(path, kinds, kinds_of(expected), by="config.json")

@@ -150,11 +150,7 @@ def load_lstm(
 def _read_lstm(
     files: SavedFolder, tokenizer: str | Tokenizer | None, *, kind: type[_LSTM]
 ) -> tuple[_LSTM, dict[str, Any]]:
-    """Reads the LSTM of a model's folder.
-
-    Returns:
-        The model in evaluation mode, and what is saved of its tokenizer.
-    """
+    """Reads the LSTM of a model's folder in evaluation mode, and what is saved of its tokenizer."""
     options, training, vocabulary, saved_tokenizer = read_description(
         files, option_names=ModelConfig.option_names(), tokenizer=tokenizer
     )

@@ -10,11 +10,15 @@ from torch.nn import functional
 
 from zh_lstm_lm.corpus.batches import IGNORED
 from zh_lstm_lm.runtime.devices import autocast_dtype
+from zh_lstm_lm.runtime.processor import linear
 
 __all__ = ["target_log_probs"]
 
 # Types with too few digits for sums.
 _NARROW = (torch.bfloat16, torch.float16)
+
+# A larger weight is multiplied by the library that does not bring it into an order of its own first.
+_PACKED = 320_000
 
 
 class _TargetLogProbs(torch.autograd.Function):
@@ -28,7 +32,8 @@ class _TargetLogProbs(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
-        logits = functional.linear(hidden, weight, bias.to(hidden.dtype))  # (rows, classes)
+        ctx.linear = linear if weight.numel() <= _PACKED else functional.linear
+        logits: Tensor = ctx.linear(hidden, weight, bias.to(hidden.dtype))  # (rows, classes)
         chosen, ctx.logs = targets[:, None], logits.is_cuda
         if logits.is_cuda:
             sums = torch.float32 if logits.dtype in _NARROW else logits.dtype
@@ -52,7 +57,7 @@ class _TargetLogProbs(torch.autograd.Function):
         of_logits.scatter_add_(1, targets[:, None], gradient[:, None])
         of_bias = of_logits.sum(0)
         of_logits = of_logits.to(hidden.dtype)
-        return of_logits @ weight, of_logits.t() @ hidden, of_bias, None
+        return ctx.linear(of_logits, weight.t()), ctx.linear(of_logits.t(), hidden.t()), of_bias, None
 
 
 def target_log_probs(
@@ -60,13 +65,15 @@ def target_log_probs(
 ) -> Tensor:
     """Computes the log-probability of one class for each row, in nats; 0 where the target is `IGNORED`.
 
-    Inside `torch.autocast` the matrix products use its dtype, everything else float32. `all_counted` says that no
+    Inside `torch.autocast` of CUDA the matrix products use its dtype, everything else float32. `all_counted` says that no
     target is `IGNORED`, which saves the check. **Shape:** (rows, width), (classes, width), (classes,) and (rows,) to
     (rows,).
     """
     low = autocast_dtype(hidden.device)
     if low is not None:
-        # Converted here, so that the products of the backward pass use the narrow dtype as well.
+        # Converted here, so that the products of the backward pass use the narrow dtype as well. On the CPU most classes
+        # have few rows, and converting their weights costs more than it saves.
+        low = weight.dtype if hidden.device.type == "cpu" else low
         hidden, weight = hidden.to(low), weight.to(low)
     counted = None if all_counted else targets != IGNORED
     classes = targets if counted is None else targets * counted

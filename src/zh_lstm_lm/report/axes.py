@@ -1,5 +1,6 @@
 """Axes of plots: range, ticks and tick labels."""
 
+import functools
 import itertools
 import math
 from collections.abc import Iterable, Sequence
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 
 __all__ = ["Axis", "format_number", "make_axis"]
 
-_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+_STEPS, _MOST_TICKS = (1.0, 2.0, 2.5, 5.0, 10.0), 6
 # Proportion of the axis that is left free at either end.
 _MARGIN = 0.04
 
@@ -32,10 +33,7 @@ class Axis:
 def make_axis(
     values: Iterable[float], *, log: bool = False, whole: bool = False, ticks: Sequence[tuple[float, str]] = ()
 ) -> Axis:
-    """Creates an axis that shows all values, which are positive on a logarithmic one.
-
-    With `whole` only integers have ticks. `ticks` are values and labels; empty for round numbers.
-    """
+    """Creates an axis that shows all values; `ticks` are values and labels, empty for round numbers."""
     shown = list(values) or [1.0]
     low, high = min(shown), max(shown)
     # Ticks would differ by rounding errors alone.
@@ -55,8 +53,8 @@ def make_axis(
     return Axis(low, high, log, tuple(marked), tuple(labels))
 
 
-def _linear_ticks(low: float, high: float, *, at_most: int = 6, at_least: float = 0.0) -> list[float]:
-    rough = (high - low) / (at_most - 1)
+def _linear_ticks(low: float, high: float, *, at_least: float = 0.0) -> list[float]:
+    rough = (high - low) / (_MOST_TICKS - 1)
     power = 10.0 ** math.floor(math.log10(rough))
     step = max(at_least, power * min(step for step in _STEPS if step * power >= rough * 0.85))
     return [number * step for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
@@ -80,14 +78,11 @@ def _labels(ticks: Sequence[float]) -> list[str]:
     largest = max(map(abs, ticks), default=0.0)
     gaps = [abs(b - a) for a, b in itertools.pairwise(ticks)]
     if 1e-3 <= largest < 1e6 and gaps:
-        decimals = next((count for count in range(7) if all(_is_round(tick, count) for tick in ticks)), 7)
+        close = functools.partial(math.isclose, rel_tol=1e-9, abs_tol=1e-12)
+        decimals = next((n for n in range(7) if all(close(round(tick, n), tick) for tick in ticks)), 7)
         if decimals < 5:
             return [f"{tick:,.{decimals}f}" for tick in ticks] if min(gaps) >= 0.01 else [f"{tick:g}" for tick in ticks]
     return [format_number(tick) for tick in ticks]
-
-
-def _is_round(value: float, decimals: int) -> bool:
-    return math.isclose(round(value, decimals), value, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def format_number(value: float) -> str:

@@ -25,12 +25,7 @@ _MOST_CHARACTERS = 100
 
 
 def read_pairs(path: Path) -> Mapping[str, Any]:
-    """Reads a file that ``zh-lstm-lm pairs --output`` wrote.
-
-    Raises:
-        DataError: It is another file.
-        CheckpointError: It is not valid JSON.
-    """
+    """Reads a file that ``zh-lstm-lm pairs --output`` wrote; raises DataError for another file."""
     values = read_json(path) if path.suffix == ".json" else None
     if not isinstance(values, dict) or not _groups(values) or not section(values, "macro"):
         raise DataError(

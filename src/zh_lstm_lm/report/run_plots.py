@@ -203,10 +203,7 @@ def _smoothed(curve: Sequence[Mapping[str, Any]], kept: int) -> list[dict[str, A
 
 
 def word_plots(runs: Sequence[Run], *, max_points: int) -> list[Plot]:
-    """Returns the plots of token frequency and of text coverage by rank, of at most `max_points` points each.
-
-    Equal vocabularies are drawn once.
-    """
+    """Returns the plots of token frequency and of text coverage by rank; equal vocabularies are drawn once."""
     groups: list[tuple[str, Sequence[int]]] = []
     for run in runs:
         if run.counts and all(run.counts != counts for _, counts in groups):

@@ -60,7 +60,7 @@ def _results(runs: Sequence[Run]) -> list[Element]:
         (Label("训练困惑度（每词）", "training perplexity per token"), lambda run: number(run.best, "train_perplexity"), 2),
         (Label("最好的一轮", "best epoch"), lambda run: number(run.best, "epoch"), None),
         (Label("训练轮数", "epochs trained"), lambda run: number(run.history[-1], "epoch"), None),
-        (Label("用时（分钟）", "minutes"), _minutes, 1),
+        (Label("用时（分钟）", "minutes"), lambda run: (seconds := number(run.history[-1], "seconds")) and seconds / 60, 1),
         (Label("词/秒", "tokens per second"), lambda run: number(run.best, "tokens_per_second"), 0),
         (Label("词表大小", "vocabulary size"), lambda run: number(section(run.description, "text"), "vocab_size"), 0),
         (Label("训练文本（字）", "characters of training text"), lambda run: _characters(run, "train"), 0),
@@ -84,11 +84,6 @@ def _results(runs: Sequence[Run]) -> list[Element]:
         return [element("dl", *tiles, class_="tiles"), explained]
     heads: list[Words] = [Label("训练", "run"), *(run.name for run in runs)]
     return [table(heads, [(words, cells, False) for words, cells in rows], numbers=True), explained]
-
-
-def _minutes(run: Run) -> float | None:
-    seconds = number(run.history[-1], "seconds")
-    return None if seconds is None else seconds / 60
 
 
 def _characters(run: Run, part: str) -> float | None:

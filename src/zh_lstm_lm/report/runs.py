@@ -72,10 +72,7 @@ class Run:
 
 
 def read_run(folder: Path, name: str) -> Run:
-    """Reads a run's folder; `name` is that of the run in the report.
-
-    Raises a DataError if it holds no run or no evaluation yet, a CheckpointError if a file in it is damaged.
-    """
+    """Reads a run's folder; raises DataError without a run or an evaluation, CheckpointError for a damaged file."""
     if not (folder / "run.json").is_file():
         beside = folder.with_name(f"{folder.name}.run")
         hint = f"its run is in {beside}" if beside.is_dir() else "a run's folder holds run.json, a study's study.json"

@@ -45,10 +45,7 @@ class Study:
 
 
 def read_study(folder: Path, name: str) -> Study:
-    """Reads a study's folder, which holds ``study.json``; `name` is that of the study in the report.
-
-    Raises a DataError if it has no row yet, a CheckpointError if the file is damaged or foreign.
-    """
+    """Reads a study's folder; raises DataError without a row yet, CheckpointError for a damaged file."""
     result = StudyResult.load(folder)
     kind = KINDS[result.kind]
     groups: dict[str, tuple[Row, list[Row]]] = {}

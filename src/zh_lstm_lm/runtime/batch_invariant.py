@@ -68,10 +68,7 @@ def warn_if_batch_dependent(module: Any) -> None:
 
 
 def _pack(weight: Tensor) -> tuple[Any, Any, float] | None:
-    """Packs a weight for PyTorch's operator; returns the operator, its argument and the scale of the products.
-
-    It is None where that is impossible.
-    """
+    """Returns PyTorch's operator, its packed weight and the scale of the products; None where that is impossible."""
     if weight.dtype != torch.float32 or weight.device.type != "cpu":
         return None
     largest = float(weight.abs().amax())

@@ -32,11 +32,7 @@ def _picture(control: str) -> str:
 
 
 class _SafeTerminal:
-    """A terminal's text stream that escapes control characters but tabs and line feeds.
-
-    Attributes:
-        unescaped: The stream behind it.
-    """
+    """A terminal that escapes control characters but tabs and line feeds; `unescaped` is the stream behind it."""
 
     def __init__(self, stream: "TextIO") -> None:
         self.unescaped = stream

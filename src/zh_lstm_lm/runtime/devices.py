@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zh_lstm_lm.errors import ConfigError
+from zh_lstm_lm.runtime.processor import has_bfloat16
 
 __all__ = [
     "PRECISIONS", "autocast", "autocast_dtype", "choose_device", "matrix_precision", "on_cpu_by_default", "on_device",
@@ -19,20 +20,18 @@ __all__ = [
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+# Layers of a smaller size gain nothing from bfloat16 on the CPU.
+_BFLOAT16_SIZE = 128
+
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 """Precisions of matrix products; sums, weights and their updates are always in the dtype of the model."""
 
 
 def choose_device(name: str, *, local_rank: int | None = None) -> torch.device:
-    """Returns the device with a name.
+    """Returns the device with a name; ``"auto"`` is a CUDA device if there is one. Raises ConfigError if there is none.
 
-    Args:
-        name: ``"auto"`` (a CUDA device if there is one), or a name such as ``"cpu"`` or ``"cuda:1"``.
-        local_rank: The index of this process among those on this machine, each of which has a CUDA device of its own;
-            None for a single process.
-
-    Raises:
-        ConfigError: There is no such device here.
+    `local_rank` is the index of this process among those on this machine, each of which has a CUDA device of its own;
+    None for a single process.
     """
     wanted = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
     try:
@@ -60,13 +59,10 @@ def on_device(tensor: Tensor, device: torch.device) -> Tensor:
 
 @contextmanager
 def matrix_precision(device: torch.device, precision: str) -> Iterator[None]:
-    """Sets the precision of CUDA's float32 matrix products for the block.
+    """Sets the precision of CUDA's float32 matrix products for the block; refuses one that the device does not have.
 
     ``"float32"`` is exact. ``"tf32"``, which is what ``"auto"`` means, keeps 10 bits of the mantissa and is many times
     as fast. The LSTM stays with it under ``"bfloat16"`` too.
-
-    Raises:
-        ConfigError: The device has no such precision.
     """
     if device.type != "cuda":
         if precision == "tf32":
@@ -85,13 +81,10 @@ def matrix_precision(device: torch.device, precision: str) -> Iterator[None]:
 
 @contextmanager
 def plain_modes(model: nn.Module) -> Iterator[None]:
-    """Makes training inside the block independent of the caller's modes.
+    """Makes training inside the block independent of the caller's modes; refuses a model made without them.
 
     Gradients are on, autocast is off, and new tensors are on the CPU, whatever `torch.no_grad`, `torch.inference_mode`,
     `torch.autocast` and `torch.set_default_device` say outside.
-
-    Raises:
-        ConfigError: The model was made in inference mode or on the device ``meta``.
     """
     if any(parameter.is_inference() for parameter in model.parameters()):
         raise ConfigError("the model was made inside torch.inference_mode and cannot be trained; make it outside")
@@ -136,11 +129,16 @@ def _steps(items: Generator[Any, None, None]) -> Iterator[Any]:
             yield item
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Returns the context of the loss: with ``"bfloat16"``, matrix products outside the LSTM are in bfloat16."""
-    if precision != "bfloat16":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+def autocast(device: torch.device, precision: str, *, hidden_size: int = 0) -> AbstractContextManager[object]:
+    """Returns the context of the loss, in which some matrix products of float32 weights are in bfloat16.
+
+    With ``"bfloat16"`` they are those outside the LSTM on CUDA, and those of the LSTM on the CPU. ``"auto"`` is the same on
+    a CPU that computes in it, with `hidden_size` wide enough for a gain.
+    """
+    wanted = precision == "bfloat16"
+    if precision == "auto" and device.type == "cpu":
+        wanted = hidden_size >= _BFLOAT16_SIZE and has_bfloat16()
+    return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else contextlib.nullcontext()
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:

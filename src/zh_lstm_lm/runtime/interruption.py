@@ -17,13 +17,7 @@ _blocks: list["Interruption"] = []
 
 
 class Interruption:
-    """A request to stop; it is itself the handler of the signals.
-
-    Attributes:
-        requested: True from the first signal on.
-        insisted: True from the second one on, which raises KeyboardInterrupt at once.
-        signum: The number of the first signal; None before it.
-    """
+    """A request to stop, and the signals' handler: `requested` by the first, `insisted` by the second."""
 
     def __init__(self) -> None:
         self.requested: bool = False
@@ -82,10 +76,7 @@ def catch_interruption() -> Iterator[Interruption]:
 
 
 def check_interruption() -> None:
-    """Raises KeyboardInterrupt if a `catch_interruption` block around this call has caught a signal.
-
-    Work that has nothing to save itself calls this between two steps, so that its caller can save at once.
-    """
+    """Raises KeyboardInterrupt if a signal was caught, between two steps of work that has nothing to save itself."""
     around = _block_around()
     if around is not None and around.requested:
         raise KeyboardInterrupt

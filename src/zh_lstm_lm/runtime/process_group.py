@@ -20,11 +20,7 @@ _ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 @contextmanager
 def others_needed() -> Iterator[None]:
-    """Reports a rank that is no longer there as an error of the library.
-
-    Raises:
-        RankError: An exchange inside the block failed.
-    """
+    """Reports a rank that is no longer there, by which an exchange inside the block fails, as a RankError."""
     try:
         yield
     except RuntimeError as error:
@@ -41,10 +37,6 @@ def join_process_group() -> bool:
     The processes find each other by the variables ``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR`` and ``MASTER_PORT``, which
     ``torchrun`` sets. Where the caller has initialised `torch.distributed`, its processes are used; they need gloo for
     the CPU, as in ``init_process_group("cpu:gloo,cuda:nccl")``. They stay joined until the process ends.
-
-    Raises:
-        ConfigError: The variables are incomplete, or PyTorch was built without `torch.distributed`.
-        RankError: Another process did not come.
     """
     if os.environ.get("WORLD_SIZE", "1") == "1" and not (distributed.is_available() and distributed.is_initialized()):
         return False

@@ -17,11 +17,7 @@ __all__ = ["abandon", "deferred_failures", "standard_streams"]
 
 
 class _Output:
-    """A stream to a file or a pipe whose failures are errors of this library.
-
-    Raises:
-        DataError: The file cannot be written, or its encoding lacks a character.
-    """
+    """A stream to a file or a pipe whose failures, a character that its encoding lacks among them, are DataErrors."""
 
     def __init__(self, stream: "TextIO") -> None:
         self._stream = stream
@@ -112,10 +108,7 @@ def standard_streams() -> "Iterator[None]":
 
 @contextlib.contextmanager
 def deferred_failures() -> "Iterator[None]":
-    """Lets long work inside the block go on when standard output fails after its first lines.
-
-    What follows is dropped, and the failure is raised at the end.
-    """
+    """Lets work go on when standard output fails after its first lines; the failure is raised at the end."""
     output = sys.stdout
     if not isinstance(output, _Output):
         yield

@@ -3,7 +3,7 @@
 import os
 import time
 
-__all__ = ["settle_threads", "use_one_thread_after_fork"]
+__all__ = ["available_cores", "settle_threads", "use_one_thread_after_fork"]
 
 # Rounds, or milliseconds, that an idle thread waits actively before it sleeps.
 _SPIN = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
@@ -15,24 +15,22 @@ _registered = False
 def settle_threads(*, one: bool) -> None:
     """Sets OpenMP's environment for a command of this process, as far as the user has not set it.
 
-    A computation gets no more threads than there are idle processors. They wait for each other only for a short time in
-    a loop: by default it is a long time, and on a machine with other work they then take the processor from the thread
-    that they wait for. It has to be called before PyTorch is imported.
-
-    Args:
-        one: Whether the work is too little for more than one thread, such as one token at a time.
+    A computation gets no more threads than there are idle processors, and `one` if the work is little, such as one
+    token at a time. They wait for each other only for a short time in a loop: by default it is a long time, and on a
+    machine with other work they then take the processor from the thread that they wait for. It has to be called before
+    PyTorch is imported.
     """
     if not any(name in os.environ for name in ("OMP_WAIT_POLICY", *_SPIN)):
         os.environ.update(_SPIN)
     if "OMP_NUM_THREADS" not in os.environ:
-        processors = _processors()
+        processors = available_cores()
         threads = 1 if one else max(1, processors - _others_running())
         if threads < processors:
             os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
-def _processors() -> int:
-    """Returns the number of processors that this process may use."""
+def available_cores() -> int:
+    """Returns the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

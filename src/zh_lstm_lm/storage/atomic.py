@@ -26,11 +26,7 @@ __all__ = [
 
 
 def check_place(path: Path) -> None:
-    """Checks, before long work, that a folder can be written at `path` afterwards.
-
-    Raises:
-        CheckpointError: It is a file, it holds the working directory, or its parent cannot be written to.
-    """
+    """Checks, before long work, that a folder can be written at `path` afterwards; raises CheckpointError if not."""
     if path.exists() and not path.is_dir():
         raise CheckpointError(f"{path}: is a file, expected a folder or a free name; choose another place")
     try:
@@ -49,11 +45,7 @@ def check_place(path: Path) -> None:
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Writes a file completely or not at all; its mode follows the umask, and a link in its place is replaced.
-
-    Raises:
-        CheckpointError: It cannot be written; an existing file is left unchanged.
-    """
+    """Writes a file completely or not at all; its mode follows the umask, and a link in its place is replaced."""
     try:
         with workspace(path) as place:
             write_flushed(place / "file", data)
@@ -69,21 +61,11 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextlib.contextmanager
 def atomic_directory(path: Path, *, owned: frozenset[str], replace: bool = True) -> Iterator[Path]:
-    """Writes a folder that takes its place complete when the block ends without an error.
+    """Writes a folder that takes its place complete when the block, which gets a staging folder, ends without an error.
 
-    An existing folder is replaced and keeps its mode. What lies in it under other names than `owned` belongs to its user
-    and is in the new folder from the first moment on.
-
-    Args:
-        path: The folder's final place.
-        owned: The file names that a folder of this kind consists of.
-        replace: False to keep a folder that is there when the block ends, and drop the new one.
-
-    Yields:
-        The staging folder to write into.
-
-    Raises:
-        CheckpointError: The folder cannot be written; an existing one is left unchanged.
+    An existing folder is replaced and keeps its mode. What lies in it under other names than `owned`, those of a folder
+    of this kind, belongs to its user and is in the new folder from the first moment on. Without `replace`, a folder
+    that is there when the block ends is kept, and the new one dropped.
     """
     if path.is_symlink():
         raise CheckpointError(f"{path}: is a symbolic link, which is not written through; put a folder in its place")
@@ -116,10 +98,7 @@ def atomic_directory(path: Path, *, owned: frozenset[str], replace: bool = True)
 
 
 def remove_directory(path: Path, *, owned: frozenset[str]) -> None:
-    """Removes a folder; it is renamed first, so that it never lacks some of its files under its own name.
-
-    One that holds anything else than `owned` files is left unchanged, as is one that cannot be removed, an error.
-    """
+    """Removes a folder of nothing but `owned` files; it is renamed first, so that it never lacks some of them."""
     try:
         if path.is_symlink():
             raise CheckpointError(f"{path}: is a symbolic link, not a folder of this library; it stays")
@@ -156,10 +135,7 @@ def _cannot_write(path: Path, error: Exception) -> NoReturn:
 
 
 def _link_users_files(folder: Path, staged: Path, *, owned: frozenset[str]) -> None:
-    """Gives the user's files in a folder second names in the one that is about to replace it.
-
-    What cannot be linked is moved there after the replacement.
-    """
+    """Gives the user's files second names in the folder that takes their place; others are moved after it has."""
     for entry in folder.iterdir():
         # Windows has no second names of links.
         with contextlib.suppress(OSError, NotImplementedError):

@@ -24,11 +24,7 @@ _OWNED = frozenset({"tokens.bin", "lexicon.utf8", "stream.json", "index.json", "
 
 
 def user_cache_dir() -> Path:
-    """Returns the cache folder: ``$ZH_LSTM_LM_CACHE``, or one in the platform's cache folder.
-
-    Raises:
-        CheckpointError: Neither is known, because the user has no home folder.
-    """
+    """Returns the cache folder: ``$ZH_LSTM_LM_CACHE``, or one in that of the platform; raises if there is no home."""
     if os.environ.get("ZH_LSTM_LM_CACHE"):
         return Path(os.environ["ZH_LSTM_LM_CACHE"])
     try:
@@ -46,11 +42,7 @@ def user_cache_dir() -> Path:
 
 
 def cache_part(folder: Path, name: str) -> Path:
-    """Returns a part of a cache folder, such as ``streams``.
-
-    Raises:
-        CheckpointError: It is a symbolic link, which may lead to a user's own files.
-    """
+    """Returns a part of a cache folder, such as ``streams``; refuses a link, which may lead to a user's own files."""
     if (folder / name).is_symlink():
         raise CheckpointError(
             f"{folder / name}: is a symbolic link, which is not written through; name another cache folder in "
@@ -65,11 +57,7 @@ def cached_files(folder: Path) -> list[Path]:
 
 
 def clear_cache(folder: Path) -> None:
-    """Removes the files of this library in a cache folder, and nothing else.
-
-    Raises:
-        CheckpointError: One cannot be removed.
-    """
+    """Removes the files of this library in a cache folder, and nothing else; raises CheckpointError if it cannot."""
     for kept in _kept(folder):
         if kept.is_dir():
             remove_directory(kept, owned=_OWNED)

@@ -57,9 +57,7 @@ def push_folder(
 def names_a_repository(path: str | PathLike[str], *, asked: bool) -> bool:
     """Returns True for what is to be fetched: a ``user/model`` that is no local folder.
 
-    Args:
-        path: A user's path or name.
-        asked: Options of the Hub were given; without them, a name inside a folder that is here is a missing file.
+    Unless it was `asked` for by options of the Hub, a name inside a folder that is here is a missing file.
     """
     if not isinstance(path, str) or not _REPOSITORY.fullmatch(path) or os.path.lexists(path):
         return False
@@ -76,18 +74,10 @@ def open_repository(
     token: str | bool | None = None,
     local_files_only: bool = False,
 ) -> Iterator[SavedFolder]:
-    """Fetches files of a repository of the Hub into its cache and opens them.
+    """Fetches files of a repository of the Hub into its cache and opens them; those that are not there are left out.
 
-    Args:
-        library: The module ``huggingface_hub``.
-        repo_id: The repository, as ``"user/model"``.
-        names: The files, besides the manifest; those that are not there are left out.
-        revision: A branch, a tag or a commit; None for the main branch.
-        token: The user's token; None for a saved one.
-        local_files_only: Takes what is in the cache, without asking the Hub.
-
-    Raises:
-        CheckpointError: There is no such repository or revision, or it cannot be reached and is not in the cache.
+    For `revision`, `token` and `local_files_only` see `zh_lstm_lm.from_pretrained`. Raises CheckpointError if there is
+    no such repository or revision, or if it cannot be reached and is not in the cache.
     """
     names = [MANIFEST, *names]
     with _clear_errors(library, repo_id, revision):
@@ -110,30 +100,25 @@ def open_repository(
 def _clear_errors(library: Any, repo_id: str, revision: str | None) -> Iterator[None]:
     """Turns the errors of the Hub's library into errors of this one with the next step."""
     errors = library.errors
+    at = f" at {revision}" if revision else ""
+    # The first that fits counts: some are bases of others.
+    meanings = {
+        errors.RevisionNotFoundError: f"has no revision {revision!r}; give a branch, a tag or a commit of it",
+        errors.GatedRepoError: "access is restricted; ask for it on the Hub, and give your token",
+        errors.RepositoryNotFoundError: "no such folder here, and no such repository on the Hub; check the name, and "
+        "give your token if it is private",
+        errors.LocalEntryNotFoundError: f"no such folder here, not in the Hub's cache{at}, and not to be fetched (no "
+        "network, or offline mode); connect, or give a local folder",
+    }
     try:
         yield
-    except errors.RevisionNotFoundError as error:
-        raise CheckpointError(
-            f"{repo_id}: has no revision {revision!r}; give a branch, a tag or a commit of it"
-        ) from error
-    except errors.GatedRepoError as error:
-        raise CheckpointError(f"{repo_id}: access is restricted; ask for it on the Hub, and give your token") from error
-    except errors.RepositoryNotFoundError as error:
-        raise CheckpointError(
-            f"{repo_id}: no such folder here, and no such repository on the Hub; check the name, and give your token "
-            "if it is private"
-        ) from error
-    except errors.LocalEntryNotFoundError as error:
-        raise CheckpointError(
-            f"{repo_id}: no such folder here, not in the Hub's cache{f' at {revision}' if revision else ''}, and not to "
-            "be fetched (no network, or offline mode); connect, or give a local folder"
-        ) from error
     # The base of all errors of the connection, too.
-    except (errors.HTTPError, errors.HFValidationError, OSError) as error:
-        raise CheckpointError(
-            f"{repo_id}: the Hub cannot be reached or refuses ({str(error).strip():.500}); check the connection, the name "
-            "and your token"
-        ) from error
+    except (*meanings, errors.HTTPError, errors.HFValidationError, OSError) as error:
+        refused = (
+            f"the Hub cannot be reached or refuses ({str(error).strip():.500}); check the connection, the name and"
+        )
+        told = (text for kind, text in meanings.items() if isinstance(error, kind))
+        raise CheckpointError(f"{repo_id}: {next(told, f'{refused} your token')}") from error
 
 
 def _merged(library: Any, theirs: str, ours: str, repo_id: str) -> str:

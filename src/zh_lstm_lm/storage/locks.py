@@ -28,12 +28,9 @@ _LOCK = re.compile(rb"(process \d+ on [^\n]*\n?)?")
 
 
 def lock_folder(folder: Path) -> contextlib.AbstractContextManager[None]:
-    """Locks a folder for the block, by a file ``lock`` that names this process.
+    """Locks a folder for the block by a file ``lock`` that names this process, or raises CheckpointError.
 
     The system releases the lock of a process that ends in any way, so no lock is ever stale.
-
-    Raises:
-        CheckpointError: Another process has locked it, or the file cannot be written.
     """
     return _lock(folder / "lock", folder, "is at work in it; wait until it has ended, or give another folder")
 
@@ -45,11 +42,7 @@ def lock_file(path: Path) -> contextlib.AbstractContextManager[None]:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Locks an open file until it is closed; returns False if another process has locked it.
-
-    Raises:
-        OSError: The file system has no locks.
-    """
+    """Locks an open file until it is closed; returns False if another process holds the lock. Raises OSError."""
     try:
         if sys.platform == "win32":
             # A locked part cannot be read, so it lies behind the content.

@@ -31,11 +31,7 @@ class NewerFormatError(CheckpointError):
 
 
 def open_regular(path: Path) -> IO[bytes]:
-    """Opens a regular file inside its folder.
-
-    Raises:
-        CheckpointError: It is missing, no regular file, or a symbolic link out of its folder.
-    """
+    """Opens a regular file; raises CheckpointError for any other, and for a link out of its folder."""
     missing = CheckpointError(f"{path}: no such file; the folder is incomplete or holds something else")
     try:
         real = path.resolve()
@@ -109,11 +105,8 @@ def parse_versioned(
 ) -> dict[str, Any]:
     """Parses an object that `versioned` made, and returns it without format and version.
 
-    It has the required keys and may have the optional ones; its format is at most `format_number`.
-
-    Raises:
-        NewerFormatError: It has a newer format; the message names the version that reads it.
-        CheckpointError: It is missing, foreign or damaged.
+    It has the required keys and may have the optional ones. A format above `format_number` raises NewerFormatError,
+    whose message names the version that reads it.
     """
     values: dict[str, Any] = parse_json(data, name=str(path), limits=limits)
     written = values.pop("format", None) if isinstance(values, dict) else None
@@ -173,11 +166,7 @@ def check_entry(path: Path, manifest: Mapping[str, Any], entry: Mapping[str, Any
 
 
 def verify_manifest(path: Path) -> Mapping[str, Any]:
-    """Compares all files of a saved folder with its manifest, and returns the manifest.
-
-    Raises:
-        CheckpointError: There is no manifest, or a file is missing, truncated or changed.
-    """
+    """Compares all files of a saved folder with its manifest; returns the manifest, or raises CheckpointError."""
     manifest = parse_manifest(read_bytes(path / MANIFEST, max_bytes=MAX_MANIFEST_BYTES), path / MANIFEST)
     for name in manifest:
         if Path(name).name != name:

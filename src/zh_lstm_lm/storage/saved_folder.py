@@ -53,11 +53,7 @@ class SavedFolder:
         return name in self._files or (self._manifest is not None and name in self._manifest)
 
     def open(self, name: str) -> IO[bytes]:
-        """Returns an open file, which has not been compared with the manifest.
-
-        Raises:
-            CheckpointError: It is missing, not a regular file, or a symbolic link out of the folder.
-        """
+        """Returns an open file, which has not been compared with the manifest; raises CheckpointError if it is none."""
         file = self._files.get(name)
         if file is None:
             raise CheckpointError(f"{self.path / name}: no such file; the folder is incomplete or holds something else")
@@ -66,11 +62,7 @@ class SavedFolder:
         return file
 
     def read(self, name: str, *, max_bytes: int) -> bytes:
-        """Reads a file.
-
-        Raises:
-            CheckpointError: It is missing, larger than `max_bytes`, or not what the manifest says.
-        """
+        """Reads a file, of at most `max_bytes`; raises CheckpointError if it is not what the manifest says."""
         data = read_all(self.open(name), self.path / name, max_bytes=max_bytes)
         if self._manifest is not None:
             entry = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
@@ -78,11 +70,7 @@ class SavedFolder:
         return data
 
     def check(self, name: str) -> None:
-        """Compares a file with the manifest, without keeping its content.
-
-        Raises:
-            CheckpointError: There is no manifest, or the file is missing or not what it says.
-        """
+        """Compares a file with the manifest, which must be there, without keeping its content."""
         if self._manifest is None:
             self.open(MANIFEST)
             return
@@ -115,15 +103,7 @@ def open_folder(path: Path, names: Collection[str], *, hint: str) -> Iterator[Sa
     """Opens files of a folder, all of the same version even while a writer replaces it; nothing is changed.
 
     If the folder is missing because a writer is about to put a new one there, or has crashed at that moment, the files
-    of the one before are opened.
-
-    Args:
-        path: The folder.
-        names: The files to open, besides the manifest.
-        hint: The next step for the error if there is no such folder.
-
-    Raises:
-        CheckpointError: There is no such folder, it cannot be read, or its manifest is damaged.
+    of the one before are opened. `hint` is the next step for the error if there is no such folder.
     """
     with contextlib.ExitStack() as opened:
         for attempt in range(_ATTEMPTS):

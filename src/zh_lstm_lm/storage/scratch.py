@@ -21,10 +21,7 @@ _IN_MEMORY_BYTES = 1 << 28
 
 
 def scratch_tensor(size: int) -> Tensor:
-    """Returns a tensor to fill; a large one lies in a temporary file, so that the system can write its pages out.
-
-    **Shape:** (size,), int32, not initialised.
-    """
+    """Returns an int32 tensor to fill; a large one lies in a temporary file, so its pages can be written out."""
     if 4 * size > _IN_MEMORY_BYTES:
         # Without room on the disk either, only memory is left.
         with contextlib.suppress(OSError, CheckpointError):
@@ -56,11 +53,7 @@ class ScratchNumbers:
             _remove(self._name)
 
     def extend(self, numbers: "array[int]") -> None:
-        """Appends numbers.
-
-        Raises:
-            DataError: The disk is full.
-        """
+        """Appends numbers; raises DataError if the disk is full."""
         self._held.extend(numbers)
         if 4 * len(self._held) > _IN_MEMORY_BYTES:
             if self._file is None:

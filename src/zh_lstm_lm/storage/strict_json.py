@@ -46,11 +46,7 @@ def to_json(value: Any) -> bytes:
 
 
 def parse_json(data: bytes, *, name: str, limits: JSONLimits | None = None) -> Any:
-    """Reads strict JSON: finite numbers only, no key twice, not nested deeper than 16, nothing beyond the limits.
-
-    Raises:
-        CheckpointError: It is not such JSON, or holds more.
-    """
+    """Reads strict JSON: finite numbers only, no key twice, not nested deeper than 16, nothing beyond the limits."""
     try:
         check_work(data, limits or JSONLimits())
         value = json.loads(

@@ -1,8 +1,11 @@
 """Files that a user names, written completely or not at all."""
 
 import contextlib
+import logging
 import os
+import shutil
 import stat
+from itertools import count
 from os import PathLike
 from pathlib import Path
 
@@ -10,17 +13,18 @@ from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.storage.atomic import replace_file, write_flushed
 from zh_lstm_lm.storage.workspace import workspace
 
-__all__ = ["check_file", "check_writable", "is_special", "keep_mode", "write_file"]
+__all__ = ["check_file", "check_writable", "is_special", "keep_earlier", "keep_mode", "write_file"]
+
+_COMPARED_BYTES = 1 << 20
+logger: logging.Logger = logging.getLogger(__name__)
 
 
-def write_file(path: str | PathLike[str], data: bytes) -> None:
+def write_file(path: str | PathLike[str], data: bytes, *, keep: bool = False) -> None:
     """Writes a file; a crash or a full disk leaves an existing one unchanged.
 
     A symbolic link stays, and its target is replaced. A replaced file keeps its mode and owner. A pipe, a device and
-    ``/dev/stdout`` are written to directly.
-
-    Raises:
-        DataError: It cannot be written.
+    ``/dev/stdout`` are written to directly. With `keep`, an existing file is kept under another
+    name; see `keep_earlier`.
     """
     path = Path(path)
     try:
@@ -33,6 +37,8 @@ def write_file(path: str | PathLike[str], data: bytes) -> None:
         with workspace(target) as place:
             write_flushed(place / "file", data)
             keep_mode(place / "file", target)
+            if keep:
+                keep_earlier(target, place / "file")
             replace_file(place / "file", target)
     # A path with a zero byte raises a ValueError.
     except (OSError, ValueError) as error:
@@ -41,11 +47,7 @@ def write_file(path: str | PathLike[str], data: bytes) -> None:
 
 
 def check_file(path: str | PathLike[str]) -> None:
-    """Makes sure, before long work, that `write_file` can write a file.
-
-    Raises:
-        DataError: It is a folder, may not be written to, or is in a folder that does not exist.
-    """
+    """Makes sure, before long work, that `write_file` can write a file; raises DataError if not."""
     target = Path(path).resolve()
     try:
         if not is_special(Path(path)):
@@ -79,3 +81,32 @@ def keep_mode(file: Path, target: Path) -> None:
         with contextlib.suppress(OSError, AttributeError):
             os.chown(file, status.st_uid, status.st_gid)
         file.chmod(stat.S_IMODE(status.st_mode))
+
+
+def keep_earlier(target: Path, new: Path) -> None:
+    """Keeps a file that another one is about to replace as ``NAME.~1~``, or with the next free number, and warns.
+
+    Nothing is kept of a file that the new one begins with: a text that is continued, or written again.
+    """
+    if not target.exists() or _begins_with(new, target):
+        return
+    for number in count(1):
+        kept = target.with_name(f"{target.name}.~{number}~")
+        if os.path.lexists(kept):
+            continue
+        try:
+            os.link(target, kept)
+        except OSError:
+            # Some file systems have no links.
+            with target.open("rb") as source, kept.open("xb") as copy:
+                shutil.copyfileobj(source, copy)
+        logger.warning("%s: the earlier file is kept as %s", target, kept.name)
+        return
+
+
+def _begins_with(file: Path, beginning: Path) -> bool:
+    with file.open("rb") as whole, beginning.open("rb") as part:
+        while read := part.read(_COMPARED_BYTES):
+            if whole.read(len(read)) != read:
+                return False
+    return True

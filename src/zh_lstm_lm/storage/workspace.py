@@ -47,10 +47,7 @@ class _Marker(NamedTuple):
 
 @contextlib.contextmanager
 def workspace(path: Path, *, owned: Iterable[str] = ()) -> Iterator[Path]:
-    """Makes a workspace beside a path, and finishes and removes it when the block ends, with or without an error.
-
-    A folder at the path consists of the `owned` files; all others are its user's.
-    """
+    """Makes a workspace beside a path, finished and removed after the block; files not `owned` are the user's."""
     place = path.with_name(f"{_PREFIX}{uuid.uuid4().hex}")
     place.mkdir()
     marker = _Marker(path.name, frozenset(owned), os.lstat(place).st_ino)
@@ -101,7 +98,9 @@ def finish_workspaces(folder: Path, *, target: str | None = None, alone: bool = 
                     _remove_if_done(place)
         for place in folder.glob(f"{_PREFIX}*") if alone else ():
             # A crash may have come before the marker was written.
-            if _is_own_folder(place) and all(entry.name == _MARKER and _is_empty(entry) for entry in place.iterdir()):
+            if _is_own_folder(place) and all(
+                entry.name == _MARKER and not os.lstat(entry).st_size for entry in place.iterdir()
+            ):
                 _remove_if_done(place)
 
 
@@ -124,10 +123,6 @@ def _is_own_folder(path: Path, owners: Iterable[int] = ()) -> bool:
 
 def _is_own(status: os.stat_result, owners: Iterable[int]) -> bool:
     return os.name == "nt" or status.st_uid in (os.geteuid(), *owners)
-
-
-def _is_empty(path: Path) -> bool:
-    return os.lstat(path).st_size == 0
 
 
 @contextlib.contextmanager

@@ -16,10 +16,7 @@ _TOLERANCE = 0.01
 
 
 def loss_by_position(model: LSTMLanguageModel, ids: Tensor, *, length: int, num_segments: int = 512) -> list[float]:
-    """Returns the mean loss after 1, 2, 3 … tokens read from the zero state, in nats per token.
-
-    The segments of `length` tokens are evenly spaced, and may overlap. **Shape** of the ids: (number of ids,).
-    """
+    """Returns the mean loss in nats after 1, 2, 3 … tokens read from the zero state, of evenly spaced segments."""
     starts = torch.linspace(0, len(ids) - 1 - length, num_segments, dtype=torch.float64).long()
     total = torch.zeros(length, dtype=torch.float64)
     counted = torch.zeros(length, dtype=torch.int64)
@@ -35,10 +32,7 @@ def loss_by_position(model: LSTMLanguageModel, ids: Tensor, *, length: int, num_
 def loss_by_context(
     model: LSTMLanguageModel, ids: Tensor, *, context_tokens: Sequence[int], num_positions: int = 512
 ) -> list[float]:
-    """Returns the mean loss for several lengths of context, in nats per token, at the same positions for each.
-
-    The numbers of preceding tokens that the model reads rise. **Shape** of the ids: (number of ids,).
-    """
+    """Returns the mean loss in nats for several lengths of context, which rise, at the same positions for each."""
     positions = torch.linspace(context_tokens[-1], len(ids) - 1, num_positions, dtype=torch.float64).long()
     positions = positions[ids[positions] != model.vocabulary.bos_id]
     means = []

@@ -1,7 +1,7 @@
 """The study of the number of epochs and the amount of training text."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 from typing_extensions import override
 
@@ -27,9 +27,7 @@ from zh_lstm_lm.studies.presentation import (
     TEST_BITS,
     VALID_BY_EPOCH,
     Column,
-    CurvePlot,
     Label,
-    MetricPlot,
     by_epoch,
 )
 
@@ -68,19 +66,16 @@ class EpochsStudy(Study):
     """
 
     kind = "epochs"
-    title: ClassVar[Label] = Label("轮数与文本的多少", "Epochs and the amount of text")
-    setting_fields: ClassVar[tuple[str, ...]] = ("train_share",)
-    columns: ClassVar[tuple[Column, ...]] = (
+    title = Label("轮数与文本的多少", "Epochs and the amount of text")
+    setting_fields = ("train_share",)
+    columns = (
         Column(Label("训练词数", "tokens"), "train_tokens", ",.0f"),
         Column(Label("轮数", "epochs"), "epochs", ",.1f"),
         Column(Label("最好的一轮", "best epoch"), "best_epoch", ",.1f"),
         *QUALITY_COLUMNS,
     )
-    varied: ClassVar[tuple[str, Label]] = (
-        "train_tokens",
-        Label("训练文本（词，对数）", "tokens of training text (log)"),
-    )
-    plots: ClassVar[tuple[MetricPlot | CurvePlot, ...]] = (
+    varied = ("train_tokens", Label("训练文本（词，对数）", "tokens of training text (log)"))
+    plots = (
         VALID_BY_EPOCH,
         by_epoch(
             Label("训练比特/字，逐轮", "Training bits per character by epoch"),
@@ -93,8 +88,8 @@ class EpochsStudy(Study):
 
     @override
     def prepare(self) -> None:
-        self.settings: Sequence[Mapping[str, Any]] = [{"train_share": share} for share in sorted(self.config.shares)]
-        self.equal_updates: int = self.updates_per_epoch(self.vocabulary_of(self.parts.train), self.parts.train)
+        self.settings = [{"train_share": share} for share in sorted(self.config.shares)]
+        self.equal_updates = self.updates_per_epoch(self.vocabulary_of(self.parts.train), self.parts.train)
 
     @override
     def run(self, setting: Mapping[str, Any], train: Train) -> dict[str, Any]:

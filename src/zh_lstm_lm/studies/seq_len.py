@@ -1,7 +1,7 @@
 """The study of BPTT segment lengths."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 from typing_extensions import override
 
@@ -85,9 +85,9 @@ class SeqLenStudy(Study):
     """
 
     kind = "seq-len"
-    title: ClassVar[Label] = Label("训练窗口的长度", "The length of BPTT segments")
-    setting_fields: ClassVar[tuple[str, ...]] = ("bptt_len",)
-    columns: ClassVar[tuple[Column, ...]] = (
+    title = Label("训练窗口的长度", "The length of BPTT segments")
+    setting_fields = ("bptt_len",)
+    columns = (
         Column(Label("更新次数", "updates"), "updates", ",.0f"),
         Column(Label("微秒/词", "µs/token"), "microseconds_per_token", ",.0f"),
         Column(Label("内存 MB", "MB"), "memory_mb", ",.1f"),
@@ -96,8 +96,8 @@ class SeqLenStudy(Study):
         Column(Label("裁剪比例", "clipped"), "clipped_share", ".0%"),
         Column(Label("用到的上文（词）", "context used"), "context_used_tokens", ",.0f"),
     )
-    varied: ClassVar[tuple[str, Label]] = ("bptt_len", Label("窗口长度（词，对数）", "segment length in tokens (log)"))
-    plots: ClassVar[tuple[MetricPlot | CurvePlot, ...]] = (
+    varied = ("bptt_len", Label("窗口长度（词，对数）", "segment length in tokens (log)"))
+    plots = (
         *QUALITY_PLOTS,
         MetricPlot(Label("训练一个词的时间", "Training time per token"), Label("微秒/词", "µs per token"), ("microseconds_per_token",)),
         MetricPlot(Label("一次更新占用的内存", "Memory of an update"), Label("MB", "MB"), ("memory_mb",)),
@@ -121,7 +121,7 @@ class SeqLenStudy(Study):
     @override
     def prepare(self) -> None:
         self.vocabulary: Vocabulary = self.vocabulary_of(self.parts.train)
-        self.settings: Sequence[Mapping[str, Any]] = [{"bptt_len": length} for length in sorted(self.config.lengths)]
+        self.settings = [{"bptt_len": length} for length in sorted(self.config.lengths)]
         self._longest = longest = max(self.config.lengths)
         rows = self.trainer_config.batch_size or 1
         train, test = (len(self.vocabulary.encode_stream(part)) for part in (self.parts.train, self.parts.test))
@@ -134,7 +134,7 @@ class SeqLenStudy(Study):
             raise ConfigError(
                 f"lengths: {longest} exceeds the {test:,} tokens of the test set; give shorter lengths or more text"
             )
-        self.equal_updates: int = self.updates_per_epoch(self.vocabulary, self.parts.train, bptt_len=longest)
+        self.equal_updates = self.updates_per_epoch(self.vocabulary, self.parts.train, bptt_len=longest)
 
     @override
     def run(self, setting: Mapping[str, Any], train: Train) -> dict[str, Any]:

@@ -167,10 +167,7 @@ def _describe(kind: str, plan: Study, corpus: TokenStream) -> StudyResult:
 
 
 def check_study_folder(folder: Path, *, hint: str) -> bool:
-    """Returns True for a folder that holds a study, False where one can begin; refuses others, before long work.
-
-    `hint` is the next step, for the message.
-    """
+    """Returns True for a folder that holds a study, False where one can begin; refuses others, before long work."""
     if (folder / STUDY_FILE).exists():
         return True
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -1,8 +1,8 @@
 """The study of vocabularies: size, character fallback, words or characters, tokenizers."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 from typing_extensions import override
 
@@ -12,15 +12,7 @@ from zh_lstm_lm.errors import MissingDependencyError
 from zh_lstm_lm.studies.base import Study, Train
 from zh_lstm_lm.studies.cells import Parts
 from zh_lstm_lm.studies.claims import STANDARD_ERRORS, Change, Claim, Rows, by_setting, compare, spread_of
-from zh_lstm_lm.studies.presentation import (
-    QUALITY_COLUMNS,
-    QUALITY_PLOTS,
-    TEST_BITS,
-    Column,
-    CurvePlot,
-    Label,
-    MetricPlot,
-)
+from zh_lstm_lm.studies.presentation import QUALITY_COLUMNS, QUALITY_PLOTS, TEST_BITS, Column, Label, MetricPlot
 
 __all__ = ["VocabularyStudy"]
 
@@ -70,17 +62,17 @@ class VocabularyStudy(Study):
     """
 
     kind = "vocabulary"
-    title: ClassVar[Label] = Label("词表与分词", "Vocabulary and segmentation")
-    setting_fields: ClassVar[tuple[str, ...]] = ("tokenizer", "unknown", "max_size")
-    columns: ClassVar[tuple[Column, ...]] = (
+    title = Label("词表与分词", "Vocabulary and segmentation")
+    setting_fields = ("tokenizer", "unknown", "max_size")
+    columns = (
         Column(Label("词表大小", "entries"), "vocabulary_size", ",.0f"),
         Column(Label("字/词", "characters/token"), "characters_per_token", ".2f"),
         Column(Label("未知词", "unknown"), "unknown_rate", ".1%"),
         Column(Label("微秒/字", "µs/character"), "microseconds_per_character", ",.0f"),
         *QUALITY_COLUMNS[1:],
     )
-    varied: ClassVar[tuple[str, Label]] = ("vocabulary_size", Label("词表大小（对数）", "vocabulary size (log)"))
-    plots: ClassVar[tuple[MetricPlot | CurvePlot, ...]] = (
+    varied = ("vocabulary_size", Label("词表大小（对数）", "vocabulary size (log)"))
+    plots = (
         *QUALITY_PLOTS,
         MetricPlot(Label("训练一个字的时间", "Training time per character"), Label("微秒/字", "µs per character"), ("microseconds_per_character",)),
         MetricPlot(Label("每词几个字", "Characters per token"), Label("字/词", "characters per token"), ("characters_per_token",)),
@@ -101,7 +93,7 @@ class VocabularyStudy(Study):
                     raise
         whole = len(self.vocabulary_of(self.parts.train))
         sizes = self.config.max_sizes or (whole // 4, whole // 2, self.config.max_size)
-        self.settings: Sequence[Mapping[str, Any]] = [
+        self.settings = [
             *({"tokenizer": own, "unknown": "characters", "max_size": size} for size in sizes),
             {"tokenizer": own, "unknown": "unk", "max_size": self.config.max_size},
             *(
@@ -110,7 +102,7 @@ class VocabularyStudy(Study):
                 if name != own
             ),
         ]
-        self.equal_updates: int = min(
+        self.equal_updates = min(
             self.updates_per_epoch(self._vocabulary(**setting), self._parts[setting["tokenizer"]].train)
             for setting in self.settings
         )

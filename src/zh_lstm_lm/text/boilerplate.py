@@ -29,22 +29,22 @@ _HEADER_FIELD = re.compile(
     re.IGNORECASE,
 )
 _HEADER_SUMMARY = re.compile("(?:[内內]容)?[简簡]介\\s*[:：]|文案\\s*[:：]")
+_GUTENBERG = "(?:.{0,40}(?:古|谷)[登騰腾][堡保](?:[计計][划劃]|工程))"
 _FRAME_START = re.compile(
-    r"\*{2,}\s*START\s+OF\s+(?:THE|THIS)\s+PROJECT\s+GUTENBERG.*|\*END\*?\s*THE\s+SMALL\s+PRINT.*|《?好[讀读][書书][櫃柜]》?.{0,12}",
+    r"\*{2,}\s*START\s+OF\s+(?:THE|THIS)\s+PROJECT\s+GUTENBERG.*"
+    rf"|\W*{_GUTENBERG}.*[开開]?始\W*|\*END\*?\s*THE\s+SMALL\s+PRINT.*|《?好[讀读][書书][櫃柜]》?.{{0,12}}",
     re.IGNORECASE,
 )
 _FRAME_CREDIT = re.compile(r"(?:produced|prepared|transcribed|e-?text|this e-?book)\b.*", re.IGNORECASE | re.ASCII)
 _FRAME_END = re.compile(
-    r"\*{2,}\s*END\s+OF\s+(?:THE|THIS)\s+PROJECT\s+GUTENBERG.*|End\s+of\s+(?:the\s+|this\s+)?Project\s+Gutenberg.*",
+    r"\*{2,}\s*END\s+OF\s+(?:THE|THIS)\s+PROJECT\s+GUTENBERG.*|End\s+of\s+(?:the\s+|this\s+)?Project\s+Gutenberg.*"
+    rf"|\W*{_GUTENBERG}.*(?:[结結]束|完)\W*$",
     re.IGNORECASE,
 )
 
 
 def remove_adverts(lines: list[Line], context: Context) -> list[Line]:
-    """Removes lines of download sites, an e-book's header, a publisher's frame, and adverts inside lines.
-
-    Headings stay whatever is in them.
-    """
+    """Removes lines of sites, an e-book's header, a publisher's frame, and adverts inside lines; headings stay."""
     kept = []
     removed = _frame(lines)
     removed |= {line.number for line in lines if line.text and is_site_line(line.text, context.repeated)}
@@ -67,7 +67,9 @@ def _frame(lines: Sequence[Line]) -> set[int]:
     found: set[int] = set()
     start = next((index for index, line in enumerate(lines[:_FRAME]) if _FRAME_START.fullmatch(line.text)), None)
     if start is not None:
-        after = start + 1
+        # The title in the mark can go on in the next lines.
+        ends = (index for index, line in enumerate(lines[start : start + 4], start) if line.text.endswith("***"))
+        after = next(ends, start) + 1
         while after < len(lines) and (not lines[after].text or _FRAME_CREDIT.match(lines[after].text)):
             # The lines of a credit follow one another without an empty line.
             while after < len(lines) and lines[after].text.isascii() and lines[after].text:

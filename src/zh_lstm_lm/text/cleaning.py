@@ -15,7 +15,7 @@ from zh_lstm_lm.text.site_lines import count_site_lines, find_repeated_lines
 
 __all__ = ["CLEANINGS", "CLEANING_STEPS", "CLEANING_VERSION", "Change", "check_cleaning", "clean_text", "explain"]
 
-CLEANING_VERSION = 5
+CLEANING_VERSION = 6
 """Increases whenever a preset gives another text, so that no cache outlives the change."""
 
 _SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))
@@ -81,11 +81,7 @@ CLEANINGS: dict[str, tuple[str, ...]] = {"none": (), "novel": tuple(CLEANING_STE
 
 
 def check_cleaning(clean: str) -> list[Step]:
-    """Returns the steps of a preset, or those that are named one by one, as in ``"indents+empty_lines"``.
-
-    Raises:
-        ConfigError: There is no such preset or step.
-    """
+    """Returns the steps of a preset, or those that are named one by one, as in ``"indents+empty_lines"``."""
     if not isinstance(clean, str):
         raise ConfigError(f"clean must be a string such as 'novel', got {clean!r}")
     names = CLEANINGS.get(clean, tuple(clean.split("+")))
@@ -99,16 +95,10 @@ def check_cleaning(clean: str) -> list[Step]:
 
 
 def clean_text(text: str, clean: str, *, repeated: frozenset[str] | None = None) -> str:
-    r"""Applies a preset; applying it again changes nothing.
+    """Applies a preset or steps by name (see `check_cleaning`); applying it again changes nothing.
 
-    Args:
-        text: Text whose lines end in ``\n``.
-        clean: ``"novel"``, ``"none"`` for the text as it is, or steps by name; see `check_cleaning`.
-        repeated: Lines that are boilerplate because they recur in the corpus (`find_repeated_lines`); None looks for
-            those that recur in this text.
-
-    Raises:
-        ConfigError: There is no such preset or step.
+    `repeated` are lines that are boilerplate because they recur in the corpus; None looks for those that recur in this
+    text.
     """
     return _clean(text, clean, repeated, None)
 

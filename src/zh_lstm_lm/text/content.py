@@ -7,7 +7,6 @@ import re
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from zh_lstm_lm._config import check_text
@@ -15,7 +14,7 @@ from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.runtime.optional import require
 
 __all__ = [
-    "LINE_FIELD", "PARQUET", "RECORD_ENDINGS", "RECORD_FORMATS", "field_of", "identify_content", "is_parquet",
+    "LINE_FIELD", "PARQUET", "PARQUET_MAGIC", "RECORD_ENDINGS", "RECORD_FORMATS", "field_of", "identify_content",
     "read_parquet", "read_records",
 ]  # fmt: skip
 
@@ -31,7 +30,9 @@ RECORD_ENDINGS = (".json", *_LINES_ENDINGS, ".csv", ".tsv", ".parquet")
 LINE_FIELD = "line"
 """The field of which each line of running text is the value."""
 
-_PARQUET_MAGIC = b"PAR1"
+PARQUET_MAGIC = b"PAR1"
+"""The first bytes of a Parquet file."""
+
 # A record can be a whole book.
 _PARQUET_ROWS = 64
 _PARQUET_BUFFER_BYTES = 1 << 20
@@ -40,6 +41,9 @@ _HEAD_CHARACTERS = 100_000
 _HEAD_ROWS = 50
 _MIN_ROWS = 5
 _JSON_START = re.compile(r"""\s*[\[{]""")
+# A comment, or the name that a script gives the value.
+_BEFORE_JSON = re.compile(r"\s*(?:(?:#|//).*\n\s*)*(?:(?:(?:var|let|const)\s+)?[\w.$]+\s*[=(]\s*)?(?=[\[{])", re.ASCII)
+_PYTHON_OBJECT = re.compile(r"""\s*\[?\s*\{\s*'[^'\n]*'\s*:\s*[\['"{\dNTF-]""")
 _JSON_OBJECT = re.compile(r"""\s*(?:[\[{]\s*)+"(?:[^"\\\n]|\\.)*"\s*:\s*["\[{\dtfn-]""")
 _MARKUP_START = re.compile(
     r"""\s*<(?:!doctype\s|html\b|\?xml|!--|[a-z][\w:.-]*\s[^<>\n]{0,200}?=\s*["'])""", re.IGNORECASE
@@ -52,12 +56,29 @@ _MIN_TAGS = 5
 _MIN_TAGGED = 0.25
 _MAX_CHARACTERS_PER_TAG = 150
 _TIME = r"(?:\d+:)?\d{1,2}:\d{2}(?:[,.:]\d{1,3})?"
-_TIMED_LINES = (
-    ("SRT or WebVTT subtitles", 0.08, re.compile(rf"WEBVTT\b|{_TIME}\s*-+>\s*{_TIME}|\d+:\d\d:\d\d\.\d+,\d+:\d\d:\d\d\.\d+")),
+_BB_CODES = "b|i|u|s|url|img|color|size|font|quote|center|align|p|table|tr|td|attach|hide|code|list|email|backcolor"
+# What is held, the least proportion of lines that show it, and how they begin.
+_LINE_KINDS = (
+    ("SRT or WebVTT subtitles", 0.08, re.compile(rf"WEBVTT\b|{_TIME}\s*(?:-+>|[→⇒])\s*{_TIME}|\d+:\d\d:\d\d\.\d+,\d+:\d\d:\d\d\.\d+")),
+    ("a transcript with times", 0.3, re.compile(rf"{_TIME}$")),
     ("MicroDVD subtitles", 0.5, re.compile(r"\{\d+\}\{\d*\}")),
     ("ASS subtitles", 0.2, re.compile(r"(?:Dialogue|Comment):\s*\d+,\d+:\d{2}:\d{2}|\[Script Info\]|Style:\s*\w+,")),
     ("LRC lyrics", 0.2, re.compile(r"\[\d{1,3}:\d{2}(?:[.:]\d{1,3})?\]")),
+    ("a log or a chat", 0.3, re.compile(
+        r"[^，。]{0,40}?\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}日?[T\s,]\D{0,5}\d{1,2}:\d{2}|[A-Z][a-z]{2}\s+\d{1,2}\s\d{2}:\d{2}:\d{2}\s"
+        r"|.{0,60}\[\d{1,2}/[A-Z][a-z]{2}/\d{4}:|\[?\d{1,2}:\d{2}:\d{2}\]?\s")),
+    ("BBCode", 0.25, re.compile(rf".*?\[/?(?:{_BB_CODES})(?:=[^\[\]]*)?\]", re.IGNORECASE)),
+    ("LaTeX", 0.15, re.compile(r"\\(?:documentclass|usepackage|begin|end|(?:sub)*section|chapter|item|par|label)\b")),
+    ("a list of links", 0.5, re.compile(r"(?:[-*+]\s|\d+\.\s)?\s*!?\[[^\]]*\]\([^)\s]*\)")),
+    ("settings", 0.4, re.compile(r"(?:export\s+)?[A-Za-z_][\w.-]*\s*=", re.ASCII)),
+    ("a difference of files", 0.8, re.compile(r"diff --git|@@ |[-+]|index [0-9a-f]+\.\.")),
+    ("source code", 0.3, re.compile(r".*(?:[;{]|\):)$|[})\]]+[,;]?$|(?:import|from|def|class|return|#include)\s")),
+    ("quoted strings", 0.9, re.compile(r'"(?:[^"\\]|\\.|"")*"[,;]?$')),
+    ("a word list", 0.8, re.compile(r"\S{1,12} +\d+(?: +[a-z]{1,4})?$")),
+    ("tokens with labels", 0.8, re.compile(r"\S{1,12} +(?:O|[BIMESU]-\w+|[A-Z]{1,4})$")),
 )  # fmt: skip
+_MIN_LINES_OF_A_KIND = 5
+# Subtitles of a few lines are plain as well.
 _MIN_TIMED_LINES = 3
 _DELIMITERS = "\t,;|"
 _IDENTIFIER = re.compile(r"[A-Za-z_][\w .-]{0,40}", re.ASCII)
@@ -71,14 +92,18 @@ _CLAUSE_END = re.compile("[。！？!?….]$")
 def identify_content(text: str) -> str | None:
     """Identifies what a file holds from its beginning; None for running text."""
     head = text[:_HEAD_CHARACTERS].lstrip("\ufeff\0")
+    head = _BEFORE_JSON.sub("", head, count=1)
     lines = [line for line in map(str.strip, head.split("\n")) if line]
+    if _PYTHON_OBJECT.match(head):
+        return "Python objects"
     if _JSON_START.match(head) and (_is_json(head) or _JSON_OBJECT.match(head) or all(map(_is_json, lines[:2]))):
         return "JSON Lines" if len(lines) > 1 and all(map(_is_json, lines[:2])) else "JSON"
     if _MARKUP_START.match(head) or _is_markup(head, lines):
         return "HTML or XML"
-    for name, proportion, pattern in _TIMED_LINES:
-        timed = sum(1 for line in lines if pattern.match(line))
-        if timed >= max(_MIN_TIMED_LINES, proportion * len(lines)):
+    for name, proportion, pattern in _LINE_KINDS:
+        shown = sum(1 for line in lines if pattern.match(line))
+        least = _MIN_TIMED_LINES if name.endswith(("subtitles", "lyrics")) else _MIN_LINES_OF_A_KIND
+        if shown >= max(least, proportion * len(lines)):
             return name
     return "a table" if _delimiter(head) else None
 
@@ -120,10 +145,17 @@ def _delimiter(head: str) -> str | None:
         rows = rows[: max(_MIN_ROWS, len(rows) - 1)]
         if len(rows) >= 3 and len({len(row) for row in rows}) == 1 and len(rows[0]) > 1 and _is_table(rows, delimiter):
             return delimiter
+        if len(rows) > _MIN_ROWS and len(rows[0]) > 1 and _is_header(rows[0]) and _is_numbered(rows):
+            return delimiter
         if len(head) >= _HEAD_CHARACTERS and len(rows) > 1 and len(rows[0]) > 1 and _is_header(rows[0]):
             # A row can be longer than the head.
             return delimiter
     return None
+
+
+def _is_numbered(rows: Sequence[Sequence[str]]) -> bool:
+    """Decides whether the rows below a header begin with numbers; those of a careless writer are of unequal length."""
+    return all(len(row) >= len(rows[0]) and _NUMBER.fullmatch(row[0].strip()) for row in rows[1:])
 
 
 def _is_header(row: Sequence[str]) -> bool:
@@ -153,7 +185,7 @@ def _is_table(rows: Sequence[Sequence[str]], delimiter: str) -> bool:
         return (
             len(columns) > 2 and len(lengths) > 1 and not any(_CLAUSE_END.search(cell.strip()) for cell in columns[-1])
         )
-    return any(is_short) and any(mean(map(len, column)) > _LONG_CELL for column in columns)
+    return any(is_short) and any(sum(map(len, column)) > _LONG_CELL * len(column) for column in columns)
 
 
 def read_records(blocks: Iterable[str], field: str, name: str) -> Iterator[str]:
@@ -161,9 +193,6 @@ def read_records(blocks: Iterable[str], field: str, name: str) -> Iterator[str]:
 
     The field is a string, or a list of strings, which become lines. A dot reaches into an object, as in
     ``"data.text"``. Of running text, each line is a record with the field ``"line"``.
-
-    Raises:
-        DataError: The file does not hold records, or a record lacks the field.
     """
     blocks = iter(blocks)
     first = next(blocks, "")
@@ -234,20 +263,8 @@ def _records_of(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def is_parquet(start: bytes) -> bool:
-    """Returns True for the first bytes of a Parquet file."""
-    return start.startswith(_PARQUET_MAGIC)
-
-
 def read_parquet(path: Path, field: str, name: str) -> Generator[str, None, None]:
-    """Yields the text of one field of each row of a Parquet file; see `read_records`.
-
-    A few rows of the one column are held at a time.
-
-    Raises:
-        DataError: It cannot be read, or has no such column of strings.
-        MissingDependencyError: pyarrow is not installed.
-    """
+    """Yields the text of one field of each row of a Parquet file, a few rows at a time; see `read_records`."""
     parquet = require("pyarrow.parquet", extra="parquet")
     try:
         with parquet.ParquetFile(path, buffer_size=_PARQUET_BUFFER_BYTES) as file:

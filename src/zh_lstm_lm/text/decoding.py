@@ -8,6 +8,8 @@ import base64
 import codecs
 import contextlib
 import re
+import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 
 from zh_lstm_lm.errors import DataError
@@ -40,23 +42,30 @@ _MIN_ESCAPED, _CHINESE = 0.3, 0.4
 _SEVEN_BIT = {"hz": "HZ, a 7-bit form of GB2312", "utf-7": "UTF-7"}
 _ESCAPES = (
     ("character references (&#23637;)", re.compile(r"&#[xX]?[0-9a-fA-F]{2,6};?"), "html.unescape"),
-    (r"escapes (\u5c55)", re.compile(r"(?:\\u\{?|%u|U\+)[0-9a-fA-F]{4,5}\}?|(?:\\|0)x[0-9a-fA-F]{2}|\\[0-7]{3}"), "the JSON reader"),
+    (r"escapes (\u5c55)", re.compile(r"(?:\\[ux]\{?|%u|U\+)[0-9a-fA-F]{4,6}\}?|(?:\\|0)x[0-9a-fA-F]{2}|\\[0-7]{3}"), "the JSON reader"),
     ("percent-encoding (%E5%B1%95)", re.compile(r"%[0-9A-Fa-f]{2}"), "urllib.parse.unquote"),
     ("quoted-printable (=E5=B1=95)", re.compile(r"=[0-9A-F]{2}"), "quopri.decodestring"),
 )  # fmt: skip
 _PACKED = (
     ("hexadecimal digits", re.compile("[0-9a-fA-F]+"), bytes.fromhex, "bytes.fromhex"),
-    ("base64", re.compile("[A-Za-z0-9+/]+=*"), base64.b64decode, "base64.b64decode"),
+    ("base64", re.compile("[A-Za-z0-9+/_-]+=*"), base64.urlsafe_b64decode, "base64.urlsafe_b64decode"),
 )
 _LOST = ("锟斤拷", "\ufffd", "烫烫", "屯屯", "?")
+# Beside NUL, tab, line ends and the end of a file in MS-DOS; a few are in texts as well.
+_CONTROL = re.compile("[\x01-\x08\x0e-\x19\x1b-\x1f]")
+_MAX_CONTROLS = 0.01
+# No text mixes letters of so many scripts, each with this proportion of what is not ASCII.
+_SCRIPTS_OF_NO_TEXT, _MIN_SCRIPT = 4, 0.02
 _MOJIBAKE_RUN = re.compile(r"[^\x00-\x7f\u3000-\u3002\uff01-\uff1f]+")
 _HALF_WIDTH_KANA = re.compile("[\uff61-\uff9f]")
 # The encoding in which a text was read by mistake, and its own.
 _MOJIBAKE = (
-    *((wrong, right) for wrong in ("cp1252", "cp437", "cp850", "cp1251", "mac_roman") for right in ("utf-8", "gb18030", "big5")),
+    *((wrong, right) for wrong in ("cp1252", "cp437", "cp850", "cp1250", "cp1251", "cp866", "koi8_r", "mac_roman") for right in ("utf-8", "gb18030", "big5")),
     ("gb18030", "utf-8"), ("big5hkscs", "utf-8"), ("big5hkscs", "gb18030"), ("gb18030", "big5"), ("cp932", "gb18030"), ("cp932", "utf-8"),
     ("cp949", "gb18030"),
 )  # fmt: skip
+# The encodings of which a file can be put together.
+_PARTS = ("utf-8", "gb18030", "big5")
 _WIDE = ("gb18030", "big5hkscs", "cp932", "cp949")
 _LINE_END = re.compile(r"\r\r?\n|\r|\n")
 
@@ -102,18 +111,10 @@ def decode(
 ) -> DecodedText:
     """Decodes the bytes of a Chinese text.
 
-    Only a byte order mark is removed; NUL, U+FEFF inside the text, 0x1A, ``~}`` and line ends stay.
-
-    Args:
-        data: The whole file.
-        encoding: ``"auto"``, or the name of any of Python's text encodings, which is not checked.
-        name: The name of the text in an error.
-        offset: The offset of a block of a file in the file, by which faults are reported.
-        line: The line with which the block begins.
-
-    Raises:
-        DataError: The encoding is unknown, or does not fit more than `MAX_FAULT_RATE` of the bytes; or it is
-            ``"auto"`` and cannot be found, or the file seems to be Japanese, Korean, Latin-1, or no text at all.
+    Only a byte order mark is removed; NUL, U+FEFF inside the text, 0x1A, ``~}`` and line ends stay. A named encoding is
+    not checked. Faults are reported by `offset` and `line`, at which a block of a file begins. Raises DataError if the
+    encoding is unknown, cannot be found, or does not fit more than `MAX_FAULT_RATE` of the bytes, or if it is found and
+    the file seems to be Japanese, Korean, Latin-1, or no text at all.
     """
     codec = check_encoding(encoding)
     marked = next((marked for mark, marked in _BYTE_ORDER_MARKS if data.startswith(mark)), None)
@@ -137,6 +138,8 @@ def decode(
 def _find_escapes(text: str) -> str | None:
     """Returns the name of the escapes that most characters of a text stand in, with the next step."""
     sample = text[:_GARBLED_CHARACTERS]
+    if "\x1b$" in sample:
+        return "seems to be ISO-2022, a 7-bit form; read it with the encoding that it is, such as 'iso2022_jp', or convert it"
     if sample.isascii():
         for codec, shown in _SEVEN_BIT.items():
             try:
@@ -173,23 +176,55 @@ def _find_mojibake(text: str) -> str | None:
         beyond = sample if mark != "?" else text[:_MOJIBAKE_CHARACTERS]
         if len(beyond) >= _MIN_MOJIBAKE and beyond.count(mark) * len(mark) > _MIN_ESCAPED * len(beyond):
             return f"its characters are lost: {mark} stands in their place; look for a better copy"
+    head = text[:_GARBLED_CHARACTERS]
+    if len(_CONTROL.findall(head)) > max(_MIN_MOJIBAKE, _MAX_CONTROLS * len(head)):
+        return "its characters are lost among control characters, as in binary data; look for a better copy"
     if len(sample) < _MIN_MOJIBAKE:
         return None
     if len(_HALF_WIDTH_KANA.findall(sample)) > _MIN_ESCAPED * len(sample):
         return "seems to be mojibake: GBK or Big5 that was read as cp932 and saved again; look for a better copy"
     start = text.index(sample[0])
-    for wrong, right in _MOJIBAKE:
-        # Of two bytes that became two characters, the second can be ASCII.
-        garbled = sample if wrong in _WIDE else text[start : start + _MOJIBAKE_CHARACTERS]
-        data = garbled.encode(wrong, "ignore") if wrong != "cp1252" else _in_one_byte(garbled)
-        repaired = data.decode(right, "ignore")
-        is_varied = len(COMMON_CHARACTERS.intersection(repaired)) >= _MIN_MOJIBAKE
-        if is_varied and _common_proportion(repaired) > _CHINESE and 4 * len(repaired) > len(data) > len(garbled) / 2:
-            return (
-                f"seems to be mojibake: {right} that was read as {wrong} and saved again "
-                f"({sample[:6]} for {repaired[:3]}); repair it with text.encode({wrong!r}).decode({right!r})"
-            )
+    around = text[start : start + _MOJIBAKE_CHARACTERS]
+    if found := _find_misreading(sample, around):
+        return "seems to be mojibake: {} that was read as {} and saved again{}".format(*found)
+    for wrong in ("cp1252", "gb18030"):
+        inner = _to_bytes(sample if wrong in _WIDE else around, wrong).decode("utf-8", "ignore")
+        if found := _find_misreading(inner, inner):
+            return "seems to be mojibake: {} that was read as {} and saved again, twice".format(*found)
+    scripts = Counter(unicodedata.name(one, "").partition(" ")[0] for one in sample if one.isalpha())
+    shown = sorted(script for script, number in scripts.items() if number > _MIN_SCRIPT * len(sample))
+    if len(shown) >= _SCRIPTS_OF_NO_TEXT:
+        return f"its characters are lost: letters of {', '.join(shown)} stand in their place; look for a better copy"
     return None
+
+
+def _find_misreading(sample: str, around: str) -> tuple[str, str, str] | None:
+    """Returns the encoding of mojibake, the one that it was read as, and how to repair it; None for other text.
+
+    Args:
+        sample: What of the text is not ASCII.
+        around: The text from there on: of two bytes that became two characters, the second can be ASCII.
+    """
+    best, found = 0, None
+    for wrong, right in _MOJIBAKE:
+        garbled = sample if wrong in _WIDE else around
+        data = _to_bytes(garbled, wrong)
+        repaired = data.decode(right, "ignore")
+        # Encodings of one byte agree in a part of their characters.
+        varied = len(COMMON_CHARACTERS.intersection(repaired))
+        if (
+            varied > max(best, _MIN_MOJIBAKE - 1)
+            and _common_proportion(repaired) > _CHINESE
+            and 4 * len(repaired) > len(data) > len(garbled) / 2
+        ):
+            shown = f"({sample[:6]} for {repaired[:3]})"
+            best = varied
+            found = right, wrong, f" {shown}; repair it with text.encode({wrong!r}).decode({right!r})"
+    return found
+
+
+def _to_bytes(text: str, codec: str) -> bytes:
+    return text.encode(codec, "ignore") if codec != "cp1252" else _in_one_byte(text)
 
 
 def _in_one_byte(text: str) -> bytes:
@@ -251,9 +286,18 @@ def _decode_as(data: bytes, codec: str, confidence: float, name: str, place: tup
             start, length, bad = start + len(fault), length + 1, bad + len(fault)
             if bad > _FAULTS_ALLOWED and bad > MAX_FAULT_RATE * len(data):
                 (first,) = _with_lines("".join(pieces), found[:1], place)
+                rest = data[found[0][0] :][: 4 * _MOJIBAKE_CHARACTERS]
+                other = next(
+                    (one for one in _PARTS if _common_proportion(rest.decode(one, "ignore")) > _CHINESE), codec
+                )
+                remedy = (
+                    f"from there on it seems to be {other}: convert the parts one by one"
+                    if other != codec
+                    else "name another encoding, or repair the file"
+                )
                 raise DataError(
                     f"{name}, byte {first.offset}, line {first.line}: not valid {codec} ({first.data.hex(' ')}), "
-                    f"like more than {MAX_FAULT_RATE:.0%} of the file; name another encoding, or repair the file"
+                    f"like more than {MAX_FAULT_RATE:.0%} of the file; {remedy}"
                 )
     text = "".join(pieces)
     return DecodedText(text, codec, _with_lines(text, found, place), confidence)

@@ -55,6 +55,8 @@ _BINARY_FORMATS = {
     b"\x7fELF": "a program (ELF)",
     b"RIFF": "a sound, a film or an image (RIFF)",
     b"SQLite format 3\0": "an SQLite database",
+    b"begin 644 ": "uuencoded data",
+    b"begin 664 ": "uuencoded data",
 }
 """The first bytes of formats that can contain stretches of plain text."""
 _BINARY_STARTS = tuple(_BINARY_FORMATS)
@@ -79,21 +81,29 @@ _NUL_BLOCKS = re.compile(rb"\0\0\0\0(?:\0\0)*")
 _NEVER_INSIDE = re.compile(rb"[\0-\x2f]")
 
 
+def _in_utf_32(data: bytes) -> str | None:
+    """Returns the byte order of Chinese text in UTF-32, of whose four bytes the highest is always 0."""
+    for codec, highest in (("utf-32-le", 3), ("utf-32-be", 0)):
+        if data and not len(data) % 4 and not any(data[highest::4]):
+            text = data.decode(codec, "ignore")
+            if sum(character in COMMON_CHARACTERS for character in text) > _PLAIN_SHARE * len(data) / 4:
+                return codec
+    return None
+
+
 def detect(data: bytes, name: str) -> tuple[str, float]:
-    """Finds the encoding of a whole file without byte order mark.
+    """Finds the encoding of a whole file without byte order mark, and its probability; Big5 is ``"big5hkscs"``.
 
-    Returns:
-        Python's name of the encoding, and its probability (0 to 1). Big5 is ``"big5hkscs"``, whatever its supplement
-        (`big5_supplement`).
-
-    Raises:
-        DataError: No encoding has a probability of `MIN_CONFIDENCE`, or a foreign one has it, or that of no text.
+    Raises DataError if none has a probability of `MIN_CONFIDENCE`, or a foreign one has it, or that of no text.
     """
-    if data.startswith(_BINARY_STARTS):
-        what = next(what for start, what in _BINARY_FORMATS.items() if data.startswith(start))
+    is_tar = data[257:262] == b"ustar"
+    if is_tar or data.startswith(_BINARY_STARTS):
+        what = next((what for start, what in _BINARY_FORMATS.items() if data.startswith(start)), "a tar archive")
         raise DataError(
             f"{name}: seems to be {what}, no plain text; convert it to text first, or {how_to_read_anyhow('gb18030')}"
         )
+    if codec := _in_utf_32(data):
+        return codec, 1.0
     sound = _NUL_BLOCKS.sub(b"", data) if b"\0\0\0\0" in data else data
     if not sound[:_HEAD_BYTES].strip(b"\0") and not sound.strip(b"\0"):
         # NULs alone are the same in all encodings.
@@ -223,10 +233,7 @@ def _read(data: bytes, windows: Sequence[tuple[int, int]], codec: str, *, errors
 
 
 def big5_supplement(data: bytes) -> str:
-    """Chooses the supplement of Big5 that gives the likelier Chinese in the lines in which the two differ.
-
-    They seldom differ, so the whole text is read.
-    """
+    """Chooses the supplement of Big5 that gives the likelier Chinese in the lines, few of a whole text, that differ."""
     readings = [data.decode(codec, errors="replace") for codec in _BIG5]
     if readings[0] == readings[1]:
         return _BIG5[0]

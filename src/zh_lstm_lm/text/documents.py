@@ -118,10 +118,7 @@ def read_documents(surveys: Sequence[FileSurvey], options: ReadingOptions) -> It
 def documents_of_records(records: Iterable[Any], options: ReadingOptions) -> Iterator[Document]:
     """Yields a document for each of some records, which are read one after another; those of no text are left out.
 
-    A record is a mapping with the text field, or the text itself where the field is None.
-
-    Raises:
-        DataError: A record is something else.
+    A record is a mapping with the text field, or the text itself where the field is None; others raise DataError.
     """
     field = options.text_field
     names = ((f"record {number}", record) for number, record in enumerate(records, 1))

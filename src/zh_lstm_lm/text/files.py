@@ -20,10 +20,7 @@ _CACHE_MARK = "tokens.bin"
 
 @dataclass(frozen=True)
 class TextFile:
-    """A file to read, named by its path inside the folder that was given, or its own name, as printable text.
-
-    It is `chosen` if the user gave this very file, not the folder or pattern that contains it.
-    """
+    """A file with its printable name; it is `chosen` if the user gave this very file, not what contains it."""
 
     path: Path
     name: str
@@ -50,10 +47,8 @@ class TextFile:
 def find_files(paths: Paths, *, endings: tuple[str, ...] = (".txt",)) -> list[TextFile]:
     """Lists the text files of the given paths, each once, in an order that does not depend on the file system.
 
-    A path is a folder (its files with the `endings`, at any depth), a file, or a glob pattern.
-
-    Raises:
-        DataError: Something named does not exist, or there is no text file in it.
+    A path is a folder (its files with the `endings`, at any depth), a file, or a glob pattern. One that does not exist,
+    or holds no text file, raises DataError.
     """
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]

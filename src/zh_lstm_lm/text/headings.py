@@ -1,5 +1,6 @@
 """Headings of chapters, volumes, prefaces and the like."""
 
+import functools
 import re
 
 __all__ = ["MAX_HEADING_LENGTH", "is_heading"]
@@ -8,8 +9,7 @@ MAX_HEADING_LENGTH = 50
 """Maximum length of a heading in characters; one of two parallel clauses has about 25."""
 
 _NUMBER = r"[0-9０-９〇零○Ｏ一二三四五六七八九十百千廿卅两兩壹贰貳叁參肆伍陆陸柒捌玖拾上中下终終]"
-_HEADING = re.compile(
-    rf"""
+_HEADING = rf"""(?x)
     [●○◎◆◇■□★☆※*＊#＃=—－【〔、\s　-]*
     (?:《[^》]{{0,30}}》\s*)?
     (?:目[录錄]\s*)?
@@ -29,19 +29,20 @@ _HEADING = re.compile(
       | 0[0-9]{{1,3}}[\s:：]\s*[^，。！？：,:、\s]{{1,20}}$
       | (?i:chapter\s*|part\s+|book\s+|volume\s+)[0-9IVXLC]+\b
     )
-    """,
-    re.VERBOSE,
-)
+"""
 # A question can be a heading's title, and an exclamation one that stands apart from the number.
 _SENTENCE_ENDS = tuple("。！；，…”」』;,")
 _APART = re.compile(rf"[^第]{{0,6}}第\s*{_NUMBER}{{1,9}}\s*[回章节節话話][\s　:：][^，。；”」』;,]+$")
 
 
 def is_heading(text: str) -> bool:
-    """Decides whether a line, without space at its ends, is a heading.
-
-    A sentence that begins like one (第二回他又来了。) is none, because of its end.
-    """
+    """Decides whether a stripped line is a heading; a sentence that begins like one (第二回他又来了。) is none."""
     if len(text) > MAX_HEADING_LENGTH or (text.endswith(_SENTENCE_ENDS) and not _APART.match(text)):
         return False
-    return _HEADING.match(text) is not None
+    return _heading_pattern().match(text) is not None
+
+
+@functools.cache
+def _heading_pattern() -> re.Pattern[str]:
+    """Compiles the pattern when it is first needed, which takes longer than the rest of the import."""
+    return re.compile(_HEADING)

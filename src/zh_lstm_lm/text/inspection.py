@@ -57,10 +57,7 @@ class FileInspection:
 
 
 def inspect_files(paths: Paths, *, encoding: str = "auto", clean: str = "novel") -> list[FileInspection]:
-    """Reads files as `TokenStream.from_files` would, changes nothing, and reports the findings.
-
-    A file that cannot be read is reported in its inspection.
-    """
+    """Reads files as `TokenStream.from_files` would, changes nothing, and reports the findings, errors among them."""
     check_cleaning(clean)
     check_encoding(encoding)
     files = find_files(paths)

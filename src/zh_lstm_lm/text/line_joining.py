@@ -51,7 +51,7 @@ _MAX_CHANCE, _MIN_FINISHED = 0.2, 150
 _SAMPLE, _MIN_LEAD = 300, 0.15
 
 _HAN = re.compile("[\u3400-\u9fff]")
-_NEVER_FIRST = tuple("，。、；：！？,!?;）》〉】］〕")
+_NEVER_FIRST = tuple("，。、；：！？．.,!?;）》〉】］〕｝〗〞)]}")
 _OPENED_BY = {
     "”": "“",
     "」": "「",
@@ -63,9 +63,15 @@ _OPENED_BY = {
     "］": "［",
     "〕": "〔",
     "’": "‘",
+    "｝": "｛",
+    "〗": "〖",
+    "〞": "〝",
+    ")": "(",
+    "]": "[",
+    "}": "{",
 }
 _ONLY_MARKS = re.compile(r"([！？。!?])\1+|[！？]+")
-_ONLY_CLOSING = re.compile("[”’」』）》〉】]+[，。！？…]*")
+_ONLY_CLOSING = re.compile(r"[”’〞」』）》〉】］〕｝〗)\]}]+[，。！？…]*")
 _SENTENCE_END = re.compile("[。！？.!?]")
 _CLAUSE_MARK = re.compile("[，。！？；：、．,.!?;:”」』]")
 _FINISHED = re.compile(r"(\w)[。！？．.!?…”」』）)]+$")
@@ -261,6 +267,9 @@ def _begins_with_an_end(text: str, following: str, closes: tuple[str, ...]) -> b
     mark, last = following[0], text[-1]
     opening = _OPENED_BY.get(mark)
     if opening is None:
+        if mark == "." and following[1:2].isascii() and following[1:2].strip():
+            # The beginning of an ellipsis, a number or a name.
+            return False
         return last not in _NEVER_FIRST
     # A speech of several paragraphs can end in a line of its own.
     return last != mark and (text.count(opening) > text.count(mark) or _ONLY_CLOSING.fullmatch(following) is not None)

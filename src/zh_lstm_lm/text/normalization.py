@@ -54,12 +54,7 @@ NORMALIZATION_STEPS: dict[str, Callable[[str], str]] = {
 
 
 def check_normalization(normalize: str) -> list[str]:
-    """Returns the steps that a normalisation names, as in ``"nfc+width"``; ``"none"`` for no step.
-
-    Raises:
-        ConfigError: There is no such step, or one stands twice.
-        MissingDependencyError: A step's library is not installed.
-    """
+    """Returns the steps that a normalisation names, as in ``"nfc+width"``; ``"none"`` for no step."""
     if not isinstance(normalize, str):
         raise ConfigError(f"normalize must be a string such as 'nfc+width', got {shown(normalize)}")
     steps = [] if normalize == "none" else normalize.split("+", maxsplit=len(NORMALIZATION_STEPS))

@@ -29,7 +29,7 @@ _MAX_NAME = 6
 _HINT = re.compile(
     "[wWｗＷ][^0-9A-Za-z\u4e00-\u9fff]{0,3}[wWｗＷ]|[hH][tT][tT][pP]|[.．][cCnNoO][a-zA-Z]"
     "|章[节節字]|更新|[仅僅]供|校[对對排]|[扫掃][描瞄校]|[录錄]入|[输輸]入|OCR|整理|[制製]作|[记記]住|本章|未完|手[机機]|[网網]址|域名"
-    "|[无無][弹彈]窗|收藏|推[荐薦]|月票|[订訂][阅閱]|下一?[页頁章]|公[众眾]|[Qq][Qq]群|[书書]友|互[联聯][网網]|公有|尽在|盡在|更多|本[书書站]|[|｜]|最新章|全文|提示|[声聲]明|手打|[感鸣鳴][谢謝]|[>›»&<]|[页頁]|\\)|返回[目列顶頂首]|求.{0,3}[票花]"
+    "|[无無][弹彈]窗|收藏|推[荐薦]|月票|[订訂][阅閱]|下一?[页頁章]|公[众眾]|[Qq][Qq]群|[书書][友签籤架页頁]|互[联聯][网網]|公有|尽在|盡在|更多|本[书書站]|[|｜]|最新章|全文|提示|[声聲]明|手打|[感鸣鳴][谢謝]|[>›»&<]|[页頁]|\\)|返回[目列顶頂首]|求.{0,3}[票花]|[)}\"'];$|^var "
 )
 _WATERMARK = re.compile("w{3}[a-z0-9]{3,30}(?:com|net|org|cn|cc)[a-z]{0,16}(?:[\u4e00-\u9fff]{1,8}[a-z]{0,16}){0,3}")
 _ADDRESS = re.compile(
@@ -43,23 +43,20 @@ _OFFER = re.compile(
     re.IGNORECASE,
 )
 _NARRATIVE = re.compile("[“”「」『』他她它你]|我(?!们提供)")
-_NOTICES = re.compile(
-    r"""
+# Long patterns are compiled when a line first needs them, since a program that only generates text never does.
+_NOTICES = r"""(?xi)
     [-—=*_\s]*章[节節]内容(?:[开開]始|[结結]束)[-—=*_\s]*
   | (?:更新[时時][间間]\s*[:：]\s*[\d:/.\s年月日-]+)?(?:本章字[数數]\s*[:：]\s*\d+)?
   | (?:本?作品|本[电電]?子?[书書]|本[书書站]).{0,40}[仅僅]供.{0,10}(?:[预預][览覽]|[试試][读讀阅閱看]|[学學][习習]|交流).{0,20}(?:[删刪]除|商[业業]).{0,80}
   | [^，,。！？：:\s]{1,8}[\s,，:：]*(?:[扫掃][描瞄校]|OCR)[\s、,，及/]*(?:[^，,。！？\s]{1,8}?)?校[对對排]
   | (?:(?:(?:[扫掃][描瞄校]|OCR|[录錄]入|[输輸]入|校[对對排]|[制製]作)[\s、/及和]*){1,4}[:：]\s*[^，,。！？：:\s]{1,12}[\s,，]*){1,4}
   | (?:[^，,。！？：:\s]{1,8}\s+){1,2}(?:[扫掃][描瞄校]|[录錄]入|[输輸]入|整理|[制製]作|校[对對])
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
+"""
 _VOTES = "(?:推[荐薦]票?|月票|收藏|[订訂][阅閱]|打[赏賞]|[红紅]票|[点點][击擊]|[评評]价?票|[鲜鮮]花|票)"
 _STEPS = "(?:上一?[章页頁篇]|下一?[章页頁篇]|返回(?:目[录錄]|[书書][页頁籍]|列表|[顶頂]部|首[页頁])|加入[书書][签籤架])"
 _LINKS = rf"(?:{_STEPS}|[上下]一?[节節]|返回首[页頁]|(?:章[节節]?|回)?目[录錄]|[书書][签籤架]|投?推[荐薦](?:票|本[书書])|首[页頁]|[\W\d_])*"
 # What sites write on their pages, and no narrator would.
-_CERTAIN_NOTICES = re.compile(
-    rf"""
+_CERTAIN_NOTICES = rf"""(?xi)
     \W*(?:天才|[请請])?(?:只需)?[一壹1１3三]秒[记記]住.*
   | .{{0,16}}[一壹1１3三]秒[记記]住\s*[:：].*
   | \W*(?:本章)?(?:[还還尚]?未完)(?:待[续續]|[结結]束|[，,]\s*[请請点點]).{{0,160}}
@@ -73,14 +70,12 @@ _CERTAIN_NOTICES = re.compile(
   | \W*(?:第\W?\s*)?\d+\s*[/／]\s*\d+\s*\W?[页頁]\W*
   | (?:[^|｜\s]{{1,6}}\s*[|｜]\s*){{4,}}[^|｜\s]{{1,6}}
   | (?:readx|chaptererror|loadAdv|show_?\w*|read_?\w*|_?\w{{0,12}}ads?\w*)\s*\([^()]*\)\s*;?\s*
-  | (?:&lt;/?(?:br|p|div)\s*/?&gt;|&\w{{2,8}};|&\#\d{{1,6}};|</?(?:br|p|div)\s*/?>|\s)+
+  | (?a:(?:var|let|const)\s+\w+\s*=.*;|\(?[\w.$]+\s*=[^=].*[)}}"'];|[\w.$]+\(.*\)\s*;)
+  | (?:&lt;/?[a-zA-Z]\w{{0,9}}\s*/?&gt;|&\w{{2,8}};|&\#\d{{1,6}};|</?(?:br|p|div)\s*/?>|\s)+
   | <(?P<tag>a|script|span|font)\b[^<>]*>.{{0,80}}</(?P=tag)>|document\.write\(.*
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
+"""
 # What sites write as well, in lines that are no dialogue and have no narrator.
-_PAGE_NOTICES = re.compile(
-    rf"""
+_PAGE_NOTICES = rf"""(?xi)
     .{{0,12}}[记記]住(?:本[站书書]|我们的?|[网網]址).{{0,10}}(?:[网網]址|域名|地址|[:：]).*
   | .{{0,6}}(?:最新|[备備]用|本[站文书書]|[阅閱][读讀]|[电電][脑腦]版|手[机機]版?(?:[阅閱][读讀])?)(?:[网網]址|域名|地址)\W.*
   | \W*手[机機](?:用[户戶]|版|端|[阅閱][读讀])?[请請](?:直接)?(?:[浏瀏][览覽]|[访訪][问問]|登[录陆錄陸]|到|看|[阅閱][读讀]).*
@@ -92,6 +87,7 @@ _PAGE_NOTICES = re.compile(
   | (?:ps|P\.?S\.?)?\s*[:：]?(?:[^。]{{0,12}}[，,、：:！!\s])?[跪急]?求{_VOTES}(?:[，,、！!。～~\s]*求?{_VOTES}){{0,8}}[！!。～~，,\s]*(?:[谢謝拜]+.{{0,12}})?
   | (?:ps|P\.?S\.?)\s*\d?\s*[:：].{{0,60}}(?:{_VOTES}|更新|支持|新[书書]|上架|加更).{{0,60}}
   | .{{0,20}}(?:QQ群|[书書]友群|[读讀]者群|[粉][丝絲]群|交流群|公[众眾][号號])[^。，]{{0,10}}?(?:[:：]\s*\w|[\dA-Za-z_]{{5,}}|搜索?|[关關]注|加入).{{0,60}}
+  | \W*推[荐薦].{{0,16}}新[书書]\W*
   | \W*(?:推[荐薦][阅閱][读讀]|(?:新|好)[书書]推[荐薦]|(?:[热熱][门門]|相[关關])推[荐薦])\s*[:：].*
   | \W*(?:[温溫]馨|友情|小|[阅閱][读讀])提示\s*[:：].{{0,40}}(?:[键鍵]|[书書][签籤]|收藏|目[录錄]|[页頁章]).*
   | \W*(?:免[责責])?[声聲]明\s*[:：].{{0,80}}(?:[网網]友|上[传傳]|版[权權]|[删刪]除|侵[权權]|[转轉][载載]|[负負][责責]).*
@@ -101,9 +97,7 @@ _PAGE_NOTICES = re.compile(
     .{{0,16}}(?:作品|[资資]源|文本|[内內]容|小[说說]|[书書]籍?).{{0,8}}(?:[来來]自|[来來]源[于於]?|收集[于於自]|[转轉][载載]?自|搜集[于於自])\W{{0,2}}(?:互[联聯][网網]|[网網][络絡上友]).*
   | (?:[想要看]+)?(?:更多|全部|海量)[^。！？，]{{0,12}}(?:小[说說]|[电電]子[书書]|好[书書]|txt|精校|[资資]源|章[节節]).{{0,16}}(?:[请請]|尽在|盡在|下[载載]|[访訪][问問]|[关關]注|登[录錄]).*
   | .{{0,20}}(?:公有[领領]域|public\ domain).{{0,80}}
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
+"""
 _ORDINARY_EDGE = re.compile("[“”「」『』]|下回分解|[全本][书書文]?[完终終]|[且却卻再话話][说說]")
 _EDGE_HINT = re.compile(
     "[a-z]{2,}|[电電]子|[下转轉][载載]|[扫掃][描瞄校]|校[对對]|[录錄]入|整理|[制製]作|[论論][坛壇]|[书書][库庫城屋吧香]|"
@@ -115,17 +109,23 @@ _EDGE_HINT = re.compile(
 _STRONG_SIGN = re.compile(
     r"一秒记住|一秒記住|壹秒记住|壹秒記住|本站|站内|弹窗|彈窗|最新章|章节错|书签|書籤|推荐票|推薦票|月票|本章未完|未完待续|未完待續|本章完|下一页|下一頁|小说网|"
     r"小說網|中文网|中文網|文学网|文學網|笔趣阁|公众号|首发|域名|网址|網址|www|WWW|http|\.com|\.net|\.org|交流群|书友群|QQ群|读者群|微信群|加微信|"
-    r"\.cc|\.cn|求收藏|求订阅|手机用户|更新最快|最快更新|电子书|電子書|全文阅读|txt下载|All rights reserved|All Rights Reserved|Powered by|Copyright"
+    r"\.cc|\.cn|[wW]{2}\W|\d更|加更|加群|看书领|求收藏|求订阅|手机用户|更新最快|最快更新|电子书|電子書|全文阅读|txt下载|All rights reserved|All Rights Reserved|Powered by|Copyright"
 )
 _WEAK_SIGNS = (
     "本书", "本書", "更新", "章节", "章節", "推荐", "推薦", "收藏", "订阅", "訂閱", "下一章", "上一章", "目录", "书库", "書庫", "书屋", "书吧", "字数", "点赞",
     "阅读", "閱讀", "微信", "QQ", "正版", "盗版", "下载", "下載", "论坛", "論壇", "校对", "校對", "整理", "书友", "書友", "txt", "TXT", "转载", "轉載",
-    "互联网", "广告", "打赏", "百度", "点击", "小说", "小說", "书架", "書架", "网站", "網站", "正文", "商业用途", "小时内删除", "VIP",
+    "互联网", "广告", "扫一扫", "分享", "字体", "报错", "有话说", "有话要说", "打赏", "百度", "点击", "小说", "小說", "书架", "書架", "网站", "網站", "正文", "商业用途", "小时内删除", "VIP",
 )  # fmt: skip
 # Stories have these as well: any number of them counts as one sign of the second kind.
 _ORDINARY_SIGNS = (
     "手机", "手機", "支持", "作者", "免费", "免費", "关注", "關注", "搜索", "更多", "精彩", "朋友", "您", "网友", "網友", "评论", "評論", "转发",
 )  # fmt: skip
+# A story can have these once.
+_SIGN_OF_ITSELF = re.compile(
+    r"\W*(?:本章[节節]?完|第\s*\d+\s*[页頁]\W*共\s*\d+\s*[页頁]|(?i:page)\s*\d+(?:\s*(?:of|/)\s*\d+)?|[\[【(（]\s*\d+\s*[/／]\s*\d+\s*[\]】)）])\W*"
+)
+# From so many recurrences on, half of the signs are enough for what is no sentence.
+_MANY_RECURRENCES = 10
 _OPENING_QUOTES = frozenset('“「『"')
 _VARYING = re.compile("[0-9A-Za-z０-９Ａ-Ｚａ-ｚ]+")
 
@@ -138,11 +138,11 @@ def is_site_line(text: str, repeated: frozenset[str]) -> bool:
         return not is_heading(text)
     if _HINT.search(text) is None or is_heading(text):
         return False
-    if _NOTICES.fullmatch(text) or _is_watermark(text) or _is_offer(text):
+    if re.fullmatch(_NOTICES, text) or _is_watermark(text) or _is_offer(text):
         return True
-    if _CERTAIN_NOTICES.fullmatch(text):
+    if re.fullmatch(_CERTAIN_NOTICES, text):
         return True
-    return _NARRATIVE.search(text) is None and _PAGE_NOTICES.fullmatch(text) is not None
+    return _NARRATIVE.search(text) is None and re.fullmatch(_PAGE_NOTICES, text) is not None
 
 
 def has_address(text: str) -> bool:
@@ -182,7 +182,7 @@ def count_site_lines(text: str) -> Counter[str]:
     counts: Counter[str] = Counter()
     lines: dict[str, str] = {}
     for line in text.split("\n"):
-        if _MIN_LENGTH <= len(line) <= MAX_LINE_LENGTH:
+        if _MIN_LENGTH <= len(line) <= MAX_LINE_LENGTH or line.strip() == "本章完":
             key = _key(line.strip())
             counts[key] += 1
             lines[key] = line.strip()
@@ -192,17 +192,22 @@ def count_site_lines(text: str) -> Counter[str]:
             key: counts[key]
             for key, line in lines.items()
             if (counts[key] >= _MIN_RECURRENCES or (has_strong and _STRONG_SIGN.search(line)))
-            and _looks_like_a_site(line)
+            and _looks_like_a_site(line, counts[key])
             and not is_heading(line)
         }
     )
 
 
-def _looks_like_a_site(line: str) -> bool:
+def _looks_like_a_site(line: str, recurrences: int) -> bool:
     """Decides whether a line that recurs is a site's; a sentence needs twice the signs."""
-    signs = 2 * len(set(_STRONG_SIGN.findall(line))) + sum(sign in line for sign in _WEAK_SIGNS)
-    signs += any(sign in line for sign in _ORDINARY_SIGNS)
-    return signs >= (4 if line.endswith(("。", "！", "？", "…")) else 2) and line[:1] not in _OPENING_QUOTES
+    if _SIGN_OF_ITSELF.fullmatch(line):
+        return True
+    plain = unicodedata.normalize("NFKC", line)
+    signs = 2 * len(set(_STRONG_SIGN.findall(plain))) + sum(sign in plain for sign in _WEAK_SIGNS)
+    is_sentence = line.endswith(("。", "！", "？", "…"))
+    needed = 4 if is_sentence else 1 if signs and recurrences >= _MANY_RECURRENCES else 2
+    signs += any(sign in plain for sign in _ORDINARY_SIGNS)
+    return signs >= needed and line[:1] not in _OPENING_QUOTES
 
 
 def find_repeated_lines(edges: Iterable[Sequence[str]], site_lines: Mapping[str, int] | None = None) -> frozenset[str]:

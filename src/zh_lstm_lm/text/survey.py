@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.runtime.interruption import check_interruption
-from zh_lstm_lm.text.content import PARQUET, RECORD_FORMATS, identify_content, is_parquet, read_parquet
+from zh_lstm_lm.text.content import PARQUET, PARQUET_MAGIC, RECORD_FORMATS, identify_content, read_parquet
 from zh_lstm_lm.text.decoding import DecodedText, DecodingFault, check_encoding, decode, normalize_line_ends
 from zh_lstm_lm.text.files import TextFile, raise_broken
 from zh_lstm_lm.text.language import count_letters
@@ -116,11 +116,7 @@ class _CountedHash:
 
 
 def decoded_blocks(file: TextFile, encoding: str, *, counted: _CountedHash | None = None) -> Iterator[DecodedText]:
-    r"""Decodes a file, line ends as ``\n``, in blocks of whole lines of about 16 MB.
-
-    Raises:
-        DataError: It cannot be read or decoded.
-    """
+    r"""Decodes a file, line ends as ``\n``, in blocks of whole lines of about 16 MB."""
     offset, line, rest = 0, 1, b""
     with file.open() as stream:
         while True:
@@ -214,7 +210,7 @@ def _survey_parquet(file: TextFile, text_field: str) -> FileSurvey | None:
     with file.open() as stream:
         try:
             while read := stream.read(_BLOCK_BYTES):
-                if not counted.num_bytes and not is_parquet(read):
+                if not counted.num_bytes and not read.startswith(PARQUET_MAGIC):
                     return None
                 counted.update(read)
         except OSError as error:

@@ -102,11 +102,7 @@ def add_separator(token: str, separator: str) -> str:
 
 
 def restore_dropped_spans(text: str, tokens: Iterable[str], *, name: str = "the tokenizer") -> list[str]:
-    """Restores the spans that a tokenizer dropped, such as spaces, as tokens.
-
-    Raises:
-        DataError: A token does not occur in the text after the one before it: characters were changed or added.
-    """
+    """Restores the spans that a tokenizer dropped, such as spaces; raises DataError if it changed the text."""
     restored: list[str] = []
     position = 0
     for token in tokens:

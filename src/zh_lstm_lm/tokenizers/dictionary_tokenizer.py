@@ -18,18 +18,10 @@ _JOINABLE = re.compile(r"[\u4e00-\u9fd5a-zA-Z0-9+#&._%-]+")
 
 
 class DictionaryTokenizer:
-    """Base of the tokenizers with jieba's algorithm.
+    """Base of the tokenizers with jieba's algorithm; for the options see `get_tokenizer`.
 
-    Args:
-        hmm: Enables the hidden Markov model, which finds words outside the dictionary.
-        user_dictionary: The user's words with their frequencies, for this tokenizer only. With None as its frequency, a
-            word gets the frequency by which it is not cut.
-
-    Attributes:
-        fingerprint: Changes with everything that can change a token.
-
-    Raises:
-        ConfigError: An option has a wrong type, or an entry of the dictionary is not a word with a frequency.
+    A user's word with None as its frequency gets the frequency by which it is not cut. `fingerprint` changes with
+    everything that can change a token.
     """
 
     def __init__(self, *, hmm: bool = True, user_dictionary: "Mapping[str, int | None] | None" = None) -> None:
@@ -40,7 +32,8 @@ class DictionaryTokenizer:
         self._segmenter_words = {word: frequency for word, frequency in words.items() if _JOINABLE.fullmatch(word)}
         others = [word for word in words if word not in self._segmenter_words and words[word] != 0]
         self._other_words = WordFinder(others) if others else None
-        own = f" user_dictionary={_short_digest(words)}" if words else ""
+        digest = hashlib.sha256(json.dumps(words).encode("utf-8")).hexdigest()[:12]
+        own = f" user_dictionary={digest}" if words else ""
         self.fingerprint: str | None = f"{self._describe()} hmm={hmm} merging={MERGING_VERSION}{own}"
 
     @staticmethod
@@ -65,7 +58,3 @@ class DictionaryTokenizer:
     def _cut(self, text: str) -> list[str]:
         """Returns the library's own tokens, which concatenate to the text."""
         raise NotImplementedError
-
-
-def _short_digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode("utf-8")).hexdigest()[:12]

@@ -27,12 +27,7 @@ _INDEX = "index.json"
 
 
 class JiebaDictionary:
-    """The words and prefixes of a dictionary file that were loaded so far; a line is ``word frequency tag``.
-
-    Attributes:
-        frequencies: Word to frequency, as in jieba's own prefix dictionary; a prefix that is not a word has 0.
-        total: The sum of the frequencies of all words of the file, loaded or not.
-    """
+    """The words and prefixes, these with frequency 0, of a dictionary file that were loaded so far."""
 
     def __init__(self, path: Path) -> None:
         self._data = path.read_bytes()

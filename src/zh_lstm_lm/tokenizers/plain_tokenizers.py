@@ -19,16 +19,10 @@ class CharacterTokenizer:
 
 
 class WhitespaceTokenizer:
-    """Keeps the words of pre-segmented text such as WikiText, PTB, PKU and MSR.
+    """Keeps the words of pre-segmented text such as WikiText, PTB, PKU and MSR; the last two have two spaces.
 
     The separator between two words is implied and is no token. Every further separator, as in a run of spaces or at
     either end of a line, is a token, so that nothing is lost.
-
-    Args:
-        separator: The string between two words; two spaces in the files of PKU and MSR.
-
-    Raises:
-        ConfigError: `separator` is not a short string of spaces or tabs.
     """
 
     def __init__(self, *, separator: str = " ") -> None:

@@ -13,8 +13,8 @@ TOKENIZERS = {
     "jieba": ("zh_lstm_lm.tokenizers.jieba_tokenizer", "JiebaTokenizer"),
     "rjieba": ("zh_lstm_lm.tokenizers.rjieba_tokenizer", "RjiebaTokenizer"),
     "characters": ("zh_lstm_lm.tokenizers.plain_tokenizers", "CharacterTokenizer"),
-    "hf": ("zh_lstm_lm.tokenizers.hf_tokenizer", "HuggingFaceTokenizer"),
-    "sentencepiece": ("zh_lstm_lm.tokenizers.sentencepiece_tokenizer", "SentencePieceTokenizer"),
+    "hf": ("zh_lstm_lm.tokenizers.trained_tokenizers", "HuggingFaceTokenizer"),
+    "sentencepiece": ("zh_lstm_lm.tokenizers.trained_tokenizers", "SentencePieceTokenizer"),
     "whitespace": ("zh_lstm_lm.tokenizers.plain_tokenizers", "WhitespaceTokenizer"),
 }
 """Name to module and class. It is closed on purpose: a saved model can only select from it."""
@@ -50,12 +50,7 @@ def get_tokenizer(tokenizer: str | Tokenizer, **options: Any) -> LosslessTokeniz
 
 
 def restore_tokenizer(name: str, options: dict[str, Any]) -> LosslessTokenizer:
-    """Makes a tokenizer from the name and options of a `LosslessTokenizer`; no file is read, whatever they contain.
-
-    Raises:
-        ConfigError: There is no such name, or the options are not its own.
-        MissingDependencyError: The tokenizer's library is not installed.
-    """
+    """Makes a tokenizer from the name and options of a `LosslessTokenizer`; no file is read, whatever they contain."""
     return _make(name, options, read=False)
 
 

@@ -20,12 +20,7 @@ _ALPHANUMERIC = re.compile(r"([a-zA-Z0-9]+(?:\.[0-9]+)?%?)")
 
 
 class RjiebaTokenizer(DictionaryTokenizer):
-    """Word segmentation with rjieba (extra ``fast``) and the user's words.
-
-    Raises:
-        ConfigError: The user dictionary removes words (frequency 0), which rjieba cannot do as jieba does.
-        MissingDependencyError: rjieba is not installed.
-    """
+    """Word segmentation with rjieba (extra ``fast``) and the user's words, of which none can have frequency 0."""
 
     def __init__(self, *, hmm: bool = True, user_dictionary: "Mapping[str, int | None] | None" = None) -> None:
         rjieba = require("rjieba", extra="fast")

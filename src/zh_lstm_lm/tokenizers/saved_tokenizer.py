@@ -25,11 +25,7 @@ def describe_tokenizer(tokenizer: LosslessTokenizer) -> dict[str, Any]:
 
 
 def check_saved(saved: dict[str, Any]) -> None:
-    """Checks the types and sizes of a saved tokenizer.
-
-    Raises:
-        KeyError, TypeError: A value is missing, has a wrong type, or is too large.
-    """
+    """Checks the types and sizes of a saved tokenizer; raises KeyError or TypeError."""
     name, options, probe = saved["name"], saved["options"], saved.get("probe")
     fingerprint = saved.get("fingerprint")
     if not isinstance(options, dict) or not all(_is_short(text) for text in (name, fingerprint)):
@@ -50,14 +46,7 @@ def is_users_own(saved: object) -> bool:
 
 
 def tokenizer_of(saved: dict[str, Any], given: str | Tokenizer | None) -> LosslessTokenizer:
-    """Makes the tokenizer of a saved vocabulary.
-
-    Raises:
-        VocabularyError: The tokenizer was a user's object, and no replacement is given.
-        ConfigError: The name or the options are unknown.
-        MissingDependencyError: The tokenizer's library is not installed.
-        KeyError, TypeError: `saved` does not describe a tokenizer.
-    """
+    """Makes the tokenizer of a saved vocabulary; a user's object, which is not saved, raises VocabularyError."""
     if given is None and is_users_own(saved):
         raise VocabularyError(
             "this vocabulary was made with a user's tokenizer object, which is not saved; pass the same object, as in "

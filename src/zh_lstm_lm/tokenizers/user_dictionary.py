@@ -22,43 +22,34 @@ _MAX_FREQUENCY = 10**12
 # Python itself refuses to read numbers of thousands of digits.
 _MAX_DIGITS = 100
 _COLUMN_SEPARATOR = re.compile("[,，;；|]")
+_OPTION = "user_dictionary"
 _EXPECTED = "expected 'word [frequency] [tag]', such as '乾坤大挪移 20 n', without whitespace in the word"
 
 
-def read_user_dictionary(
-    source: "str | PathLike[str] | Iterable[str] | Mapping[str, int | None]", *, name: str = "user_dictionary"
-) -> UserDictionary:
-    """Reads a user's words; lines have jieba's format.
+def read_user_dictionary(source: "str | PathLike[str] | Iterable[str] | Mapping[str, int | None]") -> UserDictionary:
+    """Reads a user's words from a UTF-8 file, a list of lines, or a mapping from word to frequency (or None).
 
     A line is ``word [frequency] [tag]``. Empty lines and tags are skipped, and of a word that occurs twice the last
-    line counts, all as in jieba. A frequency of 0 removes a word from the dictionary. The source is the path of a UTF-8
-    file, a list of lines, or a mapping from word to frequency (or None).
-
-    Raises:
-        ConfigError: There is no word, or an entry does not have that form; the message names the line.
+    line counts, all as in jieba. A frequency of 0 removes a word from the dictionary. Errors name the line.
     """
     if isinstance(source, (str, PathLike)):
         return _parse(_lines_of_file(Path(source)), str(source))
     if isinstance(source, Mapping):
-        return check_user_dictionary(source, name=name)
+        return check_user_dictionary(source)
     if isinstance(source, Iterable) and not isinstance(source, (bytes, bytearray)):
-        return _parse(source, name)
-    raise ConfigError(f"{name} must be the path of a file, a list of lines, or a mapping, got {source!r:.60}")
+        return _parse(source, _OPTION)
+    raise ConfigError(f"{_OPTION} must be the path of a file, a list of lines, or a mapping, got {source!r:.60}")
 
 
-def check_user_dictionary(words: "Mapping[str, int | None]", *, name: str = "user_dictionary") -> UserDictionary:
-    """Copies a mapping from word to frequency.
-
-    Raises:
-        ConfigError: It is not a mapping, contains no word, or an entry is not a word with a frequency or None.
-    """
+def check_user_dictionary(words: "Mapping[str, int | None]") -> UserDictionary:
+    """Copies a mapping from word to frequency; raises ConfigError if it has no word, or an invalid entry."""
     if not isinstance(words, Mapping):
-        raise ConfigError(f"{name} must be a mapping from word to frequency, got {words!r:.60}")
+        raise ConfigError(f"{_OPTION} must be a mapping from word to frequency, got {words!r:.60}")
     if not words:
-        raise ConfigError(f"{name}: there is no word in it; {_EXPECTED}")
-    _check_extent((word for word in words if isinstance(word, str)), name)
+        raise ConfigError(f"{_OPTION}: there is no word in it; {_EXPECTED}")
+    _check_extent((word for word in words if isinstance(word, str)), _OPTION)
     for word, frequency in words.items():
-        _check_entry(word, frequency, f"{name}[{word!r:.60}]", repr(frequency))
+        _check_entry(word, frequency, f"{_OPTION}[{word!r:.60}]", repr(frequency))
     return dict(words)
 
 

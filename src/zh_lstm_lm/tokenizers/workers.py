@@ -30,19 +30,12 @@ from zh_lstm_lm.runtime.control_characters import get_logger, safe_terminal
 from zh_lstm_lm.tokenizers.base import LosslessTokenizer
 from zh_lstm_lm.tokenizers.registry import restore_tokenizer
 
-__all__ = ["available_cores", "number_chunks", "tokenize_paragraphs"]
+__all__ = ["number_chunks", "tokenize_paragraphs"]
 
 logger: logging.Logger = get_logger(__name__)
 
 _HEADER = struct.Struct("<Q")
 _INTERPRETER = re.compile(r"(python|pypy|graalpy)[0-9.]*[a-z]?(_d)?(\.exe)?", re.IGNORECASE)
-
-
-def available_cores() -> int:
-    """Returns the number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def tokenize_paragraphs(tokenizer: LosslessTokenizer, text: str) -> list[str]:
@@ -61,10 +54,7 @@ def number_chunks(
     """Yields the numbers of the tokens of each chunk, of whole paragraphs, in order.
 
     A new token gets the next number of the lexicon, in the order of first appearance. A user's object, which has no
-    name, is used in this process only, as any is with one worker.
-
-    Raises:
-        DataError: A worker process ended early.
+    name, is used in this process only, as any is with one worker. A worker that ends early raises DataError.
     """
     pool = _start_workers(tokenizer, workers) if workers > 1 and tokenizer.name is not None else []
     if not pool:
@@ -96,11 +86,7 @@ def _number(tokenizer: LosslessTokenizer, text: str, lexicon: dict[str, int]) ->
 
 
 class _Worker:
-    """A child process, and the thread that feeds it one chunk after another.
-
-    Attributes:
-        known: The number in the common lexicon of each token, by the child's number.
-    """
+    """A child process, and the thread that feeds it; `known` maps the child's numbers of tokens to the lexicon's."""
 
     def __init__(self, greeting: bytes) -> None:
         self.known = array("i")

@@ -126,7 +126,9 @@ class Updater:
         batch = self.windows[state.window]
         counted = batch.targets[batch.targets != IGNORED]
         inputs, targets = on_device(ranks.own_rows(batch.inputs), self.device), ranks.own_rows(batch.targets)
-        with autocast(self.device, config.precision):
+        sizes = self._model.config
+        width = sizes.hidden_size if sizes.dtype == "float32" else 0
+        with autocast(self.device, config.precision, hidden_size=width):
             loss, carried = self._model.loss(
                 inputs, targets, self._carried, num_targets=len(counted), generator=self._generator
             )

@@ -1,9 +1,10 @@
 // Unit tests of the page's scripts: `node --test tests/integrations/page`.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Draft } from "../../../src/zh_lstm_lm/integrations/page/draft.mjs";
 import { Kernels } from "../../../src/zh_lstm_lm/integrations/page/kernels.mjs";
 import { Cache, Mixture, NGram } from "../../../src/zh_lstm_lm/integrations/page/mixture.mjs";
-import { Draft, PunctuationRules } from "../../../src/zh_lstm_lm/integrations/page/punctuation.mjs";
+import { PunctuationRules } from "../../../src/zh_lstm_lm/integrations/page/punctuation.mjs";
 import { Random, Sampler, TokenPicker } from "../../../src/zh_lstm_lm/integrations/page/sampling.mjs";
 import { Segmenter } from "../../../src/zh_lstm_lm/integrations/page/segment.mjs";
 
@@ -81,7 +82,7 @@ test("a text ends in its room with its marks closed", () => {
   let text = "“";
   while (!draft.finished) {
     const next = sampler.sample(draft, scores, { temperature: 1 }, random.random());
-    draft.add(TOKENS[next]);
+    draft.add(next, TOKENS[next]);
     text += TOKENS[next];
   }
   assert.equal([...text].length, 7);

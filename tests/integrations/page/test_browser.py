@@ -1,6 +1,7 @@
 """The page in Chromium, as its reader uses it."""
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -146,6 +147,15 @@ def test_undo_takes_back_one_step_of_either(reader: Reader) -> None:
     assert not reader.find("undo").is_enabled()
 
 
+def test_a_turn_goes_on_though_the_text_was_changed_just_before(reader: Reader) -> None:
+    reader.adjust("length", 1000)
+    reader.find("text").send_keys("展昭", Keys.CONTROL, Keys.ENTER)
+    reader.wait("return $('write').disabled")
+    time.sleep(0.5)
+    reader.wait(CAN_WRITE)
+    assert len(reader.text) > 1000
+
+
 def test_what_runs_can_be_stopped(reader: Reader) -> None:
     reader.run("$('length').max = 1e6")
     for key in (Keys.ESCAPE, None):
@@ -248,6 +258,7 @@ def test_two_languages_and_two_widths(reader: Reader, width: int) -> None:
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     reader.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     shown = []
+    reader.run("$('forms').open = true")
     for language in ("zh-CN", "en"):
         assert reader.run("return document.documentElement.lang") == language
         shown.append(reader.find("write").text)
@@ -261,16 +272,151 @@ def test_two_languages_and_two_widths(reader: Reader, width: int) -> None:
     reader.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def lines_of(text: str) -> list[str]:
+    return [line for line in re.split("[，。！？；：\n]", re.sub("[“”‘’（）、…—]", "", text)) if line]
+
+
+def test_forms_are_written_and_names_replaced(reader: Reader) -> None:
+    reader.find("forms").click()
+    reader.type("话说展昭来了。")
+    for name, value in [
+        ("lengths", "五绝"),
+        ("first", "白二夜店"),
+        ("words", "酒店"),
+        ("names", "展昭=李寻欢\n白玉堂=叶孤城"),
+    ]:
+        reader.find(name).send_keys(value)
+    reader.wait("return $('left').textContent === '正文里还有原名：展昭（1 处）。'")
+    assert reader.find("used").text == "（已用 4 项）"
+    reader.click("write")
+    written = reader.text.removeprefix("话说展昭来了。")
+    lines = lines_of(written)
+    assert [(len(line), line[0]) for line in lines] == [(5, first) for first in "白二夜店"]
+    assert any("酒店" in line for line in lines)
+    assert not re.search("展昭|白玉堂", written)
+    assert re.search("[。！？\n][”’）]*$", written)
+    reader.click("again")
+    assert reader.text.removeprefix("话说展昭来了。") != written
+    reader.click("undo")
+    # A name of the writer's own is read as the corpus' name.
+    reader.find("text").send_keys(Keys.CONTROL, "a")
+    reader.find("text").send_keys(Keys.DELETE)
+    reader.type("李寻")
+    reader.type("欢。")
+    reader.wait("return $('left').textContent === '2 个原名，正文里一个也不剩。'")
+    assert reader.run("return words.map((each) => each[0])") == ["李寻欢", "。"]
+    reader.find("clear").click()
+    reader.wait("return $('left').textContent === '' && $('used').textContent === ''")
+    assert len(reader.run("return words.map((each) => each[0])")) > 2
+
+
+def test_words_stops_and_exact_lengths(reader: Reader) -> None:
+    reader.find("forms").click()
+    reader.adjust("length", 40)
+    reader.find("words").send_keys("酒店=12 展昭")
+    reader.find("exact").click()
+    reader.click("write")
+    assert len(reader.text) == 40
+    assert "酒店" in reader.text[:12]
+    assert "展昭" in reader.text
+    reader.click("undo")
+    reader.find("exact").click()
+    reader.find("stopAt").send_keys("。")
+    reader.click("write")
+    assert reader.text.endswith("。")
+    assert reader.text.index("展昭")
+    reader.click("undo")
+    reader.find("clear").click()
+    reader.find("stopAt").send_keys("， ：“")
+    reader.click("write")
+    assert re.fullmatch("(?s)((?!：“)[^，])*(，|：“)", reader.text)
+
+
+def test_what_cannot_be_met_is_said_in_both_languages(reader: Reader) -> None:
+    reader.type("展昭")
+    reader.click("write")
+    text, seed = reader.text, reader.find("seed").get_property("value")
+    cases = [
+        ("lengths", "5,0", "每行要有 1 到 1000 字，而这里是 0。", "A line has 1 to 1000 characters, not 0."),
+        (
+            "first",
+            "雪龘",
+            "模型没有以「龘」开头的词，请换一个字。",
+            "No word of the model begins with 龘; take another character.",
+        ),
+        (
+            "words",
+            "龘",
+            "模型的词表写不出「龘」，请换一个词。",
+            "The model’s vocabulary cannot write 龘; take another word.",
+        ),
+        ("names", "展昭", "「展昭」要写成 原名=新名", "“展昭” should be OLD=NEW"),
+    ]
+    for name, value, chinese, english in cases:
+        reader.run("$('forms').open = true")
+        reader.find(name).send_keys(value)
+        reader.wait(f"return $('{name}-wrong').textContent.startsWith({json.dumps(chinese)})")
+        assert reader.find(name).get_attribute("aria-invalid") == "true"
+        assert f"{name}-wrong" in reader.find(name).get_attribute("aria-describedby").split()
+        # A fold-out that is closed opens; nothing is written, and no turn is lost.
+        reader.find("forms").find_element("tag name", "summary").click()
+        reader.click("again")
+        assert reader.text == text
+        assert reader.find("seed").get_property("value") == seed
+        assert reader.run("return $('forms').open")
+        assert chinese in reader.find("status").text
+        reader.find("language").click()
+        assert reader.find(f"{name}-wrong").text.startswith(english)
+        assert english in reader.find("status").text
+        reader.find("language").click()
+        reader.find("clear").click()
+        reader.wait(f"return $('{name}-wrong').textContent === ''")
+    reader.click("again")
+    assert reader.text != text
+
+
+def test_a_form_that_is_stopped_says_what_it_misses(reader: Reader) -> None:
+    reader.find("forms").click()
+    reader.find("lengths").send_keys(",".join(["9"] * 900))
+    reader.find("write").click()
+    reader.wait("return $('text').value.length > 50")
+    # The fields stay free while the model writes.
+    reader.find("words").send_keys("酒店")
+    reader.find("stopAt").send_keys("。")
+    reader.find("stopAt").clear()
+    reader.find("text").send_keys(Keys.ESCAPE)
+    reader.wait(CAN_WRITE)
+    assert re.fullmatch(r"没有做到：900 行只写了 \d+ 行。", reader.find("status").text)
+    assert len(lines_of(reader.text)) < 900
+
+
+def test_what_is_typed_in_parts_is_read_as_a_whole(reader: Reader) -> None:
+    # A word, and a character outside of the vocabulary, which takes several bytes.
+    for part in ("展", "昭鑫", "道"):
+        reader.type(part)
+    typed = reader.run("return words")
+    reader.run("$('text').value = ''; $('text').oninput({})")
+    reader.wait("return words.length === 0")
+    reader.run("$('text').value = '展昭鑫道'; $('text').oninput({})")
+    reader.wait("return isRead() && lengthOf(words) === $('text').value.length")
+    pasted = reader.run("return words")
+    assert [piece for piece, _ in typed] == [piece for piece, _ in pasted]
+    assert typed[0][0] == "展昭"
+    assert [bits for _, bits in typed] == pytest.approx([bits for _, bits in pasted])
+
+
 def test_every_control_is_reached_by_the_keyboard(reader: Reader) -> None:
+    reader.find("forms").find_element("tag name", "summary").send_keys(Keys.ENTER)
     reader.run("document.activeElement.blur()")
     reached = []
-    for _ in range(40):
+    for _ in range(50):
         reader.driver.switch_to.active_element.send_keys(Keys.TAB)
         reached.append(reader.run("return document.activeElement.id"))
         assert reader.run(
             "return getComputedStyle(document.activeElement).outlineStyle !== 'none' || document.activeElement === document.body"
         )
     wanted = {"text", "write", "copy", "save", "temperature", "topP", "minP", "length", "seed", "colour", "language"}
+    wanted |= {"lengths", "first", "words", "names", "stopAt", "atEnd", "exact", "clear"}
     assert wanted <= set(reached)
 
 

@@ -67,15 +67,21 @@ def mixed(lstm: LSTMLanguageModel, stream: TokenStream) -> ContinuousCache:
     return ContinuousCache(Mixture([lstm, ngram], [0.6, 0.4]), cache_size=100, cache_weight=0.2)
 
 
-@pytest.fixture(params=[*CONFIGS, "mixture"])
+@pytest.fixture(params=[*CONFIGS, "mixture", "fitted"])
 def any_model(request: pytest.FixtureRequest, vocabulary: Vocabulary, stream: TokenStream) -> Any:
     lstm = LSTMLanguageModel(vocabulary, CONFIGS.get(request.param, CONFIGS["adaptive"])).eval()
-    return mixed(lstm, stream) if request.param == "mixture" else lstm
+    if request.param in CONFIGS:
+        return lstm
+    mixture = mixed(lstm, stream)
+    if request.param == "fitted":
+        mixture.training_summary["weights"] = "fitted on 100 tokens"
+    return mixture
 
 
 @needs_node
 def test_the_page_writes_what_python_writes(any_model: Any, tmp_path: Path) -> None:
-    """2,000 words at each of five settings, of the usual kinds of models."""
+    """2,000 words at each of five settings, of the usual kinds of models; a fitted cache has less weight in them."""
+    weight = 0.05 if "weights" in any_model.training_summary else None
     made = export.make_page(any_model, title="page")
     page = tmp_path / "page.html"
     page.write_bytes(made.html)
@@ -93,12 +99,12 @@ def test_the_page_writes_what_python_writes(any_model: Any, tmp_path: Path) -> N
         settings.append(
             {"options": {NAMES[name]: value for name, value in options.items()}, "limits": limits, "uniforms": uniforms}
         )
-        sampler = Sampler(model, SamplerConfig(**options, seed=number))  # type: ignore[arg-type]
+        sampler = Sampler(model, SamplerConfig(**options, seed=number, cache_weight=weight))  # type: ignore[arg-type]
         most = len(prompt) + count if "maxCharacters" in limits else None
         result = sampler.generate(prompt, max_new_tokens=limits["maxTokens"], max_characters=most, return_results=True)
         expected.append(list(result.ids))
     found = in_page(page, tmp_path, prompt=prompt, ids=ids, settings=settings)
-    assert found["written"] == expected
+    assert [each["ids"] for each in found["written"]] == expected
     with torch.inference_mode():
         context, _ = model.read(torch.tensor([[model.vocabulary.bos_id, *ids]]))
         log_probs = model.log_probs(context.rows([-1]))[0]
@@ -148,6 +154,29 @@ def test_what_cannot_be_written_is_refused(
     assert not (tmp_path / "large.html").exists()
 
 
+def test_what_is_said_to_fit_does(stream: TokenStream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "MAX_BYTES", 4_000_000)
+    words = TokenStream.from_texts(["".join(chr(0x4E00 + i) for i in range(4000))], tokenizer="characters")
+
+    def export_sizes(embedding_dim: int, hidden_size: int, max_size: int | None = None) -> Path:
+        config = ModelConfig(
+            embedding_dim=embedding_dim, hidden_size=hidden_size, output="full", character_vectors=False
+        )
+        model = LSTMLanguageModel(Vocabulary.from_stream(words, max_size=max_size), config)
+        return export_html(model, tmp_path / "page.html", overwrite=True)
+
+    for sizes in ((256, 512), (600, 400), (8, 1000)):
+        with pytest.raises(ConfigError, match="would fit") as refused:
+            export_sizes(*sizes)
+        found = re.search(r"embedding_dim=(\d+) and hidden_size=(\d+)", str(refused.value))
+        assert found is not None
+        assert export_sizes(int(found[1]), int(found[2])).stat().st_size > 3_000_000
+        number = re.search(r"about ([\d,]+) words", str(refused.value))
+        assert (number is None) == (sizes == (8, 1000))
+        if number is not None:
+            export_sizes(*sizes, max_size=int(number[1].replace(",", "")))
+
+
 def test_the_command_reports_parts_and_loss(
     model: LSTMLanguageModel,
     stream: TokenStream,
@@ -175,8 +204,27 @@ def test_the_command_reports_parts_and_loss(
     assert pruned > before
     assert main(command) == 2
     assert "exists already" in capsys.readouterr().err
+    other = str(tmp_path / "other.html")
+    assert main([*command[:-1], other, "--text", str(tmp_path / "none.txt")]) == 2
+    assert "none.txt: cannot be read" in capsys.readouterr().err
+    assert not Path(other).exists()
     assert main([*command, "--overwrite"]) == 0
     assert "the bundled novella" in capsys.readouterr().out
+
+
+def test_the_options_of_the_model_are_in_its_page(
+    model: LSTMLanguageModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"top_k": 7, "top_p": 0.9, "rename": {"展昭": "李<寻欢"}, "repetition_penalty": 1.1, "penalty_window": 64}
+    model.generation_config = SamplerConfig(**options).to_dict()  # type: ignore[arg-type]
+    model.save_pretrained(tmp_path / "model")
+    page = tmp_path / "page.html"
+    assert main(["export", str(tmp_path / "model"), "--format", "html", "--output", str(page)]) == 0
+    assert "a page has no repetition_penalty, penalty_window, which" in capsys.readouterr().out
+    html = page.read_text(encoding="utf-8")
+    assert '"topK":7' in html
+    assert ">展昭=李&lt;寻欢</textarea>" in html
+    assert re.search('id="topP"[^>]* value="0.9"', html)
 
 
 def test_pruning_keeps_what_predicts_most(model: LSTMLanguageModel, stream: TokenStream) -> None:

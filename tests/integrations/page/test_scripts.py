@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import zh_lstm_lm.integrations.page
+from zh_lstm_lm.integrations.page import export
 
 HERE = Path(__file__).parent
 SOURCES = Path(zh_lstm_lm.integrations.page.__file__).parent
@@ -21,19 +22,49 @@ def run(*command: object) -> None:
 
 
 @pytest.mark.skipif(NODE is None, reason="node is not installed")
-def test_the_scripts_pass_their_unit_tests() -> None:
-    run(NODE, "--test", HERE / "scripts.test.mjs")
+@pytest.mark.parametrize("tests", sorted(each.name for each in HERE.glob("*.test.mjs")))
+def test_the_scripts_pass_their_unit_tests(tests: str) -> None:
+    run(NODE, "--test", HERE / tests)
 
 
 @pytest.mark.skipif(NODE is None, reason="node is not installed")
-@pytest.mark.parametrize("script", sorted(each.name for each in SOURCES.glob("*.mjs")))
-def test_a_script_is_well_formed(script: str) -> None:
+@pytest.mark.parametrize("script", sorted(each.relative_to(SOURCES) for each in SOURCES.rglob("*.mjs")), ids=str)
+def test_a_script_is_well_formed(script: Path) -> None:
     run(NODE, "--check", SOURCES / script)
 
 
 @pytest.mark.skipif(ESLINT is None, reason="eslint is not installed (npm install --global eslint)")
 def test_the_scripts_pass_the_linter() -> None:
-    run(ESLINT, "--config", HERE / "eslint.config.mjs", *SOURCES.glob("*.mjs"))
+    run(ESLINT, "--config", HERE / "eslint.config.mjs", *SOURCES.rglob("*.mjs"))
+
+
+def test_a_script_s_names_are_its_own() -> None:
+    """The page joins its scripts, so what one declares at its top would replace what another does."""
+    for scripts in (export.WORKER_SCRIPTS, export.PAGE_SCRIPTS):
+        names = [
+            name
+            for script in scripts
+            for name in re.findall(
+                r"^(?:export )?(?:async )?(?:function|class|const|let) (\w+)",
+                (SOURCES / script).read_text(encoding="utf-8"),
+                re.MULTILINE,
+            )
+        ]
+        assert len(names) > 20
+        assert sorted(names) == sorted(set(names))
+    assert {*export.WORKER_SCRIPTS, *export.PAGE_SCRIPTS} == {
+        each.relative_to(SOURCES).as_posix() for each in SOURCES.rglob("*.mjs")
+    }
+
+
+def test_every_element_has_a_name_of_its_own() -> None:
+    html = (SOURCES / "page.html").read_text(encoding="utf-8")
+    names = re.findall(r'\bid="([\w-]+)"', html)
+    assert sorted(names) == sorted(set(names))
+    # Labels, descriptions and lists name what is there, and every text stands in both languages.
+    named = re.findall(r'\b(?:for|list|aria-labelledby|aria-describedby)="([^"]+)"', html)
+    assert {name for each in named for name in each.split()} <= set(names)
+    assert html.count("data-zh=") == html.count("data-en=") > 30
 
 
 Colour = tuple[float, float, float]

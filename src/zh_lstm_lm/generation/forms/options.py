@@ -59,7 +59,13 @@ def check_must_contain(value: Any) -> tuple[tuple[str, int | None], ...]:
             raise ConfigError(
                 f"must_contain must hold words without quotes, brackets and marks that end a line, got {shown(word)}"
             )
-        check_integer(f"must_contain: {word}", within, minimum=len(word), maximum=1 << 62, optional=True)
+        check_integer(
+            f"must_contain: the number of characters for {word}",
+            within,
+            minimum=len(word),
+            maximum=1 << 62,
+            optional=True,
+        )
     if len(dict(words)) < len(words):
         raise ConfigError(f"must_contain must name a word once, got {shown(value)}")
     return tuple(words)

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import html
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from torch import Tensor
 from zh_lstm_lm._config import check_type
 from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.generation.config import SamplerConfig
+from zh_lstm_lm.generation.like import sampling_model
 from zh_lstm_lm.integrations.page.ngram_packing import pack_ngrams
 from zh_lstm_lm.integrations.page.quantisation import QuantisedModel, quantise_model
 from zh_lstm_lm.models.base import LanguageModel, check_model
@@ -37,7 +39,21 @@ MAX_BYTES = 25_000_000
 NGRAM_BYTES = 2_500_000
 """Bytes of a page that n-gram models may take."""
 
-_WORKER = ("kernels.mjs", "lstm.mjs", "mixture.mjs", "punctuation.mjs", "sampling.mjs", "segment.mjs", "worker.mjs")
+# About what the code of a page takes, and a word besides its weights: scales, biases and its text.
+_CODE_BYTES, _WORD_BYTES = 120_000, 25
+
+_FORMS = ("error", "tokens", "lines", "words", "form", "names", "options")
+WORKER_SCRIPTS = (
+    *("kernels.mjs", "lstm.mjs", "mixture.mjs", "punctuation.mjs", "draft.mjs"),
+    *(f"forms/{name}.mjs" for name in _FORMS),
+    *("sampling.mjs", "segment.mjs", "worker.mjs"),
+)
+"""The scripts of the worker; each comes after those that it needs."""
+PAGE_SCRIPTS = ("sentences.mjs", "panel.mjs", "page.mjs")
+"""Those of the page itself."""
+
+# The sampling options of a model that a page has.
+_OPTIONS = ("temperature", "top_k", "top_p", "min_p", "cache_weight", "rename", "seed")
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,7 @@ class Page:
         rounded: The model with weights of 8 bits.
         model: The model that is in it, with weights of 8 bits and pruned n-grams.
         num_ngrams: The n-grams above order 1, before and after pruning.
+        left_out: Sampling options of the model that a page does not have.
     """
 
     html: bytes
@@ -57,6 +74,7 @@ class Page:
     rounded: LanguageModel
     model: LanguageModel
     num_ngrams: tuple[int, int]
+    left_out: tuple[str, ...]
 
 
 def export_html(model: LanguageModel, path: str | PathLike[str], *, title: str = "", overwrite: bool = False) -> Path:
@@ -108,13 +126,18 @@ def make_page(model: LanguageModel, *, title: str) -> Page:
         found = ", ".join(type(each).__name__ for each in leaves.values())
         raise ConfigError(f"a page holds one LSTMLanguageModel, alone or mixed with n-gram models, got {found}")
     lstm = lstms[0]
-    if 4 / 3 * (lstm.num_parameters - _character_weights(lstm)) > MAX_BYTES:
-        _refuse_size(int(4 / 3 * lstm.num_parameters), lstm)
+    beside = _CODE_BYTES + (NGRAM_BYTES if ngrams else 0)
+    words = _WORD_BYTES * len(lstm.vocabulary)
+    if (least := _encoded(lstm.num_parameters - _character_weights(lstm)) + beside + words) > MAX_BYTES:
+        _refuse_size(least, lstm, beside)
     quantised = quantise_model(lstm)
     packed = [pack_ngrams(each, NGRAM_BYTES * 3 // 4 // len(ngrams)) for each in ngrams]
+    options = SamplerConfig.from_dict(getattr(model, "generation_config", {}))
     description = {
         **_describe(quantised),
         "model": describe_model(model, ngrams),
+        "topK": options.top_k,
+        "writing": describe_model(sampling_model(model, options.cache_weight), ngrams),
         "ngrams": [each.description for each in packed],
     }
     values = {
@@ -123,16 +146,16 @@ def make_page(model: LanguageModel, *, title: str) -> Page:
         "description": json.dumps(description, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
         "weights": base64.b64encode(_weights(quantised)).decode(),
         "ngrams": " ".join(base64.b64encode(each.data).decode() for each in packed),
-        "worker": "".join(map(_script, _WORKER)),
-        "script": _script("page.mjs"),
+        "worker": "".join(map(_script, WORKER_SCRIPTS)),
+        "script": "".join(map(_script, PAGE_SCRIPTS)),
     }
     checksum = base64.b64encode(hashlib.sha256(values["script"].encode()).digest()).decode()
     values["hash"] = f"sha256-{checksum}"
-    options = SamplerConfig.from_dict(getattr(model, "generation_config", {}))
     values |= {name: f"{getattr(options, name):g}" for name in ("temperature", "top_p", "min_p")}
+    values["names"] = html.escape("\n".join(f"{old}={new}" for old, new in dict(options.rename).items()))
     page = re.sub(r"\{\{(\w+)\}\}", lambda name: values[name[1]], _read("page.html")).encode()
     if len(page) > MAX_BYTES:
-        _refuse_size(len(page), lstm)
+        _refuse_size(len(page), lstm, beside)
     parts = {"weights": "weights", "n-grams": "ngrams", "vocabulary": "description"}
     sizes = {name: len(values[value].encode()) for name, value in parts.items() if values[value]}
     sizes["code"] = len(page) - sum(sizes.values())
@@ -141,7 +164,16 @@ def make_page(model: LanguageModel, *, title: str) -> Page:
         _rebuilt(model, {id(lstm): quantised.model, **dict(zip(map(id, ngrams), own, strict=True))})
         for own in (ngrams, left)
     )
-    return Page(page, sizes, rounded, inside, (_num_ngrams(ngrams), _num_ngrams(left)))
+    neutral = SamplerConfig()
+    left_out = [name for name in SamplerConfig.option_names() if getattr(options, name) != getattr(neutral, name)]
+    return Page(
+        page,
+        sizes,
+        rounded,
+        inside,
+        (_num_ngrams(ngrams), _num_ngrams(left)),
+        tuple(name for name in left_out if name not in _OPTIONS),
+    )
 
 
 def _rebuilt(model: Any, parts: Mapping[int, LanguageModel]) -> LanguageModel:
@@ -162,11 +194,26 @@ def _character_weights(model: LSTMLanguageModel) -> int:
     return 0 if characters is None else characters.numel()
 
 
-def _refuse_size(size: int, model: LSTMLanguageModel) -> None:
-    words = int(len(model.vocabulary) * MAX_BYTES / size * 0.95)
+def _encoded(num_bytes: int) -> int:
+    """Returns the length of bytes in Base64."""
+    return num_bytes * 4 // 3
+
+
+def _refuse_size(size: int, model: LSTMLanguageModel, beside: int) -> None:
+    """Refuses a page of this size, of which some bytes stay, with a vocabulary and with layers that would fit."""
+    layers = _encoded(sum(each.numel() for layer in model.layers for each in layer.parameters()))
+    words = _WORD_BYTES * len(model.vocabulary)
+    weights = size - layers - beside - words
+    # Layers grow with the square of their sizes, the other weights in proportion to them.
+    room = max(0.95 * MAX_BYTES - beside, 1.0)
+    factor = 2 * max(room - words, 1.0) / (weights + math.sqrt(weights**2 + 4 * layers * max(room - words, 1.0)))
+    sizes = (max(1, int(factor * each)) for each in (model.config.embedding_dim, model.config.hidden_size))
+    fits = "embedding_dim={} and hidden_size={}".format(*sizes)
+    if (number := int(len(model.vocabulary) * (room - layers) / (weights + words))) > 1000:
+        fits = f"a vocabulary of about {number:,} words (--max-size), or {fits},"
     raise ConfigError(
-        f"the page of this model would take {size / 1e6:,.0f} MB, and at most {MAX_BYTES / 1e6:.0f} MB open well: a "
-        f"vocabulary of about {words:,} words would fit (--max-size), or smaller embedding_dim and hidden_size"
+        f"the page of this model would take {size / 1e6:,.0f} MB, and at most {MAX_BYTES / 1e6:.0f} MB open well: "
+        f"{fits} would fit"
     )
 
 

@@ -161,6 +161,7 @@ async function inflate(bytes) {
 }
 
 // Opens the model of a page: its description, the weights of the LSTM, and the lists of the n-gram models, parted by spaces.
+// `writing` is the model that writes, whose cache has a smaller weight than that which reads; both have the same states.
 export async function openModel(description, weights, lists) {
   const lstm = new LSTM(description, decodeBase64(weights));
   const bytes = await Promise.all(lists.split(" ").filter((each) => each).map((each) => inflate(decodeBase64(each))));
@@ -170,5 +171,8 @@ export async function openModel(description, weights, lists) {
     if (node.kind === "cache") return new Cache(build(node.model), node, description.bos, lstm);
     return node.kind === "ngram" ? ngrams[node.table] : lstm;
   };
-  return description.model.kind === "lstm" ? lstm : new Combination(build(description.model), lstm);
+  const whole = (node) => (node.kind === "lstm" ? lstm : new Combination(build(node), lstm));
+  const model = whole(description.model);
+  model.writing = JSON.stringify(description.writing) === JSON.stringify(description.model) ? model : whole(description.writing);
+  return model;
 }

@@ -1,23 +1,15 @@
 // The page: a text that its reader and the model write in turn.
-const $ = (id) => document.getElementById(id);
-const SAY = {
-  zh: {
-    opening: "正在打开模型……", ready: "可以写了。", busy: "正在写……", reading: "正在读……", copied: "已复制。", saved: "已存为文本文件。",
-    mean: (bits, count) => `平均每字 ${bits} 比特，共 ${count} 字。`, word: (word, bits) => `光标处：「${word}」${bits} 比特`,
-    failed: "模型打不开：浏览器太旧（要 2023 年以来的版本），或者这个文件已损坏。",
-  },
-  en: {
-    opening: "Opening the model…", ready: "Ready.", busy: "Writing…", reading: "Reading…", copied: "Copied.", saved: "Saved as a text file.",
-    mean: (bits, count) => `${bits} bits per character over ${count} characters.`, word: (word, bits) => `At the cursor: “${word}”, ${bits} bits`,
-    failed: "The model cannot be opened: the browser is too old (it must be of 2023 or later), or this file is damaged.",
-  },
-};
+import { $, clearFields, readFields, showForms, whenFieldsChange } from "./panel.mjs";
+import { SAY } from "./sentences.mjs";
+
 const MOST_BITS = 20; // the surprisal of the strongest colour
 let language = navigator.language.startsWith("zh") ? "zh" : "en";
 let words = []; // [piece, bits] of the words that the model has read, from the start of the text
 const steps = []; // [text before, whether the model wrote then]
 let shown = "", typing = false; // the text as it was last seen, and whether its reader has changed it since the last step
 let asked = "", timer = null, status = ["opening"];
+let missing = [], waiting = false; // what the latest turn misses, and whether the fields of forms changed while it was written
+let before = null; // text, seed and steps before a turn of the model that may be refused
 const tail = document.createTextNode("");
 const worker = new Worker(URL.createObjectURL(new Blob([$("worker").textContent], { type: "text/javascript" })));
 const lengthOf = (pieces) => pieces.reduce((sum, [piece]) => sum + piece.length, 0);
@@ -35,6 +27,7 @@ function translate() {
   $("language").lang = language === "zh" ? "en" : "zh-CN";
   say(...status);
   showWord();
+  showForms(language);
 }
 
 // Draws what lies behind the text: coloured words from one on, and the rest, which gives the sheet its height.
@@ -70,10 +63,10 @@ function busy(on) {
 }
 
 function ask(type) {
+  clearTimeout(timer); // a later request would end this one
   const number = (id) => Number($(id).value), options = { temperature: number("temperature"), topP: number("topP"), minP: number("minP") };
-  const limits = { enough: number("length"), maxCharacters: number("length") + 300 };
   asked = $("text").value;
-  worker.postMessage({ type, text: asked, options, limits, seed: Math.max(0, Math.floor(number("seed"))) });
+  worker.postMessage({ type, text: asked, options, fields: readFields(), turn: number("length"), seed: Math.max(0, Math.floor(number("seed"))) });
 }
 
 function setText(text) {
@@ -82,6 +75,8 @@ function setText(text) {
 }
 
 function write() {
+  before ??= { text: $("text").value, seed: $("seed").value, steps: [...steps] };
+  missing = [];
   steps.push([$("text").value, true]);
   typing = false;
   busy(true);
@@ -89,7 +84,17 @@ function write() {
   ask("write");
 }
 
+function refuse(refused) {
+  steps.splice(0, steps.length, ...before.steps);
+  setText(before.text);
+  $("seed").value = before.seed;
+  draw();
+  $("forms").open = true;
+  say("refused", refused);
+}
+
 function undo() {
+  missing = [];
   setText(steps.pop()[0]);
   draw();
   busy(false);
@@ -103,7 +108,7 @@ function offer(candidates) {
     button.type = "button";
     share.textContent = `${(100 * prob).toFixed(1)}%`;
     button.replaceChildren(piece === "\n" ? "¶" : piece.trim() || "␣", share);
-    button.onclick = () => { steps.push([$("text").value, false]); setText($("text").value + piece); draw(); busy(false); ask("read"); };
+    button.onclick = () => { steps.push([$("text").value, false]); missing = []; setText($("text").value + piece); draw(); busy(false); ask("read"); };
   });
 }
 
@@ -112,7 +117,7 @@ worker.onmessage = ({ data }) => {
   if (data.type === "failed") { say("failed"); return; }
   if (data.type === "reading") { say("reading"); return; }
   if (data.type === "ready") { say("ready"); busy(false); ask("read"); return; }
-  const before = words.length;
+  const read = words.length;
   if (data.type === "text") {
     // What was typed meanwhile is kept.
     const text = data.words.map(([piece]) => piece).join("");
@@ -123,21 +128,34 @@ worker.onmessage = ({ data }) => {
   if (data.type === "words") {
     words = words.concat(data.words);
     setText($("text").value + data.words.map(([piece]) => piece).join(""));
-    draw(before);
+    draw(read);
   }
-  if (data.type === "done") {
-    if (data.candidates) offer(data.candidates); else ask("read");
-    busy(false);
-    const count = [...$("text").value].length, bits = words.reduce((sum, [, each]) => sum + each, 0);
-    if (count) say("mean", (bits / count).toFixed(2), count); else say("ready");
-  }
+  if (data.type === "done") done(data);
 };
 
+function done(data) {
+  if (data.candidates && !waiting) offer(data.candidates); else ask("read");
+  waiting = false;
+  if (data.unmet) missing = data.unmet;
+  const count = [...$("text").value].length, bits = words.reduce((sum, [, each]) => sum + each, 0);
+  if (before && data.refused) refuse(data.refused);
+  else if (missing.length) say("unmet", missing);
+  else if (count) say("mean", (bits / count).toFixed(2), count);
+  else say("ready");
+  before = null;
+  busy(false);
+  showForms(language, data);
+}
+
 const later = () => { clearTimeout(timer); timer = setTimeout(() => ask("read"), 400); };
+const readForms = () => {
+  showForms(language);
+  if ($("text").readOnly) waiting = true; else later();
+};
 $("write").onclick = write;
 $("stop").onclick = () => ask("stop");
 $("undo").onclick = () => { undo(); ask("read"); };
-$("again").onclick = () => { undo(); $("seed").value = Math.floor(Number($("seed").value)) + 1; write(); };
+$("again").onclick = () => { before = { text: $("text").value, seed: $("seed").value, steps: [...steps] }; undo(); $("seed").value = Math.floor(Number($("seed").value)) + 1; write(); };
 $("copy").onclick = async () => {
   try { await navigator.clipboard.writeText($("text").value); } catch { $("text").select(); document.execCommand("copy"); }
   say("copied");
@@ -150,11 +168,15 @@ $("save").onclick = () => {
   URL.revokeObjectURL(link.href);
   say("saved");
 };
+$("clear").onclick = () => { clearFields(); readForms(); };
+$("length").addEventListener("change", readForms);
+whenFieldsChange(readForms);
 $("language").onclick = () => { language = language === "zh" ? "en" : "zh"; translate(); };
 $("colour").onchange = () => draw();
 $("text").oninput = (event) => {
   if (!typing) steps.push([shown, false]);
   typing = true;
+  missing = [];
   shown = $("text").value;
   busy(false);
   draw();

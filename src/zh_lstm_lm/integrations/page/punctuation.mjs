@@ -1,6 +1,6 @@
-// The rules of quotes, brackets and paragraphs, and a text that keeps them within its limits; see generation/punctuation.py.
+// The rules of quotes, brackets and paragraphs; see generation/punctuation.py.
 
-const PAIRS = new Map([..."“‘「『（《〈【〔"].map((mark, i) => [mark, [..."”’」』）》〉】〕"][i]]));
+export const PAIRS = new Map([..."“‘「『（《〈【〔"].map((mark, i) => [mark, [..."”’」』）》〉】〕"][i]]));
 const OPENING = new Map([...PAIRS].map(([opening, closing]) => [closing, opening]));
 const EMPTY = new Set(["：", ":", ...PAIRS.keys()]);
 const SENTENCE_ENDS = new Set("。！？!?");
@@ -13,7 +13,7 @@ const NEVER_AFTER = new Map([
   ["\n", NEVER_FIRST],
 ]);
 export const lengthOf = (text) => [...text].length;
-const lastOf = (text) => [...text].at(-1) ?? "";
+export const lastOf = (text) => [...text].at(-1) ?? "";
 
 // Which tokens may follow, given the open marks and the last character; see generation/punctuation.py.
 export class PunctuationRules {
@@ -31,9 +31,9 @@ export class PunctuationRules {
     this.concerned = words.flatMap((word, id) => {
       const characters = [...word];
       const concerned = first.has(characters[0]) || characters.some((each) => this.matched.has(each) || each === "\n");
-      return word && concerned ? [[id, word, characters, lengthOf(tokens[id])]] : [];
+      return word && concerned ? [[id, word, characters, tokens[id]]] : [];
     });
-    this.longest = Math.max(0, ...this.concerned.map(([, , , length]) => length));
+    this.longest = Math.max(0, ...this.concerned.map(([, , , token]) => lengthOf(token)));
     this.verdicts = new Map();
   }
 
@@ -48,15 +48,15 @@ export class PunctuationRules {
     return opened;
   }
 
-  // roomAfter(length): the number of closing marks that there is room for after a token of that length.
+  // roomAfter(token): the number of closing marks that there is room for after a token.
   verdict(opened, before, roomAfter) {
     const previous = lastOf(before) || "\n";
     const kind = NEVER_AFTER.has(previous) || EMPTY.has(previous) ? previous : "";
-    const far = roomAfter(this.longest) > opened.length + this.longest, key = `${opened}\0${kind}`;
+    const far = roomAfter("\0".repeat(this.longest)) > opened.length + this.longest, key = `${opened}\0${kind}`;
     if (far && this.verdicts.has(key)) return this.verdicts.get(key);
     const forbidden = new Set(), moved = new Map(), innermost = opened.at(-1);
-    for (const [id, word, characters, length] of this.concerned) {
-      if (this.allows(characters, opened, previous, far ? null : roomAfter(length))) continue;
+    for (const [id, word, characters, token] of this.concerned) {
+      if (this.allows(characters, opened, previous, far ? null : roomAfter(token))) continue;
       const waits = opened && (word === "\n" || opened.slice(0, -1).includes(OPENING.get(word) ?? word));
       if (waits && this.allows([PAIRS.get(innermost)], opened, previous, null)) moved.set(id, this.closingIds.get(innermost));
       else forbidden.add(id);
@@ -83,7 +83,7 @@ export class PunctuationRules {
   }
 }
 
-function endsSentence(piece, before) {
+export function endsSentence(piece, before) {
   let previous = lastOf(before), ends = false;
   for (const character of piece) {
     if (SENTENCE_ENDS.has(character)) ends ||= !SENTENCE_ENDS.has(previous);
@@ -93,37 +93,10 @@ function endsSentence(piece, before) {
   return ends;
 }
 
-// One text while it is written.
-export class Draft {
-  // limits: maxTokens; maxCharacters, which are met exactly; enough, the characters after which a sentence end ends it.
-  constructor(sampler, text, { maxTokens = Infinity, maxCharacters = Infinity, enough = Infinity }) {
-    this.rules = sampler.rules;
-    this.tail = text.slice(-20);
-    this.opened = this.rules.read(text);
-    this.left = maxTokens;
-    this.room = maxCharacters;
-    this.enough = enough;
-    this.closing = false;
-    this.finished = this.left <= 0 || this.room <= 0;
-  }
-
-  roomForMarks(length) { return Math.min(this.left - (length ? 1 : 0), Math.floor((this.room - length) / this.rules.markLength)); }
-  verdict() { return this.rules.verdict(this.opened, this.tail, (length) => this.roomForMarks(length)); }
-  get roomForToken() { return Math.max(1, this.room - this.opened.length * this.rules.markLength); }
-
-  forcedId() {
-    const due = this.opened && (this.closing || this.roomForMarks(0) <= this.opened.length);
-    return due ? this.rules.closingIds.get(this.opened.at(-1)) : null;
-  }
-
-  add(piece) {
-    const length = lengthOf(piece), sentence = endsSentence(piece, this.tail);
-    this.left -= 1;
-    this.room -= length;
-    this.enough -= length;
-    this.opened = this.rules.read(piece, this.opened);
-    this.tail = (this.tail + piece).slice(-20);
-    if (this.enough <= 0 && sentence) this.closing = true;
-    this.finished = (this.closing && !this.opened) || this.room <= 0 || this.left <= 0;
-  }
+// Whether a text ends with a sentence or a paragraph; closing quotes and brackets may follow the full stop.
+export function isSentenceEnd(text) {
+  const characters = [...text];
+  if (characters.at(-1) === "\n") return true;
+  while (characters.length && (OPENING.has(characters.at(-1)) || characters.at(-1) === " ")) characters.pop();
+  return SENTENCE_ENDS.has(characters.at(-1));
 }

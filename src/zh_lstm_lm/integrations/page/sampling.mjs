@@ -1,5 +1,7 @@
 // From log-probabilities to a text: cut-offs, one random number a token, the rules of quotes, brackets and paragraphs.
 // The same numbers give the same tokens as zh_lstm_lm's Sampler.
+import { Bans } from "./forms/names.mjs";
+import { FormTokens } from "./forms/tokens.mjs";
 import { PunctuationRules, lengthOf } from "./punctuation.mjs";
 
 // The Mersenne Twister as Python's random.Random uses it, with an integer as its seed.
@@ -136,55 +138,95 @@ function draw(weights, total, uniform) {
   return last;
 }
 
+const NO_NAMES = { written: new Map(), replaced: [], write: (texts) => texts, read: (text) => text };
+
 export class Sampler {
-  // description: tokens, bos, separator.
+  // description: tokens, bos, newline, separator, topK.
   constructor(description, model) {
     this.model = model;
     this.kernels = model.kernels;
-    this.tokens = description.tokens;
+    this.own = description.tokens;
     this.separator = description.separator;
+    this.topK = description.topK;
     this.paragraphStarts = [description.bos, description.newline];
+    [this.predicted, this.scores, this.weights] = [0, 0, 0].map(() => this.kernels.newPlace(this.own.length));
+    this.use(NO_NAMES);
+  }
+
+  // Writes with names of the writer's own from here on.
+  use(names) {
+    this.names = names;
+    this.tokens = names.write(this.own);
     this.lengths = Int32Array.from(this.tokens, lengthOf);
     this.longest = this.lengths.reduce((a, b) => Math.max(a, b), 0);
     this.unwritable = [...this.lengths.keys()].filter((id) => !this.lengths[id]);
     this.rules = new PunctuationRules(this.tokens, this.separator);
-    [this.predicted, this.scores, this.weights] = [0, 0, 0].map(() => this.kernels.newPlace(this.tokens.length));
+    this.bans = names.replaced.length ? new Bans(names.replaced, this.tokens.map((token) => this.withoutSeparator(token))) : null;
+    this.texts = null;
   }
 
-  textAfter(lastId, id) {
-    const text = this.tokens[id];
-    return this.separator && this.paragraphStarts.includes(lastId) && text.startsWith(this.separator) ? text.slice(this.separator.length) : text;
+  get formTokens() {
+    if (!this.texts) {
+      const usable = Uint8Array.from(this.lengths, (length) => (length ? 1 : 0));
+      for (const id of this.bans?.always ?? []) usable[id] = 0;
+      this.texts = new FormTokens(this.tokens, usable);
+    }
+    return this.texts;
   }
 
-  // The log-probability of each token after a state, until the next call.
-  logProbs(state) {
-    this.model.logProbs(state, this.predicted);
+  withoutSeparator(text) { return this.separator && text.startsWith(this.separator) ? text.slice(this.separator.length) : text; }
+  textAfter(lastId, id) { return this.paragraphStarts.includes(lastId) ? this.withoutSeparator(this.tokens[id]) : this.tokens[id]; }
+  bannedAfter(text) { return this.bans?.after(this.separator ? text.replaceAll(this.separator, "") : text) ?? []; }
+
+  // The log-probability of each token after a state, until the next call, by the model that reads or that writes.
+  logProbs(state, model = this.model) {
+    model.logProbs(state, this.predicted);
     return this.kernels.floats(this.predicted, this.tokens.length);
   }
 
   // Returns the next id, or null where nothing may follow. options: temperature, topK, topP, minP.
   sample(draft, logProbs, options, uniform) {
-    const forced = draft.forcedId();
-    if (forced !== null) return forced;
-    const { forbidden, moved } = draft.verdict(), room = draft.roomForToken, count = this.tokens.length;
-    const scores = this.kernels.floats(this.scores, count);
-    scores.set(logProbs);
-    for (const id of this.unwritable) scores[id] = -Infinity;
-    if (room < this.longest) for (let i = 0; i < count; i++) if (this.lengths[i] > room) scores[i] = -Infinity;
+    const forced = draft.forcedId(), banned = [...this.bannedAfter(draft.tail)];
+    if (forced !== null && !banned.includes(forced)) return forced;
+    const scores = this.fitting(draft, logProbs, banned), count = this.tokens.length;
+    const biases = draft.form ? this.restrict(scores, draft) : [], { forbidden, moved } = draft.verdict();
     let id = null;
     if (options.temperature > 0) {
       const temperature = Math.min(Math.max(options.temperature, 1e-6), 1e30);
       const total = this.kernels.exp(this.scores, count, this.weights, this.kernels.max(this.scores, count), 1 / temperature);
-      id = new TokenPicker(options).pick(this.kernels.floats(this.weights, count), total, forbidden, uniform);
-    }
+      id = new TokenPicker({ topK: this.topK, ...options }).pick(this.kernels.floats(this.weights, count), total, forbidden, uniform);
+    } else id = likeliest(scores, 1, (each) => !forbidden.has(each))[0] ?? null;
+    for (const [each, own] of biases) scores[each] = own;
     id ??= likeliest(scores, 1, (each) => !forbidden.has(each))[0] ?? likeliest(scores, 1)[0] ?? null;
-    return moved.get(id) ?? id;
+    const mark = moved.get(id), free = !this.bans && !draft.form;
+    return mark !== undefined && (free || scores[mark] > -Infinity) ? mark : id;
+  }
+
+  // The scores of the tokens that have a text, fit into the room and are not banned.
+  fitting(draft, logProbs, banned) {
+    const room = draft.roomForToken, count = this.tokens.length, scores = this.kernels.floats(this.scores, count);
+    scores.set(logProbs);
+    for (const id of this.unwritable) scores[id] = -Infinity;
+    for (const id of banned) scores[id] = -Infinity;
+    if (room < this.longest) for (let i = 0; i < count; i++) if (this.lengths[i] > room) scores[i] = -Infinity;
+    return scores;
+  }
+
+  // Leaves the scores of the tokens that a form allows; returns the ids with a bias, each with its score before.
+  restrict(scores, draft) {
+    const { mask, biases } = draft.form.follow(draft.place);
+    for (let i = 0; i < scores.length; i++) if (!mask[i]) scores[i] = -Infinity;
+    return [...biases].map(([id, bias]) => {
+      const own = scores[id];
+      scores[id] += bias;
+      return [id, own];
+    });
   }
 
   // The likeliest tokens that may follow, with the model's probabilities.
   candidates(draft, logProbs, count) {
-    const { forbidden, moved } = draft.verdict();
-    const ids = likeliest(logProbs, count, (id) => this.lengths[id] && !forbidden.has(id) && !moved.has(id));
+    const { forbidden, moved } = draft.verdict(), banned = new Set(this.bannedAfter(draft.tail));
+    const ids = likeliest(logProbs, count, (id) => this.lengths[id] && !forbidden.has(id) && !moved.has(id) && !banned.has(id));
     return ids.map((id) => ({ id, prob: Math.exp(logProbs[id]) }));
   }
 }

@@ -18,8 +18,15 @@ export class Segmenter {
       if (step === "nfkc") text = text.normalize("NFKC");
       if (step === "width") text = text.replace(/[０-９Ａ-Ｚａ-ｚ]/g, (c) => String.fromCharCode(c.charCodeAt(0) - 0xfee0));
     }
-    return text.replace(/\r\n?/g, "\n").toWellFormed?.() ?? text;
+    text = text.replace(/\r\n?/g, "\n");
+    return text.toWellFormed?.() ?? text;
   }
+
+  // The id of a word of the vocabulary; undefined for none.
+  idOf(word) { return this.ids.get(this.separator + word) ?? this.ids.get(word); }
+
+  // The ids of a word, as it stands inside of a paragraph.
+  encodeWord(word) { return this.ids.has(word) ? [this.ids.get(word)] : this.encode(word).map(([id]) => id); }
 
   // Returns [id, piece of the text] pairs; of several bytes the first has the piece.
   encode(text) {
