@@ -42,8 +42,7 @@ check: install
 	$(BIN)/mypy
 
 types: install
-	$(BIN)/python -m pyright
-	$(BIN)/python -m pyright --ignoreexternal --verifytypes zh_lstm_lm
+	. $(BIN)/activate && pyright && pyright --ignoreexternal --verifytypes zh_lstm_lm  # of the python on the path
 
 docs: install
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group docs

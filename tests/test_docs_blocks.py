@@ -24,6 +24,7 @@ from zh_lstm_lm.cli.main import main
 ROOT = Path(__file__).parents[1]
 # The twins in docs/zh have the same code, which tests/test_docs_pages.py holds.
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.is_file()]
+MEND = "mend the page, or begin the block with <!-- not run: why -->"
 # Shorter runs and texts than shown.
 SHORTER = [
     (r"--minutes \d+", "--minutes 0.02"),
@@ -128,8 +129,11 @@ def test_blocks_of_a_page_run(
         for shown, shorter in SHORTER:
             text = re.sub(shown, shorter, text)
         if block.language == "python":
-            with contextlib.suppress(MissingDependencyError):
-                exec(compile("\n" * block.line + text, place, "exec"), names)
+            try:
+                with contextlib.suppress(MissingDependencyError):
+                    exec(compile("\n" * block.line + text, place, "exec"), names)
+            except Exception as error:
+                raise AssertionError(f"{place} does not run: {error!r}; {MEND}") from error
         elif block.language == "pycon":
             run_session(text, names, place)
         else:
@@ -139,7 +143,7 @@ def test_blocks_of_a_page_run(
                 # An optional package that is not installed here is an error with the command that installs it.
                 if "pip install 'zh-lstm-lm[" not in captured.err:
                     expected = 2 if any("error: " in line for line in output) else 0
-                    assert status == expected, f"{place}: {command}\n{captured.err}"
+                    assert status == expected, f"{place}: {command} fails; {MEND}\n{captured.err}"
                     compare(output, captured.err + captured.out, f"{place}: {command}")
 
 
@@ -185,11 +189,17 @@ def run(command: str, place: str) -> int:
 
 
 def compare(shown: list[str], printed: str, place: str) -> None:
-    """Every line that is shown was printed; … stands for what is left out."""
+    """Every line that is shown was printed; … stands for what is left out.
+
+    How much of a text that a model wrote is new depends on the text, which is another with another PyTorch or processor.
+    """
     rest = printed.splitlines()
+    of_written = "zh-lstm-lm novelty " in place
     for line in shown:
         if line.strip() != "…":
-            found = next((number for number, other in enumerate(rest) if alike(line, other)), None)
+            found = next(
+                (number for number, other in enumerate(rest) if alike(line, other, any_number=of_written)), None
+            )
             assert found is not None, f"{place} does not print: {line}\n{printed}"
             rest.pop(found)
 
@@ -198,7 +208,7 @@ NUMBER = r"\d[\d,]*(?:\.\d+)?"
 TIME = r"\s*(?:s|ms|min|seconds|minutes|tokens/s)\b"
 
 
-def alike(shown: str, printed: str) -> bool:
+def alike(shown: str, printed: str, *, any_number: bool = False) -> bool:
     """Whether two lines say the same: equal words, numbers within a quarter, and times of any length.
 
     Chinese text that a model wrote is like any other, since a seed gives other texts with another PyTorch.
@@ -219,7 +229,7 @@ def alike(shown: str, printed: str) -> bool:
         if re.fullmatch(NUMBER, part):
             expected, value = (float(found.replace(",", "")) for found in (part, match[number]))
             following = rest or "".join(parts[2 * number + 1 : 2 * number + 3])
-            if abs(value - expected) > abs(expected) / 4 and not re.match(TIME, following):
+            if not any_number and abs(value - expected) > abs(expected) / 4 and not re.match(TIME, following):
                 return False
     return True
 
