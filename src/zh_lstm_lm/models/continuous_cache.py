@@ -23,6 +23,7 @@ from zh_lstm_lm.models.components import (
     probs_of,
     set_component_weights,
 )
+from zh_lstm_lm.runtime.processor import linear
 
 __all__ = ["CacheContext", "CacheState", "ContinuousCache"]
 
@@ -303,7 +304,7 @@ class ContinuousCache(Combination):
             # The last bits of a product depend on the alignment of its operands, 64 bytes where PyTorch allocates.
             keys = context.keys[text][first:last]
             keys = keys.clone() if keys.data_ptr() % 64 else keys
-            scores = (self.theta * context.keys[text][stop]) @ keys.T
+            scores = linear(self.theta * context.keys[text][stop], keys)
             # Entries outside the windows of some rows are at the ends; those between are in all windows.
             positions = torch.arange(first, last, device=device)
             for edge in (slice(0, max(0, last - self.cache_size - first)), slice(max(0, least - first), None)):
