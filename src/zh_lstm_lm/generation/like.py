@@ -167,11 +167,10 @@ def model_like(
     """Mixes a model with the n-gram model of a book, and fills its cache with the last words of the book.
 
     The model's words become as frequent as in the book, by half: those that the book lacks, such as the names of other
-    books, become rare. Where there is a cache, words that it does not hold become, by half, as rare as in passages of the
-    book that have not named them yet, so that a text keeps its persons. Nothing is trained, and the model that is given
-    stays as it is. The cache of a `ContinuousCache` goes around the
-    mixture; another model gets that of `add_cache`, or none with `cache=False`. A list of texts is segmented as the
-    model's vocabulary was.
+    books, become rare. Where there is a cache, words that it does not hold become, by half, as rare as in passages of
+    the book that have not named them yet, so that a text keeps its persons. Nothing is trained, and the model that is
+    given stays as it is. The cache of a `ContinuousCache` goes around the mixture; another model gets that of
+    `add_cache`, or none with `cache=False`. A list of texts is segmented as the model's vocabulary was.
 
     Raises:
         ConfigError: An argument has the wrong type or is out of range.

@@ -23,8 +23,7 @@ def write_file(path: str | PathLike[str], data: bytes, *, keep: bool = False) ->
     """Writes a file; a crash or a full disk leaves an existing one unchanged.
 
     A symbolic link stays, and its target is replaced. A replaced file keeps its mode and owner. A pipe, a device and
-    ``/dev/stdout`` are written to directly. With `keep`, an existing file is kept under another
-    name; see `keep_earlier`.
+    ``/dev/stdout`` are written to directly. With `keep`, an existing file is kept under another name; see `keep_earlier`.
     """
     path = Path(path)
     try:
