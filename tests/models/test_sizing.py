@@ -82,11 +82,11 @@ def test_more_text_never_gives_a_smaller_model() -> None:
 def test_more_passes_over_the_text_call_for_more_dropout() -> None:
     chosen = [choose_sizes(COUNTS, 1_000, seconds)[2] for seconds in (1e-3, 1.0, 10.0, 1e3, 1e6)]
     assert chosen == sorted(chosen)
-    assert 0 < chosen[0] < chosen[-1] < 0.99
+    assert 0 == chosen[0] < chosen[-1] < 0.99
 
 
 @pytest.mark.parametrize(
-    ("passes", "dropout"), [(0.9, 0.05), (1.1, 0.1), (3.9, 0.1), (4.1, 0.3), (7.9, 0.3), (8.1, 0.5)]
+    ("passes", "dropout"), [(0.9, 0.0), (1.4, 0.0), (1.6, 0.1), (3.9, 0.1), (4.1, 0.3), (7.9, 0.3), (8.1, 0.5)]
 )
 def test_dropout_is_that_of_the_expected_passes(passes: float, dropout: float) -> None:
     a_pass = 1_000 * training_operations(64, 128, COUNTS, full=False) / 6e10  # seconds, at the smallest sizes

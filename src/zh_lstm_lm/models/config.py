@@ -253,7 +253,7 @@ def choose_sizes(
         if hidden_size > sizes[0][1] and min(tokens, _PASSES * num_tokens) < _TOKENS_PER_WEIGHT * weights:
             break
         chosen, epochs = (embedding_dim, hidden_size), tokens / max(num_tokens, 1)
-    dropout = 0.05 if epochs < 1 else 0.1 if epochs < 4 else 0.3 if epochs < 8 else 0.5
+    dropout = 0.0 if epochs < 1.5 else 0.1 if epochs < 4 else 0.3 if epochs < 8 else 0.5
     return (*chosen, dropout)
 
 
