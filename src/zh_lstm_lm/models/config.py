@@ -37,7 +37,7 @@ FULL_SOFTMAX_LIMIT = 4000
 _SIZES = ((64, 128), (96, 192), (128, 256), (160, 320), (192, 384), (224, 448), (256, 512), (384, 768), (512, 1024))
 _DEVICE_SIZES = (*_SIZES, (768, 1536), (1024, 2048))
 # Training tokens for each weight of the LSTM; from the quality of models of several sizes after equal time.
-_TOKENS_PER_WEIGHT = 5.0
+_TOKENS_PER_WEIGHT = 6.0
 # Passes over the text that count, since more of them teach little.
 _PASSES = 8
 _CPU = torch.device("cpu")

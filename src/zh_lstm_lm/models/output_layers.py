@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from zh_lstm_lm.models.softmax_log_probs import target_log_probs
 from zh_lstm_lm.runtime.batch_invariant import BatchInvariantLinear
-from zh_lstm_lm.runtime.devices import on_device
+from zh_lstm_lm.runtime.devices import autocast_dtype, on_device
 
 __all__ = ["DEFAULT_DIV_VALUE", "AdaptiveSoftmax", "FullSoftmax", "OutputLayer", "default_cutoffs", "tail_width"]
 
@@ -173,6 +173,10 @@ class AdaptiveSoftmax(OutputLayer):
     def target_log_probs(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """See `OutputLayer.target_log_probs`."""
         device = hidden.device
+        if device.type == "cpu" and autocast_dtype(device) is not None:
+            # A product in bfloat16 is prepared for its number of rows, which in a tail is another one in every update.
+            with torch.autocast("cpu", enabled=False):
+                return self.target_log_probs(hidden.to(self.head.weight.dtype), targets)
         bounds = torch.tensor(self.cutoffs[:-1], device=targets.device)
         cluster = torch.bucketize(targets, bounds, right=True)  # (rows,), 0 for the head and for IGNORED
         entry = torch.where(cluster > 0, self.head_size - 1 + cluster, targets)

@@ -17,9 +17,6 @@ __all__ = ["target_log_probs"]
 # Types with too few digits for sums.
 _NARROW = (torch.bfloat16, torch.float16)
 
-# A larger weight is multiplied by the library that does not bring it into an order of its own first.
-_PACKED = 320_000
-
 
 class _TargetLogProbs(torch.autograd.Function):
     """The log-probability of one class for each row of a linear layer's softmax.
@@ -31,9 +28,11 @@ class _TargetLogProbs(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
-        ctx.linear = linear if weight.numel() <= _PACKED else functional.linear
-        logits: Tensor = ctx.linear(hidden, weight, bias.to(hidden.dtype))  # (rows, classes)
+    def forward(  # noqa: PLR0917
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, product: Callable[..., Tensor]
+    ) -> Tensor:
+        ctx.linear = product
+        logits = product(hidden, weight, bias.to(hidden.dtype))  # (rows, classes)
         chosen, ctx.logs = targets[:, None], logits.is_cuda
         if logits.is_cuda:
             sums = torch.float32 if logits.dtype in _NARROW else logits.dtype
@@ -50,14 +49,14 @@ class _TargetLogProbs(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         hidden, weight, targets, saved = ctx.saved_tensors
         probs = saved.exp() if ctx.logs else saved
         of_logits = probs * -gradient[:, None]  # g · (one-hot − p), (rows, classes)
         of_logits.scatter_add_(1, targets[:, None], gradient[:, None])
         of_bias = of_logits.sum(0)
         of_logits = of_logits.to(hidden.dtype)
-        return ctx.linear(of_logits, weight.t()), ctx.linear(of_logits.t(), hidden.t()), of_bias, None
+        return ctx.linear(of_logits, weight.t()), ctx.linear(of_logits.t(), hidden.t()), of_bias, None, None
 
 
 def target_log_probs(
@@ -78,5 +77,7 @@ def target_log_probs(
     counted = None if all_counted else targets != IGNORED
     classes = targets if counted is None else targets * counted
     apply: Callable[..., Tensor] = _TargetLogProbs.apply  # untyped in some versions of PyTorch
-    log_probs = apply(hidden, weight, bias, classes)
+    # The library that is faster on some processors prepares each size once: here that of the batch, but the number of rows
+    # of a tail, all of which are counted, is another one in every update.
+    log_probs = apply(hidden, weight, bias, classes, functional.linear if all_counted else linear)
     return log_probs if counted is None else log_probs * counted
