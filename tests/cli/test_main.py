@@ -257,7 +257,7 @@ def test_cache_tells_its_size_and_clears_only_its_own(
         (["info", "m", "more"], "nothing takes the argument 'more'"),
         (["demo", "--output", "file"], "file: File exists"),
         (["train", "novels", "--output", ""], "--output: must be a path, got ''"),
-        (["train", "novels", "--output", "m", "--learning-rate", "1e300"], "--learning-rate must be at most 1e+06"),
+        (["train", "novels", "--output", "m", "--learning-rate", "1e300"], "--learning-rate must be at most 1e+38"),
         ([], "required"),
     ],
 )

@@ -542,7 +542,8 @@ def test_file_grows_beside_its_place(word_model: LSTMLanguageModel, tmp_path: Pa
     assert lengths == sorted(lengths)
     assert len(set(lengths)) > 3  # it grows paragraph by paragraph
     assert lengths[-1] >= text.rindex("\n", 0, -5)
-    assert os.listdir(tmp_path) == ["novel.txt"]
+    assert sorted(os.listdir(tmp_path)) == ["novel.txt", "novel.txt.~1~"]
+    assert (tmp_path / "novel.txt.~1~").read_text(encoding="utf-8") == "an older novel"
 
 
 class Fault:

@@ -80,13 +80,15 @@ def test_words_with_the_same_neighbours_start_alike(options: dict[str, object]) 
 def test_a_short_run_learns_more_from_such_vectors() -> None:
     text = words_in_frames(60)
     vocabulary = Vocabulary.from_stream(text)
-    config = ModelConfig(embedding_dim=8, hidden_size=16)
-    losses = []
-    for given in (None, text):
-        model = LSTMLanguageModel(vocabulary, config, text=given)
-        history = Trainer(model, text, None, TrainerConfig(max_steps=10), progress=False).fit()
-        losses.append(history[-1]["train_loss"])
-    assert losses[1] < losses[0]
+    for seed in range(3):
+        config = ModelConfig(embedding_dim=8, hidden_size=16, seed=seed)
+        losses = []
+        for given in (None, text):
+            model = LSTMLanguageModel(vocabulary, config, text=given)
+            # After ten updates the sign of the difference depends on the seed and on the processor.
+            history = Trainer(model, text, None, TrainerConfig(max_steps=40), progress=False).fit()
+            losses.append(history[-1]["train_loss"])
+        assert losses[1] < losses[0] - 0.02
 
 
 @pytest.mark.parametrize("text", ["一", "天"])

@@ -139,8 +139,8 @@ def _complete(part: Path, target: Path, saved: Path) -> None:
     """Moves a complete text to its place."""
     try:
         keep_mode(part, target)
-        keep_earlier(target, part)
-        replace_file(part, target)
+        with keep_earlier(target, part):
+            replace_file(part, target)
     except OSError as error:
         # Without a state the complete text is the user's own file, which is not overwritten.
         if not _is_resumable(saved):

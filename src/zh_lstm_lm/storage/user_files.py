@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from itertools import count
 from os import PathLike
 from pathlib import Path
@@ -36,9 +37,8 @@ def write_file(path: str | PathLike[str], data: bytes, *, keep: bool = False) ->
         with workspace(target) as place:
             write_flushed(place / "file", data)
             keep_mode(place / "file", target)
-            if keep:
-                keep_earlier(target, place / "file")
-            replace_file(place / "file", target)
+            with keep_earlier(target, place / "file") if keep else contextlib.nullcontext():
+                replace_file(place / "file", target)
     # A path with a zero byte raises a ValueError.
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -82,25 +82,29 @@ def keep_mode(file: Path, target: Path) -> None:
         file.chmod(stat.S_IMODE(status.st_mode))
 
 
-def keep_earlier(target: Path, new: Path) -> None:
-    """Keeps a file that another one is about to replace as ``NAME.~1~``, or with the next free number, and warns.
+@contextlib.contextmanager
+def keep_earlier(target: Path, new: Path) -> Iterator[None]:
+    """Keeps a file that the block replaces as ``NAME.~1~``, or with the next free number, and warns.
 
     Nothing is kept of a file that the new one begins with: a text that is continued, or written again.
     """
     if not target.exists() or _begins_with(new, target):
+        yield
         return
-    for number in count(1):
-        kept = target.with_name(f"{target.name}.~{number}~")
-        if os.path.lexists(kept):
-            continue
-        try:
-            os.link(target, kept)
-        except OSError:
-            # Some file systems have no links.
-            with target.open("rb") as source, kept.open("xb") as copy:
-                shutil.copyfileobj(source, copy)
-        logger.warning("%s: the earlier file is kept as %s", target, kept.name)
-        return
+    names = (target.with_name(f"{target.name}.~{number}~") for number in count(1))
+    kept = next(name for name in names if not os.path.lexists(name))
+    try:
+        os.link(target, kept)
+    except OSError:
+        # Some file systems have no links.
+        with target.open("rb") as source, kept.open("xb") as copy:
+            shutil.copyfileobj(source, copy)
+    try:
+        yield
+    except BaseException:
+        kept.unlink()  # the file is still in its place
+        raise
+    logger.warning("%s: the earlier file is kept as %s", target, kept.name)
 
 
 def _begins_with(file: Path, beginning: Path) -> bool:
