@@ -60,6 +60,18 @@ def _own_clock() -> Iterator[None]:
     time.monotonic = before
 
 
+@pytest.fixture
+def heard_signals() -> Iterator[None]:
+    """No signal is ignored, as SIGHUP is by what `nohup` has started, and by training in it."""
+    used = {signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)}
+    ignored = [each for each in used if signal.getsignal(each) is signal.SIG_IGN]
+    for each in ignored:
+        signal.signal(each, signal.SIG_DFL)
+    yield
+    for each in ignored:
+        signal.signal(each, signal.SIG_IGN)
+
+
 @pytest.fixture(scope="module")
 def parts(stream: TokenStream) -> Parts:
     train, valid, _ = stream.split(valid=0.3, test=0.0)
@@ -1055,6 +1067,7 @@ class InterruptEvaluation(Callback):
             signal.raise_signal(self.signum)
 
 
+@pytest.mark.usefixtures("heard_signals")
 @pytest.mark.parametrize(
     "signum", [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 )
@@ -1164,12 +1177,16 @@ def run_script(run_dir: Path, *, pause: float) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a whole console")
+@pytest.mark.usefixtures("heard_signals")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
 def test_script_goes_on_after_a_signal(tmp_path: Path, name: str) -> None:
     """After Ctrl-C, and where its terminal has been closed."""
     process = run_script(tmp_path / "run", pause=0.0)
     process.send_signal(getattr(signal, name))
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 0, err
     assert err == ""
     words_out = out.split()
