@@ -359,6 +359,10 @@ def address(trained: LSTMLanguageModel) -> Iterator[str]:
         app = create_app(trained, name="wuxia", key="geheim")
         thread = threading.Thread(target=run_server, args=(app, listening))
         thread.start()
+        # A test may end before the thread has begun.
+        while not (servers and servers[0].started):
+            assert thread.is_alive()
+            time.sleep(0.01)
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
         servers[0].should_exit = True
         thread.join(20)
