@@ -204,7 +204,7 @@ def training_rate(counts: Tensor, *, full: bool, device: torch.device = _CPU, se
     """Measures the floating-point operations per second of a training step; `training_operations` counts them.
 
     On the CPU the layers of a model of middle size are trained on random input, since PyTorch computes LSTM and output
-    layer by several libraries, of which each has its own rate. The median counts.
+    layer by several libraries, of which each has its own rate. It takes at least `seconds`, and the median counts.
     """
     if device.type == "cuda":
         return machine_rate(device) * _CUDA_EFFICIENCY

@@ -77,7 +77,7 @@ def target_log_probs(
     counted = None if all_counted else targets != IGNORED
     classes = targets if counted is None else targets * counted
     apply: Callable[..., Tensor] = _TargetLogProbs.apply  # untyped in some versions of PyTorch
-    # The library that is faster on some processors prepares each size once: here that of the batch, but the number of rows
-    # of a tail, all of which are counted, is another one in every update.
+    # `linear` prepares its products for each number of rows, which is another one in every update where all are counted, in
+    # the tails.
     log_probs = apply(hidden, weight, bias, classes, functional.linear if all_counted else linear)
     return log_probs if counted is None else log_probs * counted

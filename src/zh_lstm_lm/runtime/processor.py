@@ -12,6 +12,7 @@ from torch.nn import functional
 
 __all__ = ["description", "has_bfloat16", "linear", "onednn_linear"]
 
+# oneDNN brings the weight into an order of its own first, which fewer rows do not repay.
 _MIN_ROWS = 16
 
 
@@ -29,7 +30,6 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     **Shape:** (rows, width), (classes, width) and (classes,) to (rows, classes).
     """
     by_onednn = onednn_linear() if inputs.device.type == "cpu" and inputs.dtype == torch.float32 else None
-    # It brings the weight into an order of its own first, which few rows do not repay.
     if by_onednn is None or len(inputs) < _MIN_ROWS or not inputs.numel():
         return functional.linear(inputs, weight, bias)
     return by_onednn(inputs, weight, bias, "none", [], "")
