@@ -15,6 +15,7 @@ from zh_lstm_lm.corpus.batches import (
     EvaluationSegment,
     TrainingWindows,
     evaluation_segments,
+    sample_ids,
     segment_windows,
 )
 
@@ -154,6 +155,25 @@ def test_segments_have_4096_tokens_after_256_of_context() -> None:
         EvaluationSegment(7937, 8193, 10_000),
         EvaluationSegment(10_000, 10_001, 10_003),
     ]
+
+
+@pytest.mark.parametrize("training", [0, 10**7])
+@pytest.mark.parametrize("length", [1, 1023, 8192, 8193, 40_000])
+def test_a_sample_is_evenly_spread_text_after_bos(length: int, training: int) -> None:
+    ids = torch.arange(1, length + 1, dtype=torch.int32)
+    sample = sample_ids(ids, training)
+    size = 1 << 15 if training else 1 << 13
+    if length <= size:
+        assert sample is ids
+        return
+    pieces = sample.view(-1, 1025)
+    assert sample.dtype == ids.dtype
+    assert len(pieces) == size // 1024
+    assert bool((pieces[:, 0] == 0).all())
+    assert bool((pieces[:, 1:].diff(dim=1) == 1).all())
+    firsts = pieces[:, 1]
+    assert (int(firsts[0]), int(sample[-1])) == (1, length)
+    assert int(firsts.diff().max() - firsts.diff().min()) <= 1
 
 
 @quick

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ RECORD = {"epoch", "step", "learning_rate", "gradient_norm", "tokens_per_second"
 RECORD |= {"largest_gradient_norm", "clipped_share"}
 RECORD |= {f"train_{figure}" for figure in ("loss", "perplexity", "bits_per_character")}
 EPOCH = 8  # updates in an epoch of `parts` with the options of `make_config`
-VALID = {f"valid_{figure}" for figure in ("loss", "perplexity", "bits_per_character")}
+VALID = {f"valid_{figure}" for figure in ("loss", "perplexity", "bits_per_character", "tokens")}
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -655,6 +656,45 @@ def test_the_best_model_may_be_one_inside_an_epoch(words: Vocabulary, parts: Par
     # Evaluations may be more or fewer in a resumed run.
     again = make_trainer(make_model(words, dropout=0.0), parts, **OVERFITTING, run_dir=tmp_path / "run")
     assert again.fit(resume=True) == resumed
+
+
+def test_evaluations_inside_an_epoch_read_a_sample_of_a_large_validation_set(words: Vocabulary, parts: Parts) -> None:
+    """The end of the run is measured on all of it, as `evaluate` does, and only such evaluations are compared."""
+    large = TokenStream.from_texts(["展昭道：“好。”\n" * 4_000], tokenizer="characters")
+    config = make_config(batch_size=8, bptt_len=4, max_epochs=None, max_steps=450)
+    text = TokenStream.from_texts(["展昭道：“好。”蒋平笑了。\n" * 3_000], tokenizer="characters")
+    model, watcher = make_model(words), Watcher()
+    trainer = Trainer(model, text, large, config, callbacks=[watcher], progress=False)
+    *sampled, last = trainer.fit()
+    assert trainer.state.steps_per_epoch > 450
+    assert len(sampled) == 1, "as many updates are made in between as an evaluation reads"
+    whole = evaluate(model, large)
+    assert (last["valid_loss"], last["valid_tokens"]) == (pytest.approx(whole.loss, rel=1e-12), whole.num_tokens)
+    assert 8000 < sampled[0]["valid_tokens"] <= 8192
+    other = make_model(words)
+    other.load_state_dict(watcher.evaluated[0])
+    assert sampled[0]["valid_loss"] == pytest.approx(evaluate(other, large).loss, rel=0.03)
+    assert trainer.state.best_step == last["step"]
+    asked = Trainer(make_model(words), text, large, replace(config, max_steps=20, eval_steps=10), progress=False).fit()
+    assert [record["valid_tokens"] for record in asked] == [whole.num_tokens] * 2
+
+
+@pytest.mark.parametrize(
+    ("records", "best"),
+    [
+        ([(1, 3.0, 100), (2, 2.0, 100)], 2),
+        ([(1, 1.0, 100), (2, 3.0, 900), (3, 2.0, 100)], 2),
+        ([(1, 1.0, 100), (2, 3.0, 900), (3, 2.0, 900), (4, 2.5, 900)], 3),
+        ([(1, 3.0, None), (2, 2.0, None), (3, 2.5, None)], 2),
+    ],
+)
+def test_only_evaluations_of_equal_text_are_compared(records: list[tuple[int, float, int | None]], best: int) -> None:
+    history = History(
+        {"step": step, "valid_loss": loss, **({"valid_tokens": tokens} if tokens else {})}
+        for step, loss, tokens in records
+    )
+    assert TrainerState(history=history).best_step == best
+    assert TrainerState(history=history).best_step_until(1) == 1
 
 
 # ---- stopping and going on

@@ -9,10 +9,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["IGNORED", "Batch", "EvaluationSegment", "TrainingWindows", "evaluation_segments", "segment_windows"]
+__all__ = [
+    "IGNORED", "Batch", "EvaluationSegment", "TrainingWindows", "evaluation_segments", "sample_ids", "segment_windows",
+]  # fmt: skip
 
 IGNORED = -100
 """The target that is not counted, as in `torch.nn.functional.cross_entropy`."""
+
+# A sample of the validation set: its share of the training text with its bounds, and the ids of a piece.
+_SAMPLE, _LEAST_SAMPLE, _MOST_SAMPLE, _PIECE = 0.005, 1 << 13, 1 << 15, 1 << 10
 
 
 class Batch(NamedTuple):
@@ -75,6 +80,16 @@ def evaluation_segments(
         for first in range(start + 1, stop, segment_len):
             segments.append(EvaluationSegment(max(start, first - context_len), first, min(first + segment_len, stop)))
     return segments
+
+
+def sample_ids(ids: Tensor, num_training_ids: int, *, bos_id: int = 0) -> Tensor:
+    """Samples a validation set for quick evaluations of a run: pieces at equal distances, each a document of its own."""
+    size = min(_MOST_SAMPLE, max(_LEAST_SAMPLE, int(_SAMPLE * num_training_ids)))
+    if len(ids) <= size:
+        return ids
+    starts = torch.linspace(0, len(ids) - _PIECE, size // _PIECE, dtype=torch.float64).long()
+    pieces = ids[starts[:, None] + torch.arange(_PIECE)]
+    return torch.cat([pieces.new_full((len(pieces), 1), bos_id), pieces], dim=1).flatten()
 
 
 def segment_windows(ids: Tensor, segments: Sequence[EvaluationSegment], *, window_len: int) -> Iterator[Batch]:

@@ -9,7 +9,7 @@ from typing import Any
 from zh_lstm_lm.errors import CheckpointError, DataError
 from zh_lstm_lm.storage.safe_reading import read_json
 from zh_lstm_lm.storage.strict_json import MAX_VOCABULARY_BYTES, VOCABULARY_LIMITS
-from zh_lstm_lm.training.history import History
+from zh_lstm_lm.training.history import History, comparable
 
 __all__ = ["Run", "distinct_names", "finite", "number", "read_run", "section"]
 
@@ -31,7 +31,7 @@ class Run:
     @property
     def best(self) -> Mapping[str, Any]:
         """The record with the lowest validation loss; the last one without a validation set."""
-        measured = [record for record in self.history if number(record, "valid_loss") is not None]
+        measured = comparable(record for record in self.history if number(record, "valid_loss") is not None)
         return min(measured, key=lambda record: record["valid_loss"]) if measured else self.history[-1]
 
     def test(self, metric: str) -> float | None:

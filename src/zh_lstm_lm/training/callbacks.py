@@ -17,6 +17,7 @@ from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.runtime.control_characters import unescaped
 from zh_lstm_lm.runtime.optional import require
 from zh_lstm_lm.storage.user_files import check_file, write_file
+from zh_lstm_lm.training.history import comparable
 from zh_lstm_lm.training.state import TrainerState
 
 __all__ = [
@@ -83,10 +84,8 @@ class EarlyStopping(Callback):
     def on_evaluate(self, state: TrainerState, model: LSTMLanguageModel, record: dict[str, Any]) -> None:
         """Stops the run if the best evaluation is too long ago."""
         best, waited = math.inf, 0
-        for past in state.history:
-            loss = past.get("valid_loss")
-            if loss is None:
-                return
+        for past in comparable(state.history):
+            loss = past["valid_loss"]
             if loss < best - self.min_delta:
                 best, waited = loss, 0
             else:

@@ -38,7 +38,7 @@ class TrainerConfig(Config):
         max_rollbacks: Times that a run may roll back to its newest checkpoint, and go on with half the rate, when the
             loss or a gradient is no longer finite; 0 ends it with an error.
         eval_steps: Updates between evaluations on the validation set, besides the end of every epoch; None for about
-            ten evaluations in a run, fewer where they would take more than a quarter of the time.
+            ten evaluations in a run, which inside an epoch read a sample of a large validation set.
         patience: Evaluations without a lower validation loss after which the run stops; None never stops it.
         seed: Seed of the dropout masks.
         run_dir: Folder for checkpoints, history and the best model; None writes nothing.

@@ -2,16 +2,19 @@
 
 import json
 import sys
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from zh_lstm_lm.errors import CheckpointError, DataError
 from zh_lstm_lm.storage.safe_reading import read_bytes
 from zh_lstm_lm.storage.strict_json import JSONLimits, check_work, parse_json
 from zh_lstm_lm.storage.user_files import write_file
 
-__all__ = ["History", "LearningCurve", "is_curve_record", "is_number", "is_record"]
+__all__ = ["History", "LearningCurve", "comparable", "is_curve_record", "is_number", "is_record"]
+
+Record = TypeVar("Record", bound=Mapping[str, Any])
 
 # An even number, so that each record has another one to join.
 _MAX_RECORDS = 512
@@ -19,7 +22,7 @@ _SUMS = ("updates", "clipped_updates", "num_targets", "num_characters", "loss_su
 
 # Fields of a record that are numbers, by their names and by the ends of their names.
 _NUMBERS = {"epoch", "step", "learning_rate", "gradient_norm", "largest_gradient_norm", "clipped_share"}
-_NUMBERS |= {"tokens_per_second", "seconds"}
+_NUMBERS |= {"tokens_per_second", "seconds", "valid_tokens"}
 _METRICS = ("loss", "perplexity", "bits_per_character")
 
 _MAX_HISTORY_BYTES = 1 << 26
@@ -33,7 +36,8 @@ class History(list[dict[str, Any]]):
     Losses are in nats per token, ``train_perplexity`` and ``valid_perplexity`` are per token. Training metrics are those
     of the epoch so far. ``seconds`` counts from the start of the run, and ``tokens_per_second`` is of training alone.
     Gradient norms are those before clipping; ``clipped_share`` is the proportion of updates whose gradients were scaled
-    down.
+    down. ``valid_tokens`` is the number of tokens that the validation metrics are of: fewer than the whole validation
+    set inside an epoch, unless `TrainerConfig.eval_steps` is given.
     """
 
     def to_json_lines(self) -> bytes:
@@ -87,6 +91,14 @@ class History(list[dict[str, Any]]):
         except (CheckpointError, ValueError) as error:
             raise DataError(f"{path}: not a history of training ({error}); give a run's history.jsonl") from error
         return cls(records)
+
+
+def comparable(history: Iterable[Record]) -> list[Record]:
+    """Returns the records whose validation losses can be compared: those that are of the most tokens."""
+    measured = [record for record in history if record.get("valid_loss") is not None]
+    # Older histories do not tell.
+    tokens = [tokens if is_number(tokens := record.get("valid_tokens")) else 0 for record in measured]
+    return [record for record, number in zip(measured, tokens, strict=True) if number == max(tokens)]
 
 
 class LearningCurve(History):

@@ -102,8 +102,7 @@ def describe_schedule(schedule: Schedule) -> dict[str, list[float | None]]:
 def evaluation_is_due(state: TrainerState, eval_steps: int | None, *, cost: float) -> bool:
     """Decides on an evaluation inside an epoch: by default about ten in a run, none shortly before the next one.
 
-    `cost` is the size of the validation set, in updates. By default at least as many are made between evaluations,
-    which then take at most about a quarter of the time.
+    `cost` is the number of ids that an evaluation reads, in updates. By default at least as many are made in between.
     """
     if eval_steps is not None:
         return state.step % eval_steps == 0

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, get_type_hints
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.evaluation.result import EvaluationResult
-from zh_lstm_lm.training.history import History, LearningCurve, is_curve_record, is_number, is_record
+from zh_lstm_lm.training.history import History, LearningCurve, comparable, is_curve_record, is_number, is_record
 
 __all__ = ["TrainerState", "UpdateMetrics", "make_record", "make_summary"]
 
@@ -127,7 +127,7 @@ class TrainerState:
     @property
     def best_record(self) -> dict[str, Any]:
         """The record with the lowest validation loss; without a validation set the last one; empty if there is none."""
-        measured = [record for record in self.history if "valid_loss" in record]
+        measured = comparable(self.history)
         return min(measured or self.history[-1:], key=lambda record: record.get("valid_loss", 0.0), default={})
 
     @property
@@ -137,7 +137,7 @@ class TrainerState:
 
     def best_step_until(self, step: float) -> int | None:
         """Returns the update, up to `step`, after which the validation loss was lowest; None if there is none."""
-        measured = [record for record in self.history if "valid_loss" in record and record["step"] <= step]
+        measured = comparable(record for record in self.history if record["step"] <= step)
         best = min(measured, key=lambda record: record["valid_loss"], default=None)
         return None if best is None else best["step"]
 
@@ -213,7 +213,7 @@ def make_record(state: TrainerState, *, open_vocabulary: bool, valid: Evaluation
         "largest_gradient_norm": state.largest_gradient_norm,
         "clipped_share": state.clipped_updates / state.updates,
         **_metrics("train", train),
-        **(_metrics("valid", valid) if valid is not None else {}),
+        **({**_metrics("valid", valid), "valid_tokens": valid.num_tokens} if valid is not None else {}),
         "tokens_per_second": round(state.num_targets / max(state.training_seconds, 1e-9), 1),
         "seconds": round(state.seconds, 3),
     }

@@ -5,11 +5,12 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from zh_lstm_lm._config import check_type
+from zh_lstm_lm.corpus.batches import sample_ids
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.corpus.training_ids import training_ids
 from zh_lstm_lm.errors import DataError, NonFiniteError
@@ -53,10 +54,6 @@ class Trainer:
         model: The model.
         config: The options.
         state: The state of the last call of `fit`.
-
-    Example:
-        >>> trainer = Trainer(model, train, valid, TrainerConfig(max_epochs=3))  # doctest: +SKIP
-        >>> history = trainer.fit()  # doctest: +SKIP
     """
 
     def __init__(
@@ -94,8 +91,7 @@ class Trainer:
         check_type("train", train, TokenStream)
         check_type("valid", valid, TokenStream, type(None))
         check_type("config", config, TrainerConfig, type(None))
-        assert isinstance(inner, LSTMLanguageModel)
-        self.model = inner
+        self.model: LSTMLanguageModel = cast(LSTMLanguageModel, inner)
         self.train: TokenStream = train
         self.valid: TokenStream | None = valid
         self.config: TrainerConfig = config or TrainerConfig()
@@ -157,7 +153,11 @@ class Trainer:
         """Encodes the texts and sets all parts of the run to their first state."""
         config, vocabulary = self.config, self.model.vocabulary
         self._train_ids = training_ids(self.train, vocabulary)
-        self._valid_ids = vocabulary.encode_stream(self.valid) if self.valid else None
+        self._valid_ids: tuple[Tensor, Tensor] | None = None
+        if self.valid:
+            ids = vocabulary.encode_stream(self.valid)
+            sample = sample_ids(ids, len(self._train_ids), bos_id=vocabulary.bos_id)
+            self._valid_ids = ids, ids if config.eval_steps else sample
         if (found := len(self.train)) < _MIN_TOKENS:
             raise DataError(f"the training text has {found} tokens, at least {_MIN_TOKENS} are needed; give more")
         self._updater = Updater(
@@ -205,9 +205,8 @@ class Trainer:
         seconds -= self._skip_pause(seconds, expected=state.update_seconds)
         self._budget.count_update(state, seconds)
         if state.timed_updates and not state.evaluation_seconds and self._valid_ids is not None:
-            num_ids = len(self._valid_ids) // self._ranks.size
-            expected = estimate_evaluation(self.model, self._updater.windows[0], num_ids)
-            state.evaluation_seconds = self._ranks.from_first(expected)
+            expected = estimate_evaluation(self.model, self._updater.windows[0], len(self._valid_ids[0]))
+            state.evaluation_seconds = self._ranks.from_first(expected / self._ranks.size)
 
     def _evaluation_is_due(self) -> bool:
         """Returns True at the end of an epoch or of the run, and about ten times in a run that has few epochs."""
@@ -219,22 +218,26 @@ class Trainer:
             return True
         if self._valid_ids is None:
             return False
-        cost = state.steps_per_epoch * len(self._valid_ids) / len(self._train_ids)
+        cost = state.steps_per_epoch * len(self._valid_ids[1]) / len(self._train_ids)
         return evaluation_is_due(state, self.config.eval_steps, cost=cost)
 
     def _evaluate(self) -> None:
         """Evaluates, adds a record, keeps the best weights, and begins a new epoch if it is time."""
-        state = self.state
-        began = state.seconds
+        state, began = self.state, self.state.seconds
         self._updater.count_updates(state)
-        valid = self._measure() if self._valid_ids is not None else None
+        valid, unread = None, 0.0
+        if self._valid_ids is not None:
+            ids = self._valid_ids[state.inside_epoch]
+            valid = self._measure(ids)
+            # The next one may be of the whole validation set.
+            unread = (state.seconds - began) * (len(self._valid_ids[0]) / len(ids) - 1.0)
         if state.stop_reason == "interrupted":
             return
         if valid is not None and not math.isfinite(valid.loss):
             raise self._updater.diverged(f"after update {state.step}: the validation loss is {valid.loss}")
         record = make_record(state, open_vocabulary=self.model.vocabulary.unknown == "characters", valid=valid)
         state.history.append(record)
-        if record.get("valid_loss", math.inf) < state.best_loss:
+        if valid is not None and record is state.best_record:
             state.best_loss = record["valid_loss"]
             self._best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         self._ended()
@@ -247,14 +250,13 @@ class Trainer:
             self._notify("on_epoch_end", record)
         self._synchronize()
         known, seconds = state.evaluation_seconds if len(state.history) > 1 else math.inf, state.seconds - began
-        state.evaluation_seconds = seconds - self._skip_pause(seconds, expected=known)
+        state.evaluation_seconds = seconds - self._skip_pause(seconds, expected=known) + unread
 
-    def _measure(self) -> EvaluationResult | None:
-        """Evaluates on the validation set, every rank some of the segments; None if one of them was interrupted."""
+    def _measure(self, ids: Tensor) -> EvaluationResult | None:
+        """Evaluates on some ids, every rank some of the segments; None if one of them was interrupted."""
         ranks, part = self._ranks, None
-        assert self._valid_ids is not None
         with self._interruption.leaving_block():
-            part = evaluate_ids(self.model, self._valid_ids, part=(ranks.rank, ranks.size))
+            part = evaluate_ids(self.model, ids, part=(ranks.rank, ranks.size))
         if part is None:
             # Even if the run was finished: its last evaluation is missing.
             self.state.stop_reason = "interrupted"
@@ -309,7 +311,7 @@ class Trainer:
         ranks, together = self._ranks, self._ranks.together
         description: dict[str, Any] = {}
         if together or self.config.run_dir is not None:
-            train, valid = (self.train, self._train_ids), (self.valid, self._valid_ids)
+            train, valid = (self.train, self._train_ids), (self.valid, self._valid_ids and self._valid_ids[0])
             sizes = {"batch_size": self._updater.windows.batch_size, "processes": ranks.size}
             description = describe_run(self.config, self.model, train, valid, **sizes, own=self._updater.own_options())
         if together:
@@ -344,7 +346,5 @@ class Trainer:
         self._load()
         self._synchronize()
         self.state.rollbacks = rollbacks
-        logger.warning(
-            "%s; rolled back to update %d, and on with 1/%d of the rate (%d of max_rollbacks=%d)",
-            error, self.state.step, 2**rollbacks, rollbacks, self.config.max_rollbacks,
-        )  # fmt: skip
+        message = "%s; rolled back to update %d, and on with 1/%d of the rate (%d of max_rollbacks=%d)"
+        logger.warning(message, error, self.state.step, 2**rollbacks, rollbacks, self.config.max_rollbacks)
