@@ -96,9 +96,10 @@ class History(list[dict[str, Any]]):
 def comparable(history: Iterable[Record]) -> list[Record]:
     """Returns the records whose validation losses can be compared: those that are of the most tokens."""
     measured = [record for record in history if record.get("valid_loss") is not None]
-    # Older histories do not tell.
-    tokens = [tokens if is_number(tokens := record.get("valid_tokens")) else 0 for record in measured]
-    return [record for record, number in zip(measured, tokens, strict=True) if number == max(tokens)]
+    # Older histories do not tell the number of tokens.
+    tokens = [float(number) if is_number(number := record.get("valid_tokens", 0)) else 0.0 for record in measured]
+    most = max(tokens, default=0.0)
+    return [record for record, number in zip(measured, tokens, strict=True) if number == most]
 
 
 class LearningCurve(History):
