@@ -30,10 +30,15 @@ def lm(vocabulary: Vocabulary, request: pytest.FixtureRequest) -> LSTMLanguageMo
 
 
 def by_the_formula(lm: LSTMLanguageModel, text: str, size: int, weight: float, theta: float) -> float:
-    """The sum over tokens of log((1 - w) p(x) + w * sum over earlier i of [x_i = x] exp(theta h·h_i) / all of them)."""
+    """The sum over tokens of log((1 - w) p(x) + w * sum over earlier i of [x_i = x] exp(theta h·h_i) / all of them).
+
+    Each h consists of integers from -127 to 127 times a number.
+    """
     ids = [0, *lm.vocabulary.encode(text)]
     with torch.inference_mode():
-        hidden = lm.read(torch.tensor([ids[:-1]]))[0].hidden.double()
+        exact = lm.read(torch.tensor([ids[:-1]]))[0].hidden
+        unit = exact.abs().max(dim=1, keepdim=True).values / 127
+        hidden = (exact / unit).round().double() * unit.double()
         of_model = lm(torch.tensor([ids[:-1]]))[0][0].double().softmax(-1)
     total = 0.0
     for place, target in enumerate(ids[1:]):
@@ -149,3 +154,61 @@ def test_options_out_of_range_are_refused(lm: LSTMLanguageModel, stream: TokenSt
         ContinuousCache("wuxia-lstm")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="nothing to evaluate"):
         evaluate(ContinuousCache(lm), stream.split(valid=0.0, test=0.3)[1])
+
+
+class Stretched:
+    """A model whose hidden states are multiplied by a number."""
+
+    def __init__(self, model: LSTMLanguageModel, factor: float) -> None:
+        self.model, self.factor, self.vocabulary, self.device = model, factor, model.vocabulary, model.device
+        self.initial_state, self.hidden = model.initial_state, torch.empty(0)
+
+    def read(self, ids: torch.Tensor, state: Any = None) -> tuple[Any, Any]:
+        context, state = self.model.read(ids, state)
+        return StretchedContext(context, context.hidden * self.factor), state
+
+    def log_probs(self, context: Any) -> torch.Tensor:
+        return self.model.log_probs(context.own)
+
+    def target_log_probs(self, context: Any, targets: torch.Tensor) -> torch.Tensor:
+        return self.model.target_log_probs(context.own, targets)
+
+
+class StretchedContext:
+    def __init__(self, own: Any, hidden: torch.Tensor) -> None:
+        self.own, self.hidden = own, hidden
+
+    def rows(self, index: Any) -> "StretchedContext":
+        return StretchedContext(self.own.rows(index), self.hidden[index])
+
+    def __len__(self) -> int:
+        return len(self.hidden)
+
+
+@pytest.mark.parametrize("factor", [2.0**-20, 2.0**12])
+def test_hidden_states_of_any_range_are_compared(lm: LSTMLanguageModel, factor: float) -> None:
+    text = "展昭笑道：“展昭笑道：“好大的雪！”"
+    plain = score(ContinuousCache(lm, cache_weight=0.5, theta=3.0), text).log_probs
+    stretched = ContinuousCache(Stretched(lm, factor), cache_weight=0.5, theta=3.0 / factor**2)
+    assert score(stretched, text).log_probs == plain
+    # States of zeros are all alike.
+    flat, unigram = ContinuousCache(Stretched(lm, 0.0), theta=3.0), ContinuousCache(lm, theta=0.0)
+    assert score(flat, text).log_probs == score(unigram, text).log_probs
+
+
+def test_a_state_takes_a_byte_for_each_number_and_is_no_other_models(lm: LSTMLanguageModel) -> None:
+    cache = ContinuousCache(lm.eval(), cache_size=500)
+    _, state = cache.read(torch.ones(2, 800, dtype=torch.int64))
+    width = lm.config.hidden_size
+    own = state.tensors()[:-2]
+    assert sum(tensor.nbytes for tensor in own) == 2 * (501 * (width + 4) + 500 * 8)
+    restored = state.restored(state.tensors())
+    assert all(torch.equal(*pair) for pair in zip(restored.tensors(), state.tensors(), strict=True))
+    floats = [tensor.float() if tensor.dtype == torch.int8 else tensor for tensor in state.tensors()]
+    other = ContinuousCache(LSTMLanguageModel(lm.vocabulary, ModelConfig(embedding_dim=8, hidden_size=13)))
+    for tensors, into in (
+        *((floats, state), (state.tensors()[1:], state), (state.tensors()[:4], state)),
+        (state.tensors(), other.initial_state(2)),
+    ):
+        with pytest.raises(ValueError, match="tensors"):
+            into.restored(tensors)

@@ -1,9 +1,12 @@
 """Matrix products of the processor: whichever library computes them, they are those of float64."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from zh_lstm_lm.runtime import processor
@@ -50,3 +53,44 @@ def test_the_maker_decides_about_the_library(monkeypatch: pytest.MonkeyPatch, pr
     chosen = processor.onednn_linear()
     processor.onednn_linear.cache_clear()
     assert (chosen is not None) == ("AMD" in processor_text and ONEDNN is not None)
+
+
+@pytest.mark.parametrize("private", [True, False])
+@example(rows=2, others=3, width=1, seed=0)
+@given(rows=st.integers(0, 20), others=st.integers(0, 40), width=st.integers(0, 2100), seed=st.integers(0, 99))
+def test_a_product_of_integers_is_exact(private: bool, rows: int, others: int, width: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    sides = [
+        # Many of the greatest values: their sums are the greatest, and overflow first.
+        torch.randint(-400, 401, (size, width), generator=generator).clamp(-127, 127).to(torch.int8)
+        for size in (rows, others)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        if not private:
+            patch.setattr(processor, "_integer_product", lambda: None)
+        found = processor.integer_products(*sides)
+        greatest = processor.integer_products(torch.full_like(sides[0], 127), torch.full_like(sides[1], -127))
+    assert torch.equal(found.long(), sides[0].long() @ sides[1].long().t())
+    assert torch.equal(greatest, torch.full_like(found, -127 * 127 * width))
+
+
+@pytest.mark.parametrize("lacks", ["product", "instructions", "oneDNN", "exactness", "shapes", ""])
+def test_a_private_product_is_used_where_it_is_exact(monkeypatch: pytest.MonkeyPatch, lacks: str) -> None:
+    def product(rows: Tensor, others: Tensor) -> Tensor:
+        if lacks == "shapes":
+            raise RuntimeError("unsupported shape")
+        return (rows.long() @ others.long()).clamp(min=-(2 ** (15 if lacks == "exactness" else 31))).int()
+
+    fakes: dict[Any, tuple[str, Any]] = {
+        torch: ("_int_mm", product),
+        torch.cpu: ("_is_vnni_supported", lambda: lacks != "instructions"),
+        torch.backends.mkldnn: ("is_available", lambda: lacks != "oneDNN"),
+    }
+    for owner, (name, fake) in fakes.items():
+        monkeypatch.setattr(owner, name, fake, raising=False)
+    if lacks == "product":
+        monkeypatch.delattr(torch, "_int_mm")
+    processor._integer_product.cache_clear()
+    chosen = processor._integer_product()
+    processor._integer_product.cache_clear()
+    assert chosen is (None if lacks else product)

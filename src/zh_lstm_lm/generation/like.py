@@ -91,7 +91,7 @@ class _ModelWithCast(_AdaptedModel):
         """See `LanguageModel.log_probs`."""
         bias = self.bias.repeat(len(context), 1)
         for row, (text, stop) in enumerate(zip(context.text.tolist(), context.stop.tolist(), strict=True)):
-            tokens = context.tokens[text][max(0, stop - self.model.cache_size) : stop]
+            tokens = context.texts[text].tokens[max(0, stop - self.model.cache_size) : stop]
             bias[row, tokens[tokens >= 0]] = 0.0
         return (self.model.log_probs(context) + bias).log_softmax(dim=1)
 

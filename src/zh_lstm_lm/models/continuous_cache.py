@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,9 +23,9 @@ from zh_lstm_lm.models.components import (
     probs_of,
     set_component_weights,
 )
-from zh_lstm_lm.runtime.processor import linear
+from zh_lstm_lm.runtime.processor import integer_products
 
-__all__ = ["CacheContext", "CacheState", "ContinuousCache"]
+__all__ = ["CacheContext", "CacheState", "ContinuousCache", "Entries"]
 
 # The token of an entry that holds none.
 _EMPTY = -1
@@ -35,79 +35,80 @@ _MAX_WEIGHT = 0.999
 _ROWS = 128
 
 
-@dataclass(frozen=True)
-class CacheState:
-    """The latest tokens of each text with the hidden states before them, oldest first.
+class Entries(NamedTuple):
+    """The latest tokens of a text with the hidden states before them, oldest first.
 
     Attributes:
-        inner: The state of the model inside.
-        tokens: For each text its token ids, -1 for those that are no entries. **Shape:** (entries,).
-        keys: For each text the hidden state before each of these tokens, and the one after the last of them.
-            **Shape:** (entries + 1, width), or (0, width) where nothing has been read.
+        tokens: Token ids, -1 for those that are no entries. **Shape:** (entries,).
+        keys: The hidden state before each of these tokens, and the one after the last of them, in integers. **Shape:**
+            (entries + 1, width), or (0, width) where nothing has been read; int8.
+        scales: What the integers of each hidden state are multiplied by. **Shape:** (entries + 1,), or (0,).
     """
 
+    tokens: Tensor
+    keys: Tensor
+    scales: Tensor
+
+
+@dataclass(frozen=True)
+class CacheState:
+    """The entries of each text, and the state of the model inside."""
+
     inner: State
-    tokens: tuple[Tensor, ...]
-    keys: tuple[Tensor, ...]
+    texts: tuple[Entries, ...]
 
     def rows(self, index: Index) -> Self:
         """See `State.rows`."""
-        chosen = torch.arange(len(self.keys))[index.cpu() if isinstance(index, Tensor) else index].tolist()
-        own = (tuple(each[row] for row in chosen) for each in (self.tokens, self.keys))
-        return type(self)(self.inner.rows(index), *own)
+        chosen = torch.arange(len(self.texts))[index.cpu() if isinstance(index, Tensor) else index].tolist()
+        return type(self)(self.inner.rows(index), tuple(self.texts[row] for row in chosen))
 
     @classmethod
     def cat(cls, states: "Sequence[CacheState]") -> Self:
         """See `State.cat`."""
         inner = type(states[0].inner).cat([state.inner for state in states])
-        tokens, keys = (
-            [text for each in own for text in each] for own in zip(*((s.tokens, s.keys) for s in states), strict=True)
-        )
-        return cls(inner, tuple(tokens), tuple(keys))
+        return cls(inner, tuple(text for state in states for text in state.texts))
 
     def detach(self) -> Self:
         """See `State.detach`."""
-        return type(self)(self.inner.detach(), self.tokens, tuple(keys.detach() for keys in self.keys))
+        return type(self)(self.inner.detach(), tuple(text._replace(scales=text.scales.detach()) for text in self.texts))
 
     def to(self, device: torch.device) -> Self:
         """See `State.to`."""
-        own = (tuple(tensor.to(device) for tensor in each) for each in (self.tokens, self.keys))
-        return type(self)(self.inner.to(device), *own)
+        return type(self)(
+            self.inner.to(device), tuple(Entries(*(own.to(device) for own in text)) for text in self.texts)
+        )
 
     def tensors(self) -> list[Tensor]:
         """See `State.tensors`."""
-        return [*self.tokens, *self.keys, *self.inner.tensors()]
+        return [*(tensor for text in self.texts for tensor in text), *self.inner.tensors()]
 
     def restored(self, tensors: Sequence[Tensor]) -> Self:
         """See `State.restored`."""
-        texts = len(self.keys)
-        tokens, keys = tuple(tensors[:texts]), tuple(tensors[texts : 2 * texts])
-        width = self.keys[0].shape[1:]
-        if len(keys) < texts or any(
-            own.ndim != 1 or key.shape[1:] != width or len(key) not in (len(own) + 1, 0) or len(own) >= max(len(key), 1)
-            for own, key in zip(tokens, keys, strict=True)
+        number = 3 * len(self.texts)
+        texts = tuple(map(Entries, *(tensors[part:number:3] for part in range(3))))
+        width = self.texts[0].keys.shape[1:]
+        if len(texts) < len(self.texts) or any(
+            keys.dtype != torch.int8 or keys.shape != (*scales.shape, *width) or own.shape != (max(len(keys), 1) - 1,)
+            for own, keys, scales in texts
         ):
             raise ValueError("the tensors are not those of a cache of this model")
-        return type(self)(self.inner.restored(tensors[2 * texts :]), tokens, keys)
+        return type(self)(self.inner.restored(tensors[number:]), texts)
 
 
 @dataclass(frozen=True)
 class CacheContext:
-    """The cache before each prediction, as a window over the tokens of its text.
+    """The cache before each prediction, as a window over the entries of its text.
 
     Attributes:
         inner: The context of the model inside, of the same rows.
-        tokens: For each text its token ids, -1 for those that are no entries. **Shape:** (entries,).
-        keys: For each text the hidden state before each token, and the one after the last. **Shape:** (entries + 1,
-            width).
+        texts: The entries of each text.
         text: The text that each prediction belongs to. **Shape:** (rows,).
         stop: The number of tokens of the text before each prediction; the key there is that of the prediction.
             **Shape:** (rows,).
     """
 
     inner: Context
-    tokens: tuple[Tensor, ...]
-    keys: tuple[Tensor, ...]
+    texts: tuple[Entries, ...]
     text: Tensor
     stop: Tensor
 
@@ -116,7 +117,7 @@ class CacheContext:
 
     def rows(self, index: Index) -> Self:
         """See `Context.rows`."""
-        return type(self)(self.inner.rows(index), self.tokens, self.keys, self.text[index], self.stop[index])
+        return type(self)(self.inner.rows(index), self.texts, self.text[index], self.stop[index])
 
 
 class ContinuousCache(Combination):
@@ -126,6 +127,9 @@ class ContinuousCache(Combination):
     probability among the latest tokens in proportion to :math:`\exp(\theta\, h \cdot h_i)`: the similarity of the
     hidden state now to the hidden state before each of them. Names and phrases that occurred become more likely.
     While the cache is empty, the model predicts alone. It satisfies `LanguageModel`.
+
+    Hidden states are kept and compared in 8 bits: each number is an integer times the greatest absolute value of its
+    state, divided by 127. Sums of such products are exact, in any order and on any machine.
 
     Args:
         model: The model inside. With `theta` above 0 its contexts must have hidden states, as those of an
@@ -178,28 +182,32 @@ class ContinuousCache(Combination):
         # Inference mode also turns dropout off.
         with torch.inference_mode():
             start = torch.full((1, 1), self.vocabulary.bos_id, device=self.device)
-            keys = self._hidden(self.model.read(start)[0], 1)[:0].clone()
-        none = torch.zeros(0, dtype=torch.int64, device=self.device)
-        return CacheState(self.model.initial_state(batch_size), (none,) * batch_size, (keys,) * batch_size)
+            keys, scales = _in_8_bits(self._hidden(self.model.read(start)[0], 1))
+        nothing = Entries(start[0, :0].clone(), keys[:0].clone(), scales[:0].clone())
+        return CacheState(self.model.initial_state(batch_size), (nothing,) * batch_size)
 
     def read(self, ids: Tensor, state: CacheState | None = None) -> tuple[CacheContext, CacheState]:
         """See `LanguageModel.read`."""
         batch, time = ids.shape
         state = self.initial_state(batch) if state is None else state
         inner, after = self.model.read(ids, state.inner)
-        hidden = self._hidden(inner, batch * time).view(batch, time, -1)
+        keys, scales = _in_8_bits(self._hidden(inner, batch * time))
         values = ids.masked_fill(ids == self.vocabulary.bos_id, _EMPTY)
-        read = [len(keys) for keys in state.keys]
+        texts = []
         # Joined text by text: memory of the size of a batch would be newly mapped at every call.
-        keys = tuple(torch.cat(pair) if len(pair[0]) else pair[1] for pair in zip(state.keys, hidden, strict=True))
-        # The first token of all has no hidden state before it.
-        tokens = tuple(
-            torch.cat(pair) if count else pair[1][1:] for count, *pair in zip(read, state.tokens, values, strict=True)
-        )
+        for before, *now in zip(state.texts, values, keys.view(batch, time, -1), scales.view(batch, time), strict=True):
+            read = Entries(*now)
+            if len(before.keys):
+                texts.append(Entries(*map(torch.cat, zip(before, read, strict=True))))
+            else:
+                # The first token of all has no hidden state before it.
+                texts.append(read._replace(tokens=read.tokens[1:]))
         text = torch.arange(batch, device=ids.device).repeat_interleave(time)
-        stop = (torch.tensor(read)[:, None] + torch.arange(time)).flatten().to(ids.device)
-        kept = tuple(own[-self.cache_size :] for own in tokens), tuple(own[-self.cache_size - 1 :] for own in keys)
-        return CacheContext(inner, tokens, keys, text, stop), CacheState(after, *kept)
+        read_before = torch.tensor([len(before.keys) for before in state.texts])
+        stop = (read_before[:, None] + torch.arange(time)).flatten().to(ids.device)
+        size = self.cache_size
+        latest = tuple(Entries(own[-size:], keys[-size - 1 :], scales[-size - 1 :]) for own, keys, scales in texts)
+        return CacheContext(inner, tuple(texts), text, stop), CacheState(after, latest)
 
     def probs(self, context: CacheContext) -> Tensor:
         """See `components.probs_of`."""
@@ -266,7 +274,7 @@ class ContinuousCache(Combination):
 
     def _cached_log_probs(self, context: CacheContext, targets: Tensor) -> Tensor:
         """Returns the cache's own log-probability of each target, infinity where it is empty. **Shape:** (rows,)."""
-        cached = torch.full(targets.shape, math.inf, dtype=context.keys[0].dtype, device=targets.device)
+        cached = torch.full(targets.shape, math.inf, dtype=torch.float32, device=targets.device)
         for rows, tokens, probs in self._distributions(context):
             # Few entries hold the target, so they are looked up rather than all compared.
             ordered, order = tokens.sort()
@@ -290,32 +298,27 @@ class ContinuousCache(Combination):
         device = context.text.device
         for row, text in enumerate(context.text.tolist()):
             groups[text].append(row)
-        for text, of_text in (
-            (text, part.to(device))
-            for text, rows in groups.items()
-            for part in torch.tensor(rows).chunk(math.ceil(len(rows) / _ROWS))
-        ):
-            index, stop = of_text, context.stop[of_text]
-            least, last = (int(edge) for edge in stop.aminmax())
-            first = max(0, least - self.cache_size)
-            if not last:
-                continue
-            tokens = context.tokens[text][first:last]
-            # The last bits of a product depend on the alignment of its operands, 64 bytes where PyTorch allocates.
-            keys = context.keys[text][first:last]
-            keys = keys.clone() if keys.data_ptr() % 64 else keys
-            scores = linear(self.theta * context.keys[text][stop], keys)
-            # Entries outside the windows of some rows are at the ends; those between are in all windows.
-            positions = torch.arange(first, last, device=device)
-            for edge in (slice(0, max(0, last - self.cache_size - first)), slice(max(0, least - first), None)):
-                outside = (positions[edge] >= stop[:, None]) | (positions[edge] < stop[:, None] - self.cache_size)
-                scores[:, edge].masked_fill_(outside, -math.inf)
-            empty = tokens == _EMPTY
-            if not least or bool(empty.any()):
-                scores.masked_fill_(empty, -math.inf)
-                known = (scores > -math.inf).any(dim=1)
-                index, scores = index[known], scores[known]
-            yield index, tokens.clamp(min=0), scores.softmax(dim=1)
+        for text, rows in groups.items():
+            tokens, keys, scales = context.texts[text]
+            for part in torch.tensor(rows, device=device).chunk(math.ceil(len(rows) / _ROWS)):
+                index, stop = part, context.stop[part]
+                least, last = (int(edge) for edge in stop.aminmax())
+                first = max(0, least - self.cache_size)
+                if not last:
+                    continue
+                scores = integer_products(keys[stop], keys[first:last]).float()
+                scores.mul_(scales[first:last]).mul_(self.theta * scales[stop, None])
+                # Entries outside the windows of some rows are at the ends; those between are in all windows.
+                positions = torch.arange(first, last, device=device)
+                early, late = slice(0, max(0, last - self.cache_size - first)), slice(max(0, least - first), None)
+                scores[:, early].masked_fill_(positions[early] < stop[:, None] - self.cache_size, -math.inf)
+                scores[:, late].masked_fill_(positions[late] >= stop[:, None], -math.inf)
+                empty = tokens[first:last] == _EMPTY
+                if not least or bool(empty.any()):
+                    scores.masked_fill_(empty, -math.inf)
+                    known = (scores > -math.inf).any(dim=1)
+                    index, scores = index[known], scores[known]
+                yield index, tokens[first:last].clamp(min=0), scores.softmax(dim=1)
 
     def _hidden(self, context: Context, rows: int) -> Tensor:
         """The keys of a context's rows, equal ones where all tokens count alike. **Shape:** (rows, width)."""
@@ -327,6 +330,14 @@ class ContinuousCache(Combination):
                 f"theta={self.theta:g} compares hidden states, which {type(self.model).__name__} has none of; give theta=0"
             )
         return hidden
+
+
+def _in_8_bits(hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """Rounds each row to integers times a number. **Shape:** (rows, width) to (rows, width), int8, and (rows,)."""
+    hidden = hidden.float()
+    scales = hidden.abs().amax(dim=1) / 127
+    # A state of zeros keeps its zeros.
+    return (hidden / scales.clamp(min=1e-30)[:, None]).round_().to(torch.int8), scales
 
 
 def _find_hidden(context: Any) -> Tensor | None:

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["description", "has_bfloat16", "linear", "onednn_linear"]
+__all__ = ["description", "has_bfloat16", "integer_products", "linear", "onednn_linear"]
 
 # oneDNN brings the weight into an order of its own first, which fewer rows do not repay.
 _MIN_ROWS = 16
+# Sums of as many products of integers of 8 bits are exact in float32: 127 * 127 * 1,024 < 2**24.
+_EXACT_WIDTH = 1024
 
 
 @functools.cache
@@ -42,6 +44,40 @@ def onednn_linear() -> Callable[..., Tensor] | None:
     if not wide or not _has_onednn() or "AuthenticAMD" not in description():
         return None
     return cast("Callable[..., Tensor] | None", getattr(torch.ops.mkldnn, "_linear_pointwise", None))
+
+
+def integer_products(rows: Tensor, others: Tensor) -> Tensor:
+    """Multiplies each row with each other one, exactly, by the fastest way that is exact.
+
+    **Shape:** (rows, width) and (others, width), int8 from -127 to 127, to (rows, others), int32.
+    """
+    by_onednn = _integer_product() if rows.device.type == "cpu" else None
+    # Of vectors of one number it returns whatever the memory held (PyTorch 2.13).
+    if by_onednn is not None and rows.shape[1] > 1:
+        return by_onednn(rows.contiguous(), others.contiguous().t())
+    products = torch.zeros(len(rows), len(others), dtype=torch.int32, device=rows.device)
+    for each, other in zip(*(torch.split(side, _EXACT_WIDTH, dim=1) for side in (rows, others)), strict=True):
+        products += functional.linear(each.float(), other.float()).int()
+    return products
+
+
+@functools.cache
+def _integer_product() -> Callable[[Tensor, Tensor], Tensor] | None:
+    """Returns PyTorch's private product of integers where oneDNN computes it; None where it would be slow or inexact."""
+    product = getattr(torch, "_int_mm", None)
+    # Without these instructions oneDNN adds pairs of products in 16 bits, which do not hold them.
+    probe = getattr(torch.cpu, "_is_vnni_supported", None)
+    if product is None or probe is None or not probe() or not _has_onednn():
+        return None
+    for rows, width in ((1, 2), (1, 448), (3, 65), (128, 1000)):
+        greatest = torch.full((rows, width), 127, dtype=torch.int8)
+        try:
+            found = product(greatest, greatest.new_full((5, width), -127).t())
+        except RuntimeError:
+            return None
+        if not bool((found == -127 * 127 * width).all()):
+            return None
+    return cast("Callable[[Tensor, Tensor], Tensor]", product)
 
 
 def _has_onednn() -> bool:

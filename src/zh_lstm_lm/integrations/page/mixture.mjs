@@ -108,7 +108,7 @@ export class Cache {
     if (entries.length > count || count > 2 * this.entries) entries = entries.slice(Math.max(0, count - this.entries), count);
     entries.push(key && id !== this.bos ? { id, key } : null);
     const after = this.model.read(id, inner);
-    return { inner: after, entries, count: entries.length, key: (this.theta && this.model.key(after)) || [] };
+    return { inner: after, entries, count: entries.length, key: in8Bits((this.theta && this.model.key(after)) || []) };
   }
 
   probs({ inner, entries, count, key }, place) {
@@ -124,10 +124,16 @@ export class Cache {
   }
 }
 
-function product(a, b) {
+// A vector as integers, and what they are multiplied by.
+function in8Bits(values) {
+  const scale = values.reduce((most, each) => Math.max(most, Math.abs(each)), 0) / 127 || 1;
+  return { scale, integers: Int8Array.from(values, (each) => Math.round(each / scale)) };
+}
+
+function product({ scale, integers: a }, { scale: other, integers: b }) {
   let even = 0, odd = 0, i = 0;
   for (; i + 1 < a.length; i += 2) { even += a[i] * b[i]; odd += a[i + 1] * b[i + 1]; }
-  return i < a.length ? even + odd + a[i] * b[i] : even + odd;
+  return scale * other * (i < a.length ? even + odd + a[i] * b[i] : even + odd);
 }
 
 // A model of several parts, with log-probabilities as the LSTM has them.
