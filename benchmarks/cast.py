@@ -1,6 +1,7 @@
 """The cast of generated texts: the persons that they name, how often each comes again, and the novels they are from.
 
-    python benchmarks/cast.py MODEL NOVELS BOOK [--texts 20] [--characters 2000] [--weights 0.2 0.35 0.5] [--output FILE]
+    python benchmarks/cast.py MODEL NOVELS BOOK [--texts 20] [--characters 2000] [--weights 0.2 0.35 0.5] [--seed 0]
+        [--output FILE]
 
 MODEL is a saved LSTM, NOVELS the folder that it was trained on, and BOOK the name of one of the files in it. All
 settings write with the same seed at the default options. A name is a word of two to four characters that occurs at least
@@ -32,6 +33,7 @@ from zh_lstm_lm import (
 from zh_lstm_lm.evaluation.parts import mix_models
 from zh_lstm_lm.generation.like import model_like
 from zh_lstm_lm.models.base import LanguageModel
+from zh_lstm_lm.tokenizers.base import Tokenizer
 
 LEAST, LEAST_SPEAKING, MOST_NOVELS = 20, 3, 5
 # Words that are taken for names by mistake, with spaces between.
@@ -42,9 +44,10 @@ NO_NAMES = (
 SPEAKING = ["道", "说", "说道", "笑道", "问道", "喝道", "答道", "叫道", "曰", "大怒", "大喜", "笑"]
 
 
-def read(paths: Path) -> tuple[TokenStream, TokenStream, TokenStream]:
+def read(paths: Path, tokenizer: Tokenizer) -> tuple[TokenStream, TokenStream, TokenStream]:
     """Reads novels as for the figures of the other benchmarks; returns training, validation and test parts."""
-    return TokenStream.from_files(paths, clean="indents+empty_lines", normalize="none").split(valid=0.05, test=0.05)
+    stream = TokenStream.from_files(paths, tokenizer=tokenizer, clean="indents+empty_lines", normalize="none")
+    return stream.split(valid=0.05, test=0.05)
 
 
 def names_of(corpus: TokenStream) -> dict[str, set[str]]:
@@ -97,24 +100,29 @@ def main() -> None:
     parser.add_argument("--characters", type=int, default=2000)
     parser.add_argument("--weights", type=float, nargs="+", default=[0.2, 0.35, 0.5])
     parser.add_argument("--output", type=Path, help="file for the texts")
+    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    corpus, _, _ = read(options.novels)
-    homes = names_of(corpus)
-    book, valid, held_out = read(options.novels / options.book)
-    title = Path(options.book).stem
     lstm = LSTMLanguageModel.from_pretrained(options.model)
+    corpus, _, _ = read(options.novels, lstm.vocabulary.tokenizer)
+    homes = names_of(corpus)
+    book, valid, held_out = read(options.novels / options.book, lstm.vocabulary.tokenizer)
+    title = Path(options.book).stem
+    plain = SamplerConfig(seed=options.seed)
     saved = mix_models(lstm, NGramLanguageModel.from_stream(corpus, lstm.vocabulary), valid)
     settings: dict[str, tuple[Callable[[], LanguageModel], SamplerConfig]] = {
-        "LSTM": (lambda: lstm, SamplerConfig()),
-        "LSTM + 4-gram + cache": (lambda: saved, SamplerConfig()),
+        "LSTM": (lambda: lstm, plain),
+        "LSTM + 4-gram + cache": (lambda: saved, plain),
         **{
-            f"like, weight {weight:g}": (functools.partial(model_like, saved, book, weight=weight), SamplerConfig())
+            f"like, weight {weight:g}": (functools.partial(model_like, saved, book, weight=weight), plain)
             for weight in options.weights
         },
-        "like, cache weight 0.2": (lambda: model_like(saved, book, weight=0.35), SamplerConfig(cache_weight=0.2)),
-        "like, without cache": (lambda: model_like(saved, book, weight=0.35, cache=False), SamplerConfig()),
-        "LSTM + 4-gram": (lambda: saved.model, SamplerConfig()),
-        "like, LSTM alone": (lambda: model_like(lstm, book, weight=0.35), SamplerConfig()),
+        "like, cache weight 0.2": (
+            lambda: model_like(saved, book, weight=0.35),
+            SamplerConfig(cache_weight=0.2, seed=options.seed),
+        ),
+        "like, without cache": (lambda: model_like(saved, book, weight=0.35, cache=False), plain),
+        "LSTM + 4-gram": (lambda: saved.model, plain),
+        "like, LSTM alone": (lambda: model_like(lstm, book, weight=0.35), plain),
     }
     print(f"{len(homes):,} names, {sum(title in novels for novels in homes.values()):,} of them in {title}")
     print(
@@ -127,7 +135,8 @@ def main() -> None:
     for setting, (build, config) in settings.items():
         sampler = Sampler(build(), config)
         texts = sampler.generate([""], num_samples=options.texts, max_characters=options.characters)
-        longest = novelty("\n".join(texts), corpus, num_passages=1).longest_copy
+        # No passage goes over a character that the novels do not have.
+        longest = novelty("\ufffd".join(texts), corpus, num_passages=1).longest_copy
         bits = evaluate(sampler.model, held_out).bits_per_character
         print(f"{row(setting, cast_of(texts, homes, title))}{longest:9}{bits:11.3f}", flush=True)
         if options.output:

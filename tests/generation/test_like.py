@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zh_lstm_lm import (
     ConfigError,
@@ -25,9 +27,10 @@ from zh_lstm_lm import (
     TokenStream,
     Vocabulary,
     evaluate,
+    novelty,
     score,
 )
-from zh_lstm_lm.generation.like import model_like
+from zh_lstm_lm.generation.like import COPY_LIMIT, Copies, model_like
 
 BOOK = ["影房笑道：“更衣来了。”\n更衣道：“影房兄！”\n" * 12]
 CONFIG = SamplerConfig(seed=3)
@@ -186,3 +189,97 @@ def test_a_word_that_is_not_in_the_cache_is_as_rare_as_the_book_has_such_words_b
 def test_a_model_like_a_book_says_what_it_cannot_do(model: LSTMLanguageModel, book: TokenStream, name: str) -> None:
     with pytest.raises(AttributeError, match=f"a model like a book has no {name}; use the model"):
         getattr(model_like(model, book), name)
+
+
+# Lines of 10 to 14 characters: every passage of 20 goes over the end of a line.
+VERSES = "雪夜，店门外一条黑影。\n展昭笑道：“好大的雪！”\n白玉堂道：“更衣来了。”\n影房兄说：“请坐，请坐。”\n"
+
+
+def longest_copy(text: str, book: TokenStream) -> int:
+    return novelty(text, book, num_passages=0).longest_copy
+
+
+def test_no_passage_of_the_book_is_copied(base: Any) -> None:
+    book = TokenStream.from_texts([VERSES * 3], tokenizer="characters")
+    freely = []
+    for temperature in (0.0, 0.8):
+        config = SamplerConfig(temperature=temperature, balanced_pairs=False, seed=5)
+        sampler = Sampler(base, config, like=book, like_weight=1.0)
+        texts = sampler.generate(["", "展昭", VERSES[:30]], num_samples=4, max_new_tokens=150)
+        written: Any = sampler.model
+        freely += Sampler(written.model, config).generate(["", "展昭"], num_samples=4, max_new_tokens=150)
+        assert max(longest_copy(text, book) for text in texts[:8]) < COPY_LIMIT
+        # A prompt may be a copy. What follows it is none.
+        assert all(longest_copy(text[11:], book) < COPY_LIMIT for text in texts[8:])
+    # Without the limit the likeliest text may go round in one line, but samples copy.
+    assert max(longest_copy(text, book) for text in freely) > COPY_LIMIT
+
+
+def test_nothing_is_copied_however_a_text_is_written(model: LSTMLanguageModel, tmp_path: Path) -> None:
+    book = TokenStream.from_texts([VERSES], tokenizer="characters")
+    sampler = Sampler(model, SamplerConfig(balanced_pairs=False), like=book, like_weight=1.0)
+    (found,) = sampler.beam_search(num_beams=3, max_new_tokens=60)
+    assert COPY_LIMIT - 9 < longest_copy(found.text, book) < COPY_LIMIT
+    whole = sampler.generate(max_new_tokens=60)
+    text, state = "", None
+    for _ in range(6):
+        result = sampler.generate(state=state, max_new_tokens=10, return_results=True)
+        state = GenerationState.from_tensors(result.state.to_tensors(), sampler.model)
+        text += result.text
+    assert text == whole
+    writer = CoWriter(sampler, "雪夜", max_new_tokens=7)
+    for _ in range(12):
+        writer.go_on()
+    assert COPY_LIMIT - 9 < longest_copy(writer.text, book) < COPY_LIMIT
+
+
+@pytest.mark.parametrize("config", [SamplerConfig(), SamplerConfig(rename={"展": "李"}), SamplerConfig(top_k=1)])
+def test_quotes_are_closed_and_nothing_is_copied(model: LSTMLanguageModel, config: SamplerConfig) -> None:
+    book = TokenStream.from_texts([VERSES * 3], tokenizer="characters")
+    sampler = Sampler(model, config, like=book, like_weight=1.0)
+    for text in sampler.generate([""], num_samples=12, max_characters=300, end="sentence"):
+        assert longest_copy(text, book) < COPY_LIMIT
+        assert text.count("“") == text.count("”")
+
+
+def test_a_copy_is_written_where_nothing_else_is_left(model: LSTMLanguageModel) -> None:
+    config = SamplerConfig(banned_words=[token for token in model.vocabulary.texts() if token not in ("雪", "")])
+    text = Sampler(model, config, like=["雪" * 50], like_weight=1.0).generate(max_new_tokens=30)
+    assert text == "雪" * 30
+
+
+def test_words_and_their_separators_are_copied_no_further() -> None:
+    text = (
+        " ".join(
+            ["the", "old", "man", "sat", "by", "the", "door", "of", "an", "inn", "and", "looked", "at", "the", "snow"]
+            * 3
+        )
+        + "\n"
+    )
+    book = TokenStream.from_texts([text * 3], tokenizer="whitespace")
+    vocabulary = Vocabulary.from_stream(book, min_freq=1)
+    ngram = NGramLanguageModel.from_stream(book, vocabulary, order=3)
+    sampler = Sampler(ngram, like=book, like_weight=1.0)
+    for written in sampler.generate([""], num_samples=5, max_new_tokens=60):
+        assert longest_copy(written, book) < COPY_LIMIT
+
+
+@given(
+    book=st.text("甲乙", min_size=8, max_size=120),
+    tokens=st.lists(st.text("甲乙丙", max_size=COPY_LIMIT), max_size=12),
+    cut=st.tuples(st.integers(0, 120), st.integers(0, 40)),
+    after=st.text("甲丙", max_size=3),
+    copied=st.tuples(st.integers(0, 120), st.integers(1, COPY_LIMIT)),
+)
+def test_tokens_that_complete_a_copy_are_those_that_do(
+    book: str, tokens: list[str], cut: tuple[int, int], after: str, copied: tuple[int, int]
+) -> None:
+    tokens = [*tokens, book[copied[0] :][: copied[1]], "乙"]
+    text = book[cut[0] :][: cut[1]] + after
+    expected = {
+        number
+        for number, token in enumerate(tokens)
+        for end in range(len(text) + 1, len(text + token) + 1)
+        if end >= COPY_LIMIT and (text + token)[end - COPY_LIMIT : end] in book
+    }
+    assert set(Copies(book, tokens, "").completing([text, ""])[0]) == expected

@@ -117,6 +117,11 @@ class Draft:
         return None
 
     @property
+    def tail(self) -> str:
+        """The latest text."""
+        return self._tail
+
+    @property
     def place(self) -> Place:
         """The place of the next token in a form."""
         limits, marks = self._limits, len(self.opened)

@@ -1,5 +1,6 @@
-"""Models that are made for writing: like a given book, and with a cache that does not repeat what it wrote."""
+"""Models that are made for writing: like a given book without copying it, and with a cache that does not repeat what it wrote."""
 
+import bisect
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,10 +17,12 @@ from zh_lstm_lm.models.mixture import Mixture
 from zh_lstm_lm.models.ngram import NGramLanguageModel
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
 
-__all__ = ["LIKE_WEIGHT", "PrimedModel", "add_cache", "model_like", "sampling_model"]
+__all__ = ["COPY_LIMIT", "LIKE_WEIGHT", "Copies", "PrimedModel", "add_cache", "model_like", "sampling_model"]
 
 LIKE_WEIGHT = 0.5
 """Default weight of the n-gram model of the book."""
+COPY_LIMIT = 20
+"""Length, in characters, from which on a text that is written like a book copies no passage of it."""
 
 _ORDER = 4
 # A weight that is fitted to predict real text, 0.1 to 0.25, makes sampled text repeat itself: what was sampled becomes
@@ -29,6 +32,72 @@ _WINDOW = 1024
 # How far the frequencies of words, and how they come again, follow the book, and the weight of the model's own
 # frequencies beside the book's.
 _ADAPTATION, _PRIOR = 0.5, 0.05
+# Characters by which places in a book are looked up, and their hash; products stay below 2**63.
+_SPAN, _BASE, _MODULUS = 8, 1_000_003, (1 << 42) - 11
+
+
+class Copies:
+    """The passages of a book, as characters: which tokens would complete a copy of one, however it is cut into tokens.
+
+    `tokens` are the texts of the ids, with the separator where they have one; empty for an id that has none.
+    """
+
+    def __init__(self, book: str, tokens: Sequence[str], separator: str) -> None:
+        self._book, self._separator = book, separator
+        self._ids = sorted((token_id for token_id, token in enumerate(tokens) if token), key=tokens.__getitem__)
+        self._tokens = [tokens[token_id] for token_id in self._ids]
+        codes = torch.frombuffer(bytearray(book.encode("utf-32-le")), dtype=torch.int32).long()
+        places = max(0, len(codes) - _SPAN + 1)
+        # The hashes of the characters before all places, in order.
+        self._hashes, self._starts = _hash([codes[start:][:places] for start in range(_SPAN)]).sort()
+        # Longer tokens can follow less than a span; the text before them in the book, up to the limit.
+        self._before: dict[str, list[int]] = {}
+        least = COPY_LIMIT - _SPAN + 1
+        for token_id, token in enumerate(tokens):
+            start = book.find(token[:least]) if len(token) >= least else -1
+            while start >= 0:
+                length = min(_shared(token, book[start : start + len(token)]), COPY_LIMIT)
+                if start + length >= COPY_LIMIT:
+                    self._before.setdefault(book[start + length - COPY_LIMIT : start], []).append(token_id)
+                start = book.find(token[:least], start + 1)
+
+    def completing(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns for the end of each text the ids that would complete a copied passage, or make it longer."""
+        hashes = torch.tensor([_hash([ord(character) for character in text[-_SPAN:]]) for text in texts])
+        first = torch.searchsorted(self._hashes, hashes).tolist()
+        last = torch.searchsorted(self._hashes, hashes, right=True).tolist()
+        return [self._after(text, self._starts[slice(*span)]) for text, *span in zip(texts, first, last, strict=True)]
+
+    def _after(self, text: str, starts: Tensor) -> list[int]:
+        found = [each for size in range(_SPAN) for each in self._before.get(text[len(text) - size :], ())]
+        for word in {self._needed(text, start + _SPAN) for start in starts.tolist()} - {""}:
+            # A paragraph starts without a separator.
+            for prefix in {word, self._separator + word} if text[-1:] in ("", "\n") else {word}:
+                begin = bisect.bisect_left(self._tokens, prefix)
+                found += self._ids[begin : bisect.bisect_right(self._tokens, prefix + "\U0010ffff", lo=begin)]
+        return found
+
+    def _needed(self, text: str, place: int) -> str:
+        """Returns what would complete a copied passage at a place in the book; empty if it ends before."""
+        before = self._book[max(0, place - COPY_LIMIT) : place]
+        length = _shared(before[::-1], text[: -COPY_LIMIT - 1 : -1])
+        needed = max(1, COPY_LIMIT - length)
+        word = self._book[place : place + needed]
+        return word if len(word) == needed else ""
+
+
+def _shared(first: str, second: str) -> int:
+    """Returns the length of the common beginning of two texts."""
+    differing = (place for place, (one, other) in enumerate(zip(first, second, strict=False)) if one != other)
+    return next(differing, min(len(first), len(second)))
+
+
+def _hash(characters: Sequence[Any]) -> Any:
+    """Hashes a run of characters, or many of them at once as a tensor for each character."""
+    value: Any = 0
+    for character in characters:
+        value = (value * _BASE + character) % _MODULUS
+    return value
 
 
 class _AdaptedModel:
@@ -128,18 +197,20 @@ def _with_cast(cache: ContinuousCache, ids: Tensor) -> _ModelWithCast:
 
 
 class PrimedModel:
-    """A model that has read a text before it reads anything else: its initial state is the state after that text.
+    """A model like a book: its initial state is the state after the last words of the book.
 
-    Every other member is that of the model inside. `start` is a state of one row.
+    Every other member is that of the model inside. `start` is a state of one row, and `book` the text of the book, of
+    which a sampler copies no passage.
     """
 
-    def __init__(self, model: LanguageModel, start: State) -> None:
+    def __init__(self, model: LanguageModel, start: State, book: str) -> None:
         self.model = model
         self.start = start
+        self.book = book
 
     def __getattr__(self, name: str) -> Any:
         # Copies and pickles look for members before there is a model.
-        if name in ("model", "start") or name.startswith("__"):
+        if name in ("model", "start", "book") or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.model, name)
 
@@ -152,8 +223,8 @@ class PrimedModel:
         return self.model.read(ids, self.initial_state(len(ids)) if state is None else state)
 
     def around(self, model: LanguageModel) -> "PrimedModel":
-        """Returns another model that has read the same text."""
-        return PrimedModel(model, self.start)
+        """Returns another model that has read the same book."""
+        return PrimedModel(model, self.start, self.book)
 
     def for_decoding(self) -> "PrimedModel":
         """See `LanguageModel`."""
@@ -170,7 +241,8 @@ def model_like(
     books, become rare. Where there is a cache, words that it does not hold become, by half, as rare as in passages of
     the book that have not named them yet, so that a text keeps its persons. Nothing is trained, and the model that is
     given stays as it is. The cache of a `ContinuousCache` goes around the mixture; another model gets that of
-    `add_cache`, or none with `cache=False`. A list of texts is segmented as the model's vocabulary was.
+    `add_cache`, or none with `cache=False`. A list of texts is segmented as the model's vocabulary was. A sampler of the
+    model copies no passage of `COPY_LIMIT` characters from the book, unless it has no other token left.
 
     Raises:
         ConfigError: An argument has the wrong type or is out of range.
@@ -189,8 +261,9 @@ def model_like(
     ngram = NGramLanguageModel.from_stream(book, vocabulary, order=_ORDER).to(model.device)
     ids = vocabulary.encode_stream(book).long()
     mixture = Mixture([_adapted(base, ids), ngram], [1 - weight, weight])
+    text = vocabulary.decode(ids)
     if not cache:
-        return mixture
+        return PrimedModel(mixture, mixture.initial_state(1), text)
     cached = sampling_model(model).around(mixture) if isinstance(model, ContinuousCache) else add_cache(mixture)
     last = ids[-context_length(cached) :].to(model.device)
     state = None
@@ -198,7 +271,7 @@ def model_like(
         for window in torch.split(last, _WINDOW):
             _, state = cached.read(window[None], state)
     assert state is not None
-    return PrimedModel(_with_cast(cached, ids), state)
+    return PrimedModel(_with_cast(cached, ids), state, text)
 
 
 def add_cache(model: LanguageModel) -> ContinuousCache:

@@ -1,7 +1,7 @@
 """Next-token sampling: from a model's log-probabilities to one token for each text.
 
 The order is that of Hugging Face's library: processors of the text so far (penalties, biases, then the user's),
-temperature, cut-offs. The rules of punctuation come last: what they forbid is left out, the rest is renormalised, and a
+what would copy a passage of the book that is written like, temperature, cut-offs. The rules of punctuation come last: what they forbid is left out, the rest is renormalised, and a
 paragraph end or the closing mark of an outer pair becomes the closing mark that has to come before it. Every text takes
 one random number for each token, whatever the options are, so a neutral option does not change a text.
 """
@@ -21,6 +21,7 @@ from zh_lstm_lm.generation.forms.lines import Lines, Place
 from zh_lstm_lm.generation.forms.names import Names
 from zh_lstm_lm.generation.forms.tokens import FormTokens
 from zh_lstm_lm.generation.forms.words import Required
+from zh_lstm_lm.generation.like import Copies, PrimedModel
 from zh_lstm_lm.generation.limits import Limits
 from zh_lstm_lm.generation.logits_processors import LogitsProcessor
 from zh_lstm_lm.generation.punctuation import PunctuationRules, Verdict
@@ -76,6 +77,7 @@ class NextTokenSampler:
             *config.history_processors(vocabulary),
             *(logits_processors.checked(processor) for processor in processors),
         ]
+        self._copies = Copies(model.book, tokens, vocabulary.separator) if isinstance(model, PrimedModel) else None
         self._temperature = config.temperature
         self._picker = TokenPicker(config.top_k, config.top_p, config.min_p)
         writable = torch.zeros(len(tokens)).masked_fill_(self._lengths.cpu() == 0, -math.inf)
@@ -144,11 +146,12 @@ class NextTokenSampler:
         """
         fitting, processed = self._process(drafts, log_probs)
         fitting = fitting + self._writable
+        verdicts = [draft.verdict() for draft in drafts]
+        processed = self._without_copies(drafts, processed, verdicts)
         scores = (processed + self._writable).log_softmax(dim=-1)
-        for row, draft in enumerate(drafts):
+        for row, (draft, verdict) in enumerate(zip(drafts, verdicts, strict=True)):
             token_id = self._forced(draft)
             if token_id is None:
-                verdict = draft.verdict()
                 moved = {source: mark for source, mark in verdict.moved.items() if fitting[row, mark] > -math.inf}
                 for source, mark in moved.items():
                     scores[row, mark] = torch.logaddexp(scores[row, mark], scores[row, source])
@@ -201,6 +204,16 @@ class NextTokenSampler:
             scores = process(ids, scores)
         return fitting, scores
 
+    def _without_copies(self, drafts: Sequence[Draft], scores: Tensor, verdicts: Sequence[Verdict]) -> Tensor:
+        """Leaves out tokens that would complete a copied passage, and those before which a mark would be put that does."""
+        if self._copies is None:
+            return scores
+        completing = self._copies.completing([draft.tail for draft in drafts])
+        scores = scores.clone() if any(completing) else scores
+        for row, (ids, verdict) in enumerate(zip(completing, verdicts, strict=True)):
+            scores[row, [*ids, *(source for source, mark in verdict.moved.items() if mark in ids)]] = -math.inf
+        return scores
+
     def _pick(self, drafts: Sequence[Draft], log_probs: Tensor, uniforms: Sequence[float]) -> list[int | None]:
         """Picks a token for each text; the pick of a text does not depend on the others."""
         fitting, scores = self._process(drafts, log_probs)
@@ -209,6 +222,7 @@ class NextTokenSampler:
                 "the model's log-probabilities are not finite: its weights are damaged; train it again or load another copy"
             )
         verdicts = [draft.verdict() for draft in drafts]
+        scores = self._without_copies(drafts, scores, verdicts)
         if self._temperature == 0:
             picked = self._pick_greedily(scores, verdicts)
         else:
