@@ -228,6 +228,40 @@ def test_running_text_is_taken_for_nothing_else(text: str) -> None:
     assert identify_content(text) is None
 
 
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "a1",
+        "1",
+        "。",
+        "(",
+        "( ",
+        "A.",
+        "A.B.",
+        "=",
+        "_",
+        " ",
+        "'",
+        ".",
+        "[[",
+        "【】",
+        "ā",
+        "ā ",
+        "ab cd ",
+        "展",
+        "展 ",
+        "展(ā",
+        "\\t",
+        "|",
+        "{",
+    ],
+)
+def test_looking_ends_on_any_line(unit: str) -> None:
+    """The time is in proportion to the length: with its square, this would take minutes."""
+    for text in (unit * 100_000, "x" + unit * 100_000 + "y", f"{unit * 400}\n" * 200):
+        identify_content(text)
+
+
 def test_real_texts_are_running_text(shared_data: Path) -> None:
     for path in [*shared_data.glob("wuxia/*"), *shared_data.glob("gb18030/*"), *shared_data.glob("messy/*.txt")]:
         assert identify_content(decode(path.read_bytes()).text) is None, path.name

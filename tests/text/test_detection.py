@@ -338,6 +338,11 @@ def test_text_of_other_letters_is_not_taken_for_garbled(text: str) -> None:
     assert decode((text * 20).encode()).text == text * 20
 
 
+@pytest.mark.parametrize("text", ["Title\n==========", "a" * 41, "abc-" * 9 + "=", "deadb"])
+def test_what_is_nearly_base64_is_read(text: str) -> None:
+    assert decode(text.encode()).text == text
+
+
 @pytest.mark.parametrize("codec", ["gb18030", "big5hkscs", "utf-16-le", "utf-16-be"])
 def test_a_text_that_repeats_itself_is_little_evidence_however_long(codec: str) -> None:
     with pytest.raises(

@@ -58,7 +58,7 @@ _ESCAPES = (
 )  # fmt: skip
 _PACKED = (
     ("hexadecimal digits", re.compile("[0-9a-fA-F]+"), bytes.fromhex, "bytes.fromhex"),
-    ("base64", re.compile("[A-Za-z0-9+/_-]+=*"), base64.urlsafe_b64decode, "base64.urlsafe_b64decode"),
+    ("base64", re.compile("[A-Za-z0-9+/_-]{4,}={0,2}"), base64.urlsafe_b64decode, "base64.urlsafe_b64decode"),
 )
 _LOST = ("锟斤拷", "\ufffd", "烫烫", "屯屯", "?")
 # Beside NUL, tab, line ends and the end of a file in MS-DOS; a few are in texts as well.

@@ -13,9 +13,10 @@ __all__ = ["identify_content", "table_delimiter"]
 _HEAD_CHARACTERS = 100_000
 _HEAD_ROWS = 50
 _MIN_ROWS = 5
-_JSON_START = re.compile(r"""\s*[\[{]""")
 # A comment, or the name that a script gives the value.
-_BEFORE_JSON = re.compile(r"\s*(?:(?:#|//).*\n\s*)*(?:(?:(?:var|let|const)\s+)?[\w.$]+\s*[=(]\s*)?(?=[\[{])", re.ASCII)
+_BEFORE_JSON = re.compile(
+    r"\A\s*(?:(?:#|//).*\n\s*)*(?:(?:(?:var|let|const)\s+)?[\w.$]+\s*[=(]\s*)?(?=[\[{])", re.ASCII
+)
 _PYTHON_OBJECT = re.compile(r"""\s*(?:\[?\s*\{\s*'[^'\n]*'\s*:\s*[\['"{\dNTF-]|[\[{]\s*'[^'\n]*'\s*,\s*['"\d])""")
 _JSON_OBJECT = re.compile(r"""\s*(?:[\[{]\s*)+"(?:[^"\\\n]|\\.)*"\s*:\s*["\[{\dtfn-]""")
 _MARKUP_START = re.compile(
@@ -39,11 +40,12 @@ def identify_content(text: str) -> str | None:
     head = text[:_HEAD_CHARACTERS].lstrip("\ufeff\0")
     head = _BEFORE_JSON.sub("", head, count=1)
     lines = [line for line in map(str.strip, head.split("\n")) if line]
-    if _PYTHON_OBJECT.match(head):
+    start = head.lstrip()
+    if _PYTHON_OBJECT.match(start):
         return "Python objects"
-    if _JSON_START.match(head) and (_is_json(head) or _JSON_OBJECT.match(head) or all(map(_is_json, lines[:2]))):
+    if start.startswith(("[", "{")) and (_is_json(head) or _JSON_OBJECT.match(start) or all(map(_is_json, lines[:2]))):
         return "JSON Lines" if len(lines) > 1 and all(map(_is_json, lines[:2])) else "JSON"
-    if _MARKUP_START.match(head) or _is_markup(head, lines):
+    if _MARKUP_START.match(start) or _is_markup(head, lines):
         return "HTML or XML"
     if form := form_of_lines(head, lines):
         return form

@@ -16,6 +16,7 @@ CLAUSE_END: re.Pattern[str] = re.compile("[。！？!?….]$")
 _TIME = r"(?:\d+[:：])?\d{1,2}[:：]\d{2}(?:[,.:，：]\d{1,3})?"
 _DATE = r"(?:\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}日?|\d{1,2}[/.]\d{1,2}[/.]\d{2,4})"
 _BB_CODES = "b|i|u|s|url|img|color|size|font|quote|center|align|p|table|tr|td|attach|hide|code|list|email|backcolor"
+_SYLLABLE = "[A-Za-z]{0,4}[āáǎàēéěèīíǐìōóǒòūúǔùǖǘǚǜ][a-z]{0,3}"
 # A line of these is enough.
 _CERTAIN_KINDS = (
     ("a difference of files", re.compile(r"^@@ -\d+(?:,\d+)? \+\d", re.MULTILINE)),
@@ -52,23 +53,23 @@ _LINE_KINDS = (
     ("tokens with labels", 0.8, re.compile(
         r"\S{1,12} +(?:O|[BIMESU]-\w+|[A-Z]{1,4})$|(?:\S{1,12}[/_][A-Za-z]{1,4}\s+){2}|[(\s]*\([A-Z]{1,5}[ (]")),
     ("a dictionary or text with pinyin", 0.4, re.compile(
-        r"(?:.*?\b\w*[āáǎàēéěèīíǐìōóǒòūúǔùǖǘǚǜ]\w*[\W\d]+(?!\s)){3}|.*[\u4e00-\u9fff][(（]\w*[āáǎàēéěèīíǐìōóǒòūúǔùǖǘǚǜ]\w*[)）]|[【\[].*[】\]]\s*\w*[āáǎàēéěèīíǐìōóǒòūúǔùǖǘǚǜ]"
-        r"|.*\[[A-Za-z:]+\d(?: [A-Za-z:]+\d)*\]")),
+        rf".*?(?:{_SYLLABLE}\W+){{3}}|.*?[\u4e00-\u9fff][(（]{_SYLLABLE}|[【\[][^】\]]{{1,20}}[】\]]\s*{_SYLLABLE}"
+        r"|.*?\[[A-Za-z:]{1,8}\d(?: [A-Za-z:]{1,8}\d){0,9}\]")),
     ("a table", 0.8, re.compile(r"[^\t]+\t+\S")),
     ("an exam paper", 0.25, re.compile(
-        r"[(（]?[CD][)）.．、]|.*\bA[.．、].+B[.．、].+C[.．、]|.*(?:_{3,}|[(（][ 　]{2,}[)）])|(?:\d+[.．、]\s*[A-D]+\s*)+$")),
+        r"[(（]?[CD][)）.．、]|.{0,40}\bA[.．、].{1,80}B[.．、].{1,80}C[.．、]|.*?(?:___|[(（][ 　]{2,9}[)）])|(?:\d+[.．、]\s*[A-D]+\s*)+$")),
 )  # fmt: skip
 # As above, for what is no table.
 _LOOSE_KINDS = (
-    ("a table of contents", 0.5, re.compile(r".*(?:[.·．-]{4,}|…{2,}|。{4,})\s*\d+\s*\w{0,2}$")),
+    ("a table of contents", 0.5, re.compile(r".{1,60}?(?:[.·．-]{4,99}|…{2,99}|。{4,99})\s*\d+\s*\w{0,2}$")),
     ("a drawn table", 0.5, re.compile(r"[|│┃║+┌╔].*[|│┃║+┐╗]$|[│┃║├└╠╚╟╞]")),
     ("records", 0.8, re.compile(r"(?:[^\s:：]{1,6}[:：]\s*[^\s:：]{1,12}\s+){2}[^\s:：]{1,6}[:：]")),
-    ("numbers", 0.8, re.compile(r"[\W\d_]*\d[\W\d_]*$")),
+    ("numbers", 0.8, re.compile(r"(?=\D*\d)[\W\d_]+$")),
     ("encoded data", 0.5, re.compile(r"[!-~]{40,}$")),
     ("data or a program", 0.5, re.compile(
         # Before the first Chinese character stands what no English sentence has.
         r"(?!.*\b[a-z]+ [a-z]+ [a-z]+ [a-z]+)(?!\[\d+\])(?:[>|]|[!-~ ]{0,60}?(?:(?<=[!-~])[\]}|=\\@$%^_+`]|[\]}|=\\@$%^_+`](?=[!-~])"
-        r"""|<[@/]?[\w ]+>\s*(?![!-~ ])|[\[{]["'\w\[{]|\#[\w:]|::|[,(]['"]|\w\(|[a-z]: ?\d)|(?:- )?["']?[a-z][\w.-]*["']?:|[A-Za-z]+\d{3,}\S*\s|[/.]{1,2}\w+/)""",
+        r"""|<[@/]?[\w ]+>\s*(?![!-~ ])|[\[{]["'\w\[{]|\#[\w:]|::|[,(]['"]|\w\(|[a-z]: ?\d)|(?:- )?["']?[a-z][\w.-]*["']?:|[A-Za-z]{1,20}\d{3,20}\S{0,40}\s|[/.]{1,2}\w+/)""",
         re.ASCII)),
 )  # fmt: skip
 _MIN_LINES_OF_A_KIND = 5
