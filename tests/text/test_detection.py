@@ -338,7 +338,7 @@ def test_text_of_other_letters_is_not_taken_for_garbled(text: str) -> None:
     assert decode((text * 20).encode()).text == text * 20
 
 
-@pytest.mark.parametrize("text", ["Title\n==========", "a" * 41, "abc-" * 9 + "=", "deadb"])
+@pytest.mark.parametrize("text", ["Title\n==========", "a" * 41, "QWxhZGRpbjpvcGVuc2VzYW1lZ===", "deadb"])
 def test_what_is_nearly_base64_is_read(text: str) -> None:
     assert decode(text.encode()).text == text
 
