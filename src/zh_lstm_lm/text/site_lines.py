@@ -32,8 +32,9 @@ _HINT = re.compile(
     "|[无無][弹彈]窗|收藏|推[荐薦]|月票|[订訂][阅閱]|下一?[页頁章篇节節]|公[众眾]|[Qq][Qq]群|[书書][友签籤架页頁]|互[联聯][网網]|公有|尽在|盡在|更多|本[书書站]|[|｜]|最新章|全文|提示|[声聲]明|手打|[感鸣鳴][谢謝]|[>›»&<]|[页頁]|\\)|返回[目列顶頂首]|求.{0,3}[票花]|[)}\"'];$|^var "
 )
 _SENTENCES = re.compile("(?<=[。！？!?…”」』])")
+# Every alternative begins with a plain character here, too.
 _SIGN_IN_TEXT = re.compile(
-    "[wW]{3}|ｗｗｗ|ＷＷＷ|[hH][tT][tT][pP]|[.．][cCnN][oOnN]|秒[记記]住|本章未完|手机用户|[无無][弹彈]窗|最新章[节節]|[点點][击擊]下一[页頁]"
+    r"www|WWW|ｗｗｗ|ＷＷＷ|http|HTTP|\.com|\.net|\.org|\.cc|\.cn|\.COM|．[cｃ]|秒[记記]住|本章未完|手机用户|无弹窗|無彈窗|最新章|点击下|點擊下"
 )
 _WATERMARK = re.compile("w{3}[a-z0-9]{3,30}(?:com|net|org|cn|cc)[a-z]{0,16}(?:[\u4e00-\u9fff]{1,8}[a-z]{0,16}){0,3}")
 _ADDRESS = re.compile(
@@ -114,9 +115,9 @@ _EDGE_HINT = re.compile(
 _STRONG_SIGN = re.compile(
     r"一秒记住|一秒記住|壹秒记住|壹秒記住|本站|站内|弹窗|彈窗|最新章|章节错|书签|書籤|推荐票|推薦票|月票|本章未完|未完待续|未完待續|本章完|下一页|下一頁|小说网|"
     r"小說網|中文网|中文網|文学网|文學網|笔趣阁|公众号|首发|域名|网址|網址|www|WWW|http|\.com|\.net|\.org|交流群|书友群|QQ群|读者群|微信群|加微信|"
-    r"\.cc|\.cn|[wW]{2}\W|\d更|加更|加群|看书领|求收藏|求订阅|手机用户|更新最快|最快更新|电子书|電子書|全文阅读|txt下载|All rights reserved|All Rights Reserved|Powered by|Copyright|"
-    r"ICP备|ICP備|版权所有|版權所有|发表评论|發表評論|猜你喜欢|猜你喜歡|看过本章|夜间模式|夜間模式|免费试读|免費試讀|防盗章|防盜章|盗文|补订|[vV]章|转码|轉碼|阅读模式|"
-    r"手机站|企鹅群|[qQ]群|群号|群[:：]?\s*\d{5}|薇信|[vV]信|点com|點com|dot com|共\s*[\d零一二三四五六七八九十百]+\s*[页頁]|\[/[A-Za-z]+\]|script>|展开全文|展開全文|展开剩余|我要评论|我要評論"
+    r"\.cc|\.cn|ww\W|WW\W|Ww\W|0更|1更|2更|3更|4更|5更|6更|7更|8更|9更|加更|加群|看书领|求收藏|求订阅|手机用户|更新最快|最快更新|电子书|電子書|全文阅读|txt下载|All rights reserved|All Rights Reserved|Powered by|Copyright|"
+    r"ICP备|ICP備|版权所有|版權所有|发表评论|發表評論|猜你喜欢|猜你喜歡|看过本章|夜间模式|夜間模式|免费试读|免費試讀|防盗章|防盜章|盗文|补订|v章|V章|转码|轉碼|阅读模式|"
+    r"手机站|企鹅群|q群|Q群|群号|群[:：]?\s*\d{5}|薇信|v信|V信|点com|點com|dot com|共\s*[\d零一二三四五六七八九十百]+\s*[页頁]|\[/[A-Za-z]+\]|script>|展开全文|展開全文|展开剩余|我要评论|我要評論"
 )
 _WEAK_SIGNS = (
     "本书", "本書", "更新", "章节", "章節", "推荐", "推薦", "收藏", "订阅", "訂閱", "下一章", "上一章", "目录", "书库", "書庫", "书屋", "书吧", "字数", "点赞",
@@ -152,6 +153,8 @@ def without_site(text: str, repeated: frozenset[str]) -> str:
     """
     if repeated and len(text) <= MAX_LINE_LENGTH and _key(text) in repeated and not is_heading(text):
         return ""
+    if (_HINT if len(text) <= MAX_LINE_LENGTH else _SIGN_IN_TEXT).search(text) is None:
+        return text
     is_whole = _is_site_line(text)
     if not is_whole and _SIGN_IN_TEXT.search(text) is None:
         return text
