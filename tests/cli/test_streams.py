@@ -180,6 +180,19 @@ def test_other_commands_read_pipes_too(line: str, shell: Shell) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("- < /dev/null", "standard input"), ("<(printf '[1, 2]')", "/dev/fd/"), ("- < json", "standard input")],
+)
+@pytest.mark.parametrize("command", ["lm evaluate model", "lm inspect", f"lm train --output new {TINY}"])
+def test_messages_call_a_pipe_as_it_was_given(command: str, source: str, name: str, shell: Shell, place: Any) -> None:
+    Path(place.folder / "json").write_text("[1, 2]")
+    done = shell(f"{command} {source}")
+    assert name in done.stdout + done.stderr
+    assert "standard-input.txt" not in done.stdout + done.stderr
+    assert "pipe-1.txt" not in done.stdout + done.stderr
+
+
 def test_pipes_are_texts_and_dictionaries(shell: Shell, place: Any) -> None:
     assert "\t展昭\t" in shell("lm score model --file <(echo 展昭) --per text").stdout
     assert shell("lm rescore model <(echo 展昭) --best").stdout == "展昭\n"

@@ -2,6 +2,9 @@
 
 import copy
 import math
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -455,3 +458,28 @@ def test_every_div_value_that_is_accepted_builds_a_model(vocabulary: Vocabulary,
     else:
         scores, _ = model(torch.tensor([[0]]))
         assert torch.allclose(scores.exp().sum(), torch.ones(()), atol=1e-5)
+
+
+NO_COMPILER = """
+import sys
+sys.modules["sympy"] = None  # an import of it is an error
+import torch
+from zh_lstm_lm import LSTMLanguageModel, ModelConfig, Sampler, TokenStream, Vocabulary, evaluate
+stream = TokenStream.from_texts(["风雪夜归人，千山鸟飞绝。"], tokenizer="characters")
+vocabulary = Vocabulary.from_stream(stream)
+for number, options in enumerate(({}, {"tie_weights": True}, {"output": "adaptive", "cutoffs": (4, 8)}, {"dtype": "float64"})):
+    model = LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=8, hidden_size=12, num_layers=2, **options))
+    assert all(parameter.device.type == "cpu" and parameter.isfinite().all() for parameter in model.parameters())
+    model.save_pretrained(f"{sys.argv[1]}/{number}")
+    model = LSTMLanguageModel.from_pretrained(f"{sys.argv[1]}/{number}")
+    evaluate(model, stream)
+    Sampler(model).generate(max_new_tokens=3)
+"""
+
+
+def test_the_first_model_of_a_process_loads_no_compiler(tmp_path: Path) -> None:
+    """PyTorch imports SymPy where a weight is drawn or copied on the meta device, which takes a second."""
+    done = subprocess.run(
+        [sys.executable, "-c", NO_COMPILER, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -305,3 +305,12 @@ def test_bad_arguments_are_refused(stream: TokenStream, vocabulary: Vocabulary) 
         NGramLanguageModel.from_stream(characters(["雪大"]), vocabulary)
     with pytest.raises(ConfigError, match="stream must be a TokenStream"):
         NGramLanguageModel.from_stream("雪大", vocabulary)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is such a device")
+def test_a_device_that_is_not_there_is_an_error_of_the_library_and_moves_nothing() -> None:
+    model = NGramLanguageModel.from_stream(characters(TEXTS), Vocabulary.from_stream(characters(TEXTS)))
+    for name in ("cuda", torch.device("cuda"), "nonsense"):
+        with pytest.raises(ConfigError, match="cannot be used here"):
+            model.to(name)
+    assert model.to("cpu").device.type == "cpu"

@@ -321,12 +321,57 @@ def test_a_line_of_a_site_that_recurs_in_one_file_goes(line: str) -> None:
         "&lt;/p&gt;",
         "扫描校对：雪儿",
         "请勿用于商业用途，下载后请于24小时内删除",
+        "雪-夜-小-说-网",
+        "雪 夜 小 说 网 w w w . x y . c o m",
+        "笔^趣^阁",
+        "请访问 xueye dot com",
+        "企鹅群：123456789",
+        "普群：12345678",
+        "薇信搜：雪夜文学",
+        "当前第1页，共3页",
+        "第十二页，共三十页",
+        "简体 繁體",
+        "设置 书架 首页 夜间",
+        "关灯 护眼 大 中 小",
+        "背景色： 字号：",
+        "评论(12)",
+        "发表评论",
+        "猜你喜欢：雪夜归人",
+        "展开全文",
+        "京ICP备12345678号",
+        "版权所有，翻印必究",
+        "此为防盗章",
+        "更多好书",
+        "=========雪夜书社=========",
+        "责任编辑：展昭",
+        "本文独家发表于晋江文学城",
+        "[/font][/color]",
+        "上一篇：第11章 下一篇：没有了",
+        "雪夜小说网 - 武侠 - 雪夜 - 第12章",
     ],
 )
 def test_another_line_of_a_site_goes(line: str) -> None:
     story = [f"这是第{number}段，展昭在雪夜里行了{number}里。" for number in range(30)]
 
     assert clean([part for paragraph in story for part in (paragraph, line)]) == story
+
+
+@pytest.mark.parametrize(
+    "advert",
+    [
+        "一秒记住【雪夜小说网】，精彩小说无弹窗免费阅读！",
+        "天才一秒记住本站地址：www.example.com",
+        "手机用户请浏览m.example.com阅读，更优质的阅读体验。",
+        "请记住本书首发域名：www.example.com。雪夜小说网手机版阅读网址：m.example.com",
+        "最新网址：www.example.com",
+        "雪夜小说网更新最快的小说网，无弹窗！",
+        "最快更新雪夜最新章节！",
+    ],
+)
+@pytest.mark.parametrize("sentence", ["展昭推门进来，抖了抖身上的雪。", "“好大的雪！”", "他去了哪里？没有人知道……"])
+def test_of_a_paragraph_that_an_advert_ends_the_story_stays(sentence: str, advert: str) -> None:
+    """However short it is: the advert may not take the sentences before it along."""
+    assert clean([STORY[0], sentence + advert, STORY[2]]) == [STORY[0], sentence, STORY[2]]
 
 
 @pytest.mark.parametrize("letters", ["{}", "ab{}cd", "{}/q"])
@@ -365,6 +410,7 @@ def test_a_line_counts_inside_files_as_between_them(tmp_path: Path, place: str) 
     "line",
     ["手机响了。", "“收藏好你的推荐信！”", "请收藏好这封信。", "众人求收藏家割爱。", "他把手机关了，不再看更新。", "整理行装。", "未完的棋局摆在桌上。", "下一页空着。",
      "钟声又响了。", "风雪更大了。", "话分两头。", "本书分为三卷。", "微信响了。", "3/4", "目录", "＊＊＊", "叮！", "雪一直下。", "如此三秒。", "最新的章程贴在墙上。", "下一页。", "【叮，恭喜您获得免费抽奖机会】", "谢谢朋友们的支持", "亲爱的朋友，您好", "归去来兮，田园将芜胡不归？",
+     "关灯", "大", "中", "下载", "举报！", "三更时分", "今夜三更", "分割线", "听书", "【正在加载中】", "谢谢大家的支持", "悦来客栈", "他喜欢听书。", "第三夜",
      "他说的那一页是第3页。", "天已三更", "让我们分享吧。", "var", "（三）", "a = b", "网友评论：", "作者：佚名", "您好，朋友！"],
 )  # fmt: skip
 def test_a_line_of_a_story_stays_however_often_it_recurs(line: str) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from zh_lstm_lm import DataError, TokenStream
 from zh_lstm_lm.errors import ConfigError
-from zh_lstm_lm.text.content import identify_content
+from zh_lstm_lm.text.content.kinds import identify_content
 from zh_lstm_lm.text.decoding import decode
 from zh_lstm_lm.text.inspection import inspect_files
 
@@ -87,6 +87,77 @@ CONTENT = {
 }  # fmt: skip
 
 
+PROSE = ["展昭道：好大的雪，", "他推门进去，原来是个老僧。", "三更时分，屋上瓦响。", "那人低声道：“南侠别来无恙？”"] * 5
+NAMES = ["展昭", "白玉堂", "蒋平", "卢方", "徐庆", "韩彰", "包拯", "公孙策", "丁兆兰", "欧阳春"]
+
+
+def form(line: str, number: int = 20) -> str:
+    """Lines of one form; {n} is a number, {s} a sentence, {w} a name."""
+    return "\n".join(line.format(n=n, s=PROSE[n % 20], w=NAMES[n % 10], x=n * 0.37) for n in range(number))
+
+
+FORMS = {
+    "time before each line": ("\n".join(f"{n // 60}:{n % 60:02} {PROSE[n % 20]}" for n in range(0, 300, 7)), "a transcript with times"),
+    "time in brackets": (form("（00:{n:02}）{s}"), "a transcript with times"),
+    "speaker and time in brackets": (form("说话人 1（00:00:{n:02}）：{s}"), "a transcript with times"),
+    "subtitles with full-width letters": (form("{n}\n００：００：{n:02}，０００ －－＞ ００：０１：{n:02}，０００\n{s}"), "SRT or WebVTT subtitles"),
+    "subtitles with short times": (form("{n}\n01:{n:02} - 02:{n:02}\n{s}"), "SRT or WebVTT subtitles"),
+    "MPL2": (form("[{n}][9{n}]{s}"), "MicroDVD subtitles"),
+    "e-mails": (form("From: a{n}@example.com\nTo: b@example.com\nSubject: 雪夜\nDate: Mon\n\n{s}\n> {s}\n"), "e-mail"),
+    "e-mails in Chinese": (form("发件人: {w}\n收件人: 展昭\n主题: 雪夜\n\n{s}\n{s}\n"), "e-mail"),
+    "chat, name and time": (form("{w}  10:{n:02}\n好大的雪啊"), "a log or a chat"),
+    "chat, name and number": (form("{w}(1234567{n}) 10:{n:02}:00\n好大的雪啊"), "a log or a chat"),
+    "chat, half days": (form("{w} 下午 3:{n:02}\n好大的雪啊"), "a log or a chat"),
+    "chat, day first": (form("[01.03.24 10:{n:02}] {w}: 好大的雪啊"), "a log or a chat"),
+    "chat, names in angles": (form("<zhan{n}> {s}"), "data or a program"),
+    "forum": (form("#{n} {w} 发表于 3 天前\n{s}\n支持 反对"), "a log or a chat"),
+    "log without times": (form("[INFO] 用户{w}登录成功"), "a log or a chat"),
+    "wiki": (form("== 生平{n} ==\n'''展昭'''，字[[熊飞]]，[[北宋]]人。"), "wiki markup"),
+    "wiki template": ("{{Infobox\n| name = 展昭\n}}\n" + form("[[分类:侠客{n}]]\n{{{{cite|雪夜}}}}"), "wiki markup"),
+    "pinyin": (form("zhǎn zhāo zài xuě yè\n{s}"), "a dictionary or text with pinyin"),
+    "pinyin in brackets": (form("展(zhǎn)昭(zhāo)在(zài)雪(xuě)夜(yè)"), "a dictionary or text with pinyin"),
+    "dictionary": (form("【{w}】zhǎn zhāo ①名词。{s}"), "a dictionary or text with pinyin"),
+    "CC-CEDICT": (form("展昭 展昭 [zhan3 zhao1] /a hero/"), "a dictionary or text with pinyin"),
+    "parts of speech": (form("展昭/nr 在/p 雪夜/n 中/f 行/v 了/u"), "tokens with labels"),
+    "treebank": (form("( (IP (NP (NR 展昭)) (VP (VV 来))) )"), "tokens with labels"),
+    "exam": (form("{n}. 下列各句正确的一项是\nA. {s}\nB. {s}\nC. {s}\nD. {s}"), "an exam paper"),
+    "exam with blanks": (form("{n}、展昭是________府的护卫。（　　）"), "an exam paper"),
+    "contents": (form("第{n}回　雪夜……………………{n}"), "a table of contents"),
+    "headings alone": (form("第{n}回　雪夜{w}"), "a table of contents"),
+    "a box": ("┌──┬──┐\n" + form("│{w}│侠客│") + "\n└──┴──┘", "a drawn table"),
+    "a tree": (form("│   ├── 第{n}回.txt"), "a drawn table"),
+    "columns of spaces": ("姓名    绰号    年龄\n" + form("{w}    侠客    {n}"), "columns"),
+    "word vectors": (form("{w} 0.{n} 0.2 -0.{n}"), "columns"),
+    "fields, one a line": (form("姓名：{w}\n性别：男\n年龄：{n}\n职业：侠客\n"), "records"),
+    "fields in a line": (form("姓名：{w}　性别：男　年龄：{n}　住址：开封"), "records"),
+    "vCard": (form("BEGIN:VCARD\nVERSION:3.0\nFN:{w}\nTEL:138{n}\nEND:VCARD"), "records"),
+    "YAML": (form("- name: {w}\n  title: 南侠\n  age: {n}"), "data or a program"),
+    "server-sent events": (form('data: {{"text": "{s}"}}\n'), "data or a program"),
+    "SQL values": (form("({n},'雪夜','{s}'),"), "data or a program"),
+    "labelled sentences": (form("__label__{n} {s}"), "data or a program"),
+    "utterances": (form("utt{n:04} {s}"), "data or a program"),
+    "prompts": (form("<|im_start|>user\n{s}<|im_end|>"), "data or a program"),
+    "a list of Python": (repr(PROSE), "Python objects"),
+    "addresses": (form("https://example.com/book/{n}.html"), "a list of links"),
+    "frequencies": (form("{w}：{n}"), "a word list"),
+    "words alone": (form("{w}", 60), "a word list"),
+    "numbers": (form("{x}"), "numbers"),
+    "base64": (form("iVBORw0KGgoAAAANSUhEUgAAAAUA" * 2), "encoded data"),
+    "a certificate": ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "encoded data"),
+    "a diff": ("@@ -1,3 +1,3 @@\n" + form(" {s}\n-{s}\n+{s}"), "a difference of files"),
+    "a script": ("#!/bin/bash\n# 备份\necho 完成\n", "source code"),
+    "code with comments": (form("# 统计字数\ncount{n} = len(text)\n# 去掉空格\nprint(count)"), "source code"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_content_is_identified_by_the_form_of_its_lines(name: str) -> None:
+    text, expected = FORMS[name]
+    assert identify_content(text) == expected
+    # Where it is a part, such as a letter, a table or a score in a novel, it is read.
+    assert identify_content(NOVEL + "\n" + "\n".join(text.replace("@@ ", "").split("\n")[2:6]) + "\n" + NOVEL) is None
+
+
 @pytest.mark.parametrize("name", CONTENT)
 @pytest.mark.parametrize("codec", ["utf-8", "gb18030", "utf-16"])
 def test_content_is_identified_after_decoding(name: str, codec: str) -> None:
@@ -125,10 +196,70 @@ def test_content_is_identified_after_decoding(name: str, codec: str) -> None:
         NOVEL.replace("天", '天\n"好大的雪！"\n'),
         "若a = b，则c > d;\n" * 3 + NOVEL,
         "He came, he saw, he won.\nShe came, she saw, she lost.\n" * 9,
+        form("- {s}"),
+        form("——{s}"),
+        form("展昭：{s}\n老僧：好\n白玉堂（拔剑）：来\n"),
+        form("【{w}】{s}"),
+        form("[{w}] {s}"),
+        form("[{n}] {s}"),
+        form("{n:03} {s}"),
+        form("{n}.1 子曰：“{s}”"),
+        form("第{n}场 夜 内\n人物：展昭、老僧\n△展昭推门\n展昭：{s}\n老僧：{s}"),
+        form("问：{s}\n答：{s}"),
+        form("A：{s}\nB：{s}"),
+        form("Tom: {s}\nMary: {s}"),
+        form("#雪夜{n}# {s}"),
+        form("@展昭 {s}[微笑]"),
+        form("> {s}\n{s}\n{s}"),
+        form("## 第{n}章\n\n{s}\n{s}"),
+        form("春眠不觉晓　　处处闻啼鸟　　{n}\n夜来风雨声　　花落知多少"),
+        form("{n}  春眠不觉晓，"),
+        "人之初\n性本善\n性相近\n习相远\n" * 12,
+        form("发件人：玉堂\n收件人：展昭\n\n{s}\n{s}\n{s}\n{s}\n{s}\n"),
+        form("【叮！获得经验值+{n}】\n【等级：{n}】\n{s}\n{s}"),
+        form("姓名：展昭\n等级：{n}\n{s}\n{s}\n{s}\n{s}"),
+        form("他算了一下：{n}+{n}，再乘以{n}。"),
+        form("1{n}:{n:02} 起初神创造天地。"),
+        form("他打开iPhone {n}，连上Wi-Fi，用App查了GDP。"),
+        "目录\n" + form("第{n}回　雪夜") + "\n" + NOVEL,
     ],
 )
 def test_running_text_is_taken_for_nothing_else(text: str) -> None:
     assert identify_content(text) is None
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "a1",
+        "1",
+        "。",
+        "(",
+        "( ",
+        "A.",
+        "A.B.",
+        "=",
+        "_",
+        " ",
+        "'",
+        ".",
+        "[[",
+        "【】",
+        "ā",
+        "ā ",
+        "ab cd ",
+        "展",
+        "展 ",
+        "展(ā",
+        "\\t",
+        "|",
+        "{",
+    ],
+)
+def test_looking_ends_on_any_line(unit: str) -> None:
+    """The time is in proportion to the length: with its square, this would take minutes."""
+    for text in (unit * 100_000, "x" + unit * 100_000 + "y", f"{unit * 400}\n" * 200):
+        identify_content(text)
 
 
 def test_real_texts_are_running_text(shared_data: Path) -> None:

@@ -248,9 +248,12 @@ def test_snippets_of_real_texts_are_read_from_every_encoding(shared_data: Path) 
 
 
 def test_english_wikipedia_is_read(shared_data: Path) -> None:
-    data = (shared_data / "wikitext-2" / "valid.txt").read_bytes()
+    # That of the test set begins with Japanese names.
+    for name in ("train", "valid", "test"):
+        data = (shared_data / "wikitext-2" / f"{name}.txt").read_bytes()[:2_000_000]
+        data = data[: data.rfind(b"\n") + 1]
 
-    assert decode(data).text == data.decode()
+        assert decode(data).text == data.decode()
 
 
 TRADITIONAL = "話說展爺聽了此言，心中大喜，連忙進了酒店，只見那人身高八尺，面如冠玉，便上前問道：你是何人？" * 9
@@ -304,6 +307,24 @@ def test_a_text_inside_another_encoding_is_refused_by_name(shared_data: Path, na
 
 
 @pytest.mark.parametrize(
+    "name", ["utf-8 that was read as gb18030", "gb18030 that was read as cp1252", "are lost: 锟斤拷", "are lost: ?"]
+)
+@pytest.mark.parametrize("start", [4_000, 41_000])
+def test_a_text_that_is_garbled_from_some_place_on_is_refused_with_the_line(
+    shared_data: Path, name: str, start: int
+) -> None:
+    text = (shared_data / "wuxia" / "争春园.txt").read_text("utf-8-sig")[:60_000]
+    text = "".join(one for one in text if one.encode("gb2312", "ignore"))
+    sound, garbled, rest = text[:start], text[start : start + 5_000], text[start + 5_000 :]
+
+    with pytest.raises(DataError, match=rf"a\.txt, around line \d+: .*{re.escape(name)}") as caught:
+        decode(sound.encode() + GARBLED[name](garbled) + rest.encode(), name="a.txt", encoding="auto")
+
+    line = int(str(caught.value).partition("line ")[2].partition(":")[0])
+    assert 0 <= line - sound.count("\n") - 1 < 40, "at most 2,000 characters further on"
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "L'été dernier, à Orléans, le garçon était fâché : « où est ma mère ? » ",
@@ -315,6 +336,11 @@ def test_a_text_inside_another_encoding_is_refused_by_name(shared_data: Path, na
 )
 def test_text_of_other_letters_is_not_taken_for_garbled(text: str) -> None:
     assert decode((text * 20).encode()).text == text * 20
+
+
+@pytest.mark.parametrize("text", ["Title\n==========", "a" * 41, "QWxhZGRpbjpvcGVuc2VzYW1lZ===", "deadb"])
+def test_what_is_nearly_base64_is_read(text: str) -> None:
+    assert decode(text.encode()).text == text
 
 
 @pytest.mark.parametrize("codec", ["gb18030", "big5hkscs", "utf-16-le", "utf-16-be"])

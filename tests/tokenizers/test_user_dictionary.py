@@ -131,11 +131,23 @@ def test_a_file_without_words_is_refused(tmp_path: Path, content: str) -> None:
         get_tokenizer("jieba", user_dictionary=tmp_path / "names.txt")
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    (tmp_path / "gbk.txt").write_bytes("流云十三式".encode("gbk"))
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "gbk", "gb18030"])
+def test_a_file_is_read_in_the_encodings_of_editors_on_windows(tmp_path: Path, codec: str) -> None:
+    (tmp_path / "names.txt").write_bytes(
+        "流云十三式 5 n\r\n展昭\r\n东方朱䶮 3\r\n".replace("䶮", "" if codec == "gbk" else "䶮").encode(codec)
+    )
 
-    with pytest.raises(ConfigError, match=r"gbk\.txt, byte 0: not valid UTF-8"):
-        get_tokenizer("jieba", user_dictionary=tmp_path / "gbk.txt")
+    words = list(read_user_dictionary(tmp_path / "names.txt"))
+
+    assert words == ["流云十三式", "展昭", "东方朱" if codec == "gbk" else "东方朱䶮"]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    # In Big5, whose bytes are also valid in GBK.
+    (tmp_path / "big5.txt").write_bytes("流雲十三式 5\n萬劍歸宗 5\n".encode("big5"))
+
+    with pytest.raises(ConfigError, match=r"big5\.txt, byte 0: not valid UTF-8 \(0xac\), nor GBK; .* save it as such"):
+        get_tokenizer("jieba", user_dictionary=tmp_path / "big5.txt")
     for wrong in (tmp_path / "none.txt", tmp_path, "a\x00b"):
         with pytest.raises(ConfigError, match="cannot be read"):
             get_tokenizer("jieba", user_dictionary=wrong)

@@ -282,11 +282,11 @@ def print_page(page: Path) -> None:
     print_line(f"{page}: {page.stat().st_size / 1000:,.0f} KB")
 
 
-def write_text(path: str | Path, text: str, *, keep: bool = False) -> None:
-    """Writes a text file, whole or not at all; see `write_file`."""
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text file, whole or not at all, and keeps an earlier one; see `write_file`."""
     from zh_lstm_lm.storage.user_files import write_file
 
-    write_file(path, text.encode("utf-8"), keep=keep)
+    write_file(path, text.encode("utf-8"), keep=True)
 
 
 def read_text(path: str, encoding: str = "auto", expected: str = "a text file") -> str:

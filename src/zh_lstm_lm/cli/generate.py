@@ -329,7 +329,7 @@ def _write_file(
     if parsed.num_samples or parsed.best_of:
         check_file(path)
         text = "".join(_pieces(parsed, sampler, limits))
-        write_text(path, text, keep=True)
+        write_text(path, text)
         characters = len(text)
     else:
         sampler.write(path, prompt=parsed.prompt, resume=parsed.resume, progress=progress, **limits)

@@ -184,5 +184,5 @@ def _value(name: str, text: str) -> Any:
 def _save(text: str, name: str) -> str:
     if not name.strip():
         raise ConfigError("save needs the name of a file, as in 'save novel.txt'")
-    write_text(path(name.strip()), text, keep=True)
+    write_text(path(name.strip()), text)
     return f"{len(text):,} characters in {escape_controls(name.strip())}"

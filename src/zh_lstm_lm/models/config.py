@@ -211,14 +211,13 @@ def training_rate(counts: Tensor, *, full: bool, device: torch.device = _CPU, se
     (embedding_dim, hidden_size), (batch, time) = _MEASURED_SIZES, _MEASURED_SEGMENT
     with torch.inference_mode(False), torch.enable_grad(), torch.device("cpu"):
         generator, cutoffs = torch.Generator().manual_seed(0), default_cutoffs(len(counts))
-        with torch.device("meta"):  # PyTorch would draw weights from its global generator
-            lstm = LSTMLayer(embedding_dim, hidden_size, batch_first=True, dtype=torch.float32)
-            output: OutputLayer = (
-                FullSoftmax(hidden_size, len(counts)) if full else AdaptiveSoftmax(hidden_size, len(counts), cutoffs)
-            )
-        for weight in lstm.to_empty(device="cpu").parameters():
+        lstm = LSTMLayer(embedding_dim, hidden_size, batch_first=True, dtype=torch.float32)
+        for weight in lstm.parameters():
             nn.init.uniform_(weight, -0.05, 0.05, generator=generator)
-        output.float().to_empty(device="cpu").reset_parameters(generator, counts)
+        output: OutputLayer = (
+            FullSoftmax(hidden_size, len(counts)) if full else AdaptiveSoftmax(hidden_size, len(counts), cutoffs)
+        )
+        output.float().reset_parameters(generator, counts)
         inputs = torch.randn(batch, time, embedding_dim, generator=generator, dtype=torch.float32, requires_grad=True)
         targets = torch.multinomial(counts.double().clamp(min=0.5), batch * time, replacement=True, generator=generator)
         zero = inputs.new_zeros(1, batch, hidden_size)

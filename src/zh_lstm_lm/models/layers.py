@@ -37,7 +37,7 @@ class WordEmbedding(nn.Embedding):
     """
 
     def __init__(self, vocabulary: Vocabulary, embedding_dim: int, *, characters: bool = True) -> None:
-        # PyTorch would initialise the weights itself, which on the meta device loads its compiler.
+        # PyTorch would draw the weights itself, for which it loads its compiler on the meta device.
         super().__init__(len(vocabulary), embedding_dim, _weight=torch.empty(len(vocabulary), embedding_dim))
         self.characters: nn.Parameter | None = None
         if characters:
@@ -215,6 +215,10 @@ class LSTMLayer(nn.LSTM):
     oneDNN packs the weights at each call, which costs nothing noticeable for a BPTT segment, but ten times as much as
     the computation of a single step.
     """
+
+    @override
+    def reset_parameters(self) -> None:
+        """Draws nothing: the model draws all weights itself, and PyTorch loads its compiler to do so on the meta device."""
 
     @override
     def forward(self, inputs: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:  # type: ignore[override]

@@ -111,7 +111,8 @@ class LSTMLanguageModel(HubModel, nn.Module):
                 device,
                 smaller="hidden_size, embedding_dim or the vocabulary",
             )
-            self.to_empty(device=device)
+            # What `to_empty` does, which loads PyTorch's compiler for weights on the meta device.
+            self._apply(lambda weight: torch.empty(weight.shape, dtype=weight.dtype, device=device))
             self.reset_parameters(text)
 
     def reset_parameters(self, text: TokenStream | None = None) -> None:

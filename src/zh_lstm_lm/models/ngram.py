@@ -16,7 +16,7 @@ from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.models.base import Index
 from zh_lstm_lm.models.ngram_counts import MAX_ORDER, NGramCounts, NGramTable, count_ngrams
 from zh_lstm_lm.models.pretrained import SavedModel
-from zh_lstm_lm.runtime.devices import on_cpu_by_default
+from zh_lstm_lm.runtime.devices import choose_device, on_cpu_by_default
 
 __all__ = ["NGramContext", "NGramLanguageModel", "NGramState", "estimate_table"]
 
@@ -176,7 +176,8 @@ class NGramLanguageModel(SavedModel):
         return self._unigrams.device
 
     def to(self, device: torch.device | str) -> Self:
-        """Moves the model to a device, in place, and returns it."""
+        """Moves the model to a device, in place, and returns it; raises ConfigError for one that is not there."""
+        device = choose_device(str(device))
         self._unigrams = self._unigrams.to(device)
         self._tables = [
             (keys.to(device), probs.to(device), backoffs.to(device)) for keys, probs, backoffs in self._tables

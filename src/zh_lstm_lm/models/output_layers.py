@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from zh_lstm_lm.models.softmax_log_probs import target_log_probs
 from zh_lstm_lm.runtime.batch_invariant import BatchInvariantLinear
@@ -51,6 +52,14 @@ class OutputLayer(nn.Module):
         raise NotImplementedError
 
 
+class _Linear(nn.Linear):
+    """`torch.nn.Linear` that draws no weights, since its output layer does; see `LSTMLayer.reset_parameters`."""
+
+    @override
+    def reset_parameters(self) -> None:
+        pass
+
+
 class FullSoftmax(OutputLayer):
     """One linear layer over the whole vocabulary.
 
@@ -63,7 +72,7 @@ class FullSoftmax(OutputLayer):
         self.hidden_size = hidden_size
         projected = tied is not None and tied.embedding_dim != hidden_size
         self.projection: nn.Linear | None = (
-            nn.Linear(hidden_size, tied.embedding_dim, bias=False) if tied and projected else None
+            _Linear(hidden_size, tied.embedding_dim, bias=False) if tied and projected else None
         )
         self.weight: nn.Parameter | None = nn.Parameter(torch.empty(vocab_size, hidden_size)) if tied is None else None
         self.bias: nn.Parameter = nn.Parameter(torch.empty(vocab_size))
@@ -145,13 +154,13 @@ class AdaptiveSoftmax(OutputLayer):
         self.hidden_size = hidden_size
         self.cutoffs: tuple[int, ...] = (*cutoffs, vocab_size)
         self.head_size: int = cutoffs[0]
-        self.head: nn.Linear = nn.Linear(hidden_size, self.head_size + len(cutoffs))
+        self.head: nn.Linear = _Linear(hidden_size, self.head_size + len(cutoffs))
         self.narrow: nn.ModuleList = nn.ModuleList()
         self.tails: nn.ModuleList = nn.ModuleList()
         for number, (start, stop) in enumerate(itertools.pairwise(self.cutoffs), start=1):
             width = tail_width(hidden_size, number, div_value)
-            self.narrow.append(nn.Linear(hidden_size, width, bias=False))
-            self.tails.append(nn.Linear(width, stop - start))
+            self.narrow.append(_Linear(hidden_size, width, bias=False))
+            self.tails.append(_Linear(width, stop - start))
 
     def clusters(self) -> Iterator[tuple[nn.Linear, nn.Linear]]:
         """Yields for each tail the projection of the hidden states and the layer over its tokens."""

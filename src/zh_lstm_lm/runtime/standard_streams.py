@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 
-from zh_lstm_lm.errors import DataError
+from zh_lstm_lm.errors import DataError, escape_controls
 from zh_lstm_lm.runtime.control_characters import safe_terminal
 
 # True for type checkers; the command line loads this module, and not typing.
@@ -136,6 +136,12 @@ def _null() -> "Any":
     return open(descriptor, "r+", encoding="utf-8", buffering=1)
 
 
+class _Copy(str):
+    """The path of a copy of a pipe, and how messages call the pipe."""
+
+    shown: str
+
+
 @contextlib.contextmanager
 def regular_files(parsed: "argparse.Namespace") -> "Iterator[None]":
     """Copies pipes and standard input among the paths of a corpus, which is read twice, into temporary files."""
@@ -153,7 +159,8 @@ def regular_files(parsed: "argparse.Namespace") -> "Iterator[None]":
     with tempfile.TemporaryDirectory() as folder:
         copies = {}
         for number, pipe in enumerate(pipes, 1):
-            copies[pipe] = os.path.join(folder, "standard-input.txt" if pipe == "-" else f"pipe-{number}.txt")
+            copies[pipe] = _Copy(os.path.join(folder, "standard-input.txt" if pipe == "-" else f"pipe-{number}.txt"))
+            copies[pipe].shown = "standard input" if pipe == "-" else escape_controls(pipe)
             with open(copies[pipe], "wb") as copy:
                 if pipe == "-":
                     shutil.copyfileobj(sys.stdin.buffer, copy)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from zh_lstm_lm.text.headings import is_heading
 from zh_lstm_lm.text.lines import Context, Line
-from zh_lstm_lm.text.site_lines import has_address, is_site_line
+from zh_lstm_lm.text.site_lines import has_address, without_site
 
 __all__ = ["remove_adverts"]
 
@@ -46,19 +46,19 @@ _FRAME_END = re.compile(
 def remove_adverts(lines: list[Line], context: Context) -> list[Line]:
     """Removes lines of sites, an e-book's header, a publisher's frame, and adverts inside lines; headings stay."""
     kept = []
+    own = {line.number: without_site(line.text, context.repeated) for line in lines}
     removed = _frame(lines)
-    removed |= {line.number for line in lines if line.text and is_site_line(line.text, context.repeated)}
+    removed |= {line.number for line in lines if line.text and not own[line.number]}
     removed |= _header(lines, removed)
     removed |= _rules(lines, removed)
     for line in lines:
-        text = line.text
-        if line.number in removed:
-            context.report("advert", line, "")
-        elif any(mark in text for mark in _IN_TEXT_MARKS) and len(shorter := _IN_TEXT.sub("", text)) < len(text):
-            context.report("advert", line, shorter)
-            kept.append(Line(line.number, shorter, line.indent))
-        else:
-            kept.append(line)
+        text = "" if line.number in removed else own[line.number]
+        if any(mark in text for mark in _IN_TEXT_MARKS):
+            text = _IN_TEXT.sub("", text)
+        if len(text) < len(line.text):
+            context.report("advert", line, text)
+        if line.number not in removed:
+            kept.append(line if text == line.text else Line(line.number, text, line.indent))
     return kept
 
 

@@ -44,8 +44,9 @@ _FAULTS_ALLOWED = 16
 _STEP_BYTES, _MAX_CHARACTER_BYTES = 1 << 12, 4
 # A byte depends on all before it, so these cannot be decoded in steps.
 _STATEFUL = ("hz", "iso2022", "utf-7")
-# Of a text, this much is looked at for escapes, and of what is not ASCII this much for mojibake.
+# Of a text, this much is looked at for escapes, and at the beginning of each stretch this much for mojibake.
 _GARBLED_CHARACTERS, _MOJIBAKE_CHARACTERS, _MIN_MOJIBAKE = 20_000, 400, 8
+_STRETCH, _MAX_COMMON = 2_000, 0.2
 # Proportions: of escapes among all characters, and of common characters among those beyond ASCII in Chinese text.
 _MIN_ESCAPED, MIN_COMMON = 0.3, 0.4
 _SEVEN_BIT = {"hz": "HZ, a 7-bit form of GB2312", "utf-7": "UTF-7"}
@@ -57,7 +58,7 @@ _ESCAPES = (
 )  # fmt: skip
 _PACKED = (
     ("hexadecimal digits", re.compile("[0-9a-fA-F]+"), bytes.fromhex, "bytes.fromhex"),
-    ("base64", re.compile("[A-Za-z0-9+/_-]+=*"), base64.urlsafe_b64decode, "base64.urlsafe_b64decode"),
+    ("base64", re.compile("[A-Za-z0-9+/_-]{4,}={0,2}"), base64.urlsafe_b64decode, "base64.urlsafe_b64decode"),
 )
 _LOST = ("锟斤拷", "\ufffd", "烫烫", "屯屯", "?")
 # Beside NUL, tab, line ends and the end of a file in MS-DOS; a few are in texts as well.
@@ -139,8 +140,18 @@ def decode(
         codec = big5_supplement(data) if codec == "big5hkscs" else codec
         decoded = _decode_as(data, codec, confidence, name, (offset, line))
     check_language(decoded.text, name, decoded.encoding)
-    if garbled := _find_escapes(decoded.text) or _find_mojibake(decoded.text):
+    if garbled := _find_escapes(decoded.text) or _find_mojibake(decoded.text[:_GARBLED_CHARACTERS]):
         raise DataError(f"{name}: {garbled}; {how_to_read_anyhow(decoded.encoding)}")
+    for start in range(_STRETCH, len(decoded.text), _STRETCH):
+        glance = decoded.text[start : start + _MOJIBAKE_CHARACTERS]
+        ascii_bytes = len(glance.encode("ascii", "ignore"))
+        # A table has few characters beyond ASCII, which can be uncommon ones by chance.
+        is_odd = 2 * ascii_bytes < len(glance) and common_proportion(glance) < _MAX_COMMON
+        if (is_odd or 2 * glance.count("?") > len(glance)) and (
+            garbled := _find_mojibake(decoded.text[start : start + _STRETCH])
+        ):
+            place = line + len(_LINE_END.findall(decoded.text, 0, start))
+            raise DataError(f"{name}, around line {place}: {garbled}; {how_to_read_anyhow(decoded.encoding)}")
     return decoded
 
 
@@ -178,15 +189,14 @@ def _find_escapes(text: str) -> str | None:
 
 def _find_mojibake(text: str) -> str | None:
     """Returns what a text was decoded as instead of its encoding, with the next step."""
-    sample = "".join(_MOJIBAKE_RUN.findall(text, 0, _GARBLED_CHARACTERS))[:_MOJIBAKE_CHARACTERS]
+    sample = "".join(_MOJIBAKE_RUN.findall(text))[:_MOJIBAKE_CHARACTERS]
     if len(sample) >= _MIN_MOJIBAKE and common_proportion(sample) > MIN_COMMON:
         return None
     for mark in _LOST:
         beyond = sample if mark != "?" else text[:_MOJIBAKE_CHARACTERS]
         if len(beyond) >= _MIN_MOJIBAKE and beyond.count(mark) * len(mark) > _MIN_ESCAPED * len(beyond):
             return f"its characters are lost: {mark} stands in their place; look for a better copy"
-    head = text[:_GARBLED_CHARACTERS]
-    if len(_CONTROL.findall(head)) > max(_MIN_MOJIBAKE, _MAX_CONTROLS * len(head)):
+    if len(_CONTROL.findall(text)) > max(_MIN_MOJIBAKE, _MAX_CONTROLS * len(text)):
         return "its characters are lost among control characters, as in binary data; look for a better copy"
     if len(sample) < _MIN_MOJIBAKE:
         return None
@@ -200,6 +210,9 @@ def _find_mojibake(text: str) -> str | None:
         inner = _to_bytes(sample if wrong in _WIDE else around, wrong).decode("utf-8", "ignore")
         if found := _find_misreading(inner, inner):
             return "seems to be mojibake: {} that was read as {} and saved again, twice".format(*found)
+    if sum(map(str.isalpha, sample)) < _MIN_ESCAPED * sum(map(str.isalpha, around)):
+        # The letters of a Western text that has names of others.
+        return None
     scripts = Counter(unicodedata.name(one, "").partition(" ")[0] for one in sample if one.isalpha())
     shown = sorted(script for script, number in scripts.items() if number > _MIN_SCRIPT * len(sample))
     if len(shown) >= _SCRIPTS_OF_NO_TEXT:

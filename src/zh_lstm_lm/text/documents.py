@@ -9,7 +9,7 @@ from zh_lstm_lm._config import check_text
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.text.cleaning import CLEANING_VERSION, clean_text
-from zh_lstm_lm.text.content import PARQUET, RECORD_ENDINGS, field_of, read_parquet, read_records
+from zh_lstm_lm.text.content.records import PARQUET, RECORD_ENDINGS, field_of, read_parquet, read_records
 from zh_lstm_lm.text.decoding import normalize_line_ends
 from zh_lstm_lm.text.normalization import normalization_fingerprint, normalize_text
 from zh_lstm_lm.text.survey import FileSurvey, decoded_blocks, find_boilerplate, find_duplicates

@@ -20,11 +20,15 @@ _CACHE_MARK = "tokens.bin"
 
 @dataclass(frozen=True)
 class TextFile:
-    """A file with its printable name; it is `chosen` if the user gave this very file, not what contains it."""
+    """A file with its printable name; it is `chosen` if the user gave this very file, not what contains it.
+
+    Messages call it by its path, or as `shown`.
+    """
 
     path: Path
     name: str
     chosen: bool
+    shown: str | None = None
 
     def open(self) -> IO[bytes]:
         """Opens the file's bytes."""
@@ -41,7 +45,7 @@ class TextFile:
 
     def __str__(self) -> str:
         """Returns the path as printable text, also if the name on disk is not UTF-8."""
-        return _printable(self.path)
+        return _printable(self.path) if self.shown is None else self.shown
 
 
 def find_files(paths: Paths, *, endings: tuple[str, ...] = (".txt",)) -> list[TextFile]:
@@ -89,7 +93,7 @@ def _expand(item: str | os.PathLike[str], endings: tuple[str, ...]) -> list[Text
             "a text itself is read with TokenStream.from_texts([text])"
         ) from None
     if is_file:
-        return [TextFile(path, _printable(path.name), chosen=True)]
+        return [TextFile(path, _printable(path.name), chosen=True, shown=getattr(item, "shown", None))]
     if is_folder:
         files = [
             TextFile(file, _printable(file.relative_to(path)), chosen=False) for file in _text_files(path, endings)

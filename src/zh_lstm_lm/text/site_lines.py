@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from zh_lstm_lm.text.headings import is_heading
 
-__all__ = ["MAX_LINE_LENGTH", "count_site_lines", "edge_lines", "find_repeated_lines", "has_address", "is_site_line"]
+__all__ = ["MAX_LINE_LENGTH", "count_site_lines", "edge_lines", "find_repeated_lines", "has_address", "without_site"]
 
 MAX_LINE_LENGTH = 200
 """Characters of the longest line that is taken for a site's."""
@@ -29,7 +29,12 @@ _MAX_NAME = 6
 _HINT = re.compile(
     "[wWｗＷ][^0-9A-Za-z\u4e00-\u9fff]{0,3}[wWｗＷ]|[hH][tT][tT][pP]|[.．][cCnNoO][a-zA-Z]"
     "|章[节節字]|更新|[仅僅]供|校[对對排]|[扫掃][描瞄校]|[录錄]入|[输輸]入|OCR|整理|[制製]作|[记記]住|本章|未完|手[机機]|[网網]址|域名"
-    "|[无無][弹彈]窗|收藏|推[荐薦]|月票|[订訂][阅閱]|下一?[页頁章]|公[众眾]|[Qq][Qq]群|[书書][友签籤架页頁]|互[联聯][网網]|公有|尽在|盡在|更多|本[书書站]|[|｜]|最新章|全文|提示|[声聲]明|手打|[感鸣鳴][谢謝]|[>›»&<]|[页頁]|\\)|返回[目列顶頂首]|求.{0,3}[票花]|[)}\"'];$|^var "
+    "|[无無][弹彈]窗|收藏|推[荐薦]|月票|[订訂][阅閱]|下一?[页頁章篇节節]|公[众眾]|[Qq][Qq]群|[书書][友签籤架页頁]|互[联聯][网網]|公有|尽在|盡在|更多|本[书書站]|[|｜]|最新章|全文|提示|[声聲]明|手打|[感鸣鳴][谢謝]|[>›»&<]|[页頁]|\\)|返回[目列顶頂首]|求.{0,3}[票花]|[)}\"'];$|^var "
+)
+_SENTENCES = re.compile("(?<=[。！？!?…”」』])")
+# Every alternative begins with a plain character here, too.
+_SIGN_IN_TEXT = re.compile(
+    r"www|WWW|ｗｗｗ|ＷＷＷ|http|HTTP|\.com|\.net|\.org|\.cc|\.cn|\.COM|．[cｃ]|秒[记記]住|本章未完|手机用户|无弹窗|無彈窗|最新章|点击下|點擊下"
 )
 _WATERMARK = re.compile("w{3}[a-z0-9]{3,30}(?:com|net|org|cn|cc)[a-z]{0,16}(?:[\u4e00-\u9fff]{1,8}[a-z]{0,16}){0,3}")
 _ADDRESS = re.compile(
@@ -66,7 +71,8 @@ _CERTAIN_NOTICES = rf"""(?xi)
   | .{{0,40}}[无無](?:[弹彈]窗|[错錯]章[节節]).{{0,80}}
   | .{{0,20}}正在手打中.*
   | (?:PS\s*[:：]\s*)?(?:感|[鸣鳴]|[谢謝])[谢謝].{{0,60}}(?:月票|推[荐薦]票|盟主|(?:[书書]友|同[学學]|[】」』A-Za-z0-9]).{{0,20}}打[赏賞]).{{0,20}}
-  | (?:[^\n>]{{2,16}}[网網站]|.{{0,8}}首[页頁])\s*[>›»].{{1,40}}[>›»].{{1,60}}
+  | (?:[^\n>]{{2,16}}[网網站]|.{{0,8}}首[页頁])\s*[>›»_-]+.{{1,40}}[>›»_-].{{1,60}}
+  | \W*[上下]一?[章页頁篇节節]\s*[:：].{{0,30}}(?:第\s*\S{{1,6}}[章回节節]|[没沒]有了).{{0,60}}
   | \W*(?:第\W?\s*)?\d+\s*[/／]\s*\d+\s*\W?[页頁]\W*
   | (?:[^|｜\s]{{1,6}}\s*[|｜]\s*){{4,}}[^|｜\s]{{1,6}}
   | (?:readx|chaptererror|loadAdv|show_?\w*|read_?\w*|_?\w{{0,12}}ads?\w*)\s*\([^()]*\)\s*;?\s*
@@ -109,12 +115,15 @@ _EDGE_HINT = re.compile(
 _STRONG_SIGN = re.compile(
     r"一秒记住|一秒記住|壹秒记住|壹秒記住|本站|站内|弹窗|彈窗|最新章|章节错|书签|書籤|推荐票|推薦票|月票|本章未完|未完待续|未完待續|本章完|下一页|下一頁|小说网|"
     r"小說網|中文网|中文網|文学网|文學網|笔趣阁|公众号|首发|域名|网址|網址|www|WWW|http|\.com|\.net|\.org|交流群|书友群|QQ群|读者群|微信群|加微信|"
-    r"\.cc|\.cn|[wW]{2}\W|\d更|加更|加群|看书领|求收藏|求订阅|手机用户|更新最快|最快更新|电子书|電子書|全文阅读|txt下载|All rights reserved|All Rights Reserved|Powered by|Copyright"
+    r"\.cc|\.cn|ww\W|WW\W|Ww\W|0更|1更|2更|3更|4更|5更|6更|7更|8更|9更|加更|加群|看书领|求收藏|求订阅|手机用户|更新最快|最快更新|电子书|電子書|全文阅读|txt下载|All rights reserved|All Rights Reserved|Powered by|Copyright|"
+    r"ICP备|ICP備|版权所有|版權所有|发表评论|發表評論|猜你喜欢|猜你喜歡|看过本章|夜间模式|夜間模式|免费试读|免費試讀|防盗章|防盜章|盗文|补订|v章|V章|转码|轉碼|阅读模式|"
+    r"手机站|企鹅群|q群|Q群|群号|群[:：]?\s*\d{5}|薇信|v信|V信|点com|點com|dot com|共\s*[\d零一二三四五六七八九十百]+\s*[页頁]|\[/[A-Za-z]+\]|script>|展开全文|展開全文|展开剩余|我要评论|我要評論"
 )
 _WEAK_SIGNS = (
     "本书", "本書", "更新", "章节", "章節", "推荐", "推薦", "收藏", "订阅", "訂閱", "下一章", "上一章", "目录", "书库", "書庫", "书屋", "书吧", "字数", "点赞",
     "阅读", "閱讀", "微信", "QQ", "正版", "盗版", "下载", "下載", "论坛", "論壇", "校对", "校對", "整理", "书友", "書友", "txt", "TXT", "转载", "轉載",
     "互联网", "广告", "扫一扫", "分享", "字体", "报错", "有话说", "有话要说", "打赏", "百度", "点击", "小说", "小說", "书架", "書架", "网站", "網站", "正文", "商业用途", "小时内删除", "VIP",
+    "书社", "書社", "好书", "好書", "本章", "发布时间", "来源:", "來源:", "责任编辑", "侵权", "侵權", "晋江", "纠错", "点个赞", "字号",
 )  # fmt: skip
 # Stories have these as well: any number of them counts as one sign of the second kind.
 _ORDINARY_SIGNS = (
@@ -122,21 +131,42 @@ _ORDINARY_SIGNS = (
 )  # fmt: skip
 # A story can have these once.
 _SIGN_OF_ITSELF = re.compile(
-    r"\W*(?:本章[节節]?完|第\s*\d+\s*[页頁]\W*共\s*\d+\s*[页頁]|(?i:page)\s*\d+(?:\s*(?:of|/)\s*\d+)?|[\[【(（]\s*\d+\s*[/／]\s*\d+\s*[\]】)）])\W*"
+    r"\W*(?:本章[节節]?完|第\s*\d+\s*[页頁]\W*共\s*[\d零一二三四五六七八九十百]+\s*[页頁]|(?i:page)\s*\d+(?:\s*(?:of|/)\s*\d+)?|[\[【(（]\s*\d+\s*[/／]\s*\d+\s*[\]】)）])\W*"
 )
+# A site's buttons, two or more of them.
+_BUTTON = (
+    r"(?:[上下]一?[页頁章篇节節]|首[页頁]|尾[页頁]|返回\w{0,2}|目[录錄]|[书書][页頁架签籤]|收藏|推[荐薦]|月票|投月?票|打[赏賞]|分享|[举舉][报報]|[纠糾][错錯]|[报報][错錯]|"
+    r"[评評][论論]|[赞贊]|踩|[听聽][书書]|下[载載]|[设設]置|搜索|登[录錄]|注[册冊]|[简簡][体體]|繁[体體]|字[号號体體]|背景色?|[夜日][间間]|[关關開开][灯燈]|[护護]眼|大|中|小)"
+)
+_BUTTONS = re.compile(rf"\W*{_BUTTON}(?:(?:[\W\d]+{_BUTTON})+[\W\d]*|\s*[(（]\d+[)）])")
+_MAX_LETTERS = 0.7
 # From so many recurrences on, half of the signs are enough for what is no sentence.
 _MANY_RECURRENCES = 10
 _OPENING_QUOTES = frozenset('“「『"')
-_VARYING = re.compile("[0-9A-Za-z０-９Ａ-Ｚａ-ｚ]+")
+_VARYING = re.compile("[0-9A-Za-z０-９Ａ-Ｚａ-ｚ]+|(?<=第)[〇零一二三四五六七八九十百千]+")
 
 
-def is_site_line(text: str, repeated: frozenset[str]) -> bool:
-    """Decides whether a line, without space at its ends, is a download site's; headings never are."""
-    if len(text) > MAX_LINE_LENGTH or (not repeated and _HINT.search(text) is None):
-        return False
-    if _key(text) in repeated:
-        return not is_heading(text)
-    if _HINT.search(text) is None or is_heading(text):
+def without_site(text: str, repeated: frozenset[str]) -> str:
+    """Returns what of a line, without space at its ends, is not a download site's; a heading is not.
+
+    A site also adds sentences to a paragraph, so those before the first one with a sign of it are the story's.
+    """
+    if repeated and len(text) <= MAX_LINE_LENGTH and _key(text) in repeated and not is_heading(text):
+        return ""
+    if (_HINT if len(text) <= MAX_LINE_LENGTH else _SIGN_IN_TEXT).search(text) is None:
+        return text
+    is_whole = _is_site_line(text)
+    if not is_whole and _SIGN_IN_TEXT.search(text) is None:
+        return text
+    sentences = _SENTENCES.split(text)
+    start = next((index for index, sentence in enumerate(sentences) if _HINT.search(sentence)), 0)
+    if start and _is_site_line("".join(sentences[start:]).strip()) and not is_heading(text):
+        return "".join(sentences[:start])
+    return "" if is_whole else text
+
+
+def _is_site_line(text: str) -> bool:
+    if len(text) > MAX_LINE_LENGTH or _HINT.search(text) is None or is_heading(text):
         return False
     if re.fullmatch(_NOTICES, text) or _is_watermark(text) or _is_offer(text):
         return True
@@ -200,9 +230,12 @@ def count_site_lines(text: str) -> Counter[str]:
 
 def _looks_like_a_site(line: str, recurrences: int) -> bool:
     """Decides whether a line that recurs is a site's; a sentence needs twice the signs."""
-    if _SIGN_OF_ITSELF.fullmatch(line):
+    if _SIGN_OF_ITSELF.fullmatch(line) or _BUTTONS.fullmatch(line):
         return True
     plain = unicodedata.normalize("NFKC", line)
+    if len(letters := "".join(filter(str.isalnum, plain))) < _MAX_LETTERS * len(plain):
+        # Something stands between the letters, to disguise them.
+        plain += letters
     signs = 2 * len(set(_STRONG_SIGN.findall(plain))) + sum(sign in plain for sign in _WEAK_SIGNS)
     is_sentence = line.endswith(("。", "！", "？", "…"))
     needed = 4 if is_sentence else 1 if signs and recurrences >= _MANY_RECURRENCES else 2

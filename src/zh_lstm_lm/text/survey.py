@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.runtime.control_characters import get_logger
 from zh_lstm_lm.runtime.interruption import check_interruption
-from zh_lstm_lm.text.content import PARQUET, PARQUET_MAGIC, RECORD_FORMATS, identify_content, read_parquet
+from zh_lstm_lm.text.content.kinds import identify_content
+from zh_lstm_lm.text.content.records import PARQUET, PARQUET_MAGIC, RECORD_FORMATS, read_parquet
 from zh_lstm_lm.text.decoding import (
     MIN_COMMON,
     DecodedText,

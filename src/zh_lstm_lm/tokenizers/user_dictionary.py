@@ -1,5 +1,6 @@
 """User dictionaries: names, sects, martial arts and other words of the user, each with an optional frequency."""
 
+import codecs
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -21,13 +22,15 @@ _MAX_ALL_CHARACTERS = 1 << 21
 _MAX_FREQUENCY = 10**12
 # Python itself refuses to read numbers of thousands of digits.
 _MAX_DIGITS = 100
+# Proportion of a simplified text, which has a rare character here and there.
+_MIN_GB2312 = 0.9
 _COLUMN_SEPARATOR = re.compile("[,，;；|]")
 _OPTION = "user_dictionary"
 _EXPECTED = "expected 'word [frequency] [tag]', such as '乾坤大挪移 20 n', without whitespace in the word"
 
 
 def read_user_dictionary(source: "str | PathLike[str] | Iterable[str] | Mapping[str, int | None]") -> UserDictionary:
-    """Reads a user's words from a UTF-8 file, a list of lines, or a mapping from word to frequency (or None).
+    """Reads a user's words from a file in UTF-8, GBK or UTF-16 with its mark, a list of lines, or a mapping from word to frequency (or None).
 
     A line is ``word [frequency] [tag]``. Empty lines and tags are skipped, and of a word that occurs twice the last
     line counts, all as in jieba. A frequency of 0 removes a word from the dictionary. Errors name the line.
@@ -55,16 +58,30 @@ def check_user_dictionary(words: "Mapping[str, int | None]") -> UserDictionary:
 
 def _lines_of_file(path: Path) -> list[str]:
     try:
-        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        return _decode(path.read_bytes()).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     except (OSError, ValueError) as error:
         if isinstance(error, UnicodeDecodeError):
             problem = f"{path}, byte {error.start}: not valid UTF-8 (0x{error.object[error.start]:02x})"
-            raise ConfigError(f"{problem}; a user dictionary must be UTF-8: save it as such") from None
+            raise ConfigError(f"{problem}, nor GBK; a user dictionary must be UTF-8: save it as such") from None
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(
             f"user_dictionary: {os.fspath(path)!r} cannot be read ({reason}); give the path of a file with one word per "
             "line, or a list of words"
         ) from error
+
+
+def _decode(data: bytes) -> str:
+    """Decodes UTF-8, UTF-16 with its mark, or GBK, as which Big5 gives few of the characters of GB2312."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("gb18030", "replace")
+        beyond = [character for character in text if not character.isascii()]
+        if len("".join(beyond).encode("gb2312", "ignore")) < _MIN_GB2312 * 2 * len(beyond):
+            raise
+        return text
 
 
 def _parse(lines: Iterable[str], name: str) -> UserDictionary:

@@ -1,0 +1,1 @@
+"""Content that is not running text: recognised, and records read by a field."""
