@@ -84,6 +84,24 @@ def place(
 
 
 @pytest.fixture
+def options_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str], list[dict[str, Any]]]:
+    """Returns a list that gets the options of every call of a function from now on."""
+
+    def record(owner: Any, name: str) -> list[dict[str, Any]]:
+        calls: list[dict[str, Any]] = []
+        function = getattr(owner, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            calls.append(options)
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, call)
+        return calls
+
+    return record
+
+
+@pytest.fixture
 def actions() -> dict[tuple[str, str], argparse.Action]:
     """All options by command and name."""
     parsers = next(action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)).choices

@@ -66,6 +66,11 @@ def test_settings_are_changed_by_their_names(place: Any, talk: Callable[..., str
     assert re.search(r"(?m)temperature 0$(.|\n)*^seed 5$(.|\n)*^max_new_tokens 7$", shown)
 
 
+def test_next_shows_three_continuations_unless_told(talk: Callable[..., str]) -> None:
+    shown = talk("next", "next 2", options=("--max-new-tokens", "2"))
+    assert re.findall(r"^(?:> )?(\d): ", shown, flags=re.MULTILINE) == ["1", "2", "3", "1", "2"]
+
+
 def test_forms_are_settings_too(talk: Callable[..., str]) -> None:
     changes = [
         "must_contain 酒店 展昭=60",

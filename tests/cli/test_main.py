@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from zh_lstm_lm import LSTMLanguageModel, TokenStream, evaluate, from_pretrained, novelty
+from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, evaluate, from_pretrained, novelty
 from zh_lstm_lm.cli.main import main
 
 SMALL = ["--tokenizer", "characters", "--embedding-dim", "8", "--hidden-size", "16", "--min-freq", "1"]
@@ -89,11 +91,15 @@ def test_train_prints_each_epoch_and_saves_a_model(
     assert len((tmp_path / "model.run" / "history.jsonl").read_text().splitlines()) == 3
 
 
-def test_minutes_alone_choose_the_size(novels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_minutes_alone_choose_the_size(novels: Path, tmp_path: Path, options_of: Callable[..., Any]) -> None:
     output = tmp_path / "model"
+    asked = options_of(ModelConfig, "for_budget")
     command = ["train", str(novels), "--output", str(output), "--minutes", "0.01", "--tokenizer", "characters"]
     assert main(command) == 0
     assert json.loads((output / "config.json").read_text())["hidden_size"] == 128
+    assert asked == [{"minutes": 0.01, "device": "auto"}]
+    assert main([*command[:3], str(tmp_path / "given"), *command[4:], "--hidden-size", "8"]) == 0
+    assert json.loads((tmp_path / "given" / "config.json").read_text())["embedding_dim"] == ModelConfig().embedding_dim
 
 
 def test_finished_run_is_refused_without_resume_and_loaded_with_it(

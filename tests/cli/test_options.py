@@ -3,6 +3,7 @@
 import argparse
 import csv
 import dataclasses
+import inspect
 import io
 import json
 import re
@@ -16,7 +17,9 @@ from zh_lstm_lm import (
     ContinuousCache,
     DynamicEvaluation,
     LSTMLanguageModel,
+    Mixture,
     ModelConfig,
+    NGramLanguageModel,
     SamplerConfig,
     StudyConfig,
     TokenStream,
@@ -26,8 +29,13 @@ from zh_lstm_lm import (
     novelty,
     rescore,
     score,
+    score_table,
     suggest,
+    write_report,
 )
+from zh_lstm_lm.cli import rescore as rescore_command
+from zh_lstm_lm.cli import score as score_command
+from zh_lstm_lm.evaluation import evaluate as evaluation
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
 
 Actions = dict[tuple[str, str], argparse.Action]
@@ -65,6 +73,31 @@ def test_defaults_in_help_texts_are_those_of_the_library(
         assert f"default: {shown}" in str(action.help), action.dest
         checked += 1
     assert checked >= 8
+
+
+# Defaults that the command line has of its own stand beside those of a function of the library.
+@pytest.mark.parametrize(
+    ("command", "function"),
+    [
+        ("evaluate", evaluate),
+        ("rescore", rescore),
+        ("suggest", suggest),
+        ("novelty", novelty),
+        ("score", score_table),
+        ("report", write_report),
+    ],
+)
+def test_defaults_of_the_command_line_are_those_of_the_function(
+    command: str, function: Callable[..., Any], actions: Actions
+) -> None:
+    parameters = inspect.signature(function).parameters
+    own = {"passages": "num_passages"}
+    options = {
+        own.get(action.dest, action.dest): action.default for (name, _), action in actions.items() if name == command
+    }
+    common = {name: options[name] for name in options.keys() & parameters.keys() if options[name] not in (None, False)}
+    assert common
+    assert common == {name: parameters[name].default for name in common}
 
 
 # Each command reads a file of nine indented lines, and its output depends on the number of characters in it.
@@ -137,11 +170,38 @@ def test_evaluate(place: Any) -> None:
     for words, result in results.items():
         assert f"{result.bits_per_character:.4f} bits/character" in place.run("evaluate", "model", "novels", *words)
     assert place.run("evaluate", "model", "novels", "--batch-size", "1") in lines
+    assert "clean=none" in place.run("evaluate", "model", "novels", "--clean", "none")
+    # What learns of a mixture is its LSTM.
+    Mixture([model, NGramLanguageModel.from_stream(stream, model.vocabulary, 2)]).save_pretrained("mixed")
+    learned = results["--dynamic",].bits_per_character
+    assert f"{learned:.4f} bits/character" in place.run("evaluate", "mixed", "novels", "--dynamic")
     for mistake in (["--batch-size", "0"], ["--temperature", "0"]):
         place.run("evaluate", "no-model", "novels", *mistake, status=2)
         assert mistake[0] in place.err
     low, high = results[()].error_bars().perplexity
     assert f"perplexity {low:,.2f} to {high:,.2f}" in place.run("evaluate", "model", "novels", "--error-bars")
+
+
+def test_the_batch_size_reaches_the_library(place: Any, options_of: Callable[..., Any]) -> None:
+    calls = options_of(evaluation, "evaluate_ids")
+    place.run("evaluate", "model", "novels", "--batch-size", "7")
+    place.run("evaluate", "model", "model", "novels", "--batch-size", "5")
+    assert [options["batch_size"] for options in calls] == [7, 5, 5]
+
+
+@pytest.mark.parametrize(
+    ("module", "lines"),
+    [(score_command, ["展昭。", "", "白玉堂。"]), (rescore_command, ["展昭", "酒", "", "雪", "昭"])],
+)
+def test_blocks_of_texts_are_one_output(
+    module: Any, lines: list[str], place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("blocks.txt").write_text("\n".join(lines), encoding="utf-8")
+    words = ["score", "model", "--file"] if module is score_command else ["rescore", "model"]
+    whole = place.run(*words, "blocks.txt")
+    for name in ("_TEXTS_AT_ONCE", "_LISTS_AT_ONCE"):
+        monkeypatch.setattr(module, name, 1, raising=False)
+    assert place.run(*words, "blocks.txt") == whole
 
 
 @pytest.mark.options("score", "--file", "--encoding", "--whole", "--per", "--format", "--end", "--html", "--quiet")
@@ -199,6 +259,8 @@ def test_the_tables_of_spreadsheets(place: Any) -> None:
         ("gb18030.csv", ";", "gb18030"),
     ):
         assert place.run(*TABLE, write_table(name, delimiter, encoding)) == shown
+    place.run(*TABLE, "plain.tsv", "--encoding", "ascii", status=2)
+    assert "plain.tsv, byte 29, line 2: not valid ascii" in place.err
     # The result is a table too.
     Path("again.tsv").write_text(shown, encoding="utf-8")
     assert [*read_rows(place.run(*TABLE, "again.tsv"))[0]][-2:] == ["lm_frequency", "lm_kind"]

@@ -88,6 +88,8 @@ def test_other_fields_tables_and_encodings(place: Any) -> None:
     write_jsonl("named.jsonl", ("right", "wrong", "phenomenon"), encoding="gb18030")
     named = ["--good-field", "right", "--bad-field", "wrong", "--group-field", "phenomenon", "--encoding", "gb18030"]
     assert place.run("pairs", "model", "named.jsonl", *named) == expected
+    place.run("pairs", "model", "p.jsonl", "--encoding", "ascii", status=2)
+    assert "p.jsonl, byte 10, line 1: not valid ascii" in place.err
     rows = [("id", "bad", "good", "group"), *((str(n), bad, good, group) for n, (good, bad, group) in enumerate(PAIRS))]
     forms: list[tuple[str, Any]] = [("\t", csv.QUOTE_MINIMAL), ("\t", csv.QUOTE_ALL), (",", csv.QUOTE_ALL)]
     for delimiter, quoting in forms:

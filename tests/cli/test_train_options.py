@@ -20,7 +20,9 @@ from zh_lstm_lm import (
     evaluate,
     from_pretrained,
 )
+from zh_lstm_lm.cli import train as train_command
 from zh_lstm_lm.cli.main import main
+from zh_lstm_lm.models.components import nested_models
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
 from zh_lstm_lm.training.updater import Updater
 
@@ -114,13 +116,25 @@ def test_vocabulary(default: dict[str, Any], place: Any, parts: tuple[TokenStrea
     assert list(Vocabulary.from_stream(parts[0], **{**VOCABULARY, **default})) != list(expected)
 
 
-def test_the_vocabulary_is_that_of_the_training_part(place: Any) -> None:
+def test_the_vocabulary_is_that_of_the_training_part(place: Any, options_of: Callable[..., Any]) -> None:
     Path("whole.txt").write_text("大闹东京。\n" * 100 + "三试颜查散。\n" * 100, encoding="utf-8")
+    asked = options_of(Vocabulary, "from_stream")
     place.run("train", "whole.txt", "--output", "part", "--epochs", "1", *SIZES)
     train, *_ = place.stream("whole.txt").split(valid=0.05, test=0.05)
     counts = place.model("part").vocabulary.counts
     assert counts == Vocabulary.from_stream(train, min_freq=3, max_size=60_000).counts
     assert counts != Vocabulary.from_stream(place.stream("whole.txt"), min_freq=3).counts
+    assert asked[0] == {"min_freq": 3, "max_size": 60_000}, "as the help texts tell"
+
+
+def test_rare_ngrams_of_a_long_text_are_dropped(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_command, "_PRUNED_TOKENS", 10)
+    place.run("train", "novels/0.txt", "--output", "pruned", "--steps", "1", *SIZES)
+    train, *_ = place.stream("novels/0.txt").split()
+    (found,) = (each for each in nested_models(from_pretrained("pruned")) if isinstance(each, NGramLanguageModel))
+    expected = NGramLanguageModel.from_stream(train, found.vocabulary, 4, prune=(0, 0, 0, 1))
+    assert found.num_ngrams == expected.num_ngrams
+    assert expected.num_ngrams < NGramLanguageModel.from_stream(train, found.vocabulary, 4).num_ngrams
 
 
 @pytest.mark.options(

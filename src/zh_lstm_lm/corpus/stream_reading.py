@@ -72,7 +72,7 @@ def read_files(
     unless the cache has that. Errors are those of `TokenStream.from_files`.
     """
     check_type("cache_dir", cache_dir, str, PathLike, type(None))
-    check_integer("workers", workers, minimum=1, optional=True)
+    check_integer("workers", workers, minimum=1, maximum=1024, optional=True)
     files = find_files(paths, endings=options.endings)
     # The block ends between two chunks of text and leaves nothing half done.
     with catch_interruption():
@@ -108,7 +108,7 @@ def read_iterable(
     records: Iterable[object], tokenizer: LosslessTokenizer, options: ReadingOptions, *, workers: int | None
 ) -> StoredStream:
     """Segments records while they are read, once, one after another; see `documents_of_records`."""
-    check_integer("workers", workers, minimum=1, optional=True)
+    check_integer("workers", workers, minimum=1, maximum=1024, optional=True)
     with catch_interruption():
         return _segment(documents_of_records(records, options), tokenizer, workers or 1)
 

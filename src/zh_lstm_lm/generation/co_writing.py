@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from typing_extensions import Unpack
 
+from zh_lstm_lm._config import check_integer, check_text, check_type
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.generation.limits import LimitOptions
 from zh_lstm_lm.generation.result import GenerationResult, GenerationState
@@ -40,6 +41,8 @@ class CoWriter:
     """
 
     def __init__(self, sampler: Sampler, prompt: str = "", **limits: Unpack[LimitOptions]) -> None:
+        check_type("sampler", sampler, Sampler)
+        check_text("prompt", prompt)
         self.sampler = sampler
         self.limits: LimitOptions = limits or {"max_sentences": 1}
         start = sampler.generate(prompt, return_results=True, max_new_tokens=0).state
@@ -74,6 +77,7 @@ class CoWriter:
         Raises:
             ConfigError: `number` is out of range.
         """
+        check_integer("number", number, minimum=1)
         self._offered = self._sample(number)
         return [result.text for result in self._offered]
 
@@ -83,6 +87,7 @@ class CoWriter:
         Raises:
             ConfigError: There is no such choice.
         """
+        check_type("number", number, int)
         if not 1 <= number <= len(self._offered):
             offered = f"from 1 to {len(self._offered)}" if self._offered else "none is offered; ask for choices first"
             raise ConfigError(f"no choice {number}: {offered}")
@@ -90,6 +95,7 @@ class CoWriter:
 
     def add(self, text: str) -> None:
         """Adds text of the writer."""
+        check_text("text", text)
         state = self._steps[-1].state
         result = self.sampler.generate(text, state=state, return_results=True, max_new_tokens=0)
         self._push(_Step(text, result.state, self._steps[-1].seed))

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeAlias
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 from typing_extensions import Self
@@ -31,6 +29,7 @@ from zh_lstm_lm.storage.file_systems import flush_open_file
 from zh_lstm_lm.storage.locks import lock_file
 from zh_lstm_lm.storage.safe_reading import read_bytes
 from zh_lstm_lm.storage.strict_json import parse_json
+from zh_lstm_lm.storage.tensors import load_tensors
 from zh_lstm_lm.storage.user_files import check_writable, is_special, keep_earlier, keep_mode
 
 __all__ = ["Start", "call_identity", "write_text_file"]
@@ -188,8 +187,8 @@ class _Point(NamedTuple):
             header = parse_json(data[8 : 8 + length], name=str(saved))
             facts = parse_json(header["__metadata__"]["text_file"].encode("utf-8"), name=str(saved))
             size, characters = int(facts["size"]), int(facts["characters"])
-            return cls(str(facts["call"]), size, characters, dict(facts["counts"]), load_tensors(data))
-        except (CheckpointError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+            return cls(str(facts["call"]), size, characters, dict(facts["counts"]), load_tensors(data, saved))
+        except (CheckpointError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{saved}: damaged or foreign ({error!r}); remove it to start a new text") from error
 
 

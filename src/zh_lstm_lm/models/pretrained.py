@@ -86,6 +86,7 @@ class SavedModel(HubModel):
 
 def named_folder(path: str | PathLike[str]) -> Path:
     """Returns the folder that a user's path names, or leads to as a link; refuses what cannot name a folder."""
+    check_type("path", path, str, PathLike)
     try:
         return Path(os.path.realpath(path))
     except ValueError as error:
@@ -136,6 +137,7 @@ def open_model_folder(path: str | PathLike[str], **hub: Any) -> AbstractContextM
     check_type("path", path, str, PathLike)
     check_type("revision", hub.get("revision"), str, NoneType)
     check_type("token", hub.get("token"), str, bool, NoneType)
+    check_type("local_files_only", hub.get("local_files_only", False), bool)
     if names_a_repository(path, asked=any(hub.values())):
         try:
             library = hub_library()

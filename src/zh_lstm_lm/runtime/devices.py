@@ -37,7 +37,7 @@ def choose_device(name: str, *, local_rank: int | None = None) -> torch.device:
     try:
         torch.empty(0, device=wanted)
         device = torch.device(wanted)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise ConfigError(f"device {name!r} cannot be used here ({error}); device='auto' takes one that can") from error
     if device.type != "cuda" or local_rank is None:
         return device

@@ -97,9 +97,11 @@ def check_kinds(path: Path, found: Mapping[str, TensorKind], expected: Mapping[s
 
 
 def load_tensors(data: bytes, path: Path) -> dict[str, Tensor]:
-    """Loads the tensors of a file whose kinds were checked; raises CheckpointError if it is damaged."""
+    """Loads the tensors of a file whose kinds were checked, on the CPU; raises CheckpointError if it is damaged."""
     try:
-        return load(data)
+        # The user's default device may be another one.
+        with torch.device("cpu"):
+            return load(data)
     except SafetensorError as error:
         raise CheckpointError(f"{path}: truncated or damaged ({error}); get it again or restore a copy") from error
 

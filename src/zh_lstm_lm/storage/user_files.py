@@ -47,14 +47,16 @@ def write_file(path: str | PathLike[str], data: bytes, *, keep: bool = False) ->
 
 def check_file(path: str | PathLike[str]) -> None:
     """Makes sure, before long work, that `write_file` can write a file; raises DataError if not."""
-    target = Path(path).resolve()
     try:
+        target = Path(path).resolve()
         if not is_special(Path(path)):
             check_writable(target)
             if not target.parent.is_dir():
                 raise FileNotFoundError(None, f"there is no folder {target.parent}")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
+    # A path with a zero byte or a lone surrogate raises a ValueError.
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be written ({reason}); choose another file") from error
 
 
 def is_special(path: Path) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
-from zh_lstm_lm._config import check_type
+from zh_lstm_lm._config import check_text, check_type
 from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.generation.config import SamplerConfig
 from zh_lstm_lm.generation.like import sampling_model
@@ -98,6 +98,7 @@ def export_html(model: LanguageModel, path: str | PathLike[str], *, title: str =
         DataError: The file is there already, or cannot be written.
     """
     check_type("path", path, str, PathLike)
+    check_text("title", title)
     check_target(Path(path), overwrite=overwrite)
     write_file(path, make_page(model, title=title or Path(path).stem).html)
     return Path(path)
