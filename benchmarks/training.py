@@ -13,11 +13,12 @@ machines differ, and are shared.
 
 import argparse
 import json
+import math
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -52,31 +53,17 @@ class UsualModel(nn.Module):
 def train_usual(train: TokenStream, test: TokenStream, vocabulary: Vocabulary, seconds: float) -> dict[str, float]:
     """The usual loop, for as long as there is time; then its bits per character."""
     torch.manual_seed(0)
-    ids = vocabulary.encode_stream(train)
-    windows = TrainingWindows(ids, batch_size=BATCH_SIZE, bptt_len=BPTT_LEN)
     model = UsualModel(len(vocabulary))
-    # PyTorch's default on the CPU goes from tensor to tensor and is far slower than the form that the library uses.
-    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
-    tokens, step, state = 0, 0, None
     losses: list[float] = []
     start = time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        inputs, targets = windows[step % len(windows)]
-        state = None if step % len(windows) == 0 else state
-        logits, state = model(inputs, state)
-        state = tuple(part.detach() for part in state)
-        loss = nn.functional.cross_entropy(logits, targets.flatten(), ignore_index=IGNORED)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
-        optimizer.step()
-        tokens += targets.numel()
-        step += 1
-        losses.append(loss.item())
+    for loss in train_steps(model, vocabulary.encode_stream(train)):
+        losses.append(loss)
+        if time.perf_counter() - start >= seconds:
+            break
     spent = time.perf_counter() - start
     operations = training_operations(EMBEDDING_DIM, HIDDEN_SIZE, torch.tensor(vocabulary.counts), full=True)
     return {
-        "tokens": tokens,
+        "tokens": len(losses) * BATCH_SIZE * BPTT_LEN,
         "seconds": spent,
         "operations": operations,
         "embedding_dim": EMBEDDING_DIM,
@@ -85,6 +72,24 @@ def train_usual(train: TokenStream, test: TokenStream, vocabulary: Vocabulary, s
         "last_losses": sum(losses[-10:]) / 10,
         **measure_usual(model, test, vocabulary),
     }
+
+
+def train_steps(model: UsualModel, ids: torch.Tensor) -> Iterator[float]:
+    """The usual loop; yields the loss of each update, without end."""
+    windows = TrainingWindows(ids, batch_size=BATCH_SIZE, bptt_len=BPTT_LEN)
+    # PyTorch's default on the CPU goes from tensor to tensor and is far slower than the form that the library uses.
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
+    while True:
+        state = None
+        for inputs, targets in windows:
+            logits, state = model(inputs, state)
+            state = tuple(part.detach() for part in state)
+            loss = nn.functional.cross_entropy(logits, targets.flatten(), ignore_index=IGNORED)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
+            optimizer.step()
+            yield loss.item()
 
 
 def measure_usual(model: UsualModel, test: TokenStream, vocabulary: Vocabulary) -> dict[str, float]:
@@ -103,7 +108,8 @@ def measure_usual(model: UsualModel, test: TokenStream, vocabulary: Vocabulary) 
             total += float(nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum"))
     assert vocabulary.characters_per_id is not None
     characters = int(vocabulary.characters_per_id[ids[1:]].sum())
-    return {"bits_per_character": total / 0.6931471805599453 / characters}
+    perplexity = math.exp(total / int((ids[1:] != vocabulary.bos_id).sum()))
+    return {"bits_per_character": total / math.log(2) / characters, "perplexity": perplexity}
 
 
 def train_default(train: TokenStream, test: TokenStream, vocabulary: Vocabulary, seconds: float) -> dict[str, float]:

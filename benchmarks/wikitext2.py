@@ -1,6 +1,6 @@
 """WikiText-2 (Merity et al., 2016) word by word: perplexity of the test set, LSTM alone and with n-grams and a cache.
 
-    python benchmarks/wikitext2.py FOLDER [--minutes 110] [--embedding-dim 256 --hidden-size 512 --dropout 0.5]
+    python benchmarks/wikitext2.py FOLDER [--epochs 13] [--embedding-dim 256 --hidden-size 512 --dropout 0.5]
 
 The folder has train.txt, valid.txt and test.txt, one `<eos>` a line: 2,088,628, 217,646 and 245,569 tokens of a closed
 vocabulary of 33,278. All of it is one stream, as in published figures, and perplexity is that of every token, `<unk>` too.
@@ -29,7 +29,7 @@ def main() -> None:
     """Checks the text, trains, and measures all parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--minutes", type=float, default=110)
+    parser.add_argument("--epochs", type=int, default=13)
     parser.add_argument("--embedding-dim", type=int, default=256)
     parser.add_argument("--hidden-size", type=int, default=512)
     parser.add_argument("--dropout", type=float, default=0.5)
@@ -46,7 +46,7 @@ def main() -> None:
     assert len(vocabulary) == TYPES + 1
     sizes = ModelConfig(embedding_dim=options.embedding_dim, hidden_size=options.hidden_size, dropout=options.dropout)
     model = LSTMLanguageModel(vocabulary, sizes, text=parts["train"])
-    Trainer(model, parts["train"], parts["valid"], TrainerConfig(max_minutes=options.minutes)).fit()
+    Trainer(model, parts["train"], parts["valid"], TrainerConfig(max_epochs=options.epochs)).fit()
     print(f"LSTM alone: test perplexity {evaluate(model, parts['test']).perplexity:.1f}")
     mixture = mix_models(model, NGramLanguageModel.from_stream(parts["train"], vocabulary, order=4), parts["valid"])
     print(parts_table(describe_parts(mixture, evaluate(mixture, parts["test"]))))

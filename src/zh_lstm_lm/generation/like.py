@@ -1,4 +1,4 @@
-"""Models that are made for writing: like a given book without copying it, and with a cache that does not repeat what it wrote."""
+"""Models made for writing: like a given book without copying it, and with a cache that does not repeat what it wrote."""
 
 import bisect
 from collections.abc import Sequence

@@ -1,9 +1,10 @@
 """Next-token sampling: from a model's log-probabilities to one token for each text.
 
-The order is that of Hugging Face's library: processors of the text so far (penalties, biases, then the user's),
-what would copy a passage of the book that is written like, temperature, cut-offs. The rules of punctuation come last: what they forbid is left out, the rest is renormalised, and a
-paragraph end or the closing mark of an outer pair becomes the closing mark that has to come before it. Every text takes
-one random number for each token, whatever the options are, so a neutral option does not change a text.
+The order is that of Hugging Face's library: processors of the text so far (penalties, biases, then the user's), tokens
+that would copy a passage of the book that is written like, temperature, cut-offs. The rules of punctuation come last:
+what they forbid is left out, the rest is renormalised, and a paragraph end or the closing mark of an outer pair becomes
+the closing mark that has to come before it. Every text takes one random number for each token, whatever the options
+are, so a neutral option does not change a text.
 """
 
 import math

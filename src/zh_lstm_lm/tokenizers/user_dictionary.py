@@ -30,10 +30,11 @@ _EXPECTED = "expected 'word [frequency] [tag]', such as '乾坤大挪移 20 n', 
 
 
 def read_user_dictionary(source: "str | PathLike[str] | Iterable[str] | Mapping[str, int | None]") -> UserDictionary:
-    """Reads a user's words from a file in UTF-8, GBK or UTF-16 with its mark, a list of lines, or a mapping from word to frequency (or None).
+    """Reads a user's words from a file, a list of lines, or a mapping from word to frequency (or None).
 
-    A line is ``word [frequency] [tag]``. Empty lines and tags are skipped, and of a word that occurs twice the last
-    line counts, all as in jieba. A frequency of 0 removes a word from the dictionary. Errors name the line.
+    A file is in UTF-8, GBK, or UTF-16 with its mark. A line is ``word [frequency] [tag]``. Empty lines and tags are
+    skipped, and of a word that occurs twice the last line counts, all as in jieba. A frequency of 0 removes a word from
+    the dictionary. Errors name the line.
     """
     if isinstance(source, (str, PathLike)):
         return _parse(_lines_of_file(Path(source)), str(source))
