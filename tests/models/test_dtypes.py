@@ -25,6 +25,7 @@ from zh_lstm_lm import (
     TrainerConfig,
     Vocabulary,
     evaluate,
+    from_pretrained,
     novelty,
     score,
     suggest,
@@ -216,6 +217,20 @@ def test_a_model_loads_where_the_default_device_is_not_told(
     model.save_pretrained(tmp_path / "model")
     monkeypatch.setattr(torch, "get_default_device", lambda: torch.device("cpu"))
     assert same(LSTMLanguageModel.from_pretrained(tmp_path / "model"), model)
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_saved_models_load_under_any_default_device(
+    vocabulary: Vocabulary, stream: TokenStream, tmp_path: Path, device: str
+) -> None:
+    mixture = Mixture(
+        [LSTMLanguageModel(vocabulary, ModelConfig(**SIZES)), NGramLanguageModel.from_stream(stream, vocabulary)]
+    )
+    mixture.save_pretrained(tmp_path / "model")
+    with torch.device(device):
+        loaded = from_pretrained(tmp_path / "model")
+    assert loaded.device == torch.device("cpu")
+    assert evaluate(loaded, stream) == evaluate(mixture, stream)
 
 
 def test_a_model_of_several_types_is_not_written(vocabulary: Vocabulary, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from zh_lstm_lm.models.pretrained import (
     read_weights,
     write_model_folder,
 )
+from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.runtime.memory import check_fits
 from zh_lstm_lm.storage.saved_folder import SavedFolder
 from zh_lstm_lm.storage.tensors import MAX_TENSOR_BYTES, TensorKind, check_kinds, load_tensors, read_kinds
@@ -251,6 +252,7 @@ def _restore(described: Any, lstm: LSTMLanguageModel | None, ngrams: Sequence[NG
     return lstm
 
 
+@on_cpu_by_default
 def _read_ngrams(
     files: SavedFolder, vocabulary: Vocabulary, described: Sequence[Mapping[str, Any]]
 ) -> list[NGramLanguageModel]:

@@ -100,10 +100,12 @@ def describe_schedule(schedule: Schedule) -> dict[str, list[float | None]]:
 
 
 def evaluation_is_due(state: TrainerState, eval_steps: int | None, *, cost: float) -> bool:
-    """Decides on an evaluation inside an epoch: by default about ten in a run, none shortly before the next one.
+    """Decides on an evaluation: at the end of an epoch, by default about ten in a run, none shortly before the next one.
 
     `cost` is the number of ids that an evaluation reads, in updates. By default at least as many are made in between.
     """
+    if state.window == state.steps_per_epoch:
+        return True
     if eval_steps is not None:
         return state.step % eval_steps == 0
     if state.planned_steps is None:
@@ -113,10 +115,12 @@ def evaluation_is_due(state: TrainerState, eval_steps: int | None, *, cost: floa
     return state.step - state.last_evaluated_step >= between and left >= between / 2
 
 
-def make_budget(*, max_minutes: float | None, max_steps: int | None) -> "StepBudget | TimeBudget":
+def make_budget(
+    *, max_minutes: float | None, max_steps: int | None, eval_steps: int | None
+) -> "StepBudget | TimeBudget":
     """Returns the budget of a run; at least one of the two bounds is given."""
     if max_minutes is not None:
-        return TimeBudget(max_minutes, max_steps)
+        return TimeBudget(max_minutes, max_steps, eval_steps)
     assert max_steps is not None
     return StepBudget(max_steps)
 
@@ -167,6 +171,10 @@ class StepBudget:
         """Returns 0: time does not matter."""
         return 0.0
 
+    def affords_evaluation(self, state: TrainerState) -> bool:
+        """Returns True: time does not matter."""
+        return True
+
 
 class TimeBudget:
     """The progress of a run through a time budget, and a number of updates if there is one, planned again after each.
@@ -176,9 +184,9 @@ class TimeBudget:
     the run's state, so a resumed run follows the same plan.
     """
 
-    def __init__(self, minutes: float, max_steps: int | None) -> None:
+    def __init__(self, minutes: float, max_steps: int | None, eval_steps: int | None = None) -> None:
         self._seconds = 60 * minutes
-        self._max_steps = max_steps
+        self._max_steps, self._eval_steps = max_steps, eval_steps
         self._paused_step = -_RECENT
 
     def used(self, state: TrainerState) -> float:
@@ -210,15 +218,27 @@ class TimeBudget:
         self._paused_step = state.step
         return seconds - expected
 
+    def affords_evaluation(self, state: TrainerState) -> bool:
+        """Returns True if there is time for an evaluation now besides the last one."""
+        return self._remaining(state) >= state.evaluation_seconds
+
     def _remaining(self, state: TrainerState) -> float:
-        """Returns the seconds left for updates."""
+        """Returns the seconds left for updates, and for evaluations before the last one."""
         return _AIM * self._seconds - state.evaluation_seconds - state.seconds
 
     def _updates_left(self, state: TrainerState) -> float | None:
         """Returns the number of updates for which there is time; None if it cannot be told."""
         remaining, mean = self._remaining(state), state.update_seconds
-        left = 0.0 if remaining <= 0 else remaining / mean if mean > 0 else math.inf
-        left = max(left, (1.0 - state.progress) * (state.planned_steps or 0) / _FASTEST)
+        left = 0.0 if remaining <= 0 else math.inf
+        if mean > 0 and remaining > 0:
+            # Evaluations take time as well: there is one after each round of so many updates.
+            size, made = state.steps_per_epoch, state.window
+            if self._eval_steps is not None and self._eval_steps < size:
+                size, made = self._eval_steps, (state.step - 1) % self._eval_steps + 1
+            rounds, rest = divmod(remaining + made * mean, size * mean + state.evaluation_seconds)
+            left = rounds * size + rest / mean - made
+        if state.planned_steps is not None and state.progress < _END_OF_FALL:
+            left = max(left, 1.0, (1.0 - state.progress) * state.planned_steps / _FASTEST)
         if self._max_steps is not None:
             left = min(left, self._max_steps - state.step)
         return left if left < math.inf else None

@@ -169,7 +169,7 @@ class Trainer:
         max_steps = config.step_budget(steps_per_epoch)
         planned = None if config.max_minutes else max_steps
         self.state = TrainerState(steps_per_epoch=steps_per_epoch, planned_steps=planned)
-        self._budget = make_budget(max_minutes=config.max_minutes, max_steps=max_steps)
+        self._budget = make_budget(max_minutes=config.max_minutes, max_steps=max_steps, eval_steps=config.eval_steps)
 
     def _train(self) -> None:
         """Runs the loop: update after update, with evaluations and checkpoints in between."""
@@ -214,12 +214,12 @@ class Trainer:
         # A run that is interrupted is left to whoever resumes it.
         if not state.updates or state.last_evaluated_step == state.step or state.stop_reason == "interrupted":
             return False
-        if self._ended() or state.window == state.steps_per_epoch:
+        if self._ended():
             return True
         if self._valid_ids is None:
-            return False
+            return state.window == state.steps_per_epoch
         cost = state.steps_per_epoch * len(self._valid_ids[1]) / len(self._train_ids)
-        return evaluation_is_due(state, self.config.eval_steps, cost=cost)
+        return self._budget.affords_evaluation(state) and evaluation_is_due(state, self.config.eval_steps, cost=cost)
 
     def _evaluate(self) -> None:
         """Evaluates, adds a record, keeps the best weights, and begins a new epoch if it is time."""
@@ -242,9 +242,7 @@ class Trainer:
             self._best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         self._ended()
         ends = not state.inside_epoch
-        if state.window == state.steps_per_epoch:
-            state.begin_epoch()
-            self._updater.begin_epoch()
+        self._updater.begin_epoch(state)
         self._notify("on_evaluate", record)
         if ends or state.stop_reason is not None:
             self._notify("on_epoch_end", record)

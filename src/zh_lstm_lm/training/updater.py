@@ -122,6 +122,8 @@ class Updater:
     def update(self, state: TrainerState) -> None:
         """Makes one update at the state's learning rate; a loss or gradient that is not finite is an error."""
         config, ranks = self._config, self._ranks
+        # Where a time budget had no time for an evaluation, it still is to begin.
+        self.begin_epoch(state)
         # A callback may have changed it.
         check_number("state.learning_rate", state.learning_rate)
         began = time.monotonic()
@@ -176,9 +178,11 @@ class Updater:
         """Adds the updates since the last read to the epoch's sums and to the curve; errors are those of `update`."""
         self._count(self._read_metrics(), state)
 
-    def begin_epoch(self) -> None:
-        """Sets the carried state to zero."""
-        self._carried = self._zero_state()
+    def begin_epoch(self, state: TrainerState) -> None:
+        """Begins an epoch, with the zero state, if one has ended."""
+        if state.window == state.steps_per_epoch:
+            state.begin_epoch()
+            self._carried = self._zero_state()
 
     def carried_rows(self) -> LSTMState:
         """Gathers the carried state of all batch rows; all ranks have to call this."""
