@@ -112,9 +112,10 @@ def _is_timed(lines: Sequence[str]) -> bool:
 
 
 def _is_list(lines: Sequence[str]) -> bool:
-    """Decides whether lines are short words without a mark; verse has lines of one length."""
-    words = Counter(len(line) for line in lines if len(line) <= _MAX_WORD and line.isalpha())
-    return words.total() >= max(_MIN_WORDS, _MIN_SHARE * len(lines)) and (len(words) > 1 or 1 in words)
+    """Decides whether lines are different short words without a mark; verse has lines of one length."""
+    words = {line for line in lines if len(line) <= _MAX_WORD and line.isalpha()}
+    lengths = set(map(len, words))
+    return len(words) >= max(_MIN_WORDS, _MIN_SHARE * len(lines)) and (len(lengths) > 1 or 1 in lengths)
 
 
 def _is_columns(lines: Sequence[str]) -> bool:
