@@ -83,7 +83,11 @@ def evaluation_segments(
 
 
 def sample_ids(ids: Tensor, num_training_ids: int, *, bos_id: int = 0) -> Tensor:
-    """Samples a validation set for quick evaluations of a run: pieces at equal distances, each a document of its own."""
+    """Samples the ids of a validation set for evaluations inside an epoch; a small set is returned as it is.
+
+    The sample has about 0.5 % as many ids as the training text, but 8,192 to 32,768, in pieces at equal distances; each
+    piece is a document of its own. **Shape:** (number of ids,) to (sampled ids and a ``<bos>`` for each piece,).
+    """
     size = min(_MOST_SAMPLE, max(_LEAST_SAMPLE, int(_SAMPLE * num_training_ids)))
     if len(ids) <= size:
         return ids

@@ -28,6 +28,8 @@ _DEFAULT_NORMALIZATION = "nfc+width"
 # Below this size, starting processes costs more than it saves.
 _PARALLEL_BYTES = 4_000_000
 _MAX_WORKERS = 8
+# More child processes than this are a mistake, and would fill the memory.
+_MOST_WORKERS = 1024
 _PROBE_BYTES = 1 << 16
 
 
@@ -72,7 +74,7 @@ def read_files(
     unless the cache has that. Errors are those of `TokenStream.from_files`.
     """
     check_type("cache_dir", cache_dir, str, PathLike, type(None))
-    check_integer("workers", workers, minimum=1, maximum=1024, optional=True)
+    check_integer("workers", workers, minimum=1, maximum=_MOST_WORKERS, optional=True)
     files = find_files(paths, endings=options.endings)
     # The block ends between two chunks of text and leaves nothing half done.
     with catch_interruption():
@@ -108,7 +110,7 @@ def read_iterable(
     records: Iterable[object], tokenizer: LosslessTokenizer, options: ReadingOptions, *, workers: int | None
 ) -> StoredStream:
     """Segments records while they are read, once, one after another; see `documents_of_records`."""
-    check_integer("workers", workers, minimum=1, maximum=1024, optional=True)
+    check_integer("workers", workers, minimum=1, maximum=_MOST_WORKERS, optional=True)
     with catch_interruption():
         return _segment(documents_of_records(records, options), tokenizer, workers or 1)
 

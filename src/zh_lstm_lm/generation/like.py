@@ -2,6 +2,7 @@
 
 import bisect
 from collections.abc import Sequence
+from os.path import commonprefix
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ __all__ = ["COPY_LIMIT", "LIKE_WEIGHT", "Copies", "PrimedModel", "add_cache", "m
 LIKE_WEIGHT = 0.5
 """Default weight of the n-gram model of the book."""
 COPY_LIMIT = 20
-"""Length, in characters, from which on a text that is written like a book copies no passage of it."""
+"""Length, in characters, that no passage copied from the book reaches."""
 
 _ORDER = 4
 # A weight that is fitted to predict real text, 0.1 to 0.25, makes sampled text repeat itself: what was sampled becomes
@@ -88,8 +89,7 @@ class Copies:
 
 def _shared(first: str, second: str) -> int:
     """Returns the length of the common beginning of two texts."""
-    differing = (place for place, (one, other) in enumerate(zip(first, second, strict=False)) if one != other)
-    return next(differing, min(len(first), len(second)))
+    return len(commonprefix((first, second)))  # noqa: RUF071 - character by character, as it is meant here
 
 
 def _hash(characters: Sequence[Any]) -> Any:
@@ -197,10 +197,10 @@ def _with_cast(cache: ContinuousCache, ids: Tensor) -> _ModelWithCast:
 
 
 class PrimedModel:
-    """A model like a book: its initial state is the state after the last words of the book.
+    """A model like a book: with a cache, its initial state is the state after the last words of the book.
 
-    Every other member is that of the model inside. `start` is a state of one row, and `book` the text of the book, of
-    which a sampler copies no passage.
+    Every other member is that of the model inside. `start` is that state, of one row, and `book` the text of the book,
+    of which a sampler copies no passage.
     """
 
     def __init__(self, model: LanguageModel, start: State, book: str) -> None:

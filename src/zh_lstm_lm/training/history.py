@@ -14,7 +14,7 @@ from zh_lstm_lm.storage.user_files import write_file
 
 __all__ = ["History", "LearningCurve", "comparable", "is_curve_record", "is_number", "is_record"]
 
-Record = TypeVar("Record", bound=Mapping[str, Any])
+_Record = TypeVar("_Record", bound=Mapping[str, Any])
 
 # An even number, so that each record has another one to join.
 _MAX_RECORDS = 512
@@ -93,8 +93,8 @@ class History(list[dict[str, Any]]):
         return cls(records)
 
 
-def comparable(history: Iterable[Record]) -> list[Record]:
-    """Returns the records whose validation losses can be compared: those that are of the most tokens."""
+def comparable(history: Iterable[_Record]) -> list[_Record]:
+    """Returns the records whose validation losses can be compared: those measured on the most tokens."""
     measured = [record for record in history if record.get("valid_loss") is not None]
     # Older histories do not tell the number of tokens.
     tokens = [float(number) if is_number(number := record.get("valid_tokens", 0)) else 0.0 for record in measured]
