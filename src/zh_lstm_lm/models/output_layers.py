@@ -11,12 +11,15 @@ from typing_extensions import override
 
 from zh_lstm_lm.models.softmax_log_probs import target_log_probs
 from zh_lstm_lm.runtime.batch_invariant import BatchInvariantLinear
-from zh_lstm_lm.runtime.devices import autocast_dtype, on_device
+from zh_lstm_lm.runtime.devices import on_device
 
 __all__ = ["DEFAULT_DIV_VALUE", "AdaptiveSoftmax", "FullSoftmax", "OutputLayer", "default_cutoffs", "tail_width"]
 
 DEFAULT_DIV_VALUE = 1.5
 """Factor by which each tail of the adaptive softmax is narrower than the one before."""
+
+# oneDNN prepares a product for each number of rows, which in a tail is another one in every update.
+_TAIL_ROWS = 32
 
 
 class OutputLayer(nn.Module):
@@ -182,29 +185,28 @@ class AdaptiveSoftmax(OutputLayer):
     def target_log_probs(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """See `OutputLayer.target_log_probs`."""
         device = hidden.device
-        if device.type == "cpu" and autocast_dtype(device) is not None:
-            # A product in bfloat16 is prepared for its number of rows, which in a tail is another one in every update.
-            with torch.autocast("cpu", enabled=False):
-                return self.target_log_probs(hidden.to(self.head.weight.dtype), targets)
         bounds = torch.tensor(self.cutoffs[:-1], device=targets.device)
         cluster = torch.bucketize(targets, bounds, right=True)  # (rows,), 0 for the head and for IGNORED
         entry = torch.where(cluster > 0, self.head_size - 1 + cluster, targets)
         result = target_log_probs(hidden, self.head.weight, self.head.bias, on_device(entry, device))
         in_head, *sizes = torch.bincount(cluster, minlength=len(self.cutoffs)).tolist()
-        # Rows are selected once, tail by tail, so that their gradient is a single scatter as well.
         in_tails = cluster.argsort(stable=True)[in_head:]
         if not len(in_tails):
             return result
-        rows = on_device(in_tails, device)
-        states = torch.split(hidden.index_select(0, rows), sizes)
-        positions = targets - bounds[(cluster - 1).clamp(min=0)]  # of each token in its tail
-        tokens = torch.split(on_device(positions.index_select(0, in_tails), device), sizes)
+        # Rows are selected once, tail by tail, so that their gradient is a single scatter as well.
+        places, blocks = _places(sizes, _TAIL_ROWS if device.type == "cpu" else 1)
+        chosen = in_tails.new_zeros(sum(blocks)).index_copy(0, places, in_tails)
+        positions = (targets - bounds[(cluster - 1).clamp(min=0)]).index_select(0, in_tails)  # of each token in its tail
+        positions = positions.new_zeros(len(chosen)).index_copy(0, places, positions)
+        states = torch.split(hidden.index_select(0, on_device(chosen, device)), blocks)
+        tokens = torch.split(on_device(positions, device), blocks)
         within = [
             target_log_probs(narrow(states[number]), tail.weight, tail.bias, tokens[number], all_counted=True)
             for number, (narrow, tail) in enumerate(self.clusters())
             if sizes[number]
         ]
-        return result.index_add(0, rows, torch.cat(within))
+        found = torch.cat(within).index_select(0, on_device(places, device))
+        return result.index_add(0, on_device(in_tails, device), found)
 
     def reset_parameters(self, generator: torch.Generator, counts: Tensor) -> None:
         """See `OutputLayer.reset_parameters`."""
@@ -254,6 +256,13 @@ class _DecodingAdaptiveSoftmax(OutputLayer):
             within = tail(width).log_softmax(dim=-1)
             torch.add(within, head[:, self._head_size + number, None], out=result[:, start:stop])
         return result
+
+
+def _places(sizes: Sequence[int], multiple: int) -> tuple[Tensor, list[int]]:
+    """Returns where rows come if those of each tail fill blocks of a multiple of rows, and the sizes of the blocks."""
+    blocks = [-(-size // multiple) * multiple for size in sizes]
+    gaps = torch.tensor([0, *itertools.accumulate(map(int.__sub__, blocks, sizes))][:-1])
+    return torch.arange(sum(sizes)) + gaps.repeat_interleave(torch.tensor(sizes)), blocks
 
 
 def tail_width(hidden_size: int, number: int, div_value: float = DEFAULT_DIV_VALUE) -> int:

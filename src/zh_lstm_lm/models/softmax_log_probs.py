@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
 from zh_lstm_lm.corpus.batches import IGNORED
 from zh_lstm_lm.runtime.devices import autocast_dtype
@@ -28,11 +27,8 @@ class _TargetLogProbs(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # noqa: PLR0917
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, product: Callable[..., Tensor]
-    ) -> Tensor:
-        ctx.linear = product
-        logits = product(hidden, weight, bias.to(hidden.dtype))  # (rows, classes)
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+        logits = linear(hidden, weight, bias.to(hidden.dtype))  # (rows, classes)
         chosen, ctx.logs = targets[:, None], logits.is_cuda
         if logits.is_cuda:
             sums = torch.float32 if logits.dtype in _NARROW else logits.dtype
@@ -41,22 +37,21 @@ class _TargetLogProbs(torch.autograd.Function):
             return log_probs.gather(1, chosen).squeeze(1)
         if logits.dtype in _NARROW:
             logits = logits.float()
-        highest, of_chosen = logits.amax(1, keepdim=True), logits.gather(1, chosen)
-        probs = logits.sub_(highest).exp_()
-        total = probs.sum(1, keepdim=True)
-        ctx.save_for_backward(hidden, weight, targets, probs.div_(total))
-        return (of_chosen - highest - total.log()).squeeze(1)
+        probs = logits.softmax(1)
+        ctx.save_for_backward(hidden, weight, targets, probs)
+        # Relative to the likeliest class, since the probability of the chosen one may be too small for its type.
+        return (logits.gather(1, chosen) - logits.amax(1, keepdim=True)).squeeze(1) + probs.amax(1).log()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         hidden, weight, targets, saved = ctx.saved_tensors
         probs = saved.exp() if ctx.logs else saved
         of_logits = probs * -gradient[:, None]  # g · (one-hot − p), (rows, classes)
         of_logits.scatter_add_(1, targets[:, None], gradient[:, None])
         of_bias = of_logits.sum(0)
         of_logits = of_logits.to(hidden.dtype)
-        return ctx.linear(of_logits, weight.t()), ctx.linear(of_logits.t(), hidden.t()), of_bias, None, None
+        return linear(of_logits, weight.t()), linear(of_logits.t(), hidden.t()), of_bias, None
 
 
 def target_log_probs(
@@ -70,14 +65,10 @@ def target_log_probs(
     """
     low = autocast_dtype(hidden.device)
     if low is not None:
-        # Converted here, so that the products of the backward pass use the narrow dtype as well. On the CPU most classes
-        # have few rows, and converting their weights costs more than it saves.
-        low = weight.dtype if hidden.device.type == "cpu" else low
+        # Converted here, so that the products of the backward pass use the narrow dtype as well.
         hidden, weight = hidden.to(low), weight.to(low)
     counted = None if all_counted else targets != IGNORED
     classes = targets if counted is None else targets * counted
     apply: Callable[..., Tensor] = _TargetLogProbs.apply  # untyped in some versions of PyTorch
-    # `linear` prepares its products for each number of rows, which is another one in every update where all are counted, in
-    # the tails.
-    log_probs = apply(hidden, weight, bias, classes, functional.linear if all_counted else linear)
+    log_probs = apply(hidden, weight, bias, classes)
     return log_probs if counted is None else log_probs * counted
