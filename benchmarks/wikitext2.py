@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--embedding-dim", type=int, default=256)
     parser.add_argument("--hidden-size", type=int, default=512)
     parser.add_argument("--dropout", type=float, default=0.5)
+    parser.add_argument("--div-value", type=float, default=1.5)
     options = parser.parse_args()
     parts = {}
     for name, expected in TOKENS.items():
@@ -44,7 +45,12 @@ def main() -> None:
     vocabulary = Vocabulary.from_stream(parts["train"], unknown="unk")
     # <bos> is none of them, and is never predicted.
     assert len(vocabulary) == TYPES + 1
-    sizes = ModelConfig(embedding_dim=options.embedding_dim, hidden_size=options.hidden_size, dropout=options.dropout)
+    sizes = ModelConfig(
+        embedding_dim=options.embedding_dim,
+        hidden_size=options.hidden_size,
+        dropout=options.dropout,
+        div_value=options.div_value,
+    )
     model = LSTMLanguageModel(vocabulary, sizes, text=parts["train"])
     Trainer(model, parts["train"], parts["valid"], TrainerConfig(max_epochs=options.epochs)).fit()
     print(f"LSTM alone: test perplexity {evaluate(model, parts['test']).perplexity:.1f}")

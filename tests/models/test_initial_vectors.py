@@ -77,6 +77,16 @@ def test_words_with_the_same_neighbours_start_alike(options: dict[str, object]) 
             assert torch.equal(weight, plain.state_dict()[name]), "only the vectors of words are other ones"
 
 
+@pytest.mark.parametrize(("tied", "expected"), [(False, 3.0), (True, 1.0)])
+@pytest.mark.parametrize("from_text", [False, True])
+def test_rows_of_the_embedding_are_long_unless_they_are_shared(tied: bool, expected: float, from_text: bool) -> None:
+    text = words_in_frames(200)
+    config = ModelConfig(embedding_dim=64, hidden_size=16, tie_weights=tied)
+    model = LSTMLanguageModel(Vocabulary.from_stream(text), config, text=text if from_text else None)
+    # Words with few neighbours in so short a text get shorter vectors.
+    assert 0.6 * expected < model.embedding.weight.norm(dim=1).mean().item() < 1.2 * expected
+
+
 def test_a_short_run_learns_more_from_such_vectors() -> None:
     text = words_in_frames(60)
     vocabulary = Vocabulary.from_stream(text)

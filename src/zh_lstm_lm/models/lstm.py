@@ -37,6 +37,9 @@ __all__ = ["LSTMLanguageModel", "unwrapped"]
 
 # Up to here no product of two weights, summed over a layer, leaves the range of float32.
 _LARGEST_WEIGHT = 1e15
+# About the norm of a row of the embedding at first. The LSTM's weights are small then, so shorter rows hardly reach its gates;
+# a weight that the output layer shares is to give small scores.
+_NORM, _SHARED_NORM = 3.0, 1.0
 
 
 class LSTMLanguageModel(HubModel, nn.Module):
@@ -118,9 +121,10 @@ class LSTMLanguageModel(HubModel, nn.Module):
     def reset_parameters(self, text: TokenStream | None = None) -> None:
         """Initialises the weights again from ``config.seed``, and from the text if one is given."""
         generator = torch.Generator(self.embedding.weight.device).manual_seed(self.config.seed)
+        norm = _SHARED_NORM if self.config.tie_weights else _NORM
         with torch.no_grad():
             for table in self.embedding.parameters():
-                table.normal_(0.0, self.config.embedding_dim**-0.5, generator=generator)
+                table.normal_(0.0, norm * self.config.embedding_dim**-0.5, generator=generator)
             bound = self.config.hidden_size**-0.5
             for layer in self.layers:
                 for name, parameter in layer.named_parameters():
@@ -133,8 +137,8 @@ class LSTMLanguageModel(HubModel, nn.Module):
         generator = torch.Generator("cpu").manual_seed(self.config.seed)
         ids = self.vocabulary.encode_stream(text)
         vectors = neighbour_vectors(ids, len(self.vocabulary), self.config.embedding_dim, generator)
-        for weights in ([self.embedding.weight], self.output.token_vectors()):
-            blend_vectors(weights, vectors, generator)
+        blend_vectors([self.embedding.weight], norm * vectors, generator)
+        blend_vectors(self.output.token_vectors(), vectors, generator)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LSTMLanguageModel":
         """Applies a conversion such as `half` or `to`; the config follows the type of the weights."""

@@ -196,7 +196,9 @@ class AdaptiveSoftmax(OutputLayer):
         # Rows are selected once, tail by tail, so that their gradient is a single scatter as well.
         places, blocks = _places(sizes, _TAIL_ROWS if device.type == "cpu" else 1)
         chosen = in_tails.new_zeros(sum(blocks)).index_copy(0, places, in_tails)
-        positions = (targets - bounds[(cluster - 1).clamp(min=0)]).index_select(0, in_tails)  # of each token in its tail
+        positions = (targets - bounds[(cluster - 1).clamp(min=0)]).index_select(
+            0, in_tails
+        )  # of each token in its tail
         positions = positions.new_zeros(len(chosen)).index_copy(0, places, positions)
         states = torch.split(hidden.index_select(0, on_device(chosen, device)), blocks)
         tokens = torch.split(on_device(positions, device), blocks)

@@ -21,9 +21,8 @@ class _TargetLogProbs(torch.autograd.Function):
     """The log-probability of one class for each row of a linear layer's softmax.
 
     Equal to `cross_entropy` over `linear` with fewer passes over the logits, which are most of the memory traffic of
-    training: each logit is exponentiated once, and the probabilities overwrite the logits, because a second tensor of
-    that size would be newly mapped memory at every step. On CUDA, where the allocator keeps memory and kernel launches
-    dominate, it is a single log-softmax.
+    training: each logit is exponentiated once, in a softmax whose result serves the backward pass as well. On CUDA, where
+    kernel launches dominate, it is a single log-softmax.
     """
 
     @staticmethod
@@ -59,7 +58,7 @@ def target_log_probs(
 ) -> Tensor:
     """Computes the log-probability of one class for each row, in nats; 0 where the target is `IGNORED`.
 
-    Inside `torch.autocast` of CUDA the matrix products use its dtype, everything else float32. `all_counted` says that no
+    Inside `torch.autocast` the matrix products use its dtype, everything else float32. `all_counted` says that no
     target is `IGNORED`, which saves the check. **Shape:** (rows, width), (classes, width), (classes,) and (rows,) to
     (rows,).
     """

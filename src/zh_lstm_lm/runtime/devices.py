@@ -132,8 +132,8 @@ def _steps(items: Generator[Any, None, None]) -> Iterator[Any]:
 def autocast(device: torch.device, precision: str, *, hidden_size: int = 0) -> AbstractContextManager[object]:
     """Returns the context of the loss, in which some matrix products of float32 weights are in bfloat16.
 
-    With ``"bfloat16"`` they are those outside the LSTM on CUDA, and those of the LSTM on the CPU. ``"auto"`` is the same on
-    a CPU that computes in it, with `hidden_size` wide enough for a gain.
+    With ``"bfloat16"`` they are those outside the LSTM on CUDA, and all on the CPU. ``"auto"`` is the same on a CPU that
+    computes in it, with `hidden_size` wide enough for a gain.
     """
     wanted = precision == "bfloat16"
     if precision == "auto" and device.type == "cpu":

@@ -46,9 +46,9 @@ class TrainerConfig(Config):
         keep_last: Number of checkpoints that are kept, besides the best one.
         device: ``"auto"`` (a CUDA device if there is one), or a name such as ``"cpu"`` or ``"cuda:1"``.
         precision: Precision of matrix products: ``"float32"``, ``"tf32"`` (CUDA only) or ``"bfloat16"`` (on CUDA those
-            outside the LSTM, which is in tf32; on the CPU those of the LSTM). ``"auto"`` is tf32 on CUDA, bfloat16 on a CPU
-            that computes in it (from a hidden size of 128 on), and float32 elsewhere. Weights, sums and updates are float32
-            in all of them.
+            outside the LSTM, which is in tf32; on the CPU all). ``"auto"`` is tf32 on CUDA, bfloat16 on a CPU that computes
+            in it (from a hidden size of 128 on), and float32 elsewhere. Weights, sums and updates are float32 in all of
+            them.
     """
 
     max_epochs: int | None = None
