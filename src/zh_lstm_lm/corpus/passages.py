@@ -7,12 +7,25 @@ __all__ = ["hash_passages", "passage_overlap"]
 
 _PASSAGE_LEN = 8
 _MAX_PASSAGES = 1 << 16
+# Passages that are hashed at once.
+_BLOCK = 1 << 18
 # An odd factor without a pattern.
 _FACTOR = 0x9E3779B97F4A7C15 - (1 << 64)
 
 
 def hash_passages(ids: Tensor) -> Tensor:
     """Hashes the passages of 8 tokens at all positions; returns the least 65,536 different hashes, increasing."""
+    least = torch.empty(0, dtype=torch.int64)
+    for start in range(0, max(1, len(ids) - _PASSAGE_LEN + 1), _BLOCK):
+        hashes = _hash_all(ids[start : start + _BLOCK + _PASSAGE_LEN - 1])
+        if len(least) == _MAX_PASSAGES:
+            hashes = hashes[hashes < least[-1]]
+        least = torch.unique(torch.cat([least, hashes]))[:_MAX_PASSAGES]
+    return least
+
+
+def _hash_all(ids: Tensor) -> Tensor:
+    """Hashes the passages at all positions, in order; one shorter than 8 tokens has none."""
     hashes, factor = ids.long() + 1, _FACTOR
     length = 1
     while length < _PASSAGE_LEN:
@@ -20,16 +33,7 @@ def hash_passages(ids: Tensor) -> Tensor:
         hashes = hashes[:-length] * factor + hashes[length:]
         hashes ^= hashes >> 29
         length, factor = 2 * length, (factor * factor + (1 << 63)) % (1 << 64) - (1 << 63)
-    # Only the least hashes are sorted: twice as many as are kept at first, more where they repeat themselves.
-    proportion = 2 * _MAX_PASSAGES / max(len(hashes), 1)
-    while proportion < 1:
-        least = hashes[hashes < int((2 * proportion - 1) * (1 << 63))]
-        different: Tensor = torch.unique_consecutive(least.sort().values)
-        if len(different) >= _MAX_PASSAGES:
-            return different[:_MAX_PASSAGES]
-        proportion *= 4
-    passages: Tensor = torch.unique_consecutive(hashes.sort().values)
-    return passages[:_MAX_PASSAGES]
+    return hashes
 
 
 def passage_overlap(passages: Tensor, ids: Tensor) -> float:

@@ -29,7 +29,7 @@ from zh_lstm_lm.models.layers import (
 )
 from zh_lstm_lm.models.output_layers import AdaptiveSoftmax, FullSoftmax, OutputLayer
 from zh_lstm_lm.models.pretrained import named_folder, write_model_folder
-from zh_lstm_lm.runtime.memory import check_fits
+from zh_lstm_lm.runtime.memory import check_fits, return_freed_memory
 from zh_lstm_lm.runtime.threads import use_one_thread_after_fork
 from zh_lstm_lm.tokenizers.base import Tokenizer
 
@@ -37,8 +37,7 @@ __all__ = ["LSTMLanguageModel", "unwrapped"]
 
 # Up to here no product of two weights, summed over a layer, leaves the range of float32.
 _LARGEST_WEIGHT = 1e15
-# About the norm of a row of the embedding at first. The LSTM's weights are small then, so shorter rows hardly reach its gates;
-# a weight that the output layer shares is to give small scores.
+# About the norm of the embedding's rows at first, which are to reach the gates of the LSTM, or to give small scores if shared.
 _NORM, _SHARED_NORM = 3.0, 1.0
 
 
@@ -139,6 +138,7 @@ class LSTMLanguageModel(HubModel, nn.Module):
         vectors = neighbour_vectors(ids, len(self.vocabulary), self.config.embedding_dim, generator)
         blend_vectors([self.embedding.weight], norm * vectors, generator)
         blend_vectors(self.output.token_vectors(), vectors, generator)
+        return_freed_memory()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LSTMLanguageModel":
         """Applies a conversion such as `half` or `to`; the config follows the type of the weights."""
@@ -165,9 +165,8 @@ class LSTMLanguageModel(HubModel, nn.Module):
 
     def initial_state(self, batch_size: int) -> LSTMState:
         """Returns the zero state. **Shape:** (num_layers, batch_size, hidden_size), twice."""
-        weight = self.embedding.weight
-        shape = (self.config.num_layers, batch_size, self.config.hidden_size)
-        return LSTMState(weight.new_zeros(shape), weight.new_zeros(shape))
+        zeros = self.embedding.weight.new_zeros(self.config.num_layers, batch_size, self.config.hidden_size)
+        return LSTMState(zeros, zeros.clone())
 
     def forward(self, inputs: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, LSTMState]:
         """Predicts the token after each input.

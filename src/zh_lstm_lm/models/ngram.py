@@ -17,6 +17,7 @@ from zh_lstm_lm.models.base import Index
 from zh_lstm_lm.models.ngram_counts import MAX_ORDER, NGramCounts, NGramTable, count_ngrams
 from zh_lstm_lm.models.pretrained import SavedModel
 from zh_lstm_lm.runtime.devices import choose_device, on_cpu_by_default
+from zh_lstm_lm.runtime.memory import return_freed_memory
 
 __all__ = ["NGramContext", "NGramLanguageModel", "NGramState", "estimate_table"]
 
@@ -161,9 +162,11 @@ class NGramLanguageModel(SavedModel):
             raise DataError(
                 f"the text has {num_tokens} tokens, fewer than the order {order}; give more text or a lower order"
             )
-        return cls(
-            vocabulary, count_ngrams(ids, order, vocab_size=len(vocabulary), bos_id=vocabulary.bos_id, prune=prune)
-        )
+        counts = count_ngrams(ids, order, vocab_size=len(vocabulary), bos_id=vocabulary.bos_id, prune=prune)
+        model = cls(vocabulary, counts)
+        # Hundreds of megabytes for a few million tokens.
+        return_freed_memory()
+        return model
 
     @property
     def name(self) -> str:

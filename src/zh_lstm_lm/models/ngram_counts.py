@@ -27,7 +27,7 @@ _LARGE = 15
 _SMALL_VOCABULARY = 1 << 16
 _ID_SHIFT = 1 << 15
 # Positions that are sorted at once; temporaries take about 50 bytes for each.
-_SORTED_AT_ONCE = 1 << 21
+_SORTED_AT_ONCE = 1 << 20
 # Bytes that the tables of all orders take for each token of the text and order, at most.
 _BYTES_PER_TOKEN = 24
 
@@ -177,7 +177,7 @@ def count_ngrams(ids: Tensor, order: int, *, vocab_size: int, bos_id: int, prune
     """Counts the n-grams of concatenated documents, each beginning with ``<bos>``. **Shape:** (number of ids,).
 
     A document's first token has ``<bos>`` before it; no n-gram reaches into another document. Positions are sorted in
-    groups of about two million, so that apart from the tables (16 bytes for each n-gram) and three numbers of 4 bytes
+    groups of about a million, so that apart from the tables (16 bytes for each n-gram) and three numbers of 4 bytes
     for each token, which lie in temporary files where the text is large, the memory does not depend on the text.
 
     `prune` has for each order from 1 on the greatest number of occurrences with which an n-gram is dropped; the last

@@ -1,13 +1,16 @@
 """The memory of a device, checked before large allocations."""
 
+import contextlib
+import ctypes
 import os
+import sys
 from pathlib import Path
 
 import torch
 
 from zh_lstm_lm.errors import ConfigError
 
-__all__ = ["check_fits", "total_memory"]
+__all__ = ["check_fits", "return_freed_memory", "total_memory"]
 
 _CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
@@ -40,3 +43,11 @@ def check_fits(what: str, needed: int, device: torch.device, *, smaller: str) ->
             f"{what} would take about {needed / 1e9:,.1f} GB of memory, and {device} has {total / 1e9:,.1f} GB; "
             f"make {smaller} smaller"
         )
+
+
+def return_freed_memory() -> None:
+    """Returns freed memory to the system, where the C library keeps it for later (glibc)."""
+    if sys.platform == "linux":
+        # Other C libraries have no such function.
+        with contextlib.suppress(AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)

@@ -6,7 +6,7 @@ import time
 __all__ = ["available_cores", "settle_threads", "use_one_thread_after_fork"]
 
 # Rounds, or milliseconds, that an idle thread waits actively before it sleeps.
-_SPIN = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
+_SPIN = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
 # How often, and how many seconds apart, the machine's load is read.
 _LOOKS, _BETWEEN = 7, 0.02
 _registered = False
