@@ -6,14 +6,16 @@ import math
 import os
 import reprlib
 from collections.abc import Collection, Iterable, Mapping
+from os import PathLike
 from typing import Any
 
 from typing_extensions import Self
 
-from zh_lstm_lm.errors import ConfigError, DataError
+from zh_lstm_lm.errors import ConfigError, DataError, ZhLstmLmError
 
 __all__ = [
-    "Config", "check_choice", "check_integer", "check_number", "check_text", "check_type", "nearest_name", "shown",
+    "Config", "check_choice", "check_integer", "check_list", "check_number", "check_path", "check_text", "check_type",
+    "is_list", "nearest_name", "shown",
 ]  # fmt: skip
 
 # Longer names are not compared: the time grows with the square of the length.
@@ -120,6 +122,31 @@ def check_type(name: str, value: object, *kinds: type) -> None:
     if not isinstance(value, kinds):
         wanted = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
         raise ConfigError(f"{name} must be a {wanted}, got {shown(value)}")
+
+
+def check_path(name: str, path: object) -> None:
+    """Raises ConfigError unless `path` is a string or path that can be that of a file or folder."""
+    check_type(name, path, str, PathLike)
+    try:
+        valid = b"\0" not in os.fsencode(path)  # type: ignore[arg-type]
+    except UnicodeEncodeError:
+        valid = False
+    if not valid:
+        raise ConfigError(f"{name} must be a path without zero bytes and lone surrogates, got {shown(path)}")
+
+
+def is_list(value: object) -> bool:
+    """Returns True for a list or another iterable, but not for a text, a mapping or a tensor without dimensions."""
+    is_other = isinstance(value, (str, bytes, Mapping, type)) or getattr(value, "ndim", 1) == 0
+    return isinstance(value, Iterable) and not is_other
+
+
+def check_list(name: str, values: Any, wanted: str, *, error: type[ZhLstmLmError] = DataError) -> list[Any]:
+    """Returns the items of a list or another iterable; raises the error for what is none (see `is_list`)."""
+    if not is_list(values):
+        hint = f"; give [{name.removesuffix('s')}]" if isinstance(values, (str, Mapping)) else ""
+        raise error(f"{name} must be {wanted}, got {shown(values)}{hint}")
+    return list(values)
 
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:

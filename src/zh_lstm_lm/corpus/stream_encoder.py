@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from zh_lstm_lm._config import check_type
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.storage.scratch import scratch_tensor
 
@@ -16,6 +17,7 @@ class SpellingTable:
     """The ids of each token of a stream's lexicon, which a function of the token returns, as flat tensors."""
 
     def __init__(self, stream: TokenStream, spell: Callable[[str], list[int]]) -> None:
+        check_type("stream", stream, TokenStream)
         # Python's garbage collector would examine so many lists one by one.
         spelled, lengths = array("i"), array("q")
         for token in stream.lexicon:

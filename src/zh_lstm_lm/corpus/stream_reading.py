@@ -6,7 +6,7 @@ from itertools import chain, islice
 from os import PathLike
 from typing import Any
 
-from zh_lstm_lm._config import check_integer, check_text, check_type, shown
+from zh_lstm_lm._config import check_integer, check_list, check_text, check_type, is_list, shown
 from zh_lstm_lm.corpus.segmentation import cache_key, number_tokens
 from zh_lstm_lm.corpus.stream_cache import StoredStream, cached_stream
 from zh_lstm_lm.errors import DataError, ZhLstmLmError
@@ -51,7 +51,9 @@ def look_at_records(records: Any, text_field: str | None) -> tuple[bool, Any]:
         raise DataError(
             f"records must be an iterable of mappings, got {shown(records)}; give [record] for a single one"
         )
-    if isinstance(records, (str, PathLike)) or not isinstance(records, Iterable):
+    if not is_list(records):
+        if text_field is None and not isinstance(records, (str, PathLike)):
+            raise DataError(f"records must be paths or an iterable of mappings, got {shown(records)}")
         # Only texts need no field.
         check_type("text_field", text_field, str)
         return True, records
@@ -96,10 +98,8 @@ def read_texts(
     texts: Iterable[str], tokenizer: LosslessTokenizer, normalize: str, *, document_ends: bool = False
 ) -> StoredStream:
     """Segments texts in memory, each a document; raises DataError if there is none, or one is not text."""
-    if isinstance(texts, str) or not isinstance(texts, Iterable):
-        raise DataError(f"texts must be a list of strings, each a document, got {texts!r:.40}; give [text]")
     documents = []
-    for number, text in enumerate(texts):
+    for number, text in enumerate(check_list("texts", texts, "a list of strings, each a document")):
         name = f"texts[{number}]"
         normalized = normalize_text(normalize_line_ends(check_text(name, text)), normalize)
         documents.append(Document(name, (normalized,) if normalized else (), document_ends))

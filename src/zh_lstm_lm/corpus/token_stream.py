@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from zh_lstm_lm._config import check_choice, check_number, check_type
+from zh_lstm_lm._config import check_choice, check_integer, check_number, check_type
 from zh_lstm_lm.corpus.cut_positions import chunks
 from zh_lstm_lm.corpus.segmentation import DocumentSpan
 from zh_lstm_lm.corpus.stream_cache import StoredStream
@@ -260,6 +260,7 @@ class TokenStream:
     @on_cpu_by_default
     def numbers(self, *, chunk_size: int | None = None) -> Iterator[Tensor]:
         """Yields the lexicon numbers in order, never across documents. **Shape:** (at most `chunk_size`,), int32."""
+        check_integer("chunk_size", chunk_size, minimum=1, optional=True)
         for span in self.documents:
             yield from chunks(self._tokens, span, chunk_size=chunk_size)
 

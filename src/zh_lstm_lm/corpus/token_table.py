@@ -10,7 +10,7 @@ from typing import Literal, NoReturn, SupportsIndex, TypeAlias
 import torch
 from torch import Tensor
 
-from zh_lstm_lm._config import check_text, shown
+from zh_lstm_lm._config import check_list, check_text, check_type, is_list, shown
 from zh_lstm_lm.corpus.segmentation import PARAGRAPH_END
 from zh_lstm_lm.errors import VocabularyError
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
@@ -71,7 +71,7 @@ class TokenTable:
         if separator and unknown == "unk":
             self._ids[separator + names[2][0]] = names[2][1]
         self._byte_ids: dict[int, int] = {}
-        tokens = list(tokens)
+        tokens = check_list("tokens", tokens, "a list of strings, and of integers for bytes", error=VocabularyError)
         if unknown == "characters" and not tokens:
             tokens = list(range(256))
         if len(tokens) > MAX_TOKENS - self.num_special:
@@ -188,6 +188,7 @@ class TokenTable:
         Raises:
             VocabularyError: It is not in the vocabulary (with ``unknown="unk"`` the id of ``<unk>`` is returned).
         """
+        check_type("token", token, str)
         found = self._ids.get(self.with_separator(token)) if token else None
         if found is None:
             found = self._names.get(token, self.unk_id)
@@ -286,7 +287,8 @@ class TokenTable:
 
 def _checked(special_tokens: "Sequence[tuple[str, int]]", number: int) -> tuple[tuple[str, int], ...]:
     """Returns the names and ids of special tokens as they are kept, from an argument or a file."""
-    kinds = [tuple(map(type, each)) for each in special_tokens]
+    listed = check_list("special_tokens", special_tokens, "a list of pairs of a name and an id", error=VocabularyError)
+    kinds = [tuple(map(type, each)) if is_list(each) else () for each in listed]
     if kinds != [(str, int)] * number:
         raise VocabularyError(f"special_tokens must be {number} pairs of a name and an id, got {shown(special_tokens)}")
     return tuple((name, token_id) for name, token_id in special_tokens)

@@ -10,7 +10,7 @@ from typing import Any, SupportsIndex, get_args
 
 from torch import Tensor
 
-from zh_lstm_lm._config import check_choice, check_integer, check_text, check_type, shown
+from zh_lstm_lm._config import check_choice, check_integer, check_list, check_text, check_type, shown
 from zh_lstm_lm.corpus.coverage import CoverageReport, measure_coverage
 from zh_lstm_lm.corpus.segmentation import PARAGRAPH_END
 from zh_lstm_lm.corpus.stream_encoder import SpellingTable
@@ -85,7 +85,8 @@ class Vocabulary(TokenTable):
         self.normalize = normalize
         self._frozen = False
         super().__init__(tokens, unknown=unknown, separator=self.tokenizer.separator, special_tokens=special_tokens)
-        self.counts: list[int] = list(counts) if counts is not None else [0] * len(self)
+        counts = [0] * len(self) if counts is None else counts
+        self.counts: list[int] = check_list("counts", counts, "a list of integers", error=VocabularyError)
         kinds = set(map(type, self.counts))
         fits = len(self.counts) == len(self) and all(issubclass(kind, int) for kind in kinds)
         if not fits or not 0 <= min(self.counts) <= max(self.counts) < 1 << 63:

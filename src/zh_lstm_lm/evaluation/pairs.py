@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any, TypeAlias
 
-from zh_lstm_lm._config import check_integer, check_number, check_text, shown
+from zh_lstm_lm._config import check_integer, check_list, check_number, check_text, shown
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.evaluation.score import check_log_probs
@@ -126,9 +126,8 @@ def compare_pairs(
     check_model("model", model)
     check_integer("batch_size", batch_size, minimum=1)
     check_number("confidence", confidence, maximum=1.0, exclusive=True)
-    if isinstance(pairs, (str, Mapping)) or not isinstance(pairs, Iterable):
-        raise DataError(f"pairs must be a list of (good, bad) or (good, bad, group), got {shown(pairs)}")
-    checked = [_checked(f"pairs[{number}]", pair) for number, pair in enumerate(pairs)]
+    listed = check_list("pairs", pairs, "a list of (good, bad) or (good, bad, group)")
+    checked = [_checked(f"pairs[{number}]", pair) for number, pair in enumerate(listed)]
     if not checked:
         raise DataError("there is no pair to compare; give a list of (good, bad) or (good, bad, group)")
     vocabulary = model.vocabulary

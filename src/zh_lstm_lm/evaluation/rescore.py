@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from zh_lstm_lm._config import check_choice, check_number
+from zh_lstm_lm._config import check_choice, check_list, check_number
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.evaluation.score import score_batch
 from zh_lstm_lm.models.base import LanguageModel, TextState
@@ -96,7 +96,10 @@ def rescore_batch(
     check_number("weight", weight)
     check_number("word_bonus", word_bonus, minimum=-math.inf)
     check_choice("length_normalization", length_normalization, LENGTH_NORMALIZATIONS)
-    checked = [_checked(candidates, number) for number, candidates in enumerate(lists)]
+    checked = [
+        _checked(candidates, number)
+        for number, candidates in enumerate(check_list("lists", lists, "a list of candidates"))
+    ]
     scored = iter(score_batch(model, [text for pairs in checked for text, _ in pairs], end=end, state=state))
     rescored = []
     for pairs in checked:
@@ -113,10 +116,8 @@ def rescore_batch(
 
 def _checked(candidates: Iterable[Candidate], number: int) -> Sequence[tuple[str, float]]:
     """Returns the candidates of one list as pairs."""
-    if isinstance(candidates, str) or not isinstance(candidates, Iterable):
-        raise DataError(f"candidates must be a list of texts, or of pairs of text and score, got {candidates!r:.60}")
     pairs = []
-    for candidate in candidates:
+    for candidate in check_list("candidates", candidates, "a list of texts, or of pairs of text and score"):
         text, given = candidate if isinstance(candidate, (tuple, list)) and len(candidate) == 2 else (candidate, 0.0)
         number_given = isinstance(given, (int, float)) and not isinstance(given, bool) and abs(given) < math.inf
         if not isinstance(text, str) or not number_given or abs(given) > sys.float_info.max:

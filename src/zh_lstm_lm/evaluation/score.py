@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
-from zh_lstm_lm._config import check_integer, check_type
+from zh_lstm_lm._config import check_integer, check_list, check_type
 from zh_lstm_lm.corpus.batches import EvaluationSegment
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import DataError, NonFiniteError
@@ -90,10 +90,8 @@ def score_batch(
     check_type("state", state, TextState, type(None), list, tuple)
     check_type("with_states", with_states, bool)
     check_integer("batch_size", batch_size, minimum=1)
-    if isinstance(texts, str) or not isinstance(texts, Iterable):
-        raise DataError(f"texts must be a list of strings, got {texts!r:.40}; give [text]")
     cuts = []
-    for number, text in enumerate(texts):
+    for number, text in enumerate(check_list("texts", texts, "a list of strings")):
         try:
             cuts.append(cut_text(model.vocabulary, text, end=end, pre_tokenized=pre_tokenized))
         except DataError as error:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
-from zh_lstm_lm._config import check_choice, check_integer, check_text, check_type, shown
+from zh_lstm_lm._config import check_choice, check_integer, check_list, check_text, check_type, shown
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.evaluation.score import score_batch
@@ -18,6 +18,8 @@ __all__ = ["read_table", "score_table"]
 
 Row: TypeAlias = Mapping[Any, Any]
 
+# More columns than this are a mistake, and would fill the memory.
+_MAX_PREVIOUS = 1000
 _DELIMITERS = "\t,;"
 _REGION_MARK = "|"
 # From the words that the model knows best to those that it knows least.
@@ -75,14 +77,22 @@ def score_table(
         ConfigError: An option is out of range, or options contradict each other.
     """
     check_choice("per", per, ("word", "text"))
-    check_integer("previous", previous, minimum=0)
+    check_integer("previous", previous, minimum=0, maximum=_MAX_PREVIOUS)
     check_type("pre_tokenized", pre_tokenized, bool)
     if region_column is not None and (end or per == "text"):
         raise ConfigError(f"region_column does not go together with {'end' if end else 'per'}; leave one of them out")
     if previous and per == "text":
         raise ConfigError(f"previous goes with words and regions, got {previous} for texts; leave it out")
-    rows = list(rows)
-    names = names or [f"rows[{number}]" for number in range(len(rows))]
+    for argument, value in (("column", column), ("context_column", context_column), ("region_column", region_column)):
+        check_type(argument, value, Hashable)
+    rows = check_list("rows", rows, "a list of mappings of columns to cells")
+    names = (
+        [f"rows[{number}]" for number in range(len(rows))]
+        if names is None
+        else check_list("names", names, "a list of strings")
+    )
+    if len(names) != len(rows):
+        raise DataError(f"names must be as many as the {len(rows)} rows, got {len(names)}")
     texts = []
     for row, name in zip(rows, names, strict=True):
         context = "" if context_column is None else _cell(row, context_column, name, optional=True)

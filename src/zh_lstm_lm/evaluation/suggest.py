@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from zh_lstm_lm._config import check_integer
+from zh_lstm_lm._config import check_integer, check_text
 from zh_lstm_lm.evaluation.score import check_log_probs, read_rows, score
 from zh_lstm_lm.models.base import LanguageModel, TextState, check_model
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
@@ -53,6 +53,8 @@ def suggest(
     """
     check_model("model", model)
     check_integer("k", k, minimum=1)
+    check_text("left", left)
+    check_text("right", right)
     check_integer("num_candidates", num_candidates, minimum=1)
     vocabulary = model.vocabulary
     following = vocabulary.encode(normalize_text(right, vocabulary.normalize))

@@ -6,7 +6,7 @@ from typing_extensions import Unpack
 
 from zh_lstm_lm._config import check_integer, check_text, check_type
 from zh_lstm_lm.errors import ConfigError
-from zh_lstm_lm.generation.limits import LimitOptions
+from zh_lstm_lm.generation.limits import LimitOptions, Limits
 from zh_lstm_lm.generation.result import GenerationResult, GenerationState
 from zh_lstm_lm.generation.sampler import Sampler
 
@@ -45,6 +45,8 @@ class CoWriter:
         check_text("prompt", prompt)
         self.sampler = sampler
         self.limits: LimitOptions = limits or {"max_sentences": 1}
+        # What a later turn would refuse is refused now.
+        Limits(**self.limits)
         start = sampler.generate(prompt, return_results=True, max_new_tokens=0).state
         self._steps = [_Step(prompt, start, sampler.config.seed)]
         self._offered: list[GenerationResult] = []
@@ -87,7 +89,7 @@ class CoWriter:
         Raises:
             ConfigError: There is no such choice.
         """
-        check_type("number", number, int)
+        check_integer("number", number, minimum=0)
         if not 1 <= number <= len(self._offered):
             offered = f"from 1 to {len(self._offered)}" if self._offered else "none is offered; ask for choices first"
             raise ConfigError(f"no choice {number}: {offered}")

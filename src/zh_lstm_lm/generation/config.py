@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from zh_lstm_lm._config import Config, check_integer, check_number, check_type
+from zh_lstm_lm._config import Config, check_integer, check_number, check_type, is_list
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.generation import logits_processors
@@ -93,7 +93,7 @@ class SamplerConfig(Config):
             )
         object.__setattr__(self, "banned_words", tuple(self.banned_words))
         pairs = self.word_bias.items() if isinstance(self.word_bias, Mapping) else self.word_bias
-        if isinstance(pairs, str) or not isinstance(pairs, Collection):
+        if not is_list(pairs) or not isinstance(pairs, Collection):
             raise ConfigError(f"word_bias must map words to numbers, got {self.word_bias!r:.60}")
         if len(pairs) > _MAX_BIASES:
             raise ConfigError(f"word_bias must map at most {_MAX_BIASES:,} words, got {len(pairs):,}; give fewer")

@@ -1,12 +1,12 @@
 """Limits of a generated text, and the reasons for which it ends."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from typing_extensions import Self, TypedDict
 
-from zh_lstm_lm._config import Config, check_choice, check_integer, check_number
+from zh_lstm_lm._config import Config, check_choice, check_integer, check_list, check_number
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.generation.config import SamplerConfig
 from zh_lstm_lm.generation.forms.options import WITHIN, check_first_characters, check_line_lengths, check_must_contain
@@ -205,9 +205,13 @@ class Limits(Config):
 
 
 def _stop_strings(stop: object) -> tuple[str, ...]:
-    if not isinstance(stop, (str, Iterable, type(None))):
-        raise ConfigError(f"stop must be a string or a list of strings, got {stop!r:.60}")
-    strings = [stop] if isinstance(stop, str) else list(stop or ())
+    if stop is None:
+        return ()
+    strings = (
+        [stop]
+        if isinstance(stop, str)
+        else check_list("stop", stop, "a string or a list of strings", error=ConfigError)
+    )
     for string in strings:
         if not isinstance(string, str) or not string:
             raise ConfigError(f"stop must be a string or a list of strings that are not empty, got {stop!r:.60}")

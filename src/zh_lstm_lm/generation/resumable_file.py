@@ -11,6 +11,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeAlias
 
@@ -19,7 +20,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 from typing_extensions import Self
 
-from zh_lstm_lm.errors import CheckpointError, DataError
+from zh_lstm_lm._config import check_path, check_type
+from zh_lstm_lm.errors import CheckpointError, ConfigError, DataError
 from zh_lstm_lm.generation.draft import Draft
 from zh_lstm_lm.generation.result import GenerationState
 from zh_lstm_lm.models.base import LanguageModel
@@ -43,7 +45,7 @@ _MAX_HEADER_BYTES = 1 << 20
 
 
 def write_text_file(
-    path: Path,
+    path: str | PathLike[str],
     start: Start,
     model: LanguageModel,
     *,
@@ -57,6 +59,11 @@ def write_text_file(
     `call` is the identity of the text: equal for equal prompts, options and limits. Raises DataError if the file cannot
     be written, another process is writing it, or the interrupted text is another one.
     """
+    check_path("path", path)
+    check_type("resume", resume, bool)
+    if progress is not None and not callable(progress):
+        raise ConfigError(f"progress must be a function of a number of characters, got {progress!r:.60}")
+    path = Path(path)
     if not path.name:
         raise DataError(f"{str(path)!r} cannot be written: it is not the name of a file; give one")
     try:

@@ -11,7 +11,7 @@ from typing import Any, Literal, overload
 
 from typing_extensions import Unpack
 
-from zh_lstm_lm._config import check_integer, check_type
+from zh_lstm_lm._config import check_integer, check_list, check_number, check_text, check_type
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.generation.beam_search import beam_search
@@ -77,9 +77,9 @@ class Sampler:
         """
         check_model("model", model)
         check_type("config", config, SamplerConfig, type(None))
-        if not isinstance(processors, (list, tuple)):
-            raise ConfigError(f"processors must be a list of functions, got {processors!r:.60}")
+        check_type("processors", processors, list, tuple)
         self.config: SamplerConfig = config or SamplerConfig.from_dict(getattr(model, "generation_config", {}))
+        check_number("like_weight", like_weight, maximum=1.0)
         written = model if like is None else model_like(model, like, weight=like_weight)
         self.model: LanguageModel = sampling_model(written, self.config.cache_weight)
         self.processors: tuple[LogitsProcessor, ...] = tuple(processors)
@@ -172,11 +172,12 @@ class Sampler:
         check_integer("num_samples", num_samples, minimum=1, maximum=NO_LIMIT, optional=True)
         check_integer("first_sample", first_sample, minimum=0, maximum=NO_LIMIT)
         check_type("return_results", return_results, bool)
-        if not isinstance(prompt, str) and not isinstance(prompt, Iterable):
-            raise ConfigError(f"prompt must be a string or a list of strings, got {prompt!r:.40}")
+        given: list[Any] = [prompt]
+        if not isinstance(prompt, str):
+            given = check_list("prompt", prompt, "a string or a list of strings", error=ConfigError)
         checked = Limits(**limits)
         check_state(self.model, state)
-        prompts = [(each, self._encode(each, checked)) for each in ([prompt] if isinstance(prompt, str) else prompt)]
+        prompts = [(each, self._encode(each, checked)) for each in given]
         samples = range(first_sample, first_sample + (num_samples or 1))
         starts = iter((each, ids, sample) for each, ids in prompts for sample in samples)
         model = decoding_model(self.model)
@@ -189,9 +190,8 @@ class Sampler:
             for position, latest in generate_tokens(model, self._next_token, drafts):
                 texts[position] += latest
             for (each, _, _), draft, tokens in zip(batch, drafts, texts, strict=True):
-                results.append(
-                    make_result(each, draft, tokens, self.names) if return_results else text_of(each, tokens)
-                )
+                result = make_result(each, draft, tokens, self.names) if return_results else text_of(each, tokens)
+                results.append(result)
                 if not return_results:
                     warn_of_unmet(draft)
         return results[0] if isinstance(prompt, str) and num_samples is None else results
@@ -306,13 +306,13 @@ class Sampler:
             draft = self._draft("" if state else prompt, checked, state=state, counts=counts)
             return draft, (text_of("", latest) for latest in self._tokens(draft))
 
+        check_text("prompt", prompt)
         call = call_identity(self.model, prompt, self.config.to_dict(), compared)
-        return write_text_file(
-            Path(path), start, self.model, prompt=prompt, call=call, resume=resume, progress=progress
-        )
+        return write_text_file(path, start, self.model, prompt=prompt, call=call, resume=resume, progress=progress)
 
     def _encode(self, prompt: str, limits: Limits) -> list[int]:
         """Returns the ids of a prompt, after it was checked against the limits."""
+        check_text("prompt", prompt)
         vocabulary = self.model.vocabulary
         ids: list[int] = vocabulary.encode(self.names.read(normalize_text(prompt, vocabulary.normalize)))
         limits.room_after(prompt)

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import ModuleType
+from types import ModuleType, NoneType
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
 from typing_extensions import Self
 
+from zh_lstm_lm._config import check_type
 from zh_lstm_lm.corpus.batches import IGNORED, EvaluationSegment, evaluation_segments, segment_windows
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.errors import ConfigError
@@ -185,6 +186,10 @@ class HubModel:
             CheckpointError: The Hub refuses the upload or cannot be reached.
             MissingDependencyError: The extra is not installed.
         """
+        check_type("private", private, bool, NoneType)
+        check_type("revision", revision, str, NoneType)
+        check_type("token", token, str, bool, NoneType)
+        check_type("commit_message", commit_message, str)
         save = self.save_pretrained  # type: ignore[attr-defined]
         return push_folder(
             hub_library(), save, repo_id, private=private, revision=revision, token=token, commit_message=commit_message

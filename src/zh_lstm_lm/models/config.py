@@ -124,6 +124,8 @@ class ModelConfig(Config):
         Raises:
             ConfigError: A cutoff lies outside the vocabulary, or an adaptive softmax is chosen for given ids.
         """
+        check_integer("vocab_size", vocab_size, minimum=1, maximum=1 << 31)
+        check_type("given_ids", given_ids, bool)
         full = self.output == "full" or self.tie_weights or given_ids
         if given_ids and (self.output == "adaptive" or self.cutoffs is not None):
             raise ConfigError(
@@ -157,6 +159,9 @@ class ModelConfig(Config):
         Raises:
             ConfigError: `minutes` is not a positive number, or there is no such device.
         """
+        check_type("stream", stream, TokenStream)
+        check_type("vocabulary", vocabulary, Vocabulary)
+        check_type("device", device, str)
         check_number("minutes", minutes, exclusive=True)
         counts = torch.tensor(vocabulary.counts, device="cpu")
         embedding_dim, hidden_size, dropout = choose_sizes(

@@ -4,19 +4,22 @@ import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
+from zh_lstm_lm._config import shown
+from zh_lstm_lm.corpus.batches import IGNORED
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
+from zh_lstm_lm.errors import DataError, VocabularyError
 from zh_lstm_lm.runtime.devices import autocast_dtype
 
 __all__ = [
-    "BatchRowGenerator", "LSTMContext", "LSTMLayer", "LSTMState", "WordEmbedding", "blend_vectors", "locked_dropout",
-    "neighbour_vectors",
+    "BatchRowGenerator", "LSTMContext", "LSTMLayer", "LSTMState", "WordEmbedding", "blend_vectors", "check_inputs",
+    "check_targets", "locked_dropout", "neighbour_vectors",
 ]  # fmt: skip
 
 # Characters of a word that contribute to its vector; nearly all Chinese words have no more.
@@ -27,6 +30,41 @@ _MOST_BLOCKS, _BLOCK = 8, 1 << 20
 _SHARE = 0.97
 # Neighbours on each side, and further columns and passes of the randomised decomposition.
 _NEIGHBOURS, _SPARE, _PASSES = 4_000, 10, 1
+
+
+def check_inputs(ids: object, state: object, num_layers: int, hidden_size: int) -> None:
+    """Raises DataError for ids that are no tensor of two dimensions, or a state that is not theirs."""
+    if not _are_ids(ids) or ids.dim() != 2:
+        raise DataError(f"inputs (ids) must be integers of the shape (batch, time), got {_described(ids)}")
+    if state is None:
+        return
+    wanted = (num_layers, len(ids), hidden_size)
+    pair = state if isinstance(state, (tuple, list)) else ()
+    if len(pair) != 2 or not all(isinstance(each, Tensor) and each.shape == wanted for each in pair):
+        given = ", ".join(map(_described, pair)) or shown(state)
+        raise DataError(f"state must be (h, c), two tensors of the shape {wanted}, or None, got {given}")
+
+
+def check_targets(targets: object, shape: torch.Size, vocab_size: int) -> None:
+    """Raises DataError for targets that are no ids of the shape of the inputs; those on a device are not looked at."""
+    if not _are_ids(targets) or targets.shape != shape:
+        raise DataError(
+            f"targets must be integers of the shape of the inputs, {tuple(shape)}, got {_described(targets)}"
+        )
+    if targets.device.type == "cpu" and targets.numel():
+        least, most = (int(each) for each in torch.aminmax(targets.masked_fill(targets == IGNORED, 0)))
+        if least < 0 or most >= vocab_size:
+            raise VocabularyError(
+                f"targets must be ids from 0 to {vocab_size - 1}, or {IGNORED}, got ids from {least} to {most}"
+            )
+
+
+def _are_ids(value: object) -> TypeGuard[Tensor]:
+    return isinstance(value, Tensor) and value.dtype in (torch.int64, torch.int32)
+
+
+def _described(value: object) -> str:
+    return f"{value.dtype} of the shape {tuple(value.shape)}" if isinstance(value, Tensor) else shown(value)
 
 
 class WordEmbedding(nn.Embedding):
@@ -48,7 +86,13 @@ class WordEmbedding(nn.Embedding):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Looks up the vectors of ids. **Shape:** (…) to (…, embedding_dim)."""
-        own = super().forward(ids)
+        try:
+            own = super().forward(ids)
+        except IndexError as error:
+            least, most = (int(each) for each in ids.aminmax())
+            raise VocabularyError(
+                f"inputs and ids must be from 0 to {self.num_embeddings - 1}, got ids from {least} to {most}"
+            ) from error
         if self.characters is None:
             return own
         spelled, shares = (table[ids.flatten()] for table in self._spelling_tables(ids.device))  # (ids, longest)

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from zh_lstm_lm._config import check_type
+from zh_lstm_lm._config import check_integer, check_type
 from zh_lstm_lm.corpus.batches import IGNORED
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
-from zh_lstm_lm.errors import DataError, NonFiniteError
+from zh_lstm_lm.errors import NonFiniteError
 from zh_lstm_lm.models.base import HubModel, LanguageModel
 from zh_lstm_lm.models.config import ModelConfig
 from zh_lstm_lm.models.decoding import DecodingLSTM, PackedWeights
@@ -24,6 +24,8 @@ from zh_lstm_lm.models.layers import (
     LSTMState,
     WordEmbedding,
     blend_vectors,
+    check_inputs,
+    check_targets,
     locked_dropout,
     neighbour_vectors,
 )
@@ -107,18 +109,15 @@ class LSTMLanguageModel(HubModel, nn.Module):
         self.to(config.torch_dtype)
         if device.type != "meta":
             weights = sum(parameter.nbytes for parameter in self.parameters())
-            check_fits(
-                f"{self.num_parameters:,} weights",
-                weights,
-                device,
-                smaller="hidden_size, embedding_dim or the vocabulary",
-            )
+            what = f"{self.num_parameters:,} weights"
+            check_fits(what, weights, device, smaller="hidden_size, embedding_dim or the vocabulary")
             # What `to_empty` does, which loads PyTorch's compiler for weights on the meta device.
             self._apply(lambda weight: torch.empty(weight.shape, dtype=weight.dtype, device=device))
             self.reset_parameters(text)
 
     def reset_parameters(self, text: TokenStream | None = None) -> None:
         """Initialises the weights again from ``config.seed``, and from the text if one is given."""
+        check_type("text", text, TokenStream, type(None))
         generator = torch.Generator(self.embedding.weight.device).manual_seed(self.config.seed)
         norm = _SHARED_NORM if self.config.tie_weights else _NORM
         with torch.no_grad():
@@ -195,8 +194,7 @@ class LSTMLanguageModel(HubModel, nn.Module):
         Returns:
             The hidden states of the last layer, batch * time rows, and the state after the last token.
         """
-        if ids.dim() != 2:
-            raise DataError(f"ids must have the shape (batch, time), got {tuple(ids.shape)}")
+        check_inputs(ids, state, self.config.num_layers, self.config.hidden_size)
         dropout = self.config.dropout if self.training and not torch.is_inference_mode_enabled() else 0.0
         h, c = self.initial_state(ids.shape[0]) if state is None else state
         hidden = locked_dropout(self.embedding(ids), dropout, generator)  # (batch, time, embedding_dim)
@@ -245,7 +243,9 @@ class LSTMLanguageModel(HubModel, nn.Module):
         Returns:
             The mean over the counted targets in nats, a scalar (0 if there is none), and the state after the last input.
         """
+        check_integer("num_targets", num_targets, minimum=0, optional=True)
         context, state = self.read(inputs, state, generator=generator)
+        check_targets(targets, inputs.shape, len(self.vocabulary))
         counted = (targets != IGNORED).sum().clamp(min=1) if num_targets is None else max(1, num_targets)
         return -self.target_log_probs(context, targets.flatten()).sum() / counted, state
 

@@ -105,6 +105,8 @@ class NGramLanguageModel(SavedModel):
 
     def __init__(self, vocabulary: Vocabulary, counts: NGramCounts) -> None:
         """Builds the model from counts over the ids of a vocabulary; `from_stream` counts a text."""
+        check_type("vocabulary", vocabulary, Vocabulary)
+        check_type("counts", counts, NGramCounts)
         self.vocabulary: Vocabulary = vocabulary.frozen_copy()
         self.counts = counts
         self.training_summary: dict[str, Any] = {}

@@ -5,7 +5,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
-from zh_lstm_lm._config import check_choice, check_type
+from zh_lstm_lm._config import check_choice, check_list, check_path, check_type
 from zh_lstm_lm._version import __version__
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.report.markup import Label, Section, element, serialise
@@ -48,10 +48,11 @@ def write_report(
         CheckpointError: A folder is damaged.
     """
     check_choice("language", language, ("zh", "en"))
-    check_type("output", output, str, PathLike)
-    named = [folders] if isinstance(folders, (str, PathLike)) else list(folders)
+    check_path("output", output)
+    check_type("overwrite", overwrite, bool)
+    named = [folders] if isinstance(folders, (str, PathLike)) else check_list("folders", folders, "a list of paths")
     for folder in named:
-        check_type("each of the folders", folder, str, PathLike)
+        check_path("each of the folders", folder)
     paths, target = [Path(folder) for folder in named], Path(output)
     if not paths:
         raise DataError("folders is empty; give the folder of a run or of a study")

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from zh_lstm_lm._config import check_type
+from zh_lstm_lm._config import check_list, check_type
+from zh_lstm_lm.errors import ConfigError
 from zh_lstm_lm.evaluation.scored_text import Score
 from zh_lstm_lm.runtime.control_characters import control_pictures
 
@@ -50,7 +51,11 @@ def heat_map(scores: Score | Sequence[Score], *, title: str = "Surprisal") -> Pa
     Raises:
         ConfigError: An argument has the wrong type.
     """
-    listed = [scores] if isinstance(scores, Score) else list(scores)
+    listed = (
+        [scores]
+        if isinstance(scores, Score)
+        else check_list("scores", scores, "a list of results of score", error=ConfigError)
+    )
     for score in listed:
         check_type("each of the scores", score, Score)
     check_type("title", title, str)

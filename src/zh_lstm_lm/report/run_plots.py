@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from zh_lstm_lm._config import check_choice
+from zh_lstm_lm._config import check_choice, check_list, check_path
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.report.axes import format_number
 from zh_lstm_lm.report.markup import Label, Words
@@ -57,7 +57,9 @@ def plot_history(
         CheckpointError: The file cannot be written.
     """
     check_choice("language", language, ("zh", "en"))
-    records = list(history)
+    records = check_list("history", history, "a list of records")
+    if path is not None:
+        check_path("path", path)
     run = Run("", {}, [record for record in records if isinstance(record, Mapping)])
     plots = [plot for plot in _by_epoch([run]) if not plot.is_empty]
     if not plots:

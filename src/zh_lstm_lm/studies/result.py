@@ -5,6 +5,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from zh_lstm_lm._config import check_path
 from zh_lstm_lm.errors import CheckpointError
 from zh_lstm_lm.storage.atomic import write_json
 from zh_lstm_lm.storage.safe_reading import read_versioned, versioned
@@ -79,6 +80,7 @@ class StudyResult:
         Raises:
             CheckpointError: The file cannot be written.
         """
+        check_path("folder", folder)
         write_json(Path(folder) / STUDY_FILE, versioned(_FORMAT, asdict(self)))
 
     @classmethod
@@ -88,6 +90,7 @@ class StudyResult:
         Raises:
             CheckpointError: The folder holds no study, a damaged one, or one of a newer version.
         """
+        check_path("folder", folder)
         path = Path(folder) / STUDY_FILE
         result = cls(**read_versioned(path, _FORMAT, required=[known.name for known in fields(cls)]))
         if result.kind not in tuple(KINDS) or not isinstance(result.rows, list):

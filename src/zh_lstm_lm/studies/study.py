@@ -79,6 +79,7 @@ def study(
     check_type("model_config", model_config, ModelConfig, type(None))
     check_type("trainer_config", trainer_config, TrainerConfig, type(None))
     check_type("output", output, str, PathLike, type(None))
+    check_type("progress", progress, bool)
     plan = KINDS[kind](
         corpus,
         config or StudyConfig(),

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TypeAlias
 
+from zh_lstm_lm._config import is_list
 from zh_lstm_lm.errors import DataError, escape_controls
 
 __all__ = ["Paths", "TextFile", "find_files", "raise_broken"]
 
-Paths: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]"
+Paths: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 _MOST_NAMED = 20
 _CACHE_MARK = "tokens.bin"
@@ -56,7 +57,7 @@ def find_files(paths: Paths, *, endings: tuple[str, ...] = (".txt",)) -> list[Te
     """
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
-    elif not isinstance(paths, Iterable):
+    elif not is_list(paths):
         raise DataError(f"paths must be a folder, a file, a glob pattern or a list of these, got {paths!r}")
     found: dict[str, TextFile] = {}
     for item in paths:

@@ -11,7 +11,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-from zh_lstm_lm._config import check_integer, check_number, check_type
+from zh_lstm_lm._config import check_integer, check_list, check_number, check_type
 from zh_lstm_lm.errors import ConfigError, MissingDependencyError
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.runtime.control_characters import unescaped
@@ -281,8 +281,9 @@ class TensorBoardCallback(Callback):
 
 def all_callbacks(further: object, *, patience: int | None, progress: bool) -> list[Callback]:
     """Returns the callbacks of a run: those that its options ask for, then the user's own, which must be a list."""
-    own = list(further) if isinstance(further, Iterable) else None
-    if own is None or not all(isinstance(callback, Callback) for callback in own):
+    check_type("progress", progress, bool)
+    own = check_list("callbacks", further, "a list of Callback objects", error=ConfigError)
+    if not all(isinstance(callback, Callback) for callback in own):
         raise ConfigError(f"callbacks must be a list of Callback objects, got {further!r}")
     stopping = [EarlyStopping(patience)] if patience else []
     return [*stopping, *([ProgressCallback()] if progress else []), *own]

@@ -103,6 +103,7 @@ class TrainerConfig(Config):
 
     def step_budget(self, steps_per_epoch: int) -> int | None:
         """Returns the number of updates that the budgets other than time allow; None if only time bounds the run."""
+        check_integer("steps_per_epoch", steps_per_epoch, minimum=0)
         epochs = self.max_epochs
         if epochs is None and self.max_steps is None and self.max_minutes is None:
             epochs = _DEFAULT_EPOCHS

@@ -8,6 +8,7 @@ from time import perf_counter
 
 import torch
 
+from zh_lstm_lm._config import check_type
 from zh_lstm_lm.corpus.token_stream import TokenStream
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.models.config import ModelConfig
@@ -85,6 +86,10 @@ def estimate_training(
         ConfigError: An option does not fit.
         DataError: There is too little text.
     """
+    check_type("vocabulary", vocabulary, Vocabulary)
+    check_type("train", train, TokenStream)
+    check_type("model_config", model_config, ModelConfig, type(None))
+    check_type("trainer_config", trainer_config, TrainerConfig, type(None))
     trial = replace(
         trainer_config or TrainerConfig(),
         max_steps=_WARMING_STEPS + _TIMED_STEPS,

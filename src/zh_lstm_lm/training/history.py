@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from zh_lstm_lm._config import check_path
 from zh_lstm_lm.errors import CheckpointError, DataError
 from zh_lstm_lm.storage.safe_reading import read_bytes
 from zh_lstm_lm.storage.strict_json import JSONLimits, check_work, parse_json
@@ -50,6 +51,7 @@ class History(list[dict[str, Any]]):
         Raises:
             DataError: It cannot be written; an existing file is left unchanged.
         """
+        check_path("path", path)
         write_file(path, self.to_json_lines())
 
     def to_rows(self) -> list[dict[str, Any]]:
@@ -79,6 +81,7 @@ class History(list[dict[str, Any]]):
         Raises:
             DataError: There is no such file, or it is not a history.
         """
+        check_path("path", path)
         try:
             data = read_bytes(Path(path), max_bytes=_MAX_HISTORY_BYTES)
             if (number := data.count(b"\n")) > _MAX_HISTORY_LINES:

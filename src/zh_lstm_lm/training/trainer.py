@@ -125,6 +125,7 @@ class Trainer:
             RankError: Another process of the run has ended.
             NonFiniteError: The loss or a gradient is no longer finite, more than `max_rollbacks` times.
         """
+        check_type("resume", resume, bool)
         self._ranks = join_ranks()
         self._clock = RunClock()
         if self._ranks.rank:

@@ -99,6 +99,7 @@ def export_html(model: LanguageModel, path: str | PathLike[str], *, title: str =
     """
     check_type("path", path, str, PathLike)
     check_text("title", title)
+    check_type("overwrite", overwrite, bool)
     check_target(Path(path), overwrite=overwrite)
     write_file(path, make_page(model, title=title or Path(path).stem).html)
     return Path(path)
