@@ -283,8 +283,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         abandon(sys.stdout)
         return 0
     except Exception as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            place = escape_controls(os.fsdecode(error.filename))
+        if isinstance(error, OSError) and (place := _place_of(error)):
             _print_error(f"zh-lstm-lm: error: {place}: {error.strerror}; check the place and its permissions\n")
             return 2
         import traceback
@@ -292,6 +291,19 @@ def _run(arguments: Sequence[str] | None) -> int:
         _print_error(escape_controls(traceback.format_exc(), keep="\n\t"))
         return 1
     return status
+
+
+def _place_of(error: OSError) -> str:
+    """Returns the place that the system refused; without a name it is one that PyTorch needs, or nothing is known."""
+    if error.filename is not None:
+        return escape_controls(os.fsdecode(error.filename))
+    if not isinstance(error, FileNotFoundError):
+        return ""
+    try:
+        os.getcwd()
+    except OSError:
+        return "the working directory"
+    return "temporary files"
 
 
 def _print_error(message: str) -> None:
