@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,6 +100,31 @@ def test_a_full_disk_behind_the_copy_of_a_pipe(place: Any) -> None:
 def test_devices_are_no_corpora(command: list[str], device: str, place: Any) -> None:
     place.run(*command, device, status=2)
     assert f"error: {device}: is neither a file nor a folder; copy what it holds into a file" in place.err
+
+
+def test_links_that_lead_to_themselves_are_named(place: Any) -> None:
+    Path("texts").mkdir()
+    os.symlink("loop.txt", "texts/loop.txt")
+    for name in ("texts", "texts/*", "texts/loop.txt"):
+        place.run("train", NOVEL, name, "--output", "x", status=2)
+        assert "error: texts/loop.txt: " in place.err
+
+
+def test_a_folder_that_is_no_run_is_told_of_by_any_name(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.run("report", "/", "--output", "x.html", status=2)
+    assert "/: not the folder of a run or of a study" in place.err
+    Path("inside").mkdir()
+    Path("inside.run").mkdir()
+    monkeypatch.chdir("inside")
+    place.run("report", ".", "--output", "x.html", status=2)
+    assert f"its run is in {place.folder / 'inside.run'}" in place.err
+
+
+def test_a_folder_that_holds_others_is_not_replaced(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(place.folder / "novels"))
+    for name, held in {"novels": "home folder", ".": "working directory", "..": "working directory"}.items():
+        place.run("train", NOVEL, "--output", name, "--steps", "1", *SIZES, status=2)
+        assert place.err.startswith(f"zh-lstm-lm: error: {name}: holds the {held} and cannot be replaced; save into")
 
 
 WRITERS = {
@@ -206,3 +232,42 @@ def test_ctrl_c_at_every_stage_of_a_run(
     resumed = place.model("stopped").state_dict()
     assert all(torch.equal(weights, resumed[name]) for name, weights in whole.items())
     assert not [*Path().rglob(".zh-lstm-lm-*")]
+
+
+# The signal comes while a page is written, and while standard input is copied.
+STOPPED = {
+    "os.replace": ["score", "model", "展昭", "--html", "old"],
+    "shutil.copyfileobj": ["evaluate", "model", "-"],
+}
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_and_leaves_no_temporary_files(signum: int, place: Any) -> None:
+    Path("old").write_text("an old text", encoding="utf-8")
+    Path("temporary").mkdir(exist_ok=True)
+    before = sorted(place.folder.rglob("*"))
+    code = f"""
+import os, shutil, signal, sys
+import torch
+from zh_lstm_lm.cli.main import main
+def stop(*arguments):
+    signal.raise_signal({int(signum)})
+for owner, name, *words in {[[*call.rsplit(".", 1), *words] for call, words in STOPPED.items()]!r}:
+    if os.fork() == 0:
+        setattr(eval(owner), name, stop)
+        sys.argv = ["zh-lstm-lm", *words]
+        sys.exit(main())
+    print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TMPDIR": str(place.folder / "temporary"), "OMP_NUM_THREADS": "1"},
+        input="展昭道",
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert [line for line in done.stdout.splitlines() if line.startswith("-")] == [f"-{int(signum)}"] * 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert Path("old").read_text(encoding="utf-8") == "an old text"
+    assert sorted(place.folder.rglob("*")) == before

@@ -1,6 +1,7 @@
 """Helpers of the commands: options for reading, types of options, input files, models and printed metrics."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -78,10 +79,8 @@ def encoding(name: str) -> str:
 
 def path(text: str) -> str:
     """Converts an option that is a path: ``~`` is the home folder, also where no shell has expanded it."""
-    import os
-
-    if not text:
-        raise argparse.ArgumentTypeError("must be a path, got ''")
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"must be a path, got {text!r}")
     return os.path.expanduser(text)
 
 
@@ -179,13 +178,13 @@ def add_sets(command: argparse.ArgumentParser) -> None:
 
 def check_sets(parsed: argparse.Namespace) -> None:
     """Settles the proportions of the validation and the test set; refuses options that contradict each other."""
-    training = {file.path.resolve() for file in corpus_files(parsed)}
+    training = {os.path.realpath(file.path) for file in corpus_files(parsed)}
     for part in ("valid", "test"):
         paths, given_proportion = getattr(parsed, f"{part}_file"), getattr(parsed, part)
         if paths and given_proportion:
             raise ConfigError(f"--{part} and --{part}-file exclude each other; leave --{part} {given_proportion:g} out")
         for file in corpus_files(parsed, paths) if paths else ():
-            if file.path.resolve() in training:
+            if os.path.realpath(file.path) in training:
                 raise ConfigError(f"{file}: --{part}-file is among the training files; name those without it")
         if given_proportion is None:
             setattr(parsed, part, 0.0 if paths else 0.05)
