@@ -166,8 +166,9 @@ def test_sets_in_files_of_their_own(place: Any, texts: list[str]) -> None:
     assert place.lines("f.run", "history.jsonl")[-1]["test_loss"] == pytest.approx(expected.loss, rel=1e-5)
     place.run("train", "novels", "--output", "x", "--valid", "0.1", *held_out, status=2)
     assert "--valid and --valid-file exclude each other" in place.err
-    place.run("train", "novels", "later.txt", "--output", "x", *held_out, status=2)
-    assert "later.txt: --test-file is among the training files" in place.err
+    for name in ("later.txt", str(Path("later.txt").absolute())):
+        place.run("train", "novels", name, "--output", "x", *held_out, status=2)
+        assert "later.txt: --test-file is among the training files" in place.err
 
 
 def test_the_test_metric_is_that_of_the_test_set_wherever_it_stands(place: Any, parts: tuple[TokenStream, ...]) -> None:
@@ -372,3 +373,16 @@ def test_the_command_says_what_it_takes_before_it_starts(place: Any) -> None:
     )
     lines = place.run("train", "novels", "--output", "p2", *SIZES, "--epochs", "2").splitlines()
     assert re.fullmatch(r"training: 2 epochs, about \d+ s; final test: about \d+ s", lines[2])
+    train, valid, test = place.stream(normalize="auto").split()
+    sets, model = (train, valid, test), place.model("p2")
+    assert lines[1] == (
+        f"3 documents, {sum(each.num_characters for each in sets):,} characters, {sum(map(len, sets)):,} tokens, of which "
+        f"{len(train):,} for training; vocabulary {len(model.vocabulary):,}; {model.num_parameters:,} weights "
+        "(embedding 4, hidden 4, full softmax)"
+    )
+    lines = place.run("train", "novels", "--output", "p3", *SIZES).splitlines()
+    assert lines[2].startswith("training: 3 epochs, about ")
+    lines = place.run("train", "novels", "--output", "p4", *SIZES, "--epochs", "1", "--valid", "0").splitlines()
+    assert lines[2].startswith("training: 1 epoch, about ")
+    train, _, test = place.stream(normalize="auto").split(valid=0.0)
+    assert f"{len(train) + len(test):,} tokens, of which {len(train):,} for training" in lines[1]
