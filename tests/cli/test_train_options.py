@@ -14,11 +14,13 @@ from zh_lstm_lm import (
     LSTMLanguageModel,
     ModelConfig,
     NGramLanguageModel,
+    Sampler,
     TokenStream,
     TrainerConfig,
     Vocabulary,
     evaluate,
     from_pretrained,
+    novelty,
 )
 from zh_lstm_lm.cli import train as train_command
 from zh_lstm_lm.cli.main import main
@@ -191,6 +193,14 @@ def test_chosen_options_and_the_date_stand_in_the_card(place: Any) -> None:
     assert "- batch_size: 2\n" in card
     rates = [record["learning_rate"] for record in place.lines("the-run", "curve.jsonl")]
     assert float(re.findall(r"- learning_rate: (.*)\n", card)[0]) == pytest.approx(max(rates), rel=0.01)
+
+
+def test_the_novelty_in_the_card_is_that_of_the_training_part(place: Any, parts: tuple[TokenStream, ...]) -> None:
+    texts = Sampler(from_pretrained("trained")).generate([""], num_samples=20, max_new_tokens=200)
+    found = novelty("\n".join(texts), parts[0])
+    new = ", ".join(f"{n}: {each:.1%}" for n, each in enumerate(found.new_words[:4], 1))
+    told = f"longest copy {found.longest_copy} of {found.num_characters:,} characters; new n-grams of words {new}"
+    assert place.model("trained").training_summary["novelty"] == told
 
 
 @pytest.mark.options("train", "--order")
