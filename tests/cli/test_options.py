@@ -37,6 +37,7 @@ from zh_lstm_lm.cli import rescore as rescore_command
 from zh_lstm_lm.cli import score as score_command
 from zh_lstm_lm.cli.common import duration
 from zh_lstm_lm.evaluation import evaluate as evaluation
+from zh_lstm_lm.text.inspection import inspect_files
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
 
 Actions = dict[tuple[str, str], argparse.Action]
@@ -539,6 +540,15 @@ def test_info_has_the_figures_of_the_model(place: Any) -> None:
     assert shown.index("\nvalid\n") < shown.index("\ntest\n")
     for line in ("config      hidden_size=4", "training    epochs=", "training    novelty="):
         assert f"\n{line}" in shown
+
+
+def test_files_are_inspected_as_they_would_be_read(place: Any) -> None:
+    shown = [place.run("inspect", "novels", "--files-only", "--clean", clean) for clean in ("novel", "none")]
+    for clean, text in zip(("novel", "none"), shown, strict=True):
+        lines = [line for each in inspect_files(["novels"], clean=clean) for line in each.lines(max_changes=3)]
+        assert "\n".join(lines) + "\n" == text
+    assert shown[0] != shown[1]
+    place.run("inspect", "novels", "--files-only", "--encoding", "utf-8", status=2)
 
 
 def test_files_that_cannot_be_read_are_counted(place: Any) -> None:
