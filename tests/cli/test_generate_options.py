@@ -1,9 +1,14 @@
 """Each option of ``generate``, held to its effect by the text of the library for the same options."""
 
+import io
 import json
+import signal
+import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 
@@ -15,6 +20,9 @@ from zh_lstm_lm import (
     TokenStream,
     novelty,
 )
+from zh_lstm_lm.cli.generate import parse_bias
+from zh_lstm_lm.cli.main import main
+from zh_lstm_lm.generation import resumable_file
 from zh_lstm_lm.generation.like import model_like
 
 PROMPT = "展昭道"
@@ -292,3 +300,104 @@ def test_defaults_of_the_model(place: Any) -> None:
 def test_a_sampling_option_of_a_call_is_an_error_that_names_the_config(method: str, place: Any) -> None:
     with pytest.raises(ConfigError, match=r"SamplerConfig\(seed=…\)"):
         getattr(Sampler(place.model()), method)(PROMPT, seed=3)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--num-samples", "2", "--interactive"], "--num-samples goes with neither --resume nor --interactive"),
+        (["--best-of", "2", "--resume", "--output", "x.txt"], "--best-of goes with neither --resume nor --interactive"),
+        (["--num-samples", "0"], "--num-samples: must be an integer of at least 1"),
+        (["--best-of", "0"], "--best-of: must be an integer of at least 1"),
+        (["--like-weight", "0"], "name the book with --like FILE"),
+        (["--word-bias", "展=昭"], "must be a word and a number"),
+    ],
+)
+def test_options_that_contradict_each_other(words: list[str], said: str, place: Any) -> None:
+    assert place.run(*COMMAND, *words, status=2) == ""
+    assert said in place.err
+
+
+def test_a_file_is_told_of_with_its_length(place: Any) -> None:
+    for options in ([], ["--num-samples", "2"], ["--best-of", "2"]):
+        told = place.run(*COMMAND, *LENGTH, *options, "--output", "told.txt", "--novelty", "novels").splitlines()
+        length = len(Path("told.txt").read_text(encoding="utf-8"))
+        assert told == [f"{length:,} characters in told.txt", "copied passages are in told.txt.novelty.txt"]
+        assert "\r" not in place.err, "progress is for terminals"
+
+
+def test_a_text_that_was_interrupted_is_continued(
+    place: Any, at_each_word: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resumable_file, "WORDS_BETWEEN_STATES", 4)
+    command = [*COMMAND, *LENGTH, "--output", "continued.txt"]
+    steps = count()
+
+    def interrupt() -> None:
+        if next(steps) == 20:
+            signal.raise_signal(signal.SIGINT)
+
+    with at_each_word(interrupt):
+        place.run(*command, status=130)
+    assert 3 < len(Path("continued.txt.part").read_text(encoding="utf-8")) < 30
+    words = count()
+    with at_each_word(lambda: next(words)):
+        place.run(*command, "--resume")
+    assert next(words) < 50, "not all of the 60 words are written again"
+    assert Path("continued.txt").read_text(encoding="utf-8") == text_of(place)[:-1]
+
+
+def test_words_are_shown_as_they_come(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Shown(io.StringIO):
+        encoding = "utf-8"
+        lengths: ClassVar[list[int]] = []
+
+        def flush(self) -> None:
+            self.lengths.append(self.tell())
+
+    monkeypatch.setattr(sys, "stdout", Shown())
+    assert main([*COMMAND, *LENGTH]) == 0
+    assert len(set(Shown.lengths)) > 30
+
+
+def test_the_best_text_is_the_likeliest_for_each_word(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the likeliest as a whole, which is the shortest."""
+    results = [
+        SimpleNamespace(text=text, log_probs=log_probs, mean_log_prob=sum(log_probs) / len(log_probs))
+        for text, log_probs in {"短。": [-2.0, -2.0], "长长的。": [-1.5] * 4, "坏的。": [-3.0] * 3}.items()
+    ]
+    monkeypatch.setattr(Sampler, "generate", lambda *_, **__: results)
+    assert place.run(*COMMAND, "--best-of", "3") == "长长的。\n"
+
+
+def test_a_cache_that_was_saved_with_the_model(place: Any) -> None:
+    model = place.model()
+    ContinuousCache(model, cache_size=1000, cache_weight=0.6, theta=0.6).save_pretrained("cached")
+    command = ["generate", "cached", "--prompt", PROMPT, *LENGTH, "--cache-weight", "0.6"]
+    with_cache = place.run(*command)
+    assert place.run(*command, "--cache") == with_cache != text_of(place)
+    assert place.run(*command[:-2], "--no-cache") == text_of(place)
+
+
+def test_corpora_and_books_are_read_as_the_model_reads(place: Any) -> None:
+    """A model that was trained with characters of half width knows those of full width."""
+    Path("plain.txt").write_text("ABC，abc，123。\n" * 60, encoding="utf-8")
+    Path("wide.txt").write_text("ＡＢＣ，ａｂｃ，１２３。\n" * 60, encoding="utf-8")
+    sizes = ["--tokenizer", "characters", "--embedding-dim", "4", "--hidden-size", "4", "--steps", "1"]
+    place.run("train", "plain.txt", "--output", "narrow", "--min-freq", "1", *sizes)
+    command = ["generate", "narrow", "--max-new-tokens", "20"]
+    for name in ("plain.txt", "wide.txt"):
+        place.run(*command, "--novelty", name)
+        assert "longest copy 20\n" in place.err
+    assert place.run(*command, "--like", "wide.txt") == place.run(*command, "--like", "plain.txt")
+
+
+def test_names_that_are_left_are_told_by_their_number(place: Any) -> None:
+    place.run(*COMMAND, *LENGTH, "--prompt", "白展展", "--rename", "白=李", "--rename", "展=叶")
+    assert "rename: left in the text: 展 (2), 白 (1)" in place.err
+
+
+def test_the_forms_in_which_words_and_lengths_are_given(place: Any) -> None:
+    lines = ["generate", "model", "--line-lengths"]
+    assert place.run(*lines, "5，7") == place.run(*lines, "5,7")
+    assert parse_bias("a=b=2") == ("a=b", 2.0)

@@ -35,7 +35,9 @@ from zh_lstm_lm import (
 )
 from zh_lstm_lm.cli import rescore as rescore_command
 from zh_lstm_lm.cli import score as score_command
+from zh_lstm_lm.cli.common import duration
 from zh_lstm_lm.evaluation import evaluate as evaluation
+from zh_lstm_lm.text.inspection import inspect_files
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
 
 Actions = dict[tuple[str, str], argparse.Action]
@@ -507,7 +509,8 @@ def test_report_and_info(place: Any) -> None:
         pages[language] = Path(f"{language}.html").read_text(encoding="utf-8")
     assert pages["zh"] != pages["en"]
     place.run("report", "trained.run", "--output", "en.html", status=2)
-    assert "en.html: " in place.run("report", "trained.run", "--output", "en.html", "--overwrite")
+    shown = place.run("report", "trained.run", "--output", "en.html", "--overwrite")
+    assert shown == f"en.html: {Path('en.html').stat().st_size / 1000:,.0f} KB\n"
     assert Path("en.html").read_text(encoding="utf-8") == pages["zh"]
     assert place.run("info", "trained", "--quiet") == place.run("info", "trained")
 
@@ -520,6 +523,65 @@ def test_cache(place: Any) -> None:
     assert place.run("cache", "--cache-dir", "own-cache", "--quiet") == shown
     assert "cleared" in place.run("cache", "--cache-dir", "own-cache", "--clear")
     assert "in 0 files" in place.run("cache", "--cache-dir", "own-cache")
+
+
+def test_info_has_the_figures_of_the_model(place: Any) -> None:
+    place.run("train", "novels", "--output", "mixed", "--tokenizer", "characters", "--steps", "2", *SIZES)
+    lstm, ngram = place.model("mixed"), NGramLanguageModel.from_pretrained("mixed")
+    counts = ", ".join(f"{number:,}" for number in ngram.num_ngrams)
+    assert place.run("info", "mixed").splitlines()[:5] == [
+        f"model       mixed, LSTM + 4-gram + cache, {lstm.num_parameters:,} weights",
+        f"n-grams     {counts} of the orders from 1 on",
+        f"vocabulary  {len(lstm.vocabulary):,} tokens, unknown=characters",
+        "tokenizer   characters 1",
+        "normalize   nfc+width",
+    ]
+    shown = place.run("info", "mixed")
+    assert shown.index("\nvalid\n") < shown.index("\ntest\n")
+    for line in ("config      hidden_size=4", "training    epochs=", "training    novelty="):
+        assert f"\n{line}" in shown
+
+
+def test_files_are_inspected_as_they_would_be_read(place: Any) -> None:
+    shown = [place.run("inspect", "novels", "--files-only", "--clean", clean) for clean in ("novel", "none")]
+    for clean, text in zip(("novel", "none"), shown, strict=True):
+        lines = [line for each in inspect_files(["novels"], clean=clean) for line in each.lines(max_changes=3)]
+        assert "\n".join(lines) + "\n" == text
+    assert shown[0] != shown[1]
+    place.run("inspect", "novels", "--files-only", "--encoding", "utf-8", status=2)
+
+
+def test_files_that_cannot_be_read_are_counted(place: Any) -> None:
+    Path("some").mkdir()
+    for number, data in enumerate(["大雪。\n".encode() * 50, b"\x00\x01\xff" * 50, b"\xff\xfe\xfd" * 99]):
+        Path(f"some/{number}.txt").write_bytes(data)
+    shown = place.run("inspect", "some", "--encoding", "utf-8", status=2)
+    assert "zh-lstm-lm: error: 2 of 3 files cannot be read\n" in place.err
+    assert "vocabulary" not in shown
+
+
+def test_the_size_of_the_cache_is_that_of_its_files(place: Any) -> None:
+    place.stream(cache_dir="large-cache")
+    tokens = next(Path("large-cache").rglob("tokens.bin"))
+    tokens.write_bytes(bytes(2_500_000))
+    number = sum(path.is_file() for path in Path("large-cache").rglob("*"))
+    assert place.run("cache", "--cache-dir", "large-cache") == f"large-cache: 2.5 MB in {number} files\n"
+    assert place.run("cache", "--cache-dir", "large-cache", "--clear") == "large-cache: cleared, 2.5 MB\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.2, "1 s"),
+        (99, "99 s"),
+        (100, "2 minutes"),
+        (5999, "100 minutes"),
+        (6000, "1.7 hours"),
+        (9e6, "2,500.0 hours"),
+    ],
+)
+def test_durations(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
 
 
 MESSAGES = {
@@ -561,6 +623,7 @@ MESSAGES = {
     "novels/max_size=3/bptt_len.txt: no such file": ["evaluate", "model", "novels/max_size=3/bptt_len.txt"],
     "as in --encoding 'cp1252'": ["score", "model", "--file", "latin.txt"],
     "leave nothing for training": ["train", "novels", "--output", "x", "--valid", "0.6", "--test", "0.5"],
+    "--valid 0.5 and --test 0.5 leave": ["train", "novels", "--output", "x", "--valid", "0.5", "--test", "0.5"],
     "argument --valid: must be a proportion": ["train", "novels", "--output", "x", "--valid", "5"],
     "argument --test: must be a proportion": ["train", "novels", "--output", "x", "--test", "1"],
     "argument --min-freq: must be an integer of at least 1": ["train", "novels", "--output", "x", "--min-freq", "0"],
@@ -571,6 +634,8 @@ MESSAGES = {
         "--output",
         "novels",
     ],
+    "the kind of study must be": ["study", "epoch", "novels", "--output", "x"],
+    "x.txt: exists already": ["study", "epochs", "novels", "--output", "x", "--report", "x.txt"],
     "x.txt: is a file, expected a folder": ["train", "novels", "--output", "x.txt"],
     "nothing: no such file or folder": ["train", "nothing", "--output", "x"],
 }

@@ -1,8 +1,10 @@
 """Each option of ``serve``, held to its effect on the server that is started."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -78,3 +80,13 @@ def test_the_limits_are_those_of_the_options(place: Any, started: list[Any]) -> 
     assert 0 < ask(started[1][0], max_tokens=1000000)[1]["usage"]["completion_tokens"] < 1000000
     place.run("serve", "model", "--max-time", "0", status=2)
     assert "--max-time must be greater than 0" in place.err or "between" in place.err
+
+
+@pytest.mark.parametrize(("host", "shown"), [("::1", "[::1]"), ("localhost", "localhost")])
+def test_other_names_of_this_machine(
+    host: str, shown: str, place: Any, started: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listening = SimpleNamespace(getsockname=lambda: (host, 5000))
+    monkeypatch.setattr(http_server, "listen", lambda host, port: contextlib.nullcontext(listening))
+    assert place.run("serve", "model", "--host", host) == f"model at http://{shown}:5000/v1\n"
+    assert place.err == ""

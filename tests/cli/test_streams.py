@@ -231,11 +231,12 @@ def test_names_that_are_not_utf_8(shell: Shell, place: Any) -> None:
         "lm score $F/model --file $F/text.txt --html $F/page.html",
         "lm inspect $F/novels --files-only",
         "lm info $F/model",
+        "lm export $F/model --format html --output $F/$F.html",
         "lm cache --cache-dir $F/cache",
         f"lm study epochs $F/novels --output $F/study --report $F/study.html --budget 1 --seeds 0 1 --shares 0.5 1 {TINY.replace(' --steps 1', '')}",
     ):
         place.run(*shlex.split(line.replace("$F", folder))[1:])
-    for name in ("trained", "next", "report.html", "text.txt.novelty.txt", "page.html", "study.html"):
+    for name in (f"{folder}.html", "trained", "next", "report.html", "text.txt.novelty.txt", "page.html", "study.html"):
         assert (place.folder / folder / name).exists(), name
     for line in ("lm info $F/no-model", "lm generate model --prompt $F", "lm score model $F"):
         done = shell(line, F=folder)

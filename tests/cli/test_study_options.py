@@ -1,7 +1,9 @@
 """Each option of ``study``, held to its effect by a study that has all of them away from their defaults."""
 
 import json
+import signal
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from zh_lstm_lm import ModelConfig, StudyConfig, TrainerConfig
 from zh_lstm_lm.cli.main import main
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
+from zh_lstm_lm.training.updater import Updater
 
 SIZES = ["--embedding-dim", "4", "--hidden-size", "4"]
 CONDITIONS: dict[str, Any] = {
@@ -152,3 +155,25 @@ def test_sizes_that_are_not_given_are_those_of_the_library(place: Any) -> None:
     place.run(*command, "--output", "sizes", "--shares", "0.5", "1", "--seeds", "0", "1", "--quiet", "--dropout", "0.3")
     sizes = flat(place.json("sizes", "study.json")["options"])
     assert (sizes["embedding_dim"], sizes["hidden_size"], sizes["num_layers"]) == (64, 128, 1)
+
+
+def test_a_study_that_is_interrupted_tells_what_it_has_and_continues(
+    place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["study", "epochs", "novels", "--output", "stopped", "--tokenizer", "characters", *SIZES]
+    command += ["--seeds", "0", "1", "--shares", "0.5", "1", "--budget", "1", "--equality", "updates"]
+    update, calls = Updater.update, count(1)
+
+    def interrupt(*arguments: Any) -> Any:
+        if next(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return update(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Updater, "update", interrupt)
+        place.run(*command, status=130)
+    rows = place.json("stopped", "study.json")["rows"]
+    assert 0 < len(rows) < 4
+    assert f"interrupted; {len(rows)} runs are in stopped; the same command continues" in place.err
+    assert place.run(*command).endswith("saved in stopped\n")
+    assert place.json("stopped", "study.json")["rows"][: len(rows)] == rows

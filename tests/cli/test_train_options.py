@@ -14,11 +14,13 @@ from zh_lstm_lm import (
     LSTMLanguageModel,
     ModelConfig,
     NGramLanguageModel,
+    Sampler,
     TokenStream,
     TrainerConfig,
     Vocabulary,
     evaluate,
     from_pretrained,
+    novelty,
 )
 from zh_lstm_lm.cli import train as train_command
 from zh_lstm_lm.cli.main import main
@@ -166,8 +168,9 @@ def test_sets_in_files_of_their_own(place: Any, texts: list[str]) -> None:
     assert place.lines("f.run", "history.jsonl")[-1]["test_loss"] == pytest.approx(expected.loss, rel=1e-5)
     place.run("train", "novels", "--output", "x", "--valid", "0.1", *held_out, status=2)
     assert "--valid and --valid-file exclude each other" in place.err
-    place.run("train", "novels", "later.txt", "--output", "x", *held_out, status=2)
-    assert "later.txt: --test-file is among the training files" in place.err
+    for name in ("later.txt", str(Path("later.txt").absolute())):
+        place.run("train", "novels", name, "--output", "x", *held_out, status=2)
+        assert "later.txt: --test-file is among the training files" in place.err
 
 
 def test_the_test_metric_is_that_of_the_test_set_wherever_it_stands(place: Any, parts: tuple[TokenStream, ...]) -> None:
@@ -190,6 +193,14 @@ def test_chosen_options_and_the_date_stand_in_the_card(place: Any) -> None:
     assert "- batch_size: 2\n" in card
     rates = [record["learning_rate"] for record in place.lines("the-run", "curve.jsonl")]
     assert float(re.findall(r"- learning_rate: (.*)\n", card)[0]) == pytest.approx(max(rates), rel=0.01)
+
+
+def test_the_novelty_in_the_card_is_that_of_the_training_part(place: Any, parts: tuple[TokenStream, ...]) -> None:
+    texts = Sampler(from_pretrained("trained")).generate([""], num_samples=20, max_new_tokens=200)
+    found = novelty("\n".join(texts), parts[0])
+    new = ", ".join(f"{n}: {each:.1%}" for n, each in enumerate(found.new_words[:4], 1))
+    told = f"longest copy {found.longest_copy} of {found.num_characters:,} characters; new n-grams of words {new}"
+    assert place.model("trained").training_summary["novelty"] == told
 
 
 @pytest.mark.options("train", "--order")
@@ -372,3 +383,16 @@ def test_the_command_says_what_it_takes_before_it_starts(place: Any) -> None:
     )
     lines = place.run("train", "novels", "--output", "p2", *SIZES, "--epochs", "2").splitlines()
     assert re.fullmatch(r"training: 2 epochs, about \d+ s; final test: about \d+ s", lines[2])
+    train, valid, test = place.stream(normalize="auto").split()
+    sets, model = (train, valid, test), place.model("p2")
+    assert lines[1] == (
+        f"3 documents, {sum(each.num_characters for each in sets):,} characters, {sum(map(len, sets)):,} tokens, of which "
+        f"{len(train):,} for training; vocabulary {len(model.vocabulary):,}; {model.num_parameters:,} weights "
+        "(embedding 4, hidden 4, full softmax)"
+    )
+    lines = place.run("train", "novels", "--output", "p3", *SIZES).splitlines()
+    assert lines[2].startswith("training: 3 epochs, about ")
+    lines = place.run("train", "novels", "--output", "p4", *SIZES, "--epochs", "1", "--valid", "0").splitlines()
+    assert lines[2].startswith("training: 1 epoch, about ")
+    train, _, test = place.stream(normalize="auto").split(valid=0.0)
+    assert f"{len(train) + len(test):,} tokens, of which {len(train):,} for training" in lines[1]

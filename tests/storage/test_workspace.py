@@ -12,6 +12,7 @@ import pytest
 from zh_lstm_lm import CheckpointError
 from zh_lstm_lm.storage.atomic import atomic_directory, atomic_write
 from zh_lstm_lm.storage.saved_folder import open_folder
+from zh_lstm_lm.storage.user_files import write_file
 from zh_lstm_lm.storage.workspace import finish_workspaces, folders_set_aside, workspace
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="links need rights there")
@@ -103,6 +104,13 @@ def test_a_workspace_in_use_is_left_alone(tmp_path: Path) -> None:
         finish_workspaces(tmp_path, target="model", alone=True)
         assert (place / "new").is_dir()
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("write", [write_file, atomic_write])
+def test_the_next_writer_of_a_file_removes_what_a_crash_left(tmp_path: Path, write: Callable[..., None]) -> None:
+    abandoned(tmp_path, target="text.txt", owned=[], file="half")
+    write(tmp_path / "text.txt", b"new")
+    assert contents(tmp_path) == {"text.txt": "new"}
 
 
 def test_only_what_was_named_is_finished(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Helpers of the commands: options for reading, types of options, input files, models and printed metrics."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "INTERRUPTED", "add_encoding", "add_reading", "add_sets", "at_least", "check_sets", "chosen_tokenizer",
     "corpus_files", "duration", "given", "load_model", "option", "path", "print_line", "print_page", "print_plan",
-    "print_reading", "proportion", "read_sets", "read_stream", "read_text", "text", "write_text",
+    "print_reading", "proportion", "read_sets", "read_stream", "read_text", "source_name", "text", "write_text",
 ]  # fmt: skip
 
 # Options of single tokenizers, and the tokenizers that have them.
@@ -78,10 +79,8 @@ def encoding(name: str) -> str:
 
 def path(text: str) -> str:
     """Converts an option that is a path: ``~`` is the home folder, also where no shell has expanded it."""
-    import os
-
-    if not text:
-        raise argparse.ArgumentTypeError("must be a path, got ''")
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"must be a path, got {text!r}")
     return os.path.expanduser(text)
 
 
@@ -179,14 +178,14 @@ def add_sets(command: argparse.ArgumentParser) -> None:
 
 def check_sets(parsed: argparse.Namespace) -> None:
     """Settles the proportions of the validation and the test set; refuses options that contradict each other."""
-    training = {file.path.resolve() for file in corpus_files(parsed)}
+    training = {os.path.realpath(file.path) for file in corpus_files(parsed)}
     for part in ("valid", "test"):
         paths, given_proportion = getattr(parsed, f"{part}_file"), getattr(parsed, part)
         if paths and given_proportion:
             raise ConfigError(f"--{part} and --{part}-file exclude each other; leave --{part} {given_proportion:g} out")
         for file in corpus_files(parsed, paths) if paths else ():
-            if file.path.resolve() in training:
-                raise ConfigError(f"{file.path}: --{part}-file is among the training files; name those without it")
+            if os.path.realpath(file.path) in training:
+                raise ConfigError(f"{file}: --{part}-file is among the training files; name those without it")
         if given_proportion is None:
             setattr(parsed, part, 0.0 if paths else 0.05)
     if parsed.valid + parsed.test >= 1:
@@ -289,11 +288,16 @@ def write_text(path: str | Path, text: str) -> None:
     write_file(path, text.encode("utf-8"), keep=True)
 
 
+def source_name(path: str) -> str:
+    """Returns how messages call a file, or standard input for ``-``."""
+    return "standard input" if path == "-" else path
+
+
 def read_text(path: str, encoding: str = "auto", expected: str = "a text file") -> str:
     """Reads a text file, or standard input for ``-``; raises DataError, with what is expected, if it cannot."""
     from zh_lstm_lm.text.decoding import decode, normalize_line_ends
 
-    name = "standard input" if path == "-" else path
+    name = source_name(path)
     try:
         buffer: IO[bytes] = sys.stdin.buffer
         data = buffer.read() if path == "-" else Path(path).read_bytes()

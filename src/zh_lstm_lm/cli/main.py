@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from zh_lstm_lm._version import __version__
 from zh_lstm_lm.errors import ConfigError, ZhLstmLmError, escape_controls
+from zh_lstm_lm.runtime.interruption import ended_by_signals
 from zh_lstm_lm.runtime.standard_streams import abandon, deferred_failures, regular_files, standard_streams
 from zh_lstm_lm.runtime.threads import settle_threads
 
@@ -250,7 +251,8 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0, 1 for an error of the library itself, 2 for bad input, 130 after Ctrl-C."""
-    with standard_streams():
+    # A program that calls `main` with arguments keeps its environment and its signals.
+    with ended_by_signals() if arguments is None else contextlib.nullcontext(), standard_streams():
         return _run(arguments)
 
 
@@ -263,7 +265,6 @@ def _run(arguments: Sequence[str] | None) -> int:
             # The help is written here as well.
             sys.stdout.flush()
         parser = parsed.parser
-        # A program that calls `main` with arguments keeps its environment.
         if arguments is None:
             settle_threads(one=parsed.command in _ONE_THREAD)
         output = deferred_failures() if parsed.command in _LONG else contextlib.nullcontext()
@@ -283,8 +284,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         abandon(sys.stdout)
         return 0
     except Exception as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            place = escape_controls(os.fsdecode(error.filename))
+        if isinstance(error, OSError) and (place := _place_of(error)):
             _print_error(f"zh-lstm-lm: error: {place}: {error.strerror}; check the place and its permissions\n")
             return 2
         import traceback
@@ -292,6 +292,18 @@ def _run(arguments: Sequence[str] | None) -> int:
         _print_error(escape_controls(traceback.format_exc(), keep="\n\t"))
         return 1
     return status
+
+
+def _place_of(error: OSError) -> str:
+    """Returns the place that the system refused; without a name it is one that PyTorch needs, or nothing is known."""
+    if error.filename is not None:
+        return escape_controls(os.fsdecode(error.filename))
+    if not isinstance(error, FileNotFoundError):
+        return ""
+    with contextlib.suppress(OSError):
+        os.getcwd()
+        return "temporary files"
+    return "the working directory"
 
 
 def _print_error(message: str) -> None:

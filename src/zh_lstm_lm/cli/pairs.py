@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from zh_lstm_lm.cli.common import add_encoding, load_model, path, read_text, write_text
+from zh_lstm_lm.cli.common import add_encoding, load_model, path, read_text, source_name, write_text
 from zh_lstm_lm.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _read(parsed: argparse.Namespace, text: str) -> Iterator[tuple[str, str, str
     from zh_lstm_lm.evaluation.pairs import check_pair
     from zh_lstm_lm.evaluation.stimuli import read_table
 
-    name = "standard input" if parsed.file == "-" else parsed.file
+    name = source_name(parsed.file)
     if not text.strip():
         raise DataError(
             f"{name}: there is no pair; expected JSON Lines or a table with a header, with the fields good, bad and, "

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from zh_lstm_lm.cli.common import add_encoding, at_least, load_model, path, read_text, text
+from zh_lstm_lm.cli.common import add_encoding, at_least, load_model, path, read_text, source_name, text
 from zh_lstm_lm.errors import DataError
 
 __all__ = ["add_rescore", "add_suggest"]
@@ -71,10 +71,11 @@ def _rescore(parsed: argparse.Namespace) -> int:
 
     from zh_lstm_lm.evaluation.rescore import rescore_batch
 
-    rows = _candidates(read_text(parsed.file, parsed.encoding), parsed.format, parsed.file)
+    source = source_name(parsed.file)
+    rows = _candidates(read_text(parsed.file, parsed.encoding), parsed.format, source)
     lists = [(key, list(group)) for key, group in itertools.groupby(rows, key=lambda row: row[0])]
     if not lists:
-        raise DataError(f"{parsed.file}: there is no candidate; expected {_EXPECTED[parsed.format]}")
+        raise DataError(f"{source}: there is no candidate; expected {_EXPECTED[parsed.format]}")
     model = load_model(parsed.model)
     joins = parsed.format == "kaldi" and not model.vocabulary.separator
     if parsed.format != "jsonl" and not parsed.best:
@@ -137,7 +138,8 @@ def _candidates(text: str, form: str, file: str) -> Iterator[tuple[tuple[int, st
 def _suggest(parsed: argparse.Namespace) -> int:
     from zh_lstm_lm.evaluation.suggest import suggest
 
+    suggested = suggest(load_model(parsed.model), parsed.left, parsed.right, parsed.k)
     print("word\tprobability\tlog_prob")
-    for found in suggest(load_model(parsed.model), parsed.left, parsed.right, parsed.k):
+    for found in suggested:
         print(f"{found.word}\t{found.probability:.4f}\t{found.log_prob:.3f}")
     return 0

@@ -8,7 +8,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zh_lstm_lm.cli.common import add_encoding, at_least, load_model, option, path, read_text, text, write_text
+from zh_lstm_lm.cli.common import (
+    add_encoding,
+    at_least,
+    load_model,
+    option,
+    path,
+    read_text,
+    source_name,
+    text,
+    write_text,
+)
 from zh_lstm_lm.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -116,8 +126,7 @@ def _score_table(parsed: argparse.Namespace) -> int:
     if parsed.format == "lm-zoo" and (parsed.per == "text" or parsed.region_column is not None or parsed.previous):
         raise ConfigError("--format lm-zoo has words alone; leave --per text, --region-column and --previous out")
     named = {name: value for name in _COLUMNS if (value := getattr(parsed, name)) is not None}
-    name = "standard input" if parsed.table == "-" else parsed.table
-    rows, names = read_table(read_text(parsed.table, parsed.encoding), name, list(named.values()))
+    rows, names = read_table(read_text(parsed.table, parsed.encoding), source_name(parsed.table), list(named.values()))
     scored = score_table(
         load_model(parsed.model),
         # No column has an empty name, so the number of the row does not meet one.

@@ -1,6 +1,7 @@
 """Run folders as plain values; values that are missing or of another type are not shown."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,9 @@ class Run:
 def read_run(folder: Path, name: str) -> Run:
     """Reads a run's folder; raises DataError without a run or an evaluation, CheckpointError for a damaged file."""
     if not (folder / "run.json").is_file():
-        beside = folder.with_name(f"{folder.name}.run")
+        # The folder may be given as "." or "/".
+        named = folder if folder.name else Path(os.path.realpath(folder))
+        beside = named.parent / f"{named.name}.run"
         hint = f"its run is in {beside}" if beside.is_dir() else "a run's folder holds run.json, a study's study.json"
         raise DataError(f"{folder}: not the folder of a run or of a study; {hint}")
     description = read_json(folder / "run.json", max_bytes=1 << 20)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["Interruption", "catch_interruption", "check_interruption"]
+__all__ = ["Interruption", "catch_interruption", "check_interruption", "ended_by_signals"]
 
 # Windows has no SIGHUP, which a process gets when its terminal is closed.
 _SIGNALS = [signal.SIGINT, signal.SIGTERM]
@@ -73,6 +73,33 @@ def catch_interruption() -> Iterator[Interruption]:
         if abandoned:
             assert interruption.signum is not None
             signal.raise_signal(interruption.signum)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Leaves the block at a SIGTERM or SIGHUP, so that temporary files are removed, and lets the signal end the process.
+
+    A second one ends it at once. Signals that are ignored or handled already stay so, and all do outside the main thread.
+    """
+    received: list[int] = []
+
+    def leave(signum: int, frame: FrameType | None) -> None:
+        signal.signal(signum, signal.SIG_DFL)
+        received.append(signum)
+        # Nothing that waits for Ctrl-C, as co-writing does, is to catch it.
+        raise SystemExit
+
+    in_main = threading.current_thread() is threading.main_thread()
+    caught = [signum for signum in _SIGNALS[1:] if in_main and signal.getsignal(signum) == signal.SIG_DFL]
+    try:
+        for signum in caught:
+            signal.signal(signum, leave)
+        yield
+    finally:
+        for signum in caught:
+            signal.signal(signum, signal.SIG_DFL)
+        if received:
+            signal.raise_signal(received[0])
 
 
 def check_interruption() -> None:

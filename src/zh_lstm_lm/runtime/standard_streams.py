@@ -147,8 +147,9 @@ def regular_files(parsed: "argparse.Namespace") -> "Iterator[None]":
     """Copies pipes and standard input among the paths of a corpus, which is read twice, into temporary files."""
     import stat
 
-    corpora = {name: getattr(parsed, name, None) or [] for name in ("paths", "valid_file", "test_file")}
-    paths = [path for corpus in corpora.values() for path in corpus]
+    corpora = {name: getattr(parsed, name, None) or [] for name in ("paths", "valid_file", "test_file", "like")}
+    # Each once, since it can be read once.
+    paths = dict.fromkeys(path for corpus in corpora.values() for path in corpus)
     pipes = [path for path in paths if path == "-" or (os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode))]
     if not pipes:
         yield
@@ -156,17 +157,24 @@ def regular_files(parsed: "argparse.Namespace") -> "Iterator[None]":
     import shutil
     import tempfile
 
-    with tempfile.TemporaryDirectory() as folder:
-        copies = {}
+    copies = {}
+    with contextlib.ExitStack() as stack:
         for number, pipe in enumerate(pipes, 1):
-            copies[pipe] = _Copy(os.path.join(folder, "standard-input.txt" if pipe == "-" else f"pipe-{number}.txt"))
-            copies[pipe].shown = "standard input" if pipe == "-" else escape_controls(pipe)
-            with open(copies[pipe], "wb") as copy:
-                if pipe == "-":
-                    shutil.copyfileobj(sys.stdin.buffer, copy)
-                else:
-                    with open(pipe, "rb") as source:
-                        shutil.copyfileobj(source, copy)
+            shown = "standard input" if pipe == "-" else escape_controls(pipe)
+            name = "standard-input.txt" if pipe == "-" else f"pipe-{number}.txt"
+            try:
+                copies[pipe] = _Copy(os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), name))
+                copies[pipe].shown = shown
+                with (
+                    contextlib.nullcontext(sys.stdin.buffer) if pipe == "-" else open(pipe, "rb") as source,
+                    open(copies[pipe], "wb") as copy,
+                ):
+                    shutil.copyfileobj(source, copy)
+            except OSError as error:
+                raise DataError(
+                    f"{shown}: cannot be copied into a temporary file ({error.strerror}); free some space, or set TMPDIR "
+                    "to a folder on another disk"
+                ) from error
         for name, corpus in corpora.items():
             if corpus:
                 setattr(parsed, name, [copies.get(path, path) for path in corpus])

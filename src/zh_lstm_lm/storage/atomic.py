@@ -30,16 +30,17 @@ def check_place(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise CheckpointError(f"{path}: is a file, expected a folder or a free name; choose another place")
     try:
-        if path.exists() and Path.cwd().is_relative_to(os.path.realpath(path)):
-            raise CheckpointError(
-                f"{path}: holds the working directory and cannot be replaced; save into a folder of its own"
-            )
+        for name, folder in (("working directory", "."), ("home folder", "~")) if path.exists() else ():
+            if Path(os.path.realpath(os.path.expanduser(folder))).is_relative_to(os.path.realpath(path)):
+                raise CheckpointError(f"{path}: holds the {name} and cannot be replaced; save into a folder of its own")
         # The name may be too long, or hold a zero byte.
         with contextlib.suppress(FileNotFoundError):
             os.lstat(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
+    except CheckpointError:
+        raise
     except (OSError, ValueError) as error:
         _cannot_write(path, error)
 
@@ -47,6 +48,7 @@ def check_place(path: Path) -> None:
 def atomic_write(path: Path, data: bytes) -> None:
     """Writes a file completely or not at all; its mode follows the umask, and a link in its place is replaced."""
     try:
+        finish_workspaces(path.parent, target=path.name)
         with workspace(path) as place:
             write_flushed(place / "file", data)
             replace_file(place / "file", path)

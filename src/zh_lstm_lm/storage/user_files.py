@@ -12,7 +12,7 @@ from pathlib import Path
 
 from zh_lstm_lm.errors import DataError
 from zh_lstm_lm.storage.atomic import replace_file, write_flushed
-from zh_lstm_lm.storage.workspace import workspace
+from zh_lstm_lm.storage.workspace import finish_workspaces, workspace
 
 __all__ = ["check_file", "check_writable", "is_special", "keep_earlier", "keep_mode", "write_file"]
 
@@ -34,6 +34,7 @@ def write_file(path: str | PathLike[str], data: bytes, *, keep: bool = False) ->
             return
         target = Path(os.path.realpath(path))
         check_writable(target)
+        finish_workspaces(target.parent, target=target.name)
         with workspace(target) as place:
             write_flushed(place / "file", data)
             keep_mode(place / "file", target)

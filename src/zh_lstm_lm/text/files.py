@@ -110,6 +110,8 @@ def _expand(item: str | os.PathLike[str], endings: tuple[str, ...]) -> list[Text
         if not files:
             raise DataError(f"{path}: no file matches this pattern")
         return files
+    if path.exists() and os.fspath(item):
+        raise DataError(f"{path}: is neither a file nor a folder; copy what it holds into a file")
     raise DataError(f"{os.fspath(item) or repr('')}: no such file or folder")
 
 

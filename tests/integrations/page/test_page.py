@@ -25,9 +25,11 @@ from zh_lstm_lm import (
     TokenStream,
     Vocabulary,
     export_html,
+    from_pretrained,
     score,
 )
 from zh_lstm_lm.cli.main import main
+from zh_lstm_lm.corpus.token_stream import sample_novel
 from zh_lstm_lm.integrations.page import export
 from zh_lstm_lm.integrations.page.ngram_packing import pack_ngrams
 from zh_lstm_lm.integrations.page.quantisation import quantise_model
@@ -193,7 +195,10 @@ def test_the_command_reports_parts_and_loss(
     printed = capsys.readouterr().out
     sizes = {name: float(size) for name, size in re.findall(r"([\w-]+) ([\d.]+) KB", printed)}
     assert sorted(sizes) == ["code", "n-grams", "vocabulary", "weights"]
+    made = export.make_page(from_pretrained(tmp_path / "model"), title="page")
+    assert sizes == {name: round(size / 1000) for name, size in made.sizes.items()}
     assert sum(sizes.values()) == pytest.approx((tmp_path / "page.html").stat().st_size / 1000, abs=3)
+    assert (tmp_path / "page.html").read_bytes() == made.html
     assert sizes["n-grams"] <= 1
     kept, whole = (int(each) for each in re.search(r"([\d,]+) of ([\d,]+) n-grams", printed.replace(",", "")).groups())  # type: ignore[union-attr]
     assert 0 < kept < whole == sum(mixture.model.models[1].num_ngrams[1:])  # type: ignore[attr-defined]
@@ -202,6 +207,9 @@ def test_the_command_reports_parts_and_loss(
     assert before == pytest.approx(scored, abs=1e-4)
     assert rounded == pytest.approx(before, abs=0.02)
     assert pruned > before
+    differences = [float(each) for each in re.findall(r"\(([+-]\d\.\d{4})\)", printed)]
+    assert differences == pytest.approx([rounded - before, pruned - before], abs=1.1e-4)
+    assert f"bits per character of {tmp_path / 'text.txt'}: " in printed
     assert main(command) == 2
     assert "exists already" in capsys.readouterr().err
     other = str(tmp_path / "other.html")
@@ -209,7 +217,10 @@ def test_the_command_reports_parts_and_loss(
     assert "none.txt: cannot be read" in capsys.readouterr().err
     assert not Path(other).exists()
     assert main([*command, "--overwrite"]) == 0
-    assert "the bundled novella" in capsys.readouterr().out
+    novella = score(mixture, sample_novel()[:5000]).bits_per_character
+    assert f"bits per character of the bundled novella: {novella:.4f}, " in capsys.readouterr().out
+    assert main([*command[:3], "onnx", *command[4:], "--overwrite"]) == 2
+    assert "--overwrite goes with --format html, got --format onnx; leave it out" in capsys.readouterr().err
 
 
 def test_the_options_of_the_model_are_in_its_page(

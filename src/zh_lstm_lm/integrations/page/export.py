@@ -29,6 +29,7 @@ from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.models.mixture import Mixture
 from zh_lstm_lm.models.ngram import NGramLanguageModel
 from zh_lstm_lm.models.saved_mixture import describe_model
+from zh_lstm_lm.runtime.control_characters import control_pictures
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.storage.user_files import check_file, is_special, write_file
 
@@ -143,7 +144,7 @@ def make_page(model: LanguageModel, *, title: str) -> Page:
         "ngrams": [each.description for each in packed],
     }
     values = {
-        "title": html.escape(title),
+        "title": html.escape(control_pictures(title)),
         "style": _read("page.css"),
         "description": json.dumps(description, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
         "weights": base64.b64encode(_weights(quantised)).decode(),
