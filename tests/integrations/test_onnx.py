@@ -190,9 +190,16 @@ def test_the_command_exports_a_saved_model(
     ]
     assert session(tmp_path / "out" / "step.onnx").get_inputs()[0].name == "x"
 
-    Mixture([model, NGramLanguageModel.from_stream(stream, model.vocabulary, 2)]).save_pretrained(tmp_path / "mixture")
-    assert main(["export", str(tmp_path / "mixture"), *arguments]) == 2
-    assert "is a Mixture, and only an LSTM has a form in ONNX" in capsys.readouterr().err
+    # What `train` makes by default: its LSTM is exported, which is said.
+    alone = (tmp_path / "out" / "step.onnx").read_bytes()
+    ngram = NGramLanguageModel.from_stream(stream, model.vocabulary, 2)
+    Mixture([model, ngram]).save_pretrained(tmp_path / "mixture")
+    assert main(["export", str(tmp_path / "mixture"), *arguments]) == 0
+    assert "the files hold the LSTM alone; n-grams and a cache have no form in ONNX" in capsys.readouterr().out
+    assert (tmp_path / "out" / "step.onnx").read_bytes() == alone
+    ngram.save_pretrained(tmp_path / "ngram")
+    assert main(["export", str(tmp_path / "ngram"), *arguments]) == 2
+    assert "is a NGramLanguageModel, and only an LSTM has a form in ONNX" in capsys.readouterr().err
     assert main(["export", str(tmp_path / "none"), *arguments]) == 2
     assert "no such folder" in capsys.readouterr().err
     with pytest.raises(SystemExit):

@@ -42,12 +42,18 @@ def _export(parsed: argparse.Namespace) -> int:
     if parsed.format == "html":
         return _export_page(parsed)
     from zh_lstm_lm.integrations.onnx import export_onnx
+    from zh_lstm_lm.models.components import nested_models
+    from zh_lstm_lm.models.lstm import LSTMLanguageModel
 
     for option, value in (("--text", parsed.text), ("--overwrite", parsed.overwrite)):
         if value:
             raise ConfigError(f"{option} goes with --format html, got --format onnx; leave it out")
-    for file in export_onnx(load_model(parsed.model), parsed.output):
+    model = load_model(parsed.model)
+    lstm = next((each for each in nested_models(model) if isinstance(each, LSTMLanguageModel)), model)
+    for file in export_onnx(lstm, parsed.output):
         print_page(file)
+    if lstm is not model:
+        print_line("the files hold the LSTM alone; n-grams and a cache have no form in ONNX")
     return 0
 
 

@@ -165,8 +165,8 @@ class NGramLanguageModel(SavedModel):
                 f"the text has {num_tokens} tokens, fewer than the order {order}; give more text or a lower order"
             )
         counts = count_ngrams(ids, order, vocab_size=len(vocabulary), bos_id=vocabulary.bos_id, prune=prune)
+        return_freed_memory()
         model = cls(vocabulary, counts)
-        # Hundreds of megabytes for a few million tokens.
         return_freed_memory()
         return model
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zh_lstm_lm.corpus.passages import hash_passages
-from zh_lstm_lm.runtime.memory import check_fits
+from zh_lstm_lm.runtime.memory import check_fits, return_freed_memory
 from zh_lstm_lm.storage.scratch import scratch_tensor
 from zh_lstm_lm.storage.tensors import TensorKind
 
@@ -78,11 +78,10 @@ class NGramCounts:
         **Shape** of each mask: (num_ngrams,), bool.
         """
         size, tables = len(self.unigrams), list[NGramTable]()
-        # The new index of each prefix; None while all are kept.
-        moved: Tensor | None = None
+        prefixes: Tensor | None = None
         for table, mask in zip(self.tables, kept, strict=True):
-            left, moved = _prune(table, mask, moved, len(tables[-1]) if tables else size, size)
-            tables.append(left)
+            tables.append(_prune(table, mask, prefixes, len(tables[-1]) if tables else size, size))
+            prefixes = mask
         return replace(self, tables=tuple(tables))
 
     def describe(self) -> dict[str, Any]:
@@ -203,6 +202,8 @@ def count_ngrams(ids: Tensor, order: int, *, vocab_size: int, bos_id: int, prune
         counts.append(torch.where(different == 0, occurrences[-1], different))
         keys.append(key)
         occurrences.append(number)
+        # Hundreds of megabytes for a few million tokens.
+        return_freed_memory()
     counts.append(occurrences[-1])
     counts[0] = counts[0].index_fill(0, torch.tensor([bos_id]), 0)
     discounts = [estimate_discounts(values) for values in counts]
@@ -238,7 +239,10 @@ def _extend(
         number = torch.diff(firsts, append=torch.tensor([len(ordered)]))
         found.append((ordered[firsts] + first * vocab_size, index[positions[firsts]], number.int()))
         total += len(firsts)
-    keys, suffixes, numbers = (torch.cat(column) for column in zip(*found, strict=True))
+    columns = list(zip(*found, strict=True))
+    found.clear()
+    # Each column is released when it has been joined.
+    keys, suffixes, numbers = (torch.cat(columns.pop(0)) for _ in range(3))
     return keys, suffixes, numbers, following
 
 
@@ -264,24 +268,19 @@ def estimate_discounts(counts: Tensor) -> tuple[float, float, float]:
     return discounts if inside else FALLBACK_DISCOUNTS
 
 
-def _prune(
-    table: NGramTable, kept: Tensor, moved: Tensor | None, num_prefixes: int, vocab_size: int
-) -> tuple[NGramTable, Tensor | None]:
-    """Keeps some n-grams of a table, whose prefixes have stayed as well, and returns the new index of each.
-
-    `moved` is the new index of each prefix, -1 where it was dropped; None where none was.
-    """
+def _prune(table: NGramTable, kept: Tensor, prefixes: Tensor | None, num_prefixes: int, vocab_size: int) -> NGramTable:
+    """Keeps some n-grams of a table; `prefixes` says which of the order before were kept, None that all were."""
     keys, counts, pruned = table.keys, table.counts, table.pruned
-    if moved is not None:
+    if prefixes is not None and not bool(prefixes.all()):
+        moved = torch.where(prefixes, prefixes.cumsum(0) - 1, -1)
         keys = moved[keys // vocab_size] * vocab_size + keys % vocab_size
-        pruned = None if pruned is None else pruned[moved >= 0]
+        pruned = None if pruned is None else pruned[prefixes]
     if bool(kept.all()):
-        return NGramTable(keys, counts, pruned, table.discounts), None
+        return NGramTable(keys, counts, pruned, table.discounts)
     dropped = ~kept & (keys >= 0)
     pruned = torch.zeros(num_prefixes, dtype=torch.int32) if pruned is None else pruned
     pruned = pruned.index_add(0, keys[dropped] // vocab_size, counts[dropped])
-    moved = torch.where(kept, kept.cumsum(0) - 1, -1)
-    return NGramTable(keys[kept], counts[kept], pruned, table.discounts), moved
+    return NGramTable(keys[kept], counts[kept], pruned, table.discounts)
 
 
 def _pack(values: Tensor) -> tuple[Tensor, Tensor]:

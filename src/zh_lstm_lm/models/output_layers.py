@@ -193,17 +193,15 @@ class AdaptiveSoftmax(OutputLayer):
         in_tails = cluster.argsort(stable=True)[in_head:]
         if not len(in_tails):
             return result
+        places, blocks = _places(sizes, _TAIL_ROWS if device.type == "cpu" else 1, targets.device)
+        positions = (targets - bounds[(cluster - 1).clamp(min=0)]).index_select(0, in_tails)  # of tokens in their tails
+        chosen, tokens = (
+            on_device(each.new_zeros(sum(blocks)).index_copy(0, places, each), device) for each in (in_tails, positions)
+        )
         # Rows are selected once, tail by tail, so that their gradient is a single scatter as well.
-        places, blocks = _places(sizes, _TAIL_ROWS if device.type == "cpu" else 1)
-        chosen = in_tails.new_zeros(sum(blocks)).index_copy(0, places, in_tails)
-        positions = (targets - bounds[(cluster - 1).clamp(min=0)]).index_select(
-            0, in_tails
-        )  # of each token in its tail
-        positions = positions.new_zeros(len(chosen)).index_copy(0, places, positions)
-        states = torch.split(hidden.index_select(0, on_device(chosen, device)), blocks)
-        tokens = torch.split(on_device(positions, device), blocks)
+        states, classes = torch.split(hidden.index_select(0, chosen), blocks), torch.split(tokens, blocks)
         within = [
-            target_log_probs(narrow(states[number]), tail.weight, tail.bias, tokens[number], all_counted=True)
+            target_log_probs(narrow(states[number]), tail.weight, tail.bias, classes[number], all_counted=True)
             for number, (narrow, tail) in enumerate(self.clusters())
             if sizes[number]
         ]
@@ -260,11 +258,13 @@ class _DecodingAdaptiveSoftmax(OutputLayer):
         return result
 
 
-def _places(sizes: Sequence[int], multiple: int) -> tuple[Tensor, list[int]]:
+def _places(sizes: Sequence[int], multiple: int, device: torch.device) -> tuple[Tensor, list[int]]:
     """Returns where rows come if those of each tail fill blocks of a multiple of rows, and the sizes of the blocks."""
     blocks = [-(-size // multiple) * multiple for size in sizes]
-    gaps = torch.tensor([0, *itertools.accumulate(map(int.__sub__, blocks, sizes))][:-1])
-    return torch.arange(sum(sizes)) + gaps.repeat_interleave(torch.tensor(sizes)), blocks
+    # Of each tail, the rows that are left free before it.
+    free = torch.tensor([0, *itertools.accumulate(map(int.__sub__, blocks, sizes))][:-1], device=device)
+    repeated = free.repeat_interleave(torch.tensor(sizes, device=device))
+    return torch.arange(sum(sizes), device=device) + repeated, blocks
 
 
 def tail_width(hidden_size: int, number: int, div_value: float = DEFAULT_DIV_VALUE) -> int:

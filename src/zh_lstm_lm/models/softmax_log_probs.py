@@ -27,15 +27,15 @@ class _TargetLogProbs(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
-        logits = linear(hidden, weight, bias.to(hidden.dtype))  # (rows, classes)
-        chosen, ctx.logs = targets[:, None], logits.is_cuda
-        if logits.is_cuda:
-            sums = torch.float32 if logits.dtype in _NARROW else logits.dtype
+        chosen, ctx.logs, narrow = targets[:, None], hidden.is_cuda, hidden.dtype in _NARROW
+        if hidden.is_cuda:
+            logits = linear(hidden, weight, bias.to(hidden.dtype))  # (rows, classes)
+            sums = torch.float32 if narrow else logits.dtype
             log_probs = logits.log_softmax(1, dtype=sums)
             ctx.save_for_backward(hidden, weight, targets, log_probs)
             return log_probs.gather(1, chosen).squeeze(1)
-        if logits.dtype in _NARROW:
-            logits = logits.float()
+        # The biases of rare classes are large, and are added where they lose no digits.
+        logits = linear(hidden, weight).float().add_(bias) if narrow else linear(hidden, weight, bias)
         probs = logits.softmax(1)
         ctx.save_for_backward(hidden, weight, targets, probs)
         # Relative to the likeliest class, since the probability of the chosen one may be too small for its type.
