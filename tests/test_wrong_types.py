@@ -5,6 +5,7 @@ The cases come from the signatures, so a new function is tested without being li
 """
 
 import dataclasses
+import importlib.util
 import inspect
 import re
 import types
@@ -33,6 +34,7 @@ from zh_lstm_lm import (
     StudyResult,
     TokenStream,
     Trainer,
+    TrainerConfig,
     Vocabulary,
     VocabularyError,
     ZhLstmLmError,
@@ -269,3 +271,18 @@ def test_errors_of_a_function_of_the_user_come_out_as_they_are(given: Given) -> 
         given.sampler.generate("展", max_new_tokens=3, stop_when=stop)
     with pytest.raises(TypeError, match=r"^mine$"):
         zh_lstm_lm.score_batch(given.model, texts())
+
+
+def test_objects_of_a_module_that_was_loaded_anew_are_taken(given: Given) -> None:
+    """As ``%autoreload`` of a notebook makes them when a module has changed."""
+    source = inspect.getsourcefile(LSTMLanguageModel)
+    spec = importlib.util.spec_from_file_location(LSTMLanguageModel.__module__, source)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    model = module.LSTMLanguageModel(given.model.vocabulary, ModelConfig(embedding_dim=4, hidden_size=4))
+    assert not isinstance(model, LSTMLanguageModel)
+    history = Trainer(model, given.stream, None, TrainerConfig(max_steps=2), progress=False).fit()
+    assert history[-1]["step"] == 2
+    assert evaluate(model, given.stream).perplexity > 1

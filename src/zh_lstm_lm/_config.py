@@ -119,9 +119,15 @@ def check_number(
 
 def check_type(name: str, value: object, *kinds: type) -> None:
     """Raises ConfigError unless `value` is an instance of one of `kinds`; NoneType among them allows None."""
-    if not isinstance(value, kinds):
+    if not isinstance(value, kinds) and not _is_reloaded(value, kinds):
         wanted = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
         raise ConfigError(f"{name} must be a {wanted}, got {shown(value)}")
+
+
+def _is_reloaded(value: object, kinds: tuple[type, ...]) -> bool:
+    """Returns True for an instance of another version of a class, as ``%autoreload`` of a notebook makes it."""
+    names = {(kind.__module__, kind.__qualname__) for kind in kinds}
+    return any((base.__module__, base.__qualname__) in names for base in type(value).__mro__)
 
 
 def check_path(name: str, path: object) -> None:
