@@ -254,6 +254,7 @@ UNSAFE_FUNCTIONS = (  # beginnings of full names
 EXCEPTIONS = {  # each is what the module is for
     "__init__": {"importlib", "globals", "getattr of a module"},  # public names from a table in the module
     "cli.main": {"importlib"},  # modules of commands from a table in the module
+    "runtime.memory": {"ctypes"},  # `malloc_trim` of the C library that runs already
     "runtime.optional": {"importlib"},  # whose callers give literal names, see below
     "tokenizers.registry": {"importlib", "getattr of a module"},  # names from a table in the module
     "tokenizers.jieba_tokenizer": {  # a private copy of jieba
