@@ -186,6 +186,7 @@ class HubModel:
             CheckpointError: The Hub refuses the upload or cannot be reached.
             MissingDependencyError: The extra is not installed.
         """
+        check_type("repo_id", repo_id, str)
         check_type("private", private, bool, NoneType)
         check_type("revision", revision, str, NoneType)
         check_type("token", token, str, bool, NoneType)
