@@ -186,14 +186,13 @@ class HubModel:
             CheckpointError: The Hub refuses the upload or cannot be reached.
             MissingDependencyError: The extra is not installed.
         """
-        check_type("repo_id", repo_id, str)
         check_type("private", private, bool, NoneType)
         check_type("revision", revision, str, NoneType)
         check_type("token", token, str, bool, NoneType)
         check_type("commit_message", commit_message, str)
         save = self.save_pretrained  # type: ignore[attr-defined]
         return push_folder(
-            hub_library(), save, repo_id, private=private, revision=revision, token=token, commit_message=commit_message
+            hub_library, save, repo_id, private=private, revision=revision, token=token, commit_message=commit_message
         )
 
 

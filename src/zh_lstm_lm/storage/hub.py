@@ -21,7 +21,7 @@ _PUSHED = ["*.safetensors", "*.json", _CARD]
 
 
 def push_folder(
-    library: Any,
+    get_library: Callable[[], Any],
     save: Callable[[Path], None],
     repo_id: str,
     *,
@@ -30,9 +30,10 @@ def push_folder(
     token: str | bool | None,
     commit_message: str,
 ) -> str:
-    """Uploads what `save` writes into a new folder; see `HubModel.push_to_hub`. `library` is ``huggingface_hub``."""
+    """Uploads what `save` writes into a new folder; see `HubModel.push_to_hub`. The library is ``huggingface_hub``."""
     if not isinstance(repo_id, str) or not _REPOSITORY.fullmatch(repo_id):
         raise ConfigError(f"repo_id must be of the form 'user/model', got {repo_id!r:.100}")
+    library = get_library()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "model")
         save(folder)
