@@ -125,7 +125,7 @@ def check_type(name: str, value: object, *kinds: type) -> None:
 
 
 def _is_reloaded(value: object, kinds: tuple[type, ...]) -> bool:
-    """Returns True for an instance of another version of a class, as ``%autoreload`` of a notebook makes it."""
+    """Returns True for an instance of another version of a class, as IPython's ``%autoreload`` creates it."""
     names = {(kind.__module__, kind.__qualname__) for kind in kinds}
     return any((base.__module__, base.__qualname__) in names for base in type(value).__mro__)
 
@@ -147,8 +147,20 @@ def is_list(value: object) -> bool:
     return isinstance(value, Iterable) and not is_other
 
 
-def check_list(name: str, values: Any, wanted: str, *, error: type[ZhLstmLmError] = DataError) -> list[Any]:
-    """Returns the items of a list or another iterable; raises the error for what is none (see `is_list`)."""
+def check_list(
+    name: str,
+    values: Any,
+    wanted: str,
+    *,
+    single: type | tuple[type, ...] = (),
+    error: type[ZhLstmLmError] = DataError,
+) -> list[Any]:
+    """Returns the items of a list or another iterable; raises the error for what is none (see `is_list`).
+
+    A value of a type in `single` stands for a list of it alone.
+    """
+    if isinstance(values, single):
+        return [values]
     if not is_list(values):
         hint = f"; give [{name.removesuffix('s')}]" if isinstance(values, (str, Mapping)) else ""
         raise error(f"{name} must be {wanted}, got {shown(values)}{hint}")

@@ -289,7 +289,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def source_name(path: str) -> str:
-    """Returns how messages call a file, or standard input for ``-``."""
+    """Returns the name of an input in messages: its path, or ``standard input`` for ``-``."""
     return "standard input" if path == "-" else path
 
 

@@ -295,7 +295,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _place_of(error: OSError) -> str:
-    """Returns the place that the system refused; without a name it is one that PyTorch needs, or nothing is known."""
+    """Returns the file or folder that an error is about; PyTorch names none where it lacks a place for temporary files."""
     if error.filename is not None:
         return escape_controls(os.fsdecode(error.filename))
     if not isinstance(error, FileNotFoundError):

@@ -14,8 +14,11 @@ _FACTOR = 0x9E3779B97F4A7C15 - (1 << 64)
 
 
 def hash_passages(ids: Tensor) -> Tensor:
-    """Hashes the passages of 8 tokens at all positions; returns the least 65,536 different hashes, increasing."""
-    least = torch.empty(0, dtype=torch.int64)
+    """Hashes the passages of 8 tokens at all positions; returns the least 65,536 different hashes, increasing.
+
+    **Shape:** (number of ids,) to (at most 65,536,), int64.
+    """
+    least = torch.empty(0, dtype=torch.int64, device=ids.device)
     for start in range(0, max(1, len(ids) - _PASSAGE_LEN + 1), _BLOCK):
         hashes = _hash_all(ids[start : start + _BLOCK + _PASSAGE_LEN - 1])
         if len(least) == _MAX_PASSAGES:
@@ -25,7 +28,7 @@ def hash_passages(ids: Tensor) -> Tensor:
 
 
 def _hash_all(ids: Tensor) -> Tensor:
-    """Hashes the passages at all positions, in order; one shorter than 8 tokens has none."""
+    """Hashes the passages at all positions, in order. **Shape:** (n,) to (n - 7,), or (0,) for fewer than 8 ids."""
     hashes, factor = ids.long() + 1, _FACTOR
     length = 1
     while length < _PASSAGE_LEN:

@@ -207,11 +207,7 @@ class Limits(Config):
 def _stop_strings(stop: object) -> tuple[str, ...]:
     if stop is None:
         return ()
-    strings = (
-        [stop]
-        if isinstance(stop, str)
-        else check_list("stop", stop, "a string or a list of strings", error=ConfigError)
-    )
+    strings = check_list("stop", stop, "a string or a list of strings", single=str, error=ConfigError)
     for string in strings:
         if not isinstance(string, str) or not string:
             raise ConfigError(f"stop must be a string or a list of strings that are not empty, got {stop!r:.60}")

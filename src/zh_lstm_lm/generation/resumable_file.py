@@ -57,7 +57,7 @@ def write_text_file(
     """Writes a text into a file, or continues it where `resume` is True and it was interrupted; returns the path.
 
     `call` is the identity of the text: equal for equal prompts, options and limits. Raises DataError if the file cannot
-    be written, another process is writing it, or the interrupted text is another one.
+    be written, another process is writing it, or the interrupted text is another one, and ConfigError for a wrong type.
     """
     check_path("path", path)
     check_type("resume", resume, bool)

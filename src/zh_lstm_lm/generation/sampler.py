@@ -172,9 +172,7 @@ class Sampler:
         check_integer("num_samples", num_samples, minimum=1, maximum=NO_LIMIT, optional=True)
         check_integer("first_sample", first_sample, minimum=0, maximum=NO_LIMIT)
         check_type("return_results", return_results, bool)
-        given: list[Any] = [prompt]
-        if not isinstance(prompt, str):
-            given = check_list("prompt", prompt, "a string or a list of strings", error=ConfigError)
+        given = check_list("prompt", prompt, "a string or a list of strings", single=str, error=ConfigError)
         checked = Limits(**limits)
         check_state(self.model, state)
         prompts = [(each, self._encode(each, checked)) for each in given]

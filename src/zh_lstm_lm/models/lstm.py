@@ -39,7 +39,7 @@ __all__ = ["LSTMLanguageModel", "unwrapped"]
 
 # Up to here no product of two weights, summed over a layer, leaves the range of float32.
 _LARGEST_WEIGHT = 1e15
-# About the norm of the embedding's rows at first, which are to reach the gates of the LSTM, or to give small scores if shared.
+# Initial norm of the embedding's rows, about: large enough to reach the gates of the LSTM, smaller if they give scores as well.
 _NORM, _SHARED_NORM = 3.0, 1.0
 
 

@@ -202,7 +202,7 @@ def count_ngrams(ids: Tensor, order: int, *, vocab_size: int, bos_id: int, prune
         counts.append(torch.where(different == 0, occurrences[-1], different))
         keys.append(key)
         occurrences.append(number)
-        # Hundreds of megabytes for a few million tokens.
+        # Sorting has freed hundreds of megabytes, which glibc would keep.
         return_freed_memory()
     counts.append(occurrences[-1])
     counts[0] = counts[0].index_fill(0, torch.tensor([bos_id]), 0)
@@ -269,7 +269,10 @@ def estimate_discounts(counts: Tensor) -> tuple[float, float, float]:
 
 
 def _prune(table: NGramTable, kept: Tensor, prefixes: Tensor | None, num_prefixes: int, vocab_size: int) -> NGramTable:
-    """Keeps some n-grams of a table; `prefixes` says which of the order before were kept, None that all were."""
+    """Keeps some n-grams of a table, given as a mask; `prefixes` is that of the order before, None if all were kept.
+
+    **Shape:** (num_ngrams,) and (num_prefixes before,), bool; `num_prefixes` is the number of those that were kept.
+    """
     keys, counts, pruned = table.keys, table.counts, table.pruned
     if prefixes is not None and not bool(prefixes.all()):
         moved = torch.where(prefixes, prefixes.cumsum(0) - 1, -1)

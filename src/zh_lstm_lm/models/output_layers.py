@@ -18,7 +18,8 @@ __all__ = ["DEFAULT_DIV_VALUE", "AdaptiveSoftmax", "FullSoftmax", "OutputLayer",
 DEFAULT_DIV_VALUE = 1.5
 """Factor by which each tail of the adaptive softmax is narrower than the one before."""
 
-# oneDNN prepares a product for each number of rows, which in a tail is another one in every update.
+# On the CPU the rows of each tail are padded to a multiple of this: oneDNN compiles a kernel for each number of rows, and that of
+# a tail differs from update to update.
 _TAIL_ROWS = 32
 
 
@@ -193,7 +194,7 @@ class AdaptiveSoftmax(OutputLayer):
         in_tails = cluster.argsort(stable=True)[in_head:]
         if not len(in_tails):
             return result
-        places, blocks = _places(sizes, _TAIL_ROWS if device.type == "cpu" else 1, targets.device)
+        places, blocks = _padded_places(sizes, _TAIL_ROWS if device.type == "cpu" else 1, targets.device)
         positions = (targets - bounds[(cluster - 1).clamp(min=0)]).index_select(0, in_tails)  # of tokens in their tails
         chosen, tokens = (
             on_device(each.new_zeros(sum(blocks)).index_copy(0, places, each), device) for each in (in_tails, positions)
@@ -258,13 +259,15 @@ class _DecodingAdaptiveSoftmax(OutputLayer):
         return result
 
 
-def _places(sizes: Sequence[int], multiple: int, device: torch.device) -> tuple[Tensor, list[int]]:
-    """Returns where rows come if those of each tail fill blocks of a multiple of rows, and the sizes of the blocks."""
+def _padded_places(sizes: Sequence[int], multiple: int, device: torch.device) -> tuple[Tensor, list[int]]:
+    """Pads the rows of each tail to a multiple; returns the place of each row, and the padded number of rows of each tail.
+
+    **Shape** of the places: (sum of `sizes`,), int64.
+    """
     blocks = [-(-size // multiple) * multiple for size in sizes]
-    # Of each tail, the rows that are left free before it.
-    free = torch.tensor([0, *itertools.accumulate(map(int.__sub__, blocks, sizes))][:-1], device=device)
-    repeated = free.repeat_interleave(torch.tensor(sizes, device=device))
-    return torch.arange(sum(sizes), device=device) + repeated, blocks
+    padding = torch.tensor([0, *itertools.accumulate(map(int.__sub__, blocks, sizes))][:-1], device=device)
+    before = padding.repeat_interleave(torch.tensor(sizes, device=device))
+    return torch.arange(sum(sizes), device=device) + before, blocks
 
 
 def tail_width(hidden_size: int, number: int, div_value: float = DEFAULT_DIV_VALUE) -> int:

@@ -50,7 +50,7 @@ def write_report(
     check_choice("language", language, ("zh", "en"))
     check_path("output", output)
     check_type("overwrite", overwrite, bool)
-    named = [folders] if isinstance(folders, (str, PathLike)) else check_list("folders", folders, "a list of paths")
+    named = check_list("folders", folders, "a list of paths", single=(str, PathLike))
     for folder in named:
         check_path("each of the folders", folder)
     paths, target = [Path(folder) for folder in named], Path(output)

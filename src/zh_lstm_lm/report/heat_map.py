@@ -51,11 +51,7 @@ def heat_map(scores: Score | Sequence[Score], *, title: str = "Surprisal") -> Pa
     Raises:
         ConfigError: An argument has the wrong type.
     """
-    listed = (
-        [scores]
-        if isinstance(scores, Score)
-        else check_list("scores", scores, "a list of results of score", error=ConfigError)
-    )
+    listed = check_list("scores", scores, "a list of results of score", single=Score, error=ConfigError)
     for score in listed:
         check_type("each of the scores", score, Score)
     check_type("title", title, str)

@@ -1,4 +1,4 @@
-"""The memory of a device, checked before large allocations."""
+"""The memory of a device: checks before large allocations, and the return of what was freed."""
 
 import contextlib
 import ctypes

@@ -30,7 +30,7 @@ def push_folder(
     token: str | bool | None,
     commit_message: str,
 ) -> str:
-    """Uploads what `save` writes into a new folder; see `HubModel.push_to_hub`. The library is ``huggingface_hub``."""
+    """Uploads what `save` writes into a new folder; see `HubModel.push_to_hub`. `get_library` imports ``huggingface_hub``."""
     if not isinstance(repo_id, str) or not _REPOSITORY.fullmatch(repo_id):
         raise ConfigError(f"repo_id must be of the form 'user/model', got {repo_id!r:.100}")
     library = get_library()
