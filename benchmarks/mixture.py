@@ -3,14 +3,19 @@
     python benchmarks/mixture.py CORPUS MODEL [--order 4] [--rounds 3]
 
 The corpus is read as in ``time_to_quality.py``, and MODEL is the folder of an LSTM that was trained on its training part.
-Speeds are ratios of one run: words a second of one text that is generated, and tokens a second of an evaluation.
+Speeds are ratios of one run: words a second of one text that is generated, and tokens a second of an evaluation. Memory is
+the greatest of a process that loads the saved model, writes and evaluates, and that of this one, counting included.
 """
 
 import argparse
 import resource
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from zh_lstm_lm import (
     ContinuousCache,
@@ -22,6 +27,7 @@ from zh_lstm_lm import (
     SamplerConfig,
     TokenStream,
     evaluate,
+    from_pretrained,
 )
 from zh_lstm_lm.evaluation.parts import describe_parts, parts_table
 
@@ -35,13 +41,14 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--order", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.memory:
+        _use(options.corpus, options.model)
+        return
 
     lstm = LSTMLanguageModel.from_pretrained(options.model)
-    corpus = TokenStream.from_files(
-        options.corpus, tokenizer=lstm.vocabulary.tokenizer, clean="indents+empty_lines", normalize="none"
-    )
-    train, valid, test = corpus.split()
+    train, valid, test = _parts(options.corpus, lstm)
     # The memory of the LSTM alone.
     evaluate(lstm, test)
     memory, began = _memory(), time.perf_counter()
@@ -65,7 +72,28 @@ def main() -> None:
 
     _compare("words a second of one text", models, generate, options.rounds)
     _compare("tokens a second of an evaluation", models, measure, 1)
-    print(f"greatest memory {memory:,.0f} MB of the LSTM alone, {_memory():,.0f} MB after all")
+    print(f"greatest memory {memory:,.0f} MB of the LSTM alone, {_memory():,.0f} MB after all, counting included")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, model in (("LSTM", lstm), ("LSTM + n-gram + cache", mixture)):
+            model.save_pretrained(path := Path(folder, name))
+            command = [sys.executable, __file__, options.corpus, str(path), "--memory"]
+            print(
+                f"{name}, loaded:", subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+            )
+
+
+def _parts(corpus: str, model: LanguageModel) -> tuple[TokenStream, TokenStream, TokenStream]:
+    tokenizer = model.vocabulary.tokenizer
+    return TokenStream.from_files(corpus, tokenizer=tokenizer, clean="indents+empty_lines", normalize="none").split()
+
+
+def _use(corpus: str, path: str) -> None:
+    """Loads a model, writes and evaluates, and prints the memory that each took."""
+    model = from_pretrained(path)
+    Sampler(model, SamplerConfig(seed=0)).generate(max_new_tokens=_WORDS)
+    writing = _memory()
+    evaluate(model, _parts(corpus, model)[2])
+    print(f"greatest memory {writing:,.0f} MB of writing, {_memory():,.0f} MB of evaluation as well")
 
 
 def _compare(what: str, models: dict[str, LanguageModel], speed: Callable[[LanguageModel], float], rounds: int) -> None:
