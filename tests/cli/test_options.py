@@ -620,12 +620,15 @@ MESSAGES = {
     ],
     "argument --encoding: must be 'auto'": ["evaluate", "model", "novels", "--encoding", "utf-9"],
     "--seeds must be a list of at least 2": ["study", "epochs", "novels", "--output", "x", "--seeds", "1"],
-    "novels/max_size=3/bptt_len.txt: no such file": ["evaluate", "model", "novels/max_size=3/bptt_len.txt"],
+    "novels/max_size=3/bptt_len.txt: no such file": [*("train", "novels/max_size=3/bptt_len.txt", "--output", "x")],
     "as in --encoding 'cp1252'": ["score", "model", "--file", "latin.txt"],
     "leave nothing for training": ["train", "novels", "--output", "x", "--valid", "0.6", "--test", "0.5"],
     "--valid 0.5 and --test 0.5 leave": ["train", "novels", "--output", "x", "--valid", "0.5", "--test", "0.5"],
     "argument --valid: must be a proportion": ["train", "novels", "--output", "x", "--valid", "5"],
     "argument --test: must be a proportion": ["train", "novels", "--output", "x", "--test", "1"],
+    "must be a proportion, such as 0.05 for five percent, got 'nan'": [
+        *("train", "novels", "--output", "x", "--test", "nan")
+    ],
     "argument --min-freq: must be an integer of at least 1": ["train", "novels", "--output", "x", "--min-freq", "0"],
     "novels: is not empty and holds no study; give another --output": [
         "study",
@@ -637,6 +640,8 @@ MESSAGES = {
     "the kind of study must be": ["study", "epoch", "novels", "--output", "x"],
     "x.txt: exists already": ["study", "epochs", "novels", "--output", "x", "--report", "x.txt"],
     "x.txt: is a file, expected a folder": ["train", "novels", "--output", "x.txt"],
+    "latin.txt: is a file, expected a folder": ["train", "novels", "--output", "x", "--run-dir", "latin.txt"],
+    "'abacus' cannot be used here": ["train", "novels", "--output", "x", "--device", "abacus"],
     "nothing: no such file or folder": ["train", "nothing", "--output", "x"],
 }
 
