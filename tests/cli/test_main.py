@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, evaluate, from_pretrained, novelty
+from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, __version__, evaluate, from_pretrained, novelty
 from zh_lstm_lm.cli.main import main
 
 SMALL = ["--tokenizer", "characters", "--embedding-dim", "8", "--hidden-size", "16", "--min-freq", "1"]
@@ -163,6 +163,12 @@ def test_a_reader_that_goes_away_is_no_failure(trained: Path) -> None:
     with os.fdopen(writes, "wb") as gone:
         done = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_options_may_be_abbreviated(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--vers"])
+    assert (end.value.code, capsys.readouterr().out) == (0, f"zh-lstm-lm {__version__}\n")
 
 
 def test_an_empty_text_is_told_of(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

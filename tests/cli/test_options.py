@@ -180,8 +180,12 @@ def test_evaluate(place: Any) -> None:
     for mistake in (["--batch-size", "0"], ["--temperature", "0"]):
         place.run("evaluate", "no-model", "novels", *mistake, status=2)
         assert mistake[0] in place.err
-    low, high = results[()].error_bars().perplexity
-    assert f"perplexity {low:,.2f} to {high:,.2f}" in place.run("evaluate", "model", "novels", "--error-bars")
+    bars = results[()].error_bars()
+    low, high = bars.perplexity
+    line = f"perplexity {low:,.2f} to {high:,.2f}  (95%, {bars.num_paragraphs:,} paragraphs)"
+    assert line in place.run("evaluate", "model", "novels", "--error-bars")
+    ContinuousCache(model).save_pretrained("with-cache")
+    assert place.run("evaluate", "with-cache", "novels", "--cache") == place.run("evaluate", "with-cache", "novels")
 
 
 def test_the_batch_size_reaches_the_library(place: Any, options_of: Callable[..., Any]) -> None:
@@ -625,6 +629,7 @@ MESSAGES = {
     "leave nothing for training": ["train", "novels", "--output", "x", "--valid", "0.6", "--test", "0.5"],
     "--valid 0.5 and --test 0.5 leave": ["train", "novels", "--output", "x", "--valid", "0.5", "--test", "0.5"],
     "argument --valid: must be a proportion": ["train", "novels", "--output", "x", "--valid", "5"],
+    "argument text: must be text in the encoding of the terminal, got '\\udce9'": ["score", "model", "\udce9"],
     "argument --test: must be a proportion": ["train", "novels", "--output", "x", "--test", "1"],
     "must be a proportion, such as 0.05 for five percent, got 'nan'": [
         *("train", "novels", "--output", "x", "--test", "nan")

@@ -1,5 +1,6 @@
 """Each option of ``train``, held to its effect by a run that has all of them away from their defaults."""
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -25,6 +26,8 @@ from zh_lstm_lm import (
 from zh_lstm_lm.cli import train as train_command
 from zh_lstm_lm.cli.common import duration
 from zh_lstm_lm.cli.main import main
+from zh_lstm_lm.evaluation import evaluate as evaluation
+from zh_lstm_lm.evaluation.result import EvaluationResult
 from zh_lstm_lm.models.components import nested_models
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
 from zh_lstm_lm.training.updater import Updater
@@ -279,6 +282,18 @@ def test_without_a_validation_set_the_weights_are_stated(place: Any) -> None:
     assert "LSTM + 4-gram + cache: weights 0.4, 0.4, 0.2, not fitted on a validation set" in shown
     assert from_pretrained("unfitted").component_weights() == pytest.approx([0.4, 0.4, 0.2])
     assert "test_parts" in place.lines("unfitted.run", "history.jsonl")[-1]
+
+
+def test_a_perplexity_beyond_all_numbers_is_left_out(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(model: Any, stream: TokenStream) -> EvaluationResult:
+        result = evaluate(model, stream)
+        return dataclasses.replace(result, log_prob=-1000.0 * result.num_tokens)
+
+    monkeypatch.setattr(evaluation, "evaluate", measure)
+    place.run("train", "novels", "--output", "far", "--steps", "1", "--valid", "0", "--no-ngram", *SIZES)
+    record = place.lines("far.run", "history.jsonl")[-1]
+    assert (record["test_loss"], record["test_perplexity"]) == (1000.0, None)
+    assert place.model("far").training_summary["test_perplexity"] is None
 
 
 def test_an_lstm_is_continued_out_of_a_mixture(place: Any) -> None:

@@ -49,7 +49,6 @@ _CALLS = {
     "overwrite=True": "--overwrite",
     "output='full'": "--softmax full",
     "output='adaptive'": "--softmax adaptive",
-    "another run_dir": "another --run-dir",
     "TokenStream.from_records(…, text_field='…')": "--text-field NAME",
 }
 
