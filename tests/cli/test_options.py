@@ -203,11 +203,13 @@ def test_blocks_of_texts_are_one_output(
     module: Any, lines: list[str], place: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("blocks.txt").write_text("\n".join(lines), encoding="utf-8")
-    words = ["score", "model", "--file"] if module is score_command else ["rescore", "model"]
-    whole = place.run(*words, "blocks.txt")
+    page = Path("blocks.html")
+    words = ["score", "model", "--html", page, "--file"] if module is score_command else ["rescore", "model"]
+    whole, drawn = place.run(*words, "blocks.txt"), page.exists() and page.read_text(encoding="utf-8")
     for name in ("_TEXTS_AT_ONCE", "_LISTS_AT_ONCE"):
         monkeypatch.setattr(module, name, 1, raising=False)
     assert place.run(*words, "blocks.txt") == whole
+    assert not drawn or page.read_text(encoding="utf-8") == drawn
 
 
 @pytest.mark.options("score", "--file", "--encoding", "--whole", "--per", "--format", "--end", "--html", "--quiet")
@@ -222,6 +224,8 @@ def test_score(place: Any) -> None:
     expected = score(place.model(), "展昭。\n\n白玉堂。\n", end=True)
     assert json.loads(whole)["bits"] == pytest.approx(sum(expected.surprisals), rel=1e-5)
     assert "\ufffd" in place.run(*command, "--encoding", "ascii")
+    line = place.run("score", "model", "\\t", "--per", "text").splitlines()[1]
+    assert line.split("\t")[1] == "\\\\t", "a tab in a text would be one backslash and t"
     shown = place.run("score", "model", "展昭", "--html", "page.html")
     assert place.run("score", "model", "展昭", "--quiet") == shown
     assert "昭</span>" in Path("page.html").read_text(encoding="utf-8")
@@ -363,7 +367,10 @@ def test_rescore(words: list[str], options: dict[str, Any], place: Any) -> None:
     rows = [line.split("\t") for line in place.run("rescore", "model", "n.tsv", *words).splitlines()[1:]]
     found, plain = rescore(place.model(), CANDIDATES, **options), rescore(place.model(), CANDIDATES)
     assert [row[-1] for row in rows] == [candidate.text for candidate in found]
-    assert [float(row[2]) for row in rows] == pytest.approx([candidate.score for candidate in found], abs=1e-3)
+    assert [row[1] for row in rows] == ["1", "2", "3"]
+    for column, name in enumerate(("score", "given_score", "log_prob"), 2):
+        expected = [getattr(candidate, name) for candidate in found]
+        assert [float(row[column]) for row in rows] == pytest.approx(expected, abs=1e-3)
     assert [candidate.score for candidate in found] != pytest.approx([candidate.score for candidate in plain], abs=1e-2)
 
 
@@ -430,7 +437,8 @@ def test_n_best_lists_without_tabs_are_refused_with_an_example(line: str, place:
 @pytest.mark.options("suggest", "-k", "--quiet")
 def test_suggest(place: Any) -> None:
     rows = place.run("suggest", "model", "展昭", "好大", "-k", "3").splitlines()[1:]
-    assert [row.split("\t")[0] for row in rows] == [s.word for s in suggest(place.model(), "展昭", "好大", 3)]
+    found = suggest(place.model(), "展昭", "好大", 3)
+    assert rows == [f"{each.word}\t{each.probability:.4f}\t{each.log_prob:.3f}" for each in found]
     assert place.run("suggest", "model", "展昭", "好大", "-k", "3", "--quiet").splitlines()[1:] == rows
 
 
