@@ -186,6 +186,7 @@ def test_commands_run_with_a_file(place: Any) -> None:
         ("max-epochs = [1, 2]", "max-epochs must be a number or a string, got [1, 2]"),
         ("max-epochs = 2020-01-01", "max-epochs must be a number or a string, got datetime.date"),
         ("device = 3", "device must be a string, got 3"),
+        ('run-dir = "a\\u0000"', "options.toml: run-dir: must be a path, got 'a\\x00'"),
         ("unknown = 'bytes'", "unknown: invalid choice: 'bytes'"),
         ("workers = 0", "workers: must be an integer of at least 1, got '0'"),
         ("resume = 1", "resume must be true or false, got 1"),

@@ -1,11 +1,15 @@
 """The command that shows everything once, and completion in a shell."""
 
+import io
 import shlex
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from zh_lstm_lm import ContinuousCache, from_pretrained
+from zh_lstm_lm import ContinuousCache, ModelConfig, from_pretrained
+from zh_lstm_lm.cli.main import main
 from zh_lstm_lm.errors import MissingDependencyError
 from zh_lstm_lm.runtime import optional
 
@@ -21,10 +25,49 @@ def test_the_demo_runs_the_commands_that_it_prints(place: Any) -> None:
     assert 1900 < len(text) <= 2000, "it ends after a sentence"
     assert printed.endswith(f"the text begins:\n{text[:300]}\n")
     assert isinstance(from_pretrained(output / "model"), ContinuousCache)
+    config = place.model("my demo/model").config
+    assert config.hidden_size < ModelConfig().hidden_size
+    assert config.dropout > ModelConfig().dropout, "for a short text that is read many times"
     assert "epoch 1" not in printed
     again = place.run("demo", "--epochs", 1, "--output", output, "--quiet")
     assert "--resume" in again, "a second time it goes on from what is there"
     assert (output / "generated.txt").read_text(encoding="utf-8") == text
+
+
+def test_the_demo_ends_with_the_command_that_fails(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def fail(words: list[str]) -> int:
+        asked.append(words)
+        return 7
+
+    monkeypatch.setattr("zh_lstm_lm.cli.main.main", fail)
+    printed = place.run("demo", "--output", "failed", status=7)
+    assert printed == f"$ zh-lstm-lm {shlex.join(asked[0])}\n"
+    place.run("demo", "--output", "failed", "--epochs", 3, status=7)
+    assert [words[4:6] for words in asked] == [["--epochs", "5"], ["--epochs", "3"]]
+
+
+def test_a_reader_that_goes_away_does_not_end_the_demo(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pipe(io.StringIO):
+        encoding = "utf-8"
+
+        def flush(self) -> None:
+            if self.tell() > 300:
+                raise BrokenPipeError
+
+    asked: list[str] = []
+
+    def run(words: list[str]) -> int:
+        asked.append(words[0])
+        print("lines of progress\n" * 20, flush=True)
+        Path("read/generated.txt").write_text("展昭", encoding="utf-8")
+        return 0
+
+    monkeypatch.setattr("zh_lstm_lm.cli.main.main", run)
+    monkeypatch.setattr(sys, "stdout", Pipe())
+    assert main(["demo", "--output", "read"]) == 0
+    assert asked == ["train", "generate"]
 
 
 def test_the_demo_spares_a_novel_of_the_users(place: Any) -> None:

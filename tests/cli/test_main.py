@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, evaluate, from_pretrained, novelty
+from zh_lstm_lm import LSTMLanguageModel, ModelConfig, TokenStream, __version__, evaluate, from_pretrained, novelty
 from zh_lstm_lm.cli.main import main
 
 SMALL = ["--tokenizer", "characters", "--embedding-dim", "8", "--hidden-size", "16", "--min-freq", "1"]
@@ -54,6 +54,7 @@ def test_help_loads_neither_torch_nor_jieba() -> None:
         (["generate", "no-model"], True),
         (["suggest", "no-model", "展"], True),
         (["rescore", "no-model", "no-file"], True),
+        (["serve", "no-model"], True),
         (["score", "no-model", "展"], False),
         (["evaluate", "no-model", "no-file"], False),
         (["train", "no-file", "--output", "m"], False),
@@ -98,8 +99,24 @@ def test_minutes_alone_choose_the_size(novels: Path, tmp_path: Path, options_of:
     assert main(command) == 0
     assert json.loads((output / "config.json").read_text())["hidden_size"] == 128
     assert asked == [{"minutes": 0.01, "device": "auto"}]
-    assert main([*command[:3], str(tmp_path / "given"), *command[4:], "--hidden-size", "8"]) == 0
-    assert json.loads((tmp_path / "given" / "config.json").read_text())["embedding_dim"] == ModelConfig().embedding_dim
+    given = ["--dropout", "0.5", "--num-layers", "2", "--seed", "3", "--device", "cpu"]
+    assert main([*command[:3], str(tmp_path / "others"), *command[4:], *given]) == 0
+    config = json.loads((tmp_path / "others" / "config.json").read_text())
+    assert [config[name] for name in ("hidden_size", "dropout", "num_layers", "seed")] == [128, 0.5, 2, 3]
+    assert asked[1]["device"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    "words", [["--hidden-size", "8"], ["--embedding-dim", "8"], ["--steps", "1"], ["--epochs", "1"]]
+)
+def test_minutes_beside_a_size_or_another_budget_leave_the_sizes(
+    words: list[str], novels: Path, tmp_path: Path
+) -> None:
+    command = ["train", str(novels / "0.txt"), "--output", str(tmp_path / "m"), "--tokenizer", "characters"]
+    assert main([*command, "--no-ngram", "--minutes", "0.02", *words]) == 0
+    sizes = {"embedding_dim": 192, "hidden_size": 384}
+    sizes.update({words[0][2:].replace("-", "_"): 8} if words[1] == "8" else {})
+    assert sizes.items() <= json.loads((tmp_path / "m" / "config.json").read_text()).items()
 
 
 def test_finished_run_is_refused_without_resume_and_loaded_with_it(
@@ -125,7 +142,11 @@ def test_train_goes_on_from_a_saved_model_with_its_vocabulary(trained: Path, nov
 
 
 @pytest.mark.parametrize(
-    "settled", [["--min-freq", "2"], ["--hidden-size", "16"], ["--tokenizer", "jieba"], ["--normalize", "none"]]
+    "settled",
+    [
+        *(["--min-freq", "2"], ["--hidden-size", "16"], ["--softmax", "full"], ["--tie-weights"]),
+        *(["--tokenizer", "jieba"], ["--user-dictionary", "words.txt"], ["--normalize", "none"]),
+    ],
 )
 def test_what_a_model_has_settled_is_not_asked_for_again(
     trained: Path, novels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], settled: list[str]
@@ -142,6 +163,12 @@ def test_a_reader_that_goes_away_is_no_failure(trained: Path) -> None:
     with os.fdopen(writes, "wb") as gone:
         done = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_options_may_be_abbreviated(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--vers"])
+    assert (end.value.code, capsys.readouterr().out) == (0, f"zh-lstm-lm {__version__}\n")
 
 
 def test_an_empty_text_is_told_of(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -260,6 +287,7 @@ def test_cache_tells_its_size_and_clears_only_its_own(
         (["sing"], "invalid choice"),
         (["trian", "novels"], "did you mean 'train'?"),
         (["--verson"], "no such option: --verson; did you mean '--version'?"),
+        (["info", "m", "--quite=a-value-that-is-long"], "did you mean '--quiet'?"),
         (["info", "m", "more"], "nothing takes the argument 'more'"),
         (["demo", "--output", "file"], "file: File exists"),
         (["train", "novels", "--output", ""], "--output: must be a path, got ''"),
@@ -299,8 +327,10 @@ def test_ctrl_c_saves_and_resume_goes_on(novels: Path, tmp_path: Path) -> None:
     while "epoch 2" not in process.stdout.readline():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    shown, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
+    assert "weights 0.4, 0.4, 0.2, not fitted on a validation set" in shown
+    assert "saved in" not in shown
     assert "--resume" in error
     assert LSTMLanguageModel.from_pretrained(tmp_path / "m").training_summary["epochs"] >= 2
     steps = int(sorted((tmp_path / "m.run").glob("checkpoint-*"))[-1].name.split("-")[1])

@@ -180,8 +180,12 @@ def test_evaluate(place: Any) -> None:
     for mistake in (["--batch-size", "0"], ["--temperature", "0"]):
         place.run("evaluate", "no-model", "novels", *mistake, status=2)
         assert mistake[0] in place.err
-    low, high = results[()].error_bars().perplexity
-    assert f"perplexity {low:,.2f} to {high:,.2f}" in place.run("evaluate", "model", "novels", "--error-bars")
+    bars = results[()].error_bars()
+    low, high = bars.perplexity
+    line = f"perplexity {low:,.2f} to {high:,.2f}  (95%, {bars.num_paragraphs:,} paragraphs)"
+    assert line in place.run("evaluate", "model", "novels", "--error-bars")
+    ContinuousCache(model).save_pretrained("with-cache")
+    assert place.run("evaluate", "with-cache", "novels", "--cache") == place.run("evaluate", "with-cache", "novels")
 
 
 def test_the_batch_size_reaches_the_library(place: Any, options_of: Callable[..., Any]) -> None:
@@ -199,11 +203,13 @@ def test_blocks_of_texts_are_one_output(
     module: Any, lines: list[str], place: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("blocks.txt").write_text("\n".join(lines), encoding="utf-8")
-    words = ["score", "model", "--file"] if module is score_command else ["rescore", "model"]
-    whole = place.run(*words, "blocks.txt")
+    page = Path("blocks.html")
+    words = ["score", "model", "--html", page, "--file"] if module is score_command else ["rescore", "model"]
+    whole, drawn = place.run(*words, "blocks.txt"), page.exists() and page.read_text(encoding="utf-8")
     for name in ("_TEXTS_AT_ONCE", "_LISTS_AT_ONCE"):
         monkeypatch.setattr(module, name, 1, raising=False)
     assert place.run(*words, "blocks.txt") == whole
+    assert not drawn or page.read_text(encoding="utf-8") == drawn
 
 
 @pytest.mark.options("score", "--file", "--encoding", "--whole", "--per", "--format", "--end", "--html", "--quiet")
@@ -218,6 +224,8 @@ def test_score(place: Any) -> None:
     expected = score(place.model(), "展昭。\n\n白玉堂。\n", end=True)
     assert json.loads(whole)["bits"] == pytest.approx(sum(expected.surprisals), rel=1e-5)
     assert "\ufffd" in place.run(*command, "--encoding", "ascii")
+    line = place.run("score", "model", "\\t", "--per", "text").splitlines()[1]
+    assert line.split("\t")[1] == "\\\\t", "a tab in a text would be one backslash and t"
     shown = place.run("score", "model", "展昭", "--html", "page.html")
     assert place.run("score", "model", "展昭", "--quiet") == shown
     assert "昭</span>" in Path("page.html").read_text(encoding="utf-8")
@@ -359,7 +367,10 @@ def test_rescore(words: list[str], options: dict[str, Any], place: Any) -> None:
     rows = [line.split("\t") for line in place.run("rescore", "model", "n.tsv", *words).splitlines()[1:]]
     found, plain = rescore(place.model(), CANDIDATES, **options), rescore(place.model(), CANDIDATES)
     assert [row[-1] for row in rows] == [candidate.text for candidate in found]
-    assert [float(row[2]) for row in rows] == pytest.approx([candidate.score for candidate in found], abs=1e-3)
+    assert [row[1] for row in rows] == ["1", "2", "3"]
+    for column, name in enumerate(("score", "given_score", "log_prob"), 2):
+        expected = [getattr(candidate, name) for candidate in found]
+        assert [float(row[column]) for row in rows] == pytest.approx(expected, abs=1e-3)
     assert [candidate.score for candidate in found] != pytest.approx([candidate.score for candidate in plain], abs=1e-2)
 
 
@@ -426,7 +437,8 @@ def test_n_best_lists_without_tabs_are_refused_with_an_example(line: str, place:
 @pytest.mark.options("suggest", "-k", "--quiet")
 def test_suggest(place: Any) -> None:
     rows = place.run("suggest", "model", "展昭", "好大", "-k", "3").splitlines()[1:]
-    assert [row.split("\t")[0] for row in rows] == [s.word for s in suggest(place.model(), "展昭", "好大", 3)]
+    found = suggest(place.model(), "展昭", "好大", 3)
+    assert rows == [f"{each.word}\t{each.probability:.4f}\t{each.log_prob:.3f}" for each in found]
     assert place.run("suggest", "model", "展昭", "好大", "-k", "3", "--quiet").splitlines()[1:] == rows
 
 
@@ -620,12 +632,16 @@ MESSAGES = {
     ],
     "argument --encoding: must be 'auto'": ["evaluate", "model", "novels", "--encoding", "utf-9"],
     "--seeds must be a list of at least 2": ["study", "epochs", "novels", "--output", "x", "--seeds", "1"],
-    "novels/max_size=3/bptt_len.txt: no such file": ["evaluate", "model", "novels/max_size=3/bptt_len.txt"],
+    "novels/max_size=3/bptt_len.txt: no such file": [*("train", "novels/max_size=3/bptt_len.txt", "--output", "x")],
     "as in --encoding 'cp1252'": ["score", "model", "--file", "latin.txt"],
     "leave nothing for training": ["train", "novels", "--output", "x", "--valid", "0.6", "--test", "0.5"],
     "--valid 0.5 and --test 0.5 leave": ["train", "novels", "--output", "x", "--valid", "0.5", "--test", "0.5"],
     "argument --valid: must be a proportion": ["train", "novels", "--output", "x", "--valid", "5"],
+    "argument text: must be text in the encoding of the terminal, got '\\udce9'": ["score", "model", "\udce9"],
     "argument --test: must be a proportion": ["train", "novels", "--output", "x", "--test", "1"],
+    "must be a proportion, such as 0.05 for five percent, got 'nan'": [
+        *("train", "novels", "--output", "x", "--test", "nan")
+    ],
     "argument --min-freq: must be an integer of at least 1": ["train", "novels", "--output", "x", "--min-freq", "0"],
     "novels: is not empty and holds no study; give another --output": [
         "study",
@@ -637,6 +653,8 @@ MESSAGES = {
     "the kind of study must be": ["study", "epoch", "novels", "--output", "x"],
     "x.txt: exists already": ["study", "epochs", "novels", "--output", "x", "--report", "x.txt"],
     "x.txt: is a file, expected a folder": ["train", "novels", "--output", "x.txt"],
+    "latin.txt: is a file, expected a folder": ["train", "novels", "--output", "x", "--run-dir", "latin.txt"],
+    "'abacus' cannot be used here": ["train", "novels", "--output", "x", "--device", "abacus"],
     "nothing: no such file or folder": ["train", "nothing", "--output", "x"],
 }
 

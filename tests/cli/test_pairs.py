@@ -16,6 +16,7 @@ from zh_lstm_lm import (
     Vocabulary,
     compare_models,
     compare_pairs,
+    evaluate,
     write_report,
 )
 
@@ -161,9 +162,9 @@ def test_two_models_are_compared(place: Any) -> None:
     compared = compare_models(model, ngram, stream)
     shown = place.run("evaluate", "model", "ngram", *reading)
     assert shown.endswith(f"{compared}\n")
-    assert shown.startswith("A: model\n")
-    for result in (compared.a, compared.b):
-        assert f"{result.bits_per_character:.4f} bits/character" in shown
+    for head, result in {"A: model\n": compared.a, "B: ngram\n": compared.b}.items():
+        line = shown.partition(head)[2].splitlines()[0]
+        assert f"{result.bits_per_character:.4f} bits/character" in line
     cached = ContinuousCache(model)
     assert str(compare_models(cached, cached, stream)) in place.run("evaluate", "model", "model", *reading, "--cache")
     low, high = compared.b.error_bars().perplexity
@@ -175,6 +176,11 @@ def test_each_model_applies_its_own_normalisation(place: Any) -> None:
     Path("wide.txt").write_text("展昭ＡＢＣ\n好大的雪\n" * 3, encoding="utf-8")
     folded = TokenStream.from_files("wide.txt", tokenizer="characters", normalize="width")
     NGramLanguageModel.from_stream(folded, Vocabulary.from_stream(folded)).save_pretrained("folded")
+    plain = TokenStream.from_files("wide.txt", tokenizer="characters", normalize="none")
+    model = NGramLanguageModel.from_stream(plain, Vocabulary.from_stream(plain))
+    model.save_pretrained("plain")
+    bits = evaluate(model, plain).bits_per_character
+    assert f"{bits:.4f} bits/character" in place.run("evaluate", "plain", "wide.txt")
     alone = place.run("evaluate", "folded", "wide.txt")
     for order in (["folded", "model"], ["model", "folded"]):
         shown = place.run("evaluate", *order, "wide.txt")
@@ -190,7 +196,9 @@ def test_what_does_not_go_with_two_models_is_refused(place: Any) -> None:
         place.run("evaluate", "model", "model", "novels", *words, status=2)
         assert f"{words[0]} does not go together with two models" in place.err
     # A folder of texts with a file of that name is no model.
-    Path("texts").mkdir()
-    Path("texts/vocabulary.json").write_text("{}", encoding="utf-8")
-    Path("texts/a.txt").write_text("展昭。\n好大的雪。\n", encoding="utf-8")
-    assert "bits/character" in place.run("evaluate", "model", "texts")
+    for name in ("vocabulary", "config"):
+        folder = Path(f"texts of {name}")
+        folder.mkdir()
+        folder.joinpath(f"{name}.json").write_text("{}", encoding="utf-8")
+        folder.joinpath("a.txt").write_text("展昭。\n好大的雪。\n", encoding="utf-8")
+        assert "bits/character" in place.run("evaluate", "model", folder)

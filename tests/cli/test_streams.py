@@ -31,7 +31,8 @@ def shell(place: Any) -> Shell:
         done = subprocess.run(
             ["bash", "-c", script],
             cwd=place.folder,
-            env={**os.environ, "PYTHONUTF8": "1", "HOME": str(place.folder), **environment},
+            # With buffers, as a user's streams have them.
+            env={**os.environ, "PYTHONUNBUFFERED": "", "PYTHONUTF8": "1", "HOME": str(place.folder), **environment},
             capture_output=True,
             encoding="utf-8",
             errors="surrogateescape",

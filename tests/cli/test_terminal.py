@@ -1,7 +1,9 @@
 """Terminals: every command is given hostile names and text, and what a terminal receives holds no control character."""
 
+import errno
 import io
 import json
+import logging
 import os
 import re
 import subprocess
@@ -203,6 +205,30 @@ def test_a_mistake_in_the_library_is_told_of_without_control_characters(
     assert not controls(shown)
 
 
+def test_a_place_for_temporary_files_that_is_missing_is_named(
+    transcript: Transcript, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch's error names no file."""
+
+    def fail(path: str) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr("zh_lstm_lm.cli.inspection.load_model", fail)
+    status, shown = transcript("info", NAME)
+    assert status == 2
+    assert "error: temporary files: No such file or directory; check the place" in shown
+
+
+def test_a_terminal_that_has_gone_ends_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pty
+
+    master, slave = pty.openpty()
+    with open(slave, "w", encoding="utf-8") as gone:
+        os.close(master)
+        monkeypatch.setattr(sys, "stderr", gone)
+        assert main(["info", "no-model"]) == 2
+
+
 def test_a_process_of_its_own_sends_none_either(place: Path) -> None:
     """Through ``python -m``, with warnings of files that are skipped or faulty."""
     import pty
@@ -242,15 +268,18 @@ def test_a_pipe_gets_the_text_as_it_is_and_names_escaped(
     assert main(["generate", MODEL, "--prompt", TEXT, "--max-new-tokens", "0", "--output", f"kept {NAME}"]) == 0
     assert (place / f"kept {NAME}").read_bytes() == TEXT.encode()
     assert main(["info", f"no {NAME}"]) == 2
+    with pytest.raises(SystemExit):
+        main(["info", MODEL, f"--{NAME}"])
     shown = capsys.readouterr()
     assert "in kept 雪\\x1b[2J" in shown.out
+    assert "no such option: --雪\\x1b[2J" in shown.err
     assert not controls(shown.out + shown.err)
 
 
-def test_the_streams_are_given_back(transcript: Transcript) -> None:
-    before = sys.stdout, sys.stderr
-    transcript("--version")
-    assert (sys.stdout, sys.stderr) == before
+def test_the_streams_and_the_level_of_the_log_are_given_back(transcript: Transcript) -> None:
+    before = sys.stdout, sys.stderr, logging.getLogger("zh_lstm_lm").level
+    transcript("info", MODEL)
+    assert (sys.stdout, sys.stderr, logging.getLogger("zh_lstm_lm").level) == before
 
 
 def test_log_records_of_the_library_hold_no_control_characters(

@@ -1,5 +1,6 @@
 """Each option of ``train``, held to its effect by a run that has all of them away from their defaults."""
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -23,7 +24,10 @@ from zh_lstm_lm import (
     novelty,
 )
 from zh_lstm_lm.cli import train as train_command
+from zh_lstm_lm.cli.common import duration
 from zh_lstm_lm.cli.main import main
+from zh_lstm_lm.evaluation import evaluate as evaluation
+from zh_lstm_lm.evaluation.result import EvaluationResult
 from zh_lstm_lm.models.components import nested_models
 from zh_lstm_lm.tokenizers.registry import get_tokenizer
 from zh_lstm_lm.training.updater import Updater
@@ -101,13 +105,18 @@ def test_device(place: Any) -> None:
 @pytest.mark.options("train", "--softmax", "--max-size")
 def test_output_layer_and_size_of_the_vocabulary(place: Any) -> None:
     assert place.json("trained", "config.json")["output"] == "full"
-    command = ["train", "novels", "--output", "adaptive", "--steps", "1", *SIZES]
+    command = ["train", "novels", "--output", "adaptive", "--steps", "1", "--learning-rate", "1e-9", *SIZES]
     place.run(*command, "--softmax", "adaptive", "--max-size", "290")
     assert place.json("adaptive", "config.json")["output"] == "adaptive"
     train, *_ = place.stream().split()
     expected = Vocabulary.from_stream(train, min_freq=3, max_size=290)
     assert place.model("adaptive").vocabulary.to_dict() == expected.to_dict()
     assert len(expected) < len(Vocabulary.from_stream(train, min_freq=3, max_size=60_000))
+    # The word vectors begin with what the training part tells of its words.
+    trained = place.model("adaptive")
+    informed, plain = (LSTMLanguageModel(expected, trained.config, text=text).state_dict() for text in (train, None))
+    assert all(torch.allclose(weights, informed[name], atol=1e-6) for name, weights in trained.state_dict().items())
+    assert not all(torch.allclose(weights, plain[name], atol=1e-2) for name, weights in informed.items())
 
 
 @pytest.mark.options("train", *map(option, VOCABULARY))
@@ -160,12 +169,15 @@ def test_sets_in_files_of_their_own(place: Any, texts: list[str]) -> None:
     for name, text in zip(("known", "later"), texts, strict=False):
         Path(f"{name}.txt").write_text(text * 3, encoding="utf-8")
     held_out = ["--valid-file", "known.txt", "--test-file", "later.txt"]
-    place.run("train", "novels", "--output", "f", "--steps", "2", "--no-ngram", *SIZES, *held_out)
+    place.run("train", "novels", "--output", "f", "--steps", "2", "--no-ngram", *SIZES, *held_out, "--valid", "0")
     described = place.json("f.run", "run.json")["text"]
     assert described["train"]["tokens"] == len(place.stream())
     assert described["valid"]["tokens"] == len(place.stream("known.txt"))
     expected = evaluate(place.model("f"), place.stream("later.txt"))
-    assert place.lines("f.run", "history.jsonl")[-1]["test_loss"] == pytest.approx(expected.loss, rel=1e-5)
+    record, summary = place.lines("f.run", "history.jsonl")[-1], place.model("f").training_summary
+    assert record["test_loss"] == pytest.approx(expected.loss, rel=1e-5)
+    assert record["test_bits_per_character"] == pytest.approx(expected.bits_per_character, rel=1e-5)
+    assert summary["test_bits_per_character"] == pytest.approx(expected.bits_per_character, abs=1e-4)
     place.run("train", "novels", "--output", "x", "--valid", "0.1", *held_out, status=2)
     assert "--valid and --valid-file exclude each other" in place.err
     for name in ("later.txt", str(Path("later.txt").absolute())):
@@ -256,7 +268,7 @@ def test_the_ngrams_are_a_model_before_the_lstm_is_trained(place: Any, monkeypat
     assert isinstance(from_pretrained("early"), NGramLanguageModel)
     assert place.run("generate", "early", "--max-new-tokens", "3", "--prompt", "展昭").startswith("展昭")
     assert "bits/character" in place.run("evaluate", "early", "novels")
-    assert "4-gram" in place.run("info", "early")
+    assert re.search(r"\nvalid\n4-gram .*perplexity +\d", place.run("info", "early"))
     assert place.run("score", "early", "展昭道")
     place.run("train", "novels", "--output", "next", "--from", "early", status=2)
     assert "an n-gram model without an LSTM" in place.err
@@ -270,6 +282,18 @@ def test_without_a_validation_set_the_weights_are_stated(place: Any) -> None:
     assert "LSTM + 4-gram + cache: weights 0.4, 0.4, 0.2, not fitted on a validation set" in shown
     assert from_pretrained("unfitted").component_weights() == pytest.approx([0.4, 0.4, 0.2])
     assert "test_parts" in place.lines("unfitted.run", "history.jsonl")[-1]
+
+
+def test_a_perplexity_beyond_all_numbers_is_left_out(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(model: Any, stream: TokenStream) -> EvaluationResult:
+        result = evaluate(model, stream)
+        return dataclasses.replace(result, log_prob=-1000.0 * result.num_tokens)
+
+    monkeypatch.setattr(evaluation, "evaluate", measure)
+    place.run("train", "novels", "--output", "far", "--steps", "1", "--valid", "0", "--no-ngram", *SIZES)
+    record = place.lines("far.run", "history.jsonl")[-1]
+    assert (record["test_loss"], record["test_perplexity"]) == (1000.0, None)
+    assert place.model("far").training_summary["test_perplexity"] is None
 
 
 def test_an_lstm_is_continued_out_of_a_mixture(place: Any) -> None:
@@ -303,9 +327,14 @@ def test_records(place: Any, texts: list[str]) -> None:
     lines = (json.dumps({"title": "无", "body": text * 8}, ensure_ascii=False) for text in texts)
     Path("records").mkdir()
     Path("records/novels.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    place.run("train", "records", "--text-field", "body", "--output", "r", "--steps", "1", *SIZES)
-    train, *_ = place.stream(normalize="auto").split()
-    assert place.json("r.run", "run.json")["text"]["train"]["characters"] == train.num_characters
+    Path("held.jsonl").write_text(json.dumps({"body": texts[0] * 3}), encoding="utf-8")
+    held_out = ["--valid-file", "held.jsonl"]
+    place.run("train", "records", "--text-field", "body", "--output", "r", "--steps", "1", *SIZES, *held_out)
+    train, *_ = place.stream(normalize="auto").split(valid=0.0)
+    described = place.json("r.run", "run.json")["text"]
+    assert described["train"]["characters"] == train.num_characters
+    held = TokenStream.from_records("held.jsonl", text_field="body", tokenizer="characters")
+    assert described["valid"]["characters"] == held.num_characters
     place.run("train", "records/novels.jsonl", "--output", "x", "--steps", "1", *SIZES, status=2)
     assert "read one field of each record with --text-field NAME" in place.err
 
@@ -345,6 +374,17 @@ def test_a_model_to_continue_from(place: Any) -> None:
     assert place.json("next.run", "run.json")["text"]["train"]["documents"] == 1
 
 
+def test_the_text_is_read_as_the_model_to_continue_from_reads(place: Any) -> None:
+    Path("wide.txt").write_text("展昭 笑 道 ＡＢＣ １２３ 。\n" * 60, encoding="utf-8")
+    stream = place.stream("wide.txt", tokenizer="whitespace", normalize="none")
+    model = LSTMLanguageModel(Vocabulary.from_stream(stream), ModelConfig(embedding_dim=4, hidden_size=4))
+    model.save_pretrained("wide")
+    command = ["train", "wide.txt", "--from", "wide", "--output", "wider", "--no-ngram", "--valid", "0.5"]
+    place.run(*command, "--steps", "1", "--learning-rate", "1e-9")
+    expected = evaluate(model, stream.split(valid=0.5)[1])
+    assert place.lines("wider.run", "history.jsonl")[-1]["valid_loss"] == pytest.approx(expected.loss, rel=1e-4)
+
+
 @pytest.mark.options("train", "--resume")
 def test_a_run_in_the_way_is_reported_before_anything_is_read(place: Any) -> None:
     command = ["train", "novels", "--output", "again", "--steps", "2", *SIZES]
@@ -352,6 +392,8 @@ def test_a_run_in_the_way_is_reported_before_anything_is_read(place: Any) -> Non
     assert place.run(*command, "--cache-dir", "unused-cache", status=2) == ""
     assert "again.run: holds a run already; continue it with --resume, or give another --run-dir" in place.err
     assert not Path("unused-cache").exists()
+    place.run(*command, "--seed", "7", "--resume", status=2)
+    assert "give the same again, or another --run-dir" in place.err
     place.run(*command, "--steps", "4", "--resume")
     assert max(path.name for path in Path("again.run").glob("checkpoint-*")) == "checkpoint-00000004"
 
@@ -367,13 +409,16 @@ def test_workers(place: Any) -> None:
 def test_quiet(place: Any) -> None:
     command = ["train", "novels", "--steps", "1", *SIZES]
     quiet = place.run(*command, "--output", "quiet", "--quiet", "--cache-dir", "quiet-cache") + place.err
-    assert not re.search(r"epoch|reading|training:|segmenting", quiet)
+    assert not re.search(r"epoch|reading|training:|segmenting|gram  valid|can be used already", quiet)
+    assert re.search(
+        r"^LSTM \+ 4-gram +weight .*\n(.+\n)*test  \d+ characters.*\nsaved in quiet\n", quiet, re.MULTILINE
+    )
     loud = place.run(*command, "--output", "loud", "--cache-dir", "loud-cache")
     assert re.search(r"epoch(.|\n)*test  \d+ characters", loud)
     assert "segmenting" in place.err
 
 
-def test_the_command_says_what_it_takes_before_it_starts(place: Any) -> None:
+def test_the_command_says_what_it_takes_before_it_starts(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = place.run("train", "novels", "--output", "p", *SIZES, "--steps", "3", "--minutes", "2").splitlines()
     assert re.fullmatch(r"reading 3 files, 0\.0 MB: about \d+ s, or at once from the cache", lines[0])
     assert re.fullmatch(
@@ -381,9 +426,12 @@ def test_the_command_says_what_it_takes_before_it_starts(place: Any) -> None:
         r"the final test; final test: about \d+ s",
         lines[2],
     )
+    rates = {True: 1.0, False: 100.0}
+    monkeypatch.setattr("zh_lstm_lm.models.config.seconds_per_token", lambda *_, full, **__: rates[full])
     lines = place.run("train", "novels", "--output", "p2", *SIZES, "--epochs", "2").splitlines()
-    assert re.fullmatch(r"training: 2 epochs, about \d+ s; final test: about \d+ s", lines[2])
     train, valid, test = place.stream(normalize="auto").split()
+    seconds = duration(2 * (len(train) + len(valid) / 3)), duration(len(test) / 3)
+    assert lines[2] == "training: 2 epochs, about {}; final test: about {}".format(*seconds)
     sets, model = (train, valid, test), place.model("p2")
     assert lines[1] == (
         f"3 documents, {sum(each.num_characters for each in sets):,} characters, {sum(map(len, sets)):,} tokens, of which "

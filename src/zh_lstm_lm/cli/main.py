@@ -46,11 +46,9 @@ _LONG = ("demo", "train", "study")
 
 # Calls of the library in its messages, and the options that stand for them.
 _CALLS = {
-    "fit(resume=True)": "--resume",
     "overwrite=True": "--overwrite",
     "output='full'": "--softmax full",
     "output='adaptive'": "--softmax adaptive",
-    "another run_dir": "another --run-dir",
     "TokenStream.from_records(…, text_field='…')": "--text-field NAME",
 }
 
@@ -308,11 +306,9 @@ def _place_of(error: OSError) -> str:
 
 def _print_error(message: str) -> None:
     """Prints a message; what cannot be written to a standard stream any more is dropped."""
-    try:
+    with contextlib.suppress(OSError):
         sys.stderr.write(message)
         sys.stderr.flush()
-    except OSError:
-        abandon(sys.stderr)
     try:
         sys.stdout.flush()
     except (ZhLstmLmError, BrokenPipeError):

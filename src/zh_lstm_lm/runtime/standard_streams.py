@@ -101,6 +101,11 @@ def standard_streams() -> "Iterator[None]":
         yield
     finally:
         sys.stdin, sys.stdout, sys.stderr = before
+        try:
+            opened[2].flush()
+        except OSError:
+            # Messages that could not be written are still in its buffer.
+            abandon(opened[2])
         for stream, error in zip(terminals, errors, strict=True):
             stream.reconfigure(errors=error)
         for stream in set(opened) - set(before):

@@ -203,8 +203,8 @@ def test_the_command_reports_parts_and_loss(
     kept, whole = (int(each) for each in re.search(r"([\d,]+) of ([\d,]+) n-grams", printed.replace(",", "")).groups())  # type: ignore[union-attr]
     assert 0 < kept < whole == sum(mixture.model.models[1].num_ngrams[1:])  # type: ignore[attr-defined]
     before, rounded, pruned = (float(each) for each in re.findall(r" (\d\.\d{4})", printed))
-    scored = score(mixture, "展昭道：好。\n").bits_per_character
-    assert before == pytest.approx(scored, abs=1e-4)
+    scored = [score(each, "展昭道：好。\n").bits_per_character for each in (mixture, made.rounded, made.model)]
+    assert [before, rounded, pruned] == pytest.approx(scored, abs=1e-4)
     assert rounded == pytest.approx(before, abs=0.02)
     assert pruned > before
     differences = [float(each) for each in re.findall(r"\(([+-]\d\.\d{4})\)", printed)]
