@@ -278,3 +278,10 @@ for owner, name, *words in {[[*call.rsplit(".", 1), *words] for call, words in S
     assert "Traceback" not in done.stderr
     assert Path("old").read_text(encoding="utf-8") == "an old text"
     assert sorted(place.folder.rglob("*")) == before
+
+
+def test_an_export_with_nothing_to_score_writes_no_page(place: Any) -> None:
+    Path("empty.txt").write_text("", encoding="utf-8")
+    place.run("export", "model", "--format", "html", "--output", "page.html", "--text", "empty.txt", status=2)
+    assert "there is nothing to score: the text is empty" in place.err
+    assert not Path("page.html").exists()
