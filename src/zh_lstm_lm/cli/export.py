@@ -2,7 +2,7 @@
 
 import argparse
 
-from zh_lstm_lm.cli.common import load_model, path, print_line, print_page, read_text
+from zh_lstm_lm.cli.common import load_model, output_path, path, print_line, print_page, read_text
 from zh_lstm_lm.errors import ConfigError
 
 __all__ = ["add_export"]
@@ -24,7 +24,7 @@ def add_export(export: argparse.ArgumentParser) -> None:
     )
     add(
         "--output",
-        type=path,
+        type=output_path,
         required=True,
         metavar="PATH",
         help="folder for ONNX files, or the page, such as novel.html",
