@@ -126,6 +126,9 @@ def test_names(place: Any) -> None:
     assert "line 2: must be OLD=NEW, or have a tab between the two, got '白'" in place.err
     place.run(*command, "--rename", "昭雪", status=2)
     assert "昭雪: cannot be read (No such file or directory); give OLD=NEW, as in 展昭=李寻欢, or a file" in place.err
+    Path("names.tsv").write_text("\n\n", encoding="utf-8")
+    place.run(*command, "--rename", "names.tsv", status=2)
+    assert "there are no names; write OLD=NEW" in place.err
 
 
 @pytest.mark.options("generate", "--max-chapters")

@@ -3,6 +3,11 @@
 import asyncio
 import contextlib
 import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -90,3 +95,22 @@ def test_other_names_of_this_machine(
     monkeypatch.setattr(http_server, "listen", lambda host, port: contextlib.nullcontext(listening))
     assert place.run("serve", "model", "--host", host) == f"model at http://{shown}:5000/v1\n"
     assert place.err == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_ends_the_server_without_a_traceback(place: Any, name: str) -> None:
+    pytest.importorskip("uvicorn", reason="uvicorn is not installed (extra 'serve')")
+    command = [sys.executable, "-u", "-m", "zh_lstm_lm", "serve", "model", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[-1]
+        for _ in range(600):
+            # The address is printed before the server runs.
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/models", timeout=30):
+                break
+            time.sleep(0.1)
+        process.send_signal(getattr(signal, name))
+        _, messages = process.communicate(timeout=60)
+    assert process.returncode in (-getattr(signal, name), 130)
+    assert "Traceback" not in messages

@@ -253,3 +253,12 @@ def test_the_home_folder_is_found_where_no_shell_expands_it(shell: Shell, place:
     assert done.returncode == 0, done.stderr
     assert (place.folder / "from-home.txt").is_file()
     assert not Path("~").exists()
+
+
+@pytest.mark.parametrize(
+    "command", ["novelty - -", "generate model --max-new-tokens 3 --rename - --novelty -", "novelty - novels/0.txt -"]
+)
+def test_standard_input_is_not_taken_for_two_texts(place: Any, command: str) -> None:
+    place.run(*command.split(), status=2)
+
+    assert "standard input can be read once, and - stands for two different texts" in place.err

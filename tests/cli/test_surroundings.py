@@ -1,6 +1,7 @@
 """Full disks, removed folders, pipes and signals: a clear outcome of every command, and nothing half done."""
 
 import contextlib
+import errno
 import io
 import itertools
 import os
@@ -278,3 +279,43 @@ for owner, name, *words in {[[*call.rsplit(".", 1), *words] for call, words in S
     assert "Traceback" not in done.stderr
     assert Path("old").read_text(encoding="utf-8") == "an old text"
     assert sorted(place.folder.rglob("*")) == before
+
+
+def test_an_export_with_nothing_to_score_writes_no_page(place: Any) -> None:
+    Path("empty.txt").write_text("", encoding="utf-8")
+    place.run("export", "model", "--format", "html", "--output", "page.html", "--text", "empty.txt", status=2)
+    assert "there is nothing to score: the text is empty" in place.err
+    assert not Path("page.html").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", NOVEL, "--output", "-"],
+        ["train", NOVEL, "--output", "x", "--run-dir", "-"],
+        ["generate", "model", "--output", "-"],
+        ["score", "model", "展昭", "--html", "-"],
+        ["pairs", "model", "pairs.tsv", "--html", "-"],
+        ["pairs", "model", "pairs.tsv", "--output", "-"],
+        ["export", "model", "--format", "html", "--output", "-"],
+        ["study", "epochs", NOVEL, "--output", "-"],
+        ["report", "model.run", "--output", "-"],
+        ["demo", "--output", "-"],
+    ],
+    ids=lambda command: " ".join(command[:1] + command[-2:]),
+)
+def test_a_hyphen_is_no_file_to_write_to(command: list[str], place: Any) -> None:
+    place.run(*command, status=2)
+    assert "must be a path, got '-'; /dev/stdout is standard output, ./- a file of this name" in place.err
+    assert not Path("-").exists()
+
+
+def test_a_disk_that_cannot_read_a_corpus_is_told(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("zh_lstm_lm.text.files.TextFile.open", lambda file: Broken())
+    for command in (["train", NOVEL, "--output", "x"], ["evaluate", "model", NOVEL], ["inspect", NOVEL]):
+        shown = place.run(*command, status=2)
+        assert "cannot be read (Input/output error)" in shown + place.err

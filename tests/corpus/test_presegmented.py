@@ -273,6 +273,8 @@ def test_segmented_chinese_given_to_a_segmenter_is_warned_of(
         ("/n ", "'/n '"),
         ("_v ", "'_v '"),
         ("/", "'/'"),
+        (" / ", "' / '"),
+        (" | ", "' | '"),
         ("#NN ", "'#NN '"),
         ("|n ", "'|n '"),
         ("@@ ", "'@@ '"),

@@ -121,7 +121,8 @@ def test_headings_stay(heading: str) -> None:
      "楔子　夜行", "序", "自序", "尾声", "目录", "第三卷", "十二", "Chapter 12 Snow", "第五节 谁是凶手？",
      "☆、第一章", "☆、第一章 初遇", "（一）", "(12)", "（上）", "1、", "1、初遇", "01.风雪夜", "一、风雪", "番外（一）", "【第三章】风雪", "第12章(上)",
      "☆、初遇", "第壹章 风雪", "第3话 初遇", "第12-13章 风雪", "====第一章====", "[3]", "001 初遇", "番外1", "番外之初遇", "大结局上", "间章 雪夜", "完结感言",
-     "VIP卷 第三章", "chapter12 Snow", "第二章 杀！", "第二章：原来是他……"],
+     "楔　子", "后　记", "前　言", "终 章", "最终章", "外传 雪夜", "代序", "12章 雪夜", "012章", "（一）雪夜", "(12)初遇", "☆、1 雪夜",
+     "第一季 雪", "第一场", "第三案 雪夜", "VIP卷 第三章", "chapter12 Snow", "第二章 杀！", "第二章：原来是他……"],
 )  # fmt: skip
 def test_headings_are_known(heading: str) -> None:
     assert is_heading(heading)
@@ -142,6 +143,10 @@ def test_headings_are_known(heading: str) -> None:
         "第二章他终于杀到！",
         "幕间他睡着了",
         "100 元",
+        "第一场雪下了三天",
+        "（一）他走了，雪还在下。",
+        "外传他已经死了",
+        "12章程",
         "正文风",
         "",
         *STORY,
@@ -348,6 +353,20 @@ def test_a_line_of_a_site_that_recurs_in_one_file_goes(line: str) -> None:
         "[/font][/color]",
         "上一篇：第11章 下一篇：没有了",
         "雪夜小说网 - 武侠 - 雪夜 - 第12章",
+        "添加到主屏幕",
+        "-->>(请翻页)",
+        "第3页",
+        "扫码关注，免费领书",
+        "欢迎加入企鹅裙12345678",
+        "加威信 abc1",
+        "想看更多好文请加1123456",
+        "4看书网",
+        "v本v文v来v自v雪v夜v小v说v网",
+        "不想错过《雪夜》更新？安装雪夜专用APP，作者更新立即推送！终生免费，永无广告！",
+        "请使用访问本站。",
+        "如遇到内容无法显示或者显示不全，请更换谷歌浏览器即可恢复正常。",
+        "未登录用户只能浏览前3章",
+        "/11/111.html",
     ],
 )
 def test_another_line_of_a_site_goes(line: str) -> None:
@@ -380,6 +399,17 @@ def test_letters_do_not_make_a_recurring_line_another_one(letters: str) -> None:
     adverts = [f"收藏本站永久域名 {letters.format(chr(97 + number))}.cc 防止丢失。" for number in range(12)]
 
     assert clean([part for pair in zip(story, adverts, strict=True) for part in pair]) == story
+
+
+def test_hosts_of_other_forms_do_not_make_a_recurring_line_another_one() -> None:
+    story = [f"这是第{number}段，展昭在雪夜里行了{number}里。" for number in range(5)]
+    hosts = ["www.xy1.com", "xy2.net", "m.xy-3.cc", "www.a.xy4.info/x_1", "xy5.la:80"]
+
+    cleaned = clean(
+        [part for paragraph, host in zip(story, hosts, strict=True) for part in (paragraph, f"域名：{host}")]
+    )
+
+    assert cleaned == story
 
 
 @pytest.mark.parametrize(

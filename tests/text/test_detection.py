@@ -4,6 +4,7 @@ import base64
 import binascii
 import gzip
 import io
+import pickle
 import quopri
 import random
 import re
@@ -97,6 +98,9 @@ def test_foreign_text_is_refused_as_such_and_read_by_name(text: str, codec: str,
         (b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\n", "a PDF document"),
         (zlib.compress(random.Random(0).randbytes(3_000)), "binary data"),
         (tar_of(CHINESE), "a tar archive"),
+        (bytes(60) + b"BOOKMOBI" + bytes(99) + CHINESE.encode(), "an e-book of Mobipocket"),
+        (pickle.dumps([CHINESE], protocol=4), "a pickle of Python"),
+        (b"\x93NUMPY\x01\0v\0{'descr': '<i8'}" + bytes(100) + b"\x01\0\0\0" * 300, "an array of NumPy"),
         (
             b"begin 644 a.txt\n"
             + b"".join(binascii.b2a_uu(CHINESE.encode()[at : at + 45]) for at in range(0, 900, 45)),
@@ -284,6 +288,10 @@ GARBLED: dict[str, Callable[[str], bytes]] = {
     "big5 that was read as cp866": lambda text: TRADITIONAL.encode("big5").decode("cp866").encode(),
     "utf-8 that was read as cp1252 and saved again, twice": lambda text: text.encode().decode("latin-1").encode().decode("latin-1").encode(),
     "utf-8 that was read as gb18030 and saved again, twice": lambda text: _read_as_gb18030(_read_as_gb18030(text)).encode(),
+    "utf-8 that was read as cp1252 and saved again, three times": lambda text: text.encode().decode("latin-1").encode().decode("latin-1").encode().decode("latin-1").encode(),
+    "character references (&#23637;)": lambda text: "".join(f"&amp;#{ord(one)};" for one in text).encode(),
+    r"escapes (\u5c55)": lambda text: "".join(f"\\{ord(one):x} " for one in text).encode(),
+    "the highest bit of each byte is lost": lambda text: bytes(byte & 0x7F for byte in text.encode("gb2312")),
     "hexadecimal digits": lambda text: text.encode().hex().encode(),
     "are lost: 锟斤拷": lambda text: text.encode("gb18030").decode("utf-8", "replace").encode().decode("gb18030", "replace").encode(),
     "are lost: ?": lambda text: text.encode("latin-1", "replace"),

@@ -485,3 +485,30 @@ def test_what_may_not_be_listed_or_looked_up_is_named(tmp_path: Path, monkeypatc
         patch.setattr(Path, "is_file", forbid)
         with pytest.raises(DataError, match=r"a\.txt: cannot be read \(Permission denied\)"):
             find_files(tmp_path / "a.txt")
+
+
+def test_short_messages_without_full_stops_are_read_where_the_folder_consists_of_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(9):
+        (tmp_path / f"{number}.txt").write_text(f"下雪了，真好看，第{number}次了", encoding="utf-8")
+
+    documents = [*read_documents(survey_files(find_files(tmp_path)), ReadingOptions())]
+
+    assert len(documents) == 9
+    assert "skipped" not in caplog.text
+
+
+def test_of_many_files_with_the_same_finding_the_first_ones_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(200):
+        (tmp_path / f"{number:03}.txt").write_text(
+            "展昭来了，他说道：好大的雪，我们进去喝一杯酒吧。\n", encoding="utf-8"
+        )
+
+    surveys = survey_files(find_files(tmp_path))
+    report_findings(surveys, ReadingOptions())
+
+    assert len(caplog.records) == 20
+    assert "181 more files like that; zh-lstm-lm inspect" in caplog.records[-1].getMessage()

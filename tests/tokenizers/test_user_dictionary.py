@@ -5,6 +5,7 @@ import importlib.util
 import json
 import logging
 import pickle
+import re
 import subprocess
 import sys
 import warnings
@@ -167,13 +168,27 @@ def test_what_is_no_dictionary_is_refused(wrong: Any) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["降龙十八掌,20,n", "降龙十八掌，20，n", "降龙十八掌, 20, n", "降龙十八掌;20", "降龙十八掌|20|n", "word,freq,tag"],
+    [
+        "降龙十八掌,20,n",
+        "降龙十八掌，20，n",
+        "降龙十八掌, 20, n",
+        "降龙十八掌;20",
+        "降龙十八掌|20|n",
+        "word,freq,tag",
+        "降龙十八掌=20",
+        "降龙十八掌、亢龙有悔",
+        '"降龙十八掌"',
+        "“降龙十八掌”",
+        "降龙十八掌\x00\x01",
+    ],
 )
 def test_columns_of_another_format_are_noticed(tmp_path: Path, line: str) -> None:
     (tmp_path / "names.csv").write_text(f"流云十三式 5\n{line}\n", encoding="utf-8")
-    mark = next(character for character in line if character in ",，;|")
+    mark = next(character for character in line if character in ',，;|=、"“\x00')
 
-    with pytest.raises(ConfigError, match=rf"names\.csv, line 2: .* has a '\{mark}'; expected 'word \[frequency\]"):
+    with pytest.raises(
+        ConfigError, match=rf"names\.csv, line 2: .* has a {re.escape(repr(mark))}; expected 'word \[frequency\]"
+    ):
         get_tokenizer("jieba", user_dictionary=tmp_path / "names.csv")
     assert get_tokenizer("jieba", user_dictionary={"一，二": 5}).tokenize("说一，二") == ["说", "一，二"]
 

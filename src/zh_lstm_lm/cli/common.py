@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INTERRUPTED", "add_encoding", "add_reading", "add_sets", "at_least", "check_sets", "chosen_tokenizer",
-    "corpus_files", "duration", "given", "load_model", "option", "path", "print_line", "print_page", "print_plan",
+    "corpus_files", "duration", "given", "load_model", "option", "output_path", "path", "print_line", "print_page", "print_plan",
     "print_reading", "proportion", "read_sets", "read_stream", "read_text", "source_name", "text", "write_text",
 ]  # fmt: skip
 
@@ -82,6 +82,15 @@ def path(text: str) -> str:
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"must be a path, got {text!r}")
     return os.path.expanduser(text)
+
+
+def output_path(text: str) -> str:
+    """Converts an option that is a path to write to; ``-`` is standard input only."""
+    if text == "-":
+        raise argparse.ArgumentTypeError(
+            "must be a path, got '-'; /dev/stdout is standard output, ./- a file of this name"
+        )
+    return path(text)
 
 
 def text(argument: str) -> str:

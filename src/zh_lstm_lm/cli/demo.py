@@ -3,7 +3,7 @@
 import argparse
 import shlex
 
-from zh_lstm_lm.cli.common import at_least, path, print_line, read_text, write_text
+from zh_lstm_lm.cli.common import at_least, output_path, print_line, read_text, write_text
 from zh_lstm_lm.errors import ConfigError
 
 __all__ = ["add_demo"]
@@ -17,7 +17,13 @@ def add_demo(demo: argparse.ArgumentParser) -> None:
     demo.set_defaults(run=_demo)
     add = demo.add_argument
     add("--epochs", type=at_least(1), default=5, help="passes over the text (default: %(default)s)")
-    add("--output", type=path, default="demo", metavar="FOLDER", help="folder for the results (default: %(default)s)")
+    add(
+        "--output",
+        type=output_path,
+        default="demo",
+        metavar="FOLDER",
+        help="folder for the results (default: %(default)s)",
+    )
 
 
 def _demo(parsed: argparse.Namespace) -> int:

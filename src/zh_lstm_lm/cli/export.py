@@ -2,7 +2,7 @@
 
 import argparse
 
-from zh_lstm_lm.cli.common import load_model, path, print_line, print_page, read_text
+from zh_lstm_lm.cli.common import load_model, output_path, path, print_line, print_page, read_text
 from zh_lstm_lm.errors import ConfigError
 
 __all__ = ["add_export"]
@@ -24,7 +24,7 @@ def add_export(export: argparse.ArgumentParser) -> None:
     )
     add(
         "--output",
-        type=path,
+        type=output_path,
         required=True,
         metavar="PATH",
         help="folder for ONNX files, or the page, such as novel.html",
@@ -70,6 +70,7 @@ def _export_page(parsed: argparse.Namespace) -> int:
     text = read_text(parsed.text) if parsed.text else sample_novel()[:_SAMPLE]
     model = load_model(parsed.model)
     page = make_page(model, title=target.stem)
+    whole, rounded, inside = (score(each, text).bits_per_character for each in (model, page.rounded, page.model))
     write_file(target, page.html)
     print_page(target)
     print_line(", ".join(f"{name} {size / 1000:,.0f} KB" for name, size in page.sizes.items()))
@@ -78,7 +79,6 @@ def _export_page(parsed: argparse.Namespace) -> int:
         print_line(f"{after:,} of {before:,} n-grams are in the page: those that predict most")
     if page.left_out:
         print_line(f"a page has no {', '.join(page.left_out)}, which this model sets for sampling")
-    whole, rounded, inside = (score(each, text).bits_per_character for each in (model, page.rounded, page.model))
     if whole is not None and rounded is not None and inside is not None:
         pruned = f", as in the page {inside:.4f} ({inside - whole:+.4f})" if after < before else ""
         print_line(

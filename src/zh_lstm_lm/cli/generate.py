@@ -10,6 +10,7 @@ from zh_lstm_lm.cli.common import (
     given,
     load_model,
     option,
+    output_path,
     path,
     print_line,
     read_stream,
@@ -168,7 +169,7 @@ def _add_sampling(generate: argparse.ArgumentParser) -> None:
 def _add_output(generate: argparse.ArgumentParser) -> None:
     output = generate.add_argument_group("output")
     add = output.add_mutually_exclusive_group().add_argument
-    add("--output", type=path, metavar="FILE", help="file for the text (default: standard output)")
+    add("--output", type=output_path, metavar="FILE", help="file for the text (default: standard output)")
     add("--interactive", action="store_true", help="write together: the model and you in turn")
     add = output.add_mutually_exclusive_group().add_argument
     add("--num-samples", type=at_least(1), metavar="N", help="texts to write (default: 1)")

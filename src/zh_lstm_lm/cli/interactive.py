@@ -170,7 +170,7 @@ def _value(name: str, text: str) -> Any:
     except argparse.ArgumentTypeError as error:
         raise ConfigError(f"{name} {error}") from error
     if name == "rename":
-        return parse_names("\n".join(items))
+        return parse_names("\n".join(items)) if items else []
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     for kind in (int, float):

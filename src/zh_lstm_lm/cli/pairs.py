@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from zh_lstm_lm.cli.common import add_encoding, load_model, path, read_text, source_name, write_text
+from zh_lstm_lm.cli.common import add_encoding, load_model, output_path, path, read_text, source_name, write_text
 from zh_lstm_lm.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def add_pairs(pairs: argparse.ArgumentParser) -> None:
     add("--good-field", metavar="NAME", help="field of the good sentence (default: good, or sentence_good)")
     add("--bad-field", metavar="NAME", help="field of the bad sentence (default: bad, or sentence_bad)")
     add("--group-field", metavar="NAME", help="field to group by (default: group if there is one, else no groups)")
-    add("--output", type=path, metavar="FILE", help="the table as .tsv, or the result as .json (default: none)")
-    add("--html", type=path, metavar="FILE", help="page of the result (default: none)")
+    add("--output", type=output_path, metavar="FILE", help="the table as .tsv, or the result as .json (default: none)")
+    add("--html", type=output_path, metavar="FILE", help="page of the result (default: none)")
 
 
 def _pairs(parsed: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from zh_lstm_lm.cli.common import (
     at_least,
     load_model,
     option,
+    output_path,
     path,
     read_text,
     source_name,
@@ -50,7 +51,12 @@ def add_score(score: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     add("--end", action="store_true", help="score the paragraph end after each text as well")
-    add("--html", type=path, metavar="FILE", help="page of the texts, words coloured by surprisal (default: none)")
+    add(
+        "--html",
+        type=output_path,
+        metavar="FILE",
+        help="page of the texts, words coloured by surprisal (default: none)",
+    )
     add("--pre-tokenized", action="store_true", help="the words are those that white space separates in the text")
     add = score.add_argument_group(
         "tables", "All columns are kept; surprisals, in bits, are added to each row."

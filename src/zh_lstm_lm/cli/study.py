@@ -9,6 +9,7 @@ from zh_lstm_lm.cli.common import (
     add_reading,
     chosen_tokenizer,
     given,
+    output_path,
     path,
     print_line,
     print_page,
@@ -36,7 +37,9 @@ def add_study(study: argparse.ArgumentParser) -> None:
     add = study.add_argument
     add("kind", help="the condition that varies: seq-len, epochs or vocabulary")
     add("paths", type=path, nargs="*", help="folders, files or glob patterns of text (default: the bundled novella)")
-    add("--output", type=path, required=True, metavar="FOLDER", help="folder of the study, which continues there")
+    add(
+        "--output", type=output_path, required=True, metavar="FOLDER", help="folder of the study, which continues there"
+    )
     add("--report", type=path, metavar="FILE", help="write an HTML page of it as well (default: none)")
     add("--overwrite", action="store_true", help="replace that page if it exists")
     add_reading(study)
@@ -70,7 +73,7 @@ def add_report(report: argparse.ArgumentParser) -> None:
     report.set_defaults(run=_report)
     add = report.add_argument
     add("folders", type=path, nargs="+", metavar="RUN", help="folders of runs and studies, and JSON files of 'pairs'")
-    add("--output", type=path, required=True, metavar="FILE", help="the page, such as report.html")
+    add("--output", type=output_path, required=True, metavar="FILE", help="the page, such as report.html")
     add(
         "--language", choices=["zh", "en"], default="zh", help="the language that is shown first (default: %(default)s)"
     )

@@ -14,6 +14,7 @@ from zh_lstm_lm.cli.common import (
     chosen_tokenizer,
     given,
     option,
+    output_path,
     path,
     print_line,
     print_plan,
@@ -50,7 +51,7 @@ def add_train(train: argparse.ArgumentParser) -> None:
     train.set_defaults(run=_train)
     add = train.add_argument
     add("paths", type=path, nargs="+", help="folders, files or glob patterns of text; - for stdin")
-    add("--output", type=path, required=True, metavar="MODEL", help="folder for the model")
+    add("--output", type=output_path, required=True, metavar="MODEL", help="folder for the model")
     add("--from", dest="base", type=path, metavar="MODEL", help="continue from this saved model (default: a new model)")
     add_reading(train)
     train.add_argument(
@@ -104,7 +105,7 @@ def add_train(train: argparse.ArgumentParser) -> None:
     add("--seed", type=int, help="seed of the first weights and of dropout (default: 0)")
     add("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
     add("--precision", help="of matrix products: auto, float32, tf32 or bfloat16 (default: auto)")
-    add("--run-dir", type=path, help="folder for checkpoints and history (default: MODEL.run beside the output)")
+    add("--run-dir", type=output_path, help="folder for checkpoints and history (default: MODEL.run beside the output)")
     add(
         "--sample-prompt",
         type=text,

@@ -125,14 +125,15 @@ def _segment(documents: Iterable[Document], tokenizer: LosslessTokenizer, worker
 def estimate_reading(
     files: Sequence[TextFile], tokenizer: LosslessTokenizer, *, encoding: str = "auto", workers: int | None = None
 ) -> float | None:
-    """Estimates the seconds to read and segment files that are not cached; None for one that cannot be decoded."""
-    sizes = [file.path.stat().st_size for file in files]
-    largest = files[sizes.index(max(sizes))]
-    with largest.open() as stream:
-        start = stream.read(_PROBE_BYTES)
+    """Estimates the seconds to read and segment files that are not cached; None for one that cannot be read."""
     try:
+        sizes = [file.path.stat().st_size for file in files]
+        largest = files[sizes.index(max(sizes))]
+        with largest.open() as stream:
+            start = stream.read(_PROBE_BYTES)
         text = decode(start, encoding=encoding, name=str(largest)).text
-    except ZhLstmLmError:
+    except (OSError, ZhLstmLmError):
+        # The survey reports all such files together.
         return None
     # The first call loads the dictionary.
     tokenizer.tokenize(text[:100])

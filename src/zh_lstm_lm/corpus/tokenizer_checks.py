@@ -20,7 +20,7 @@ _SAMPLED_TOKENS = 200_000
 _HAN = "[\u3400-\u9fff\U00020000-\U0003ffff]"
 _BLANKS = "[ \t\xa0\u200b\u3000]"
 # Blanks, with the marks of subwords or without; a tag of the part of speech with or without blanks after it; a stroke.
-_GAP = f"(?<={_HAN})(?:(?:@@|{_BLANKS}*\u2581)?{_BLANKS}+(?:##)?|[/_#|][A-Za-z]{{1,5}}{_BLANKS}*|[/|\u2581])(?={_HAN})"
+_GAP = f"(?<={_HAN})(?:(?:@@|{_BLANKS}*\u2581)?{_BLANKS}+(?:##)?|[/_#|][A-Za-z]{{1,5}}{_BLANKS}*|{_BLANKS}*[/|\u2581]{_BLANKS}*)(?={_HAN})"
 # Running Chinese text has almost no spaces between Han characters; in segmented text nearly every word has one.
 _MAX_SPACED_PROPORTION = 0.2
 _MIN_SPACES = 5

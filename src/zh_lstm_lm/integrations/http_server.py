@@ -8,8 +8,11 @@ import contextlib
 import hmac
 import json
 import logging
+import signal
 import socket
+import threading
 from collections.abc import AsyncIterator
+from types import FrameType
 from typing import Any
 
 from zh_lstm_lm._config import check_integer
@@ -235,7 +238,26 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run_server(app: Any, listening: socket.socket) -> None:
-    """Serves until SIGINT or SIGTERM; raises MissingDependencyError without Uvicorn."""
+    """Serves until SIGINT, SIGTERM or SIGHUP; raises MissingDependencyError without Uvicorn."""
     uvicorn = require("uvicorn", extra="serve")
     config = uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=_GRACE)
-    uvicorn.Server(config).run(sockets=[listening])
+    server = uvicorn.Server(config)
+    hangup = getattr(signal, "SIGHUP", None)
+    before = signal.getsignal(hangup) if hangup is not None else signal.SIG_IGN
+    if hangup is None or before == signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+        server.run(sockets=[listening])
+        return
+    received: list[int] = []
+
+    def leave(signum: int, frame: FrameType | None) -> None:
+        # Uvicorn knows the other two alone; an exception inside its loop is a traceback.
+        received.append(signum)
+        server.should_exit = True
+
+    signal.signal(hangup, leave)
+    try:
+        server.run(sockets=[listening])
+    finally:
+        signal.signal(hangup, before)
+    if received:
+        signal.raise_signal(hangup)

@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 
-from zh_lstm_lm.errors import DataError, escape_controls
+from zh_lstm_lm.errors import ConfigError, DataError, escape_controls
 from zh_lstm_lm.runtime.control_characters import safe_terminal
 
 # True for type checkers; the command line loads this module, and not typing.
@@ -159,6 +159,10 @@ def regular_files(parsed: "argparse.Namespace") -> "Iterator[None]":
     if not pipes:
         yield
         return
+    if "-" in paths and "-" in (getattr(parsed, "text", None), *(getattr(parsed, "rename", None) or ())):
+        raise ConfigError(
+            "standard input can be read once, and - stands for two different texts; put one of them into a file"
+        )
     import shutil
     import tempfile
 

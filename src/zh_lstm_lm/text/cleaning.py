@@ -15,7 +15,7 @@ from zh_lstm_lm.text.site_lines import count_site_lines, find_repeated_lines
 
 __all__ = ["CLEANINGS", "CLEANING_STEPS", "CLEANING_VERSION", "Change", "check_cleaning", "clean_text", "explain"]
 
-CLEANING_VERSION = 7
+CLEANING_VERSION = 8
 """Increases whenever a preset gives another text, so that no cache outlives the change."""
 
 _SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))

@@ -51,8 +51,8 @@ _STRETCH, _MAX_COMMON = 2_000, 0.2
 _MIN_ESCAPED, MIN_COMMON = 0.3, 0.4
 _SEVEN_BIT = {"hz": "HZ, a 7-bit form of GB2312", "utf-7": "UTF-7"}
 _ESCAPES = (
-    ("character references (&#23637;)", re.compile(r"&#[xX]?[0-9a-fA-F]{2,6};?"), "html.unescape"),
-    (r"escapes (\u5c55)", re.compile(r"(?:\\[ux]\{?|%u|U\+)[0-9a-fA-F]{4,6}\}?|(?:\\|0)x[0-9a-fA-F]{2}|\\[0-7]{3}"), "the JSON reader"),
+    ("character references (&#23637;)", re.compile(r"&(?:amp;)*#[xX]?[0-9a-fA-F]{2,6};?"), "html.unescape"),
+    (r"escapes (\u5c55)", re.compile(r"(?:\\[ux]\{?|%u|U\+)[0-9a-fA-F]{4,6}\}?|(?:\\|0)x[0-9a-fA-F]{2}|\\[0-7]{3}|\\[0-9a-fA-F]{4} "), "the JSON reader"),
     ("percent-encoding (%E5%B1%95)", re.compile(r"%[0-9A-Fa-f]{2}"), "urllib.parse.unquote"),
     ("quoted-printable (=E5=B1=95)", re.compile(r"=[0-9A-F]{2}"), "quopri.decodestring"),
 )  # fmt: skip
@@ -60,6 +60,8 @@ _PACKED = (
     ("hexadecimal digits", re.compile("[0-9a-fA-F]+"), bytes.fromhex, "bytes.fromhex"),
     ("base64", re.compile("[A-Za-z0-9+/_-]{4,}={0,2}"), base64.urlsafe_b64decode, "base64.urlsafe_b64decode"),
 )
+# Printable bytes with their highest bit.
+_HIGH = bytes(byte | 0x80 if 0x21 <= byte < 0x7F else byte for byte in range(256))
 _LOST = ("锟斤拷", "\ufffd", "烫烫", "屯屯", "?")
 # Beside NUL, tab, line ends and the end of a file in MS-DOS; a few are in texts as well.
 _CONTROL = re.compile("[\x01-\x08\x0e-\x19\x1b-\x1f]")
@@ -168,6 +170,10 @@ def _find_escapes(text: str) -> str | None:
                 continue
             if common_proportion(decoded) > MIN_COMMON:
                 return f"seems to be {shown}; read it with encoding={codec!r}"
+        high = sample.encode().translate(_HIGH).decode("gb2312", "ignore")
+        varied = len(COMMON_CHARACTERS.intersection(high))
+        if varied >= _MIN_MOJIBAKE and common_proportion(high) > MIN_COMMON:
+            return "seems to be GB2312 of which the highest bit of each byte is lost; look for a better copy"
         whole = "".join(sample.split())
         for shown, alphabet, unpack, remedy in _PACKED:
             if alphabet.fullmatch(whole):
@@ -207,9 +213,11 @@ def _find_mojibake(text: str) -> str | None:
     if found := _find_misreading(sample, around):
         return "seems to be mojibake: {} that was read as {} and saved again{}".format(*found)
     for wrong in ("cp1252", "gb18030"):
-        inner = _to_bytes(sample if wrong in _WIDE else around, wrong).decode("utf-8", "ignore")
-        if found := _find_misreading(inner, inner):
-            return "seems to be mojibake: {} that was read as {} and saved again, twice".format(*found)
+        inner = sample if wrong in _WIDE else around
+        for times in ("twice", "three times"):
+            inner = _to_bytes(inner, wrong).decode("utf-8", "ignore")
+            if found := _find_misreading(inner, inner):
+                return "seems to be mojibake: {} that was read as {} and saved again, {}".format(*found[:2], times)
     if sum(map(str.isalpha, sample)) < _MIN_ESCAPED * sum(map(str.isalpha, around)):
         # The letters of a Western text that has names of others.
         return None

@@ -55,11 +55,20 @@ _BINARY_FORMATS = {
     b"\x7fELF": "a program (ELF)",
     b"RIFF": "a sound, a film or an image (RIFF)",
     b"SQLite format 3\0": "an SQLite database",
+    b"\x93NUMPY": "an array of NumPy",
+    b"\x80\x04\x95": "a pickle of Python",
+    b"\xde\x12\x04\x95": "a catalogue of translations (MO)",
     b"begin 644 ": "uuencoded data",
     b"begin 664 ": "uuencoded data",
 }
 """The first bytes of formats that can contain stretches of plain text."""
 _BINARY_STARTS = tuple(_BINARY_FORMATS)
+_MARKS_INSIDE = {
+    (257, b"ustar"): "a tar archive",
+    (60, b"BOOKMOBI"): "an e-book of Mobipocket or Kindle",
+    (60, b"TEXtREAd"): "an e-book of PalmDOC",
+}
+"""The same for marks at an offset."""
 
 _LOG_PRIOR_NO_TEXT = -5.0
 
@@ -96,9 +105,9 @@ def detect(data: bytes, name: str) -> tuple[str, float]:
 
     Raises DataError if none has a probability of `MIN_CONFIDENCE`, or a foreign one has it, or that of no text.
     """
-    is_tar = data[257:262] == b"ustar"
-    if is_tar or data.startswith(_BINARY_STARTS):
-        what = next((what for start, what in _BINARY_FORMATS.items() if data.startswith(start)), "a tar archive")
+    inside = next((what for (place, mark), what in _MARKS_INSIDE.items() if data.startswith(mark, place)), None)
+    if inside or data.startswith(_BINARY_STARTS):
+        what = next((what for start, what in _BINARY_FORMATS.items() if data.startswith(start)), inside)
         raise DataError(
             f"{name}: seems to be {what}, no plain text; convert it to text first, or {how_to_read_anyhow('gb18030')}"
         )

@@ -19,6 +19,8 @@ __all__ = ["Document", "ReadingOptions", "documents_of_records", "read_documents
 logger: logging.Logger = get_logger(__name__)
 
 _WARNED_DUPLICATE_PROPORTION = 0.5
+# Of one kind.
+_MAX_WARNINGS = 20
 
 
 @dataclass(frozen=True)
@@ -67,29 +69,42 @@ class Document:
 
 def report_findings(surveys: Sequence[FileSurvey], options: ReadingOptions) -> None:
     """Warns of faults, of files that are skipped or read as they are, and of duplicates; refuses files without text."""
-    for survey in surveys:
-        if survey.faults:
-            first = survey.faults[0]
-            logger.warning(
-                "%s: %d places are not valid %s and stand as U+FFFD, the first at byte %d, line %d",
-                survey.file, len(survey.faults), survey.encoding, first.offset, first.line,
-            )  # fmt: skip
-        if survey.skipped:
-            logger.warning("%s: skipped (%s)", survey.file, survey.skipped)
-        elif survey.content and options.text_field is None:
-            logger.warning("%s: holds %s, and is read as it is", survey.file, survey.content)
+    _warn(
+        [
+            f"{survey.file}: {len(survey.faults)} places are not valid {survey.encoding} and stand as U+FFFD, the first at "
+            f"byte {survey.faults[0].offset}, line {survey.faults[0].line}"
+            for survey in surveys
+            if survey.faults
+        ]
+    )
+    _warn([f"{survey.file}: skipped ({survey.skipped})" for survey in surveys if survey.skipped])
+    as_they_are = [survey for survey in surveys if survey.content and not survey.skipped]
+    if options.text_field is None:
+        _warn([f"{survey.file}: holds {survey.content}, and is read as it is" for survey in as_they_are])
     readable = [survey for survey in surveys if not survey.skipped]
     if not readable:
         reasons = "; ".join(f"{survey.file} ({survey.skipped})" for survey in surveys[:3])
         raise DataError(f"there is no text to learn from in {reasons}")
-    for survey, duplicates in zip(readable, find_duplicates(readable), strict=True):
-        for other, proportion in sorted(duplicates, key=lambda found: -found[1])[:1]:
-            if proportion >= _WARNED_DUPLICATE_PROPORTION:
-                logger.warning(
-                    "%s: %.0f %% of its long paragraphs also stand in %s; they count twice, and held-out parts are not "
-                    "independent of the training part; leave one of the two out",
-                    survey.file, 100 * proportion, other.file,
-                )  # fmt: skip
+    _warn(
+        [
+            f"{survey.file}: {100 * proportion:.0f} % of its long paragraphs also stand in {other.file}; they count twice, and "
+            "held-out parts are not independent of the training part; leave one of the two out"
+            for survey, duplicates in zip(readable, find_duplicates(readable), strict=True)
+            for other, proportion in sorted(duplicates, key=lambda found: -found[1])[:1]
+            if proportion >= _WARNED_DUPLICATE_PROPORTION
+        ]
+    )
+
+
+def _warn(messages: Sequence[str]) -> None:
+    """Warns of what was found in files; of many files with the same finding, the first ones are named."""
+    shown = messages if len(messages) <= _MAX_WARNINGS else messages[: _MAX_WARNINGS - 1]
+    for message in shown:
+        logger.warning("%s", message)
+    if len(shown) < len(messages):
+        logger.warning(
+            "%d more files like that; zh-lstm-lm inspect shows what is found in each", len(messages) - len(shown)
+        )
 
 
 def read_documents(surveys: Sequence[FileSurvey], options: ReadingOptions) -> Iterator[Document]:

@@ -117,13 +117,15 @@ _STRONG_SIGN = re.compile(
     r"小說網|中文网|中文網|文学网|文學網|笔趣阁|公众号|首发|域名|网址|網址|www|WWW|http|\.com|\.net|\.org|交流群|书友群|QQ群|读者群|微信群|加微信|"
     r"\.cc|\.cn|ww\W|WW\W|Ww\W|0更|1更|2更|3更|4更|5更|6更|7更|8更|9更|加更|加群|看书领|求收藏|求订阅|手机用户|更新最快|最快更新|电子书|電子書|全文阅读|txt下载|All rights reserved|All Rights Reserved|Powered by|Copyright|"
     r"ICP备|ICP備|版权所有|版權所有|发表评论|發表評論|猜你喜欢|猜你喜歡|看过本章|夜间模式|夜間模式|免费试读|免費試讀|防盗章|防盜章|盗文|补订|v章|V章|转码|轉碼|阅读模式|"
-    r"手机站|企鹅群|q群|Q群|群号|群[:：]?\s*\d{5}|薇信|v信|V信|点com|點com|dot com|共\s*[\d零一二三四五六七八九十百]+\s*[页頁]|\[/[A-Za-z]+\]|script>|展开全文|展開全文|展开剩余|我要评论|我要評論"
+    r"手机站|主屏幕|请翻页|請翻頁|专用APP|客户端下载|内容无法显示|終生免费|终生免费|企鹅[群裙]|加威信|威信号|加\s*\d{6}|\.htm|q群|Q群|群号|群[:：]?\s*\d{5}|薇信|v信|V信|点com|點com|dot com|共\s*[\d零一二三四五六七八九十百]+\s*[页頁]|\[/[A-Za-z]+\]|script>|展开全文|展開全文|展开剩余|我要评论|我要評論"
 )
+# No story says these again and again, not even in a sentence.
+_SURE_SIGN = re.compile("本站|内容无法显示|专用APP")
 _WEAK_SIGNS = (
     "本书", "本書", "更新", "章节", "章節", "推荐", "推薦", "收藏", "订阅", "訂閱", "下一章", "上一章", "目录", "书库", "書庫", "书屋", "书吧", "字数", "点赞",
     "阅读", "閱讀", "微信", "QQ", "正版", "盗版", "下载", "下載", "论坛", "論壇", "校对", "校對", "整理", "书友", "書友", "txt", "TXT", "转载", "轉載",
     "互联网", "广告", "扫一扫", "分享", "字体", "报错", "有话说", "有话要说", "打赏", "百度", "点击", "小说", "小說", "书架", "書架", "网站", "網站", "正文", "商业用途", "小时内删除", "VIP",
-    "书社", "書社", "好书", "好書", "本章", "发布时间", "来源:", "來源:", "责任编辑", "侵权", "侵權", "晋江", "纠错", "点个赞", "字号",
+    "书社", "書社", "好书", "好書", "本章", "发布时间", "来源:", "來源:", "责任编辑", "侵权", "侵權", "晋江", "纠错", "点个赞", "字号", "APP", "客户端", "浏览器", "扫码", "未登录", "书网", "永无广告",
 )  # fmt: skip
 # Stories have these as well: any number of them counts as one sign of the second kind.
 _ORDINARY_SIGNS = (
@@ -131,7 +133,7 @@ _ORDINARY_SIGNS = (
 )  # fmt: skip
 # A story can have these once.
 _SIGN_OF_ITSELF = re.compile(
-    r"\W*(?:本章[节節]?完|第\s*\d+\s*[页頁]\W*共\s*[\d零一二三四五六七八九十百]+\s*[页頁]|(?i:page)\s*\d+(?:\s*(?:of|/)\s*\d+)?|[\[【(（]\s*\d+\s*[/／]\s*\d+\s*[\]】)）])\W*"
+    r"\W*(?:本章[节節]?完|第\s*\d+\s*[页頁](?:\W*共\s*[\d零一二三四五六七八九十百]+\s*[页頁])?|(?i:page)\s*\d+(?:\s*(?:of|/)\s*\d+)?|[\[【(（]\s*\d+\s*[/／]\s*\d+\s*[\]】)）])\W*"
 )
 # A site's buttons, two or more of them.
 _BUTTON = (
@@ -140,10 +142,12 @@ _BUTTON = (
 )
 _BUTTONS = re.compile(rf"\W*{_BUTTON}(?:(?:[\W\d]+{_BUTTON})+[\W\d]*|\s*[(（]\d+[)）])")
 _MAX_LETTERS = 0.7
+# Proportion of a letter that stands between all others.
+_MIN_DISGUISE = 0.3
 # From so many recurrences on, half of the signs are enough for what is no sentence.
 _MANY_RECURRENCES = 10
 _OPENING_QUOTES = frozenset('“「『"')
-_VARYING = re.compile("[0-9A-Za-z０-９Ａ-Ｚａ-ｚ]+|(?<=第)[〇零一二三四五六七八九十百千]+")
+_VARYING = re.compile("(?:[0-9A-Za-z０-９Ａ-Ｚａ-ｚ]+[-./:_．]*)+|(?<=第)[〇零一二三四五六七八九十百千]+")
 
 
 def without_site(text: str, repeated: frozenset[str]) -> str:
@@ -212,7 +216,7 @@ def count_site_lines(text: str) -> Counter[str]:
     counts: Counter[str] = Counter()
     lines: dict[str, str] = {}
     for line in text.split("\n"):
-        if _MIN_LENGTH <= len(line) <= MAX_LINE_LENGTH or line.strip() == "本章完":
+        if len(line) <= MAX_LINE_LENGTH and (len(line) >= _MIN_LENGTH or _SIGN_OF_ITSELF.fullmatch(line)):
             key = _key(line.strip())
             counts[key] += 1
             lines[key] = line.strip()
@@ -236,9 +240,12 @@ def _looks_like_a_site(line: str, recurrences: int) -> bool:
     if len(letters := "".join(filter(str.isalnum, plain))) < _MAX_LETTERS * len(plain):
         # Something stands between the letters, to disguise them.
         plain += letters
+    elif plain and (often := max(plain, key=plain.count)).isascii() and plain.count(often) > _MIN_DISGUISE * len(plain):
+        plain += plain.replace(often, "")
     signs = 2 * len(set(_STRONG_SIGN.findall(plain))) + sum(sign in plain for sign in _WEAK_SIGNS)
     is_sentence = line.endswith(("。", "！", "？", "…"))
-    needed = 4 if is_sentence else 1 if signs and recurrences >= _MANY_RECURRENCES else 2
+    is_frequent = recurrences >= _MANY_RECURRENCES
+    needed = 4 if is_sentence and not (is_frequent and _SURE_SIGN.search(plain)) else 1 if signs and is_frequent else 2
     signs += any(sign in plain for sign in _ORDINARY_SIGNS)
     return signs >= needed and line[:1] not in _OPENING_QUOTES
 

@@ -48,6 +48,9 @@ _SENTENCE_END = re.compile("[。！？!?…”」』]")
 _LIST_SEPARATOR = re.compile("[,，、;；\t]")
 # A text without full stops can be longer than a list of names beside novels.
 _MAX_LIST_CHARACTERS = 2_000
+_LIST = "one line of names beside novels; name it itself to read it"
+# Where more files are such lists, they are the corpus.
+_MAX_LISTS, _MAX_LIST_PROPORTION = 2, 0.1
 # Every space of Unicode, the byte order mark, NUL, and the end of a file in MS-DOS.
 _NOTHING = (
     "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
@@ -194,7 +197,7 @@ def survey_file(file: TextFile, *, encoding: str, clean: str = "novel", text_fie
     skipped = None
     if number == 0 and not text.strip(_NOTHING):
         skipped = "no text in it"
-    elif number == 0 and text_field is None and not file.chosen and _is_stray(file.path.name, text.strip(_NOTHING)):
+    elif number == 0 and text_field is None and not file.chosen and _is_note(file.path.name, text.strip(_NOTHING)):
         skipped = "not a novel but a note beside them; name it itself to read it"
     elif content and text_field is None and clean != "none":
         instead = (
@@ -203,6 +206,8 @@ def survey_file(file: TextFile, *, encoding: str, clean: str = "novel", text_fie
             else "convert it to plain text first"
         )
         skipped = f"holds {content}, not running text; {instead}, or read it as it is with clean='none'"
+    elif number == 0 and text_field is None and not file.chosen and _is_list(text.strip(_NOTHING)):
+        skipped = _LIST
     return FileSurvey(
         file,
         counted.sha256.hexdigest(),
@@ -253,10 +258,14 @@ def _survey_parquet(file: TextFile, text_field: str) -> FileSurvey | None:
     )
 
 
-def _is_stray(name: str, text: str) -> bool:
-    """Decides whether a file is a note beside novels: a README, a statement of sources, one line of names."""
-    if _NOT_NOVELS.fullmatch(name) or (_NOTES.fullmatch(name) and len(text) <= _MAX_NOTE_CHARACTERS):
-        return True
+def _is_note(name: str, text: str) -> bool:
+    """Decides by its name whether a file is a note beside novels, such as a README or a statement of sources."""
+    is_short = len(text) <= _MAX_NOTE_CHARACTERS
+    return _NOT_NOVELS.fullmatch(name) is not None or (is_short and _NOTES.fullmatch(name) is not None)
+
+
+def _is_list(text: str) -> bool:
+    """Decides whether a text is one line of names."""
     names = _LIST_SEPARATOR.split(text) if len(text) <= _MAX_LIST_CHARACTERS and "\n" not in text else []
     return len(names) > 2 and not _SENTENCE_END.search(text) and all(len(name) <= 20 for name in names)
 
@@ -281,6 +290,9 @@ def survey_files(
             broken.append(f"{file}: {survey.skipped}")
         surveys.append(survey)
     raise_broken(broken)
+    if sum(survey.skipped == _LIST for survey in surveys) > max(_MAX_LISTS, _MAX_LIST_PROPORTION * len(surveys)):
+        # These are what the folder consists of: messages, each of a few clauses without a full stop.
+        surveys = [replace(survey, skipped=None) if survey.skipped == _LIST else survey for survey in surveys]
     return surveys
 
 

@@ -24,7 +24,7 @@ _MAX_FREQUENCY = 10**12
 _MAX_DIGITS = 100
 # Proportion of a simplified text, which has a rare character here and there.
 _MIN_GB2312 = 0.9
-_COLUMN_SEPARATOR = re.compile("[,，;；|]")
+_COLUMN_SEPARATOR = re.compile('[,，;；|、="“”\x00-\x08]|->')
 _OPTION = "user_dictionary"
 _EXPECTED = "expected 'word [frequency] [tag]', such as '乾坤大挪移 20 n', without whitespace in the word"
 

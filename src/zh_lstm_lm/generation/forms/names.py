@@ -41,7 +41,7 @@ def parse_names(text: str) -> list[tuple[str, str]]:
     """Reads names from lines of a name of the corpus and the writer's own, with a tab or ``=`` between the two.
 
     Raises:
-        ConfigError: A line has neither.
+        ConfigError: A line has neither, or there are no names.
     """
     names = []
     for number, line in enumerate(text.split("\n"), 1):
@@ -52,6 +52,8 @@ def parse_names(text: str) -> list[tuple[str, str]]:
             raise ConfigError(
                 f"rename, line {number}: must be OLD=NEW, or have a tab between the two, got {shown(line)}"
             )
+    if not names:
+        raise ConfigError("rename: there are no names; write OLD=NEW, as in 展昭=李寻欢, on each line")
     return names
 
 

@@ -32,6 +32,7 @@ _MAX_CHARACTERS_PER_TAG = 150
 _DELIMITERS = "\t,;|"
 _IDENTIFIER = re.compile(r"[A-Za-z_][\w .-]{0,40}", re.ASCII)
 _NUMBER = re.compile(r"[-+]?\d[\d.,:/-]*%?")
+_TABLE_RULE = re.compile(r"\s*:?-{2,}:?\s*")
 _SHORT_CELL, _LONG_CELL = 12, 20
 
 
@@ -41,6 +42,9 @@ def identify_content(text: str) -> str | None:
     head = _BEFORE_JSON.sub("", head, count=1)
     lines = [line for line in map(str.strip, head.split("\n")) if line]
     start = head.lstrip()
+    if len(lines) == 1 and start.startswith('"') and "\\n" in start:
+        # A whole text as one string.
+        return "JSON"
     if _PYTHON_OBJECT.match(start):
         return "Python objects"
     if start.startswith(("[", "{")) and (_is_json(head) or _JSON_OBJECT.match(start) or all(map(_is_json, lines[:2]))):
@@ -111,7 +115,10 @@ def _is_table(rows: Sequence[Sequence[str]], delimiter: str) -> bool:
     header, body = rows[0], rows[1:]
     if _is_header(header) and not all(map(_is_header, body)):
         return True
-    if delimiter == "|" and all(row[0].strip() == row[-1].strip() == "" for row in rows):
+    if delimiter == "|" and (
+        all(_TABLE_RULE.fullmatch(cell) for cell in body[0])
+        or all(row[0].strip() == row[-1].strip() == "" for row in rows)
+    ):
         # A table of Markdown.
         return True
     if len(rows) < _MIN_ROWS:

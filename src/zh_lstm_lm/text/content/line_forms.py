@@ -21,8 +21,12 @@ _SYLLABLE = "[A-Za-z]{0,4}[āáǎàēéěèīíǐìōóǒòūúǔùǖǘǚǜ][a-z
 _CERTAIN_KINDS = (
     ("a difference of files", re.compile(r"^@@ -\d+(?:,\d+)? \+\d", re.MULTILINE)),
     ("encoded data", re.compile(r"^-----BEGIN [A-Z ]+-----$", re.MULTILINE)),
-    ("source code", re.compile(r"\A#!\s*/")),
-)
+    ("source code", re.compile(r"\A#!\s*/|^INSERT INTO \S+ (?:\([^()\n]*\) )?VALUES ?\(", re.MULTILINE | re.IGNORECASE)),
+    ("a web archive", re.compile(r"\A\s*WARC/\d")),
+    ("e-mail", re.compile(
+        r"\A\s*(?:(?:From|To|Cc|Date|Subject|Reply-To|Return-Path|Message-ID|Received|MIME-Version|Content-[\w-]+|X-[\w-]+|DKIM-Signature)"
+        r":[ \t].*\n(?:[ \t].*\n)*){3}")),
+)  # fmt: skip
 # What is held, the least proportion of lines that show it, and how they begin.
 _LINE_KINDS = (
     ("SRT or WebVTT subtitles", 0.08, re.compile(
@@ -33,7 +37,7 @@ _LINE_KINDS = (
     ("LRC lyrics", 0.2, re.compile(r"\[\d{1,3}:\d{2}(?:[.:]\d{1,3})?\]")),
     ("a log or a chat", 0.3, re.compile(
         rf"[^，。]{{0,40}}?{_DATE}[T\s,]\D{{0,5}}\d{{1,2}}:\d{{2}}|[A-Z][a-z]{{2}}\s+\d{{1,2}}\s\d{{2}}:\d{{2}}:\d{{2}}\s"
-        rf"|[^，。！？“”]{{1,40}}?{_TIME}[)）\]】]?\s*[:：]?$|.{{0,60}}\[\d{{1,2}}/[A-Z][a-z]{{2}}/\d{{4}}:|\[?\d{{1,2}}:\d{{2}}:\d{{2}}\]?\s"
+        rf"|[^，。！？“”]{{1,40}}?{_TIME}[)）\]】]?\s*[:：]?$|.{{0,60}}\[\d{{1,2}}/[A-Z][a-z]{{2}}/\d{{4}}:|\[?\d{{1,2}}:\d{{2}}(?::\d{{2}}\]?|\]?\s*<[^<>]{{1,30}}>)\s"
         r"|[\[<]?(?:TRACE|DEBUG|INFO|WARN(?:ING)?|ERROR|FATAL|CRITICAL)\b|\d{10,13}[.\s]|.{0,30}(?:[发發]表|回[复復])[于於]\s")),
     ("e-mail", 0.3, re.compile(
         r"(?:From|To|Cc|Bcc|Date|Sent|Subject|Reply-To|Message-ID|Received|MIME-Version|Content-[\w-]+)\s*:"
@@ -51,11 +55,11 @@ _LINE_KINDS = (
     ("quoted strings", 0.9, re.compile(r'"(?:[^"\\]|\\.|"")*"[,;]?$')),
     ("a word list", 0.8, re.compile(r"\S{1,12}(?: +|[:：=，])\d+(?:[ ，、]+(?:\d+|[a-z]{1,4}))*$|\d+ +\S{1,3}$")),
     ("tokens with labels", 0.8, re.compile(
-        r"\S{1,12} +(?:O|[BIMESU]-\w+|[A-Z]{1,4})$|(?:\S{1,12}[/_][A-Za-z]{1,4}\s+){2}|[(\s]*\([A-Z]{1,5}[ (]")),
+        r"\S{1,12} +(?:O|[BIMESU]-\w+|[A-Z]{1,4})$|(?:\d{8}[\d-]*/m\s+)?(?:\[?\S{1,12}[/_][A-Za-z]{1,4}\s+){2}|[(\s]*\([A-Z]{1,5}[ (]")),
     ("a dictionary or text with pinyin", 0.4, re.compile(
         rf".*?(?:{_SYLLABLE}\W+){{3}}|.*?[\u4e00-\u9fff][(（]{_SYLLABLE}|[【\[][^】\]]{{1,20}}[】\]]\s*{_SYLLABLE}"
         r"|.*?\[[A-Za-z:]{1,8}\d(?: [A-Za-z:]{1,8}\d){0,9}\]")),
-    ("a table", 0.8, re.compile(r"[^\t]+\t+\S")),
+    ("a table", 0.8, re.compile(r"[^\t]+\t+\S|.{1,60}?_!_\S")),
     ("an exam paper", 0.25, re.compile(
         r"[(（]?[CD][)）.．、]|.{0,40}\bA[.．、].{1,80}B[.．、].{1,80}C[.．、]|.*?(?:___|[(（][ 　]{2,9}[)）])|(?:\d+[.．、]\s*[A-D]+\s*)+$")),
 )  # fmt: skip
@@ -63,7 +67,9 @@ _LINE_KINDS = (
 _LOOSE_KINDS = (
     ("a table of contents", 0.5, re.compile(r".{1,60}?(?:[.·．-]{4,99}|…{2,99}|。{4,99})\s*\d+\s*\w{0,2}$")),
     ("a drawn table", 0.5, re.compile(r"[|│┃║+┌╔].*[|│┃║+┐╗]$|[│┃║├└╠╚╟╞]")),
-    ("records", 0.8, re.compile(r"(?:[^\s:：]{1,6}[:：]\s*[^\s:：]{1,12}\s+){2}[^\s:：]{1,6}[:：]")),
+    ("records", 0.8, re.compile(
+        r"(?:[^\s:：]{1,6}[:：]\s*[^\s:：]{1,12}\s+){2}[^\s:：]{1,6}[:：]"
+        r"|(?:- )?(?:[标標][题題]|正文|[内內]容|摘要|作者|[来來]源|[链鏈]接|日期|[时時][间間]|[标標][签籤]|[关關][键鍵][词詞]|[编編][号號]|[问問][题題]|答案)\s*[:：]")),
     ("numbers", 0.8, re.compile(r"(?=\D*\d)[\W\d_]+$")),
     ("encoded data", 0.5, re.compile(r"[!-~]{40,}$")),
     ("data or a program", 0.5, re.compile(
