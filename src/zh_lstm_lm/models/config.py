@@ -79,7 +79,7 @@ class ModelConfig(Config):
     embedding_dim: int = 192
     hidden_size: int = 384
     num_layers: int = 1
-    dropout: float = 0.1
+    dropout: float = 0.2
     tie_weights: bool = False
     output: Literal["auto", "full", "adaptive"] = "auto"
     cutoffs: tuple[int, ...] | None = None

@@ -117,17 +117,19 @@ class NGramLanguageModel(SavedModel):
             counts.unigram_discounts,
             *(table.discounts for table in counts.tables),
         )
+        # Here and below: counting, loading and each table have freed hundreds of megabytes.
+        return_freed_memory()
         size = len(vocabulary)
         unigrams = _discounted(counts.unigrams, counts.unigram_discounts)
         total = counts.unigrams.sum(dtype=torch.float64)
         rest = (counts.unigrams - unigrams).sum() / total
         self._unigrams = (unigrams / total + rest / size).float()
         # Of each table the keys, the discounted probabilities of its n-grams, and the back-off weights of its prefixes.
-        self._tables = [
-            (table.keys, *estimate_table(table, size, num_prefixes))
-            for table, num_prefixes in zip(counts.tables, self.num_ngrams, strict=False)
-            if len(table)
-        ]
+        self._tables: list[_Table] = []
+        for table, num_prefixes in zip(counts.tables, self.num_ngrams, strict=False):
+            if len(table):
+                self._tables.append((table.keys, *estimate_table(table, size, num_prefixes)))
+            return_freed_memory()
 
     @classmethod
     @on_cpu_by_default
@@ -165,11 +167,7 @@ class NGramLanguageModel(SavedModel):
                 f"the text has {num_tokens} tokens, fewer than the order {order}; give more text or a lower order"
             )
         counts = count_ngrams(ids, order, vocab_size=len(vocabulary), bos_id=vocabulary.bos_id, prune=prune)
-        # Before the probabilities are computed, and after: both free hundreds of megabytes.
-        return_freed_memory()
-        model = cls(vocabulary, counts)
-        return_freed_memory()
-        return model
+        return cls(vocabulary, counts)
 
     @property
     def name(self) -> str:
@@ -290,8 +288,9 @@ def _find(keys: Tensor, nodes: Tensor, ids: Tensor, vocab_size: int) -> Tensor:
 
 def _discounted(counts: Tensor, discounts: Sequence[float]) -> Tensor:
     """Subtracts the discounts from counts. **Shape:** as given, float64."""
-    by_count = torch.tensor([0.0, *discounts], dtype=torch.float64)
-    return counts - by_count[counts.clamp(max=3)]
+    # In place, since a table of millions has a hundred megabytes of temporaries otherwise.
+    subtracted = torch.tensor([0.0, *discounts], dtype=torch.float64)[counts.clamp(max=3)]
+    return torch.sub(counts, subtracted, out=subtracted)
 
 
 def estimate_table(table: NGramTable, vocab_size: int, num_prefixes: int) -> tuple[Tensor, Tensor]:
@@ -301,7 +300,10 @@ def estimate_table(table: NGramTable, vocab_size: int, num_prefixes: int) -> tup
     kept = torch.zeros(num_prefixes, dtype=torch.float64).index_add_(0, prefixes, table.counts.double())
     rest = kept.index_add(0, prefixes, discounted, alpha=-1)
     if table.pruned is not None:
-        kept, rest = kept + table.pruned, rest + table.pruned
+        kept.add_(table.pruned)
+        rest.add_(table.pruned)
     # A prefix that nothing follows leaves all probability to the shorter context.
-    backoffs = torch.where(kept > 0, rest / kept.clamp(min=1), 1.0)
-    return (discounted / kept[prefixes]).float(), backoffs.float()
+    alone = kept == 0
+    kept.clamp_(min=1)
+    backoffs = rest.div_(kept).masked_fill_(alone, 1.0).float()
+    return discounted.div_(kept[prefixes]).float(), backoffs

@@ -165,7 +165,7 @@ class NGramCounts:
             counts, children = of_order["counts"], of_order["children"]
             if int(children.sum()) != len(ids) or bool((counts < 1).any()) or bool(((ids < 0) | (ids >= size)).any()):
                 raise ValueError(f"the n-grams of order {n} are damaged")
-            keys = torch.arange(sizes[n - 2]).repeat_interleave(children) * size + ids
+            keys = torch.arange(sizes[n - 2]).repeat_interleave(children).mul_(size).add_(ids)
             if bool((keys[1:] <= keys[:-1]).any()):
                 raise ValueError(f"the n-grams of order {n} are not sorted")
             tables.append(NGramTable(keys, counts, of_order.get("pruned"), discounts[n - 1]))
