@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from zh_lstm_lm import (
@@ -115,6 +115,7 @@ def vocabulary(stream: TokenStream) -> Vocabulary:
     return Vocabulary.from_stream(stream)
 
 
+@example(texts=["的", "一", "是", "了", "我"], read="的", order=5, prune=(0,))  # no n-grams above the length of all
 @settings(max_examples=30, deadline=None)
 @given(
     texts=st.lists(st.text(alphabet="的一是了我他\n", min_size=1, max_size=40), min_size=1, max_size=4),

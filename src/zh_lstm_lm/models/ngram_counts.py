@@ -249,8 +249,10 @@ def _extend(
 def _prefix_bounds(occurrences: Tensor) -> list[int]:
     """Returns bounds of ranges of n-grams, each with about as many occurrences as are sorted at once."""
     sums = occurrences.cumsum(0)
-    targets = torch.arange(1, 1 + int(sums[-1]) // _SORTED_AT_ONCE) * _SORTED_AT_ONCE
-    return sorted({0, *torch.searchsorted(sums, targets).tolist(), len(occurrences)})
+    targets = torch.arange(1, 1 + int(occurrences.sum()) // _SORTED_AT_ONCE) * _SORTED_AT_ONCE
+    stops = {*torch.searchsorted(sums, targets).tolist(), len(occurrences)} - {0}
+    # One empty range where there are no n-grams, as in documents that are all shorter than them.
+    return [0, *sorted(stops or {0})]
 
 
 def estimate_discounts(counts: Tensor) -> tuple[float, float, float]:
