@@ -321,6 +321,8 @@ def test_words_stops_and_exact_lengths(reader: Reader) -> None:
     assert "展昭" in reader.text
     reader.click("undo")
     reader.find("exact").click()
+    # Long enough for any model to write a full stop.
+    reader.adjust("length", 400)
     reader.find("stopAt").send_keys("。")
     reader.click("write")
     assert reader.text.endswith("。")
