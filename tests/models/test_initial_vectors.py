@@ -91,7 +91,7 @@ def test_a_short_run_learns_more_from_such_vectors() -> None:
     text = words_in_frames(60)
     vocabulary = Vocabulary.from_stream(text)
     for seed in range(3):
-        config = ModelConfig(embedding_dim=8, hidden_size=16, seed=seed)
+        config = ModelConfig(embedding_dim=8, hidden_size=16, dropout=0.1, seed=seed)
         losses = []
         for given in (None, text):
             model = LSTMLanguageModel(vocabulary, config, text=given)
