@@ -99,7 +99,7 @@ def test_foreign_text_is_refused_as_such_and_read_by_name(text: str, codec: str,
         (zlib.compress(random.Random(0).randbytes(3_000)), "binary data"),
         (tar_of(CHINESE), "a tar archive"),
         (bytes(60) + b"BOOKMOBI" + bytes(99) + CHINESE.encode(), "an e-book of Mobipocket"),
-        (pickle.dumps([CHINESE], protocol=4), "a pickle of Python"),
+        (pickle.dumps([CHINESE], protocol=4), "serialised Python objects"),
         (b"\x93NUMPY\x01\0v\0{'descr': '<i8'}" + bytes(100) + b"\x01\0\0\0" * 300, "an array of NumPy"),
         (
             b"begin 644 a.txt\n"

@@ -56,7 +56,7 @@ _BINARY_FORMATS = {
     b"RIFF": "a sound, a film or an image (RIFF)",
     b"SQLite format 3\0": "an SQLite database",
     b"\x93NUMPY": "an array of NumPy",
-    b"\x80\x04\x95": "a pickle of Python",
+    b"\x80\x04\x95": "serialised Python objects",
     b"\xde\x12\x04\x95": "a catalogue of translations (MO)",
     b"begin 644 ": "uuencoded data",
     b"begin 664 ": "uuencoded data",
