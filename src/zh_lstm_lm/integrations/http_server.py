@@ -250,7 +250,7 @@ def run_server(app: Any, listening: socket.socket) -> None:
     received: list[int] = []
 
     def leave(signum: int, frame: FrameType | None) -> None:
-        # Uvicorn knows the other two alone; an exception inside its loop is a traceback.
+        # Uvicorn handles the other two itself, and prints a traceback for an exception inside its loop.
         received.append(signum)
         server.should_exit = True
 

@@ -24,7 +24,8 @@ _MAX_FREQUENCY = 10**12
 _MAX_DIGITS = 100
 # Proportion of a simplified text, which has a rare character here and there.
 _MIN_GB2312 = 0.9
-_COLUMN_SEPARATOR = re.compile('[,，;；|、="“”\x00-\x08]|->')
+# Other separators of columns, quotation marks, and bytes of files that hold no text.
+_OTHER_FORMAT = re.compile('[,，;；|、="“”\x00-\x08]|->')
 _OPTION = "user_dictionary"
 _EXPECTED = "expected 'word [frequency] [tag]', such as '乾坤大挪移 20 n', without whitespace in the word"
 
@@ -94,7 +95,7 @@ def _parse(lines: Iterable[str], name: str) -> UserDictionary:
         fields = line.strip().lstrip("\ufeff").split()
         if not fields:
             continue
-        if found := _COLUMN_SEPARATOR.search(line):
+        if found := _OTHER_FORMAT.search(line):
             raise ConfigError(
                 f"{location}: {line.strip()!r:.60} has a {found[0]!r}; {_EXPECTED}; separate the columns by spaces, and "
                 f"give words that contain {found[0]!r} as a mapping from word to frequency"
