@@ -262,10 +262,6 @@ def test_the_ends_of_a_range_belong_to_it(config_class: type[Config], options: d
         assert getattr(config, name) == (tuple(value) if isinstance(value, list) else value)
 
 
-def test_a_contradiction_is_refused() -> None:
-    assert "tie_weights" in refused(ModelConfig, tie_weights=True, output="adaptive")
-
-
 ANYTHING = st.one_of(
     st.none(),
     st.booleans(),

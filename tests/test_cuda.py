@@ -39,6 +39,7 @@ LAYERS: list[dict[str, Any]] = [
     {"output": "full"},
     {"output": "adaptive", "cutoffs": (20, 60)},
     {"tie_weights": True, "num_layers": 2},
+    {"tie_weights": True, "output": "adaptive", "cutoffs": (20, 60)},
 ]
 SETTINGS = [
     SamplerConfig(temperature=1.0, top_p=1.0),

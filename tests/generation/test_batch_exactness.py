@@ -37,6 +37,8 @@ def make(vocabulary: Vocabulary, kind: str) -> LanguageModel:
     sizes: dict[str, Any] = {"output": "full", "hidden_size": 16}
     if kind == "adaptive":
         sizes = {"output": "adaptive", "cutoffs": (8, 20, 45), "hidden_size": 13}
+    elif kind == "tied, adaptive":
+        sizes = {"output": "adaptive", "cutoffs": (8, 20, 45), "hidden_size": 13, "tie_weights": True}
     elif kind == "tied":
         sizes |= {"tie_weights": True, "num_layers": 2}
     model = LSTMLanguageModel(vocabulary, ModelConfig(embedding_dim=11, seed=4, **sizes)).eval()
@@ -62,7 +64,7 @@ def assert_equal(model: LanguageModel, one: GenerationResult, other: GenerationR
     assert torch.equal(one.state.random, other.state.random)
 
 
-KINDS = ["full", "tied", "mixture", "cache", "unigram cache", "cache of a mixture"]
+KINDS = ["full", "tied", "tied, adaptive", "mixture", "cache", "unigram cache", "cache of a mixture"]
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"temperature": 1.0, "top_p": 1.0},

@@ -173,7 +173,12 @@ def damaged(call: Callable[[], object]) -> bool:
 @pytest.mark.parametrize("value", [1e38, -1e38, 3e38, math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("one", [True, False])
 def test_writing_and_scoring_agree_on_damaged_weights(vocabulary: Vocabulary, value: float, one: bool) -> None:
-    for sizes in ({"output": "full"}, {"tie_weights": True}, {"output": "adaptive", "cutoffs": (20, 60)}):
+    for sizes in (
+        {"output": "full"},
+        {"tie_weights": True},
+        {"output": "adaptive", "cutoffs": (20, 60)},
+        {"tie_weights": True, "output": "adaptive", "cutoffs": (20, 60)},
+    ):
         config = ModelConfig(embedding_dim=6, hidden_size=8, **sizes)
         for name in dict(LSTMLanguageModel(vocabulary, config).named_parameters()) if one else [""]:
             model = LSTMLanguageModel(vocabulary, config).eval()

@@ -333,6 +333,7 @@ def test_chi_square_tail_is_that_of_the_tables(freedom: int, statistic: float, t
         ({"output": "full"}, {}),
         ({"output": "adaptive", "cutoffs": (6, 20)}, {}),
         ({"output": "full", "tie_weights": True}, {"temperature": 0.6}),
+        ({"output": "adaptive", "cutoffs": (6, 20), "tie_weights": True}, {}),
         ({"output": "full"}, {"temperature": 1.7, "top_k": 5}),
         ({"output": "adaptive", "cutoffs": (6, 20)}, {"top_p": 0.6}),
     ],

@@ -34,6 +34,13 @@ KINDS: dict[str, dict[str, Any]] = {
     "adaptive": {"output": "adaptive", "cutoffs": (20, 60)},
     "tied": {"tie_weights": True, "embedding_dim": 16},
     "tied and projected": {"tie_weights": True},
+    "tied, adaptive": {"tie_weights": True, "output": "adaptive", "cutoffs": (20, 60)},
+    "tied, adaptive, words alone": {
+        "tie_weights": True,
+        "output": "adaptive",
+        "cutoffs": (30,),
+        "character_vectors": False,
+    },
     "three layers": {"num_layers": 3},
     "bfloat16": {"dtype": "bfloat16"},
     "float64": {"dtype": "float64", "output": "adaptive", "cutoffs": (30,)},

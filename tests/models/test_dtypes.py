@@ -32,7 +32,12 @@ from zh_lstm_lm import (
 )
 
 SIZES: dict[str, Any] = {"embedding_dim": 6, "hidden_size": 8, "dropout": 0.0}
-LAYERS: list[dict[str, Any]] = [{"output": "full"}, {"output": "adaptive", "cutoffs": (20, 60)}, {"tie_weights": True}]
+LAYERS: list[dict[str, Any]] = [
+    {"output": "full"},
+    {"output": "adaptive", "cutoffs": (20, 60)},
+    {"tie_weights": True},
+    {"tie_weights": True, "output": "adaptive", "cutoffs": (20, 60)},
+]
 CASTS: dict[str, Callable[[LSTMLanguageModel], torch.nn.Module]] = {
     "float16": lambda model: model.half(),
     "bfloat16": lambda model: model.bfloat16(),

@@ -64,6 +64,7 @@ def with_ngram(vocabulary: Vocabulary) -> Mixture:
 PREDICTORS: dict[str, Callable[[Vocabulary], LanguageModel]] = {
     "full": lstm,
     "tied": lambda vocabulary: lstm(vocabulary, tie_weights=True),
+    "tied, adaptive": lambda vocabulary: lstm(vocabulary, tie_weights=True, output="adaptive", cutoffs=(20, 60)),
     "adaptive": adaptive,
     "two layers": lambda vocabulary: lstm(vocabulary, num_layers=2),
     "mixture": mixture,

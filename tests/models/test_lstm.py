@@ -33,6 +33,14 @@ KINDS: dict[str, dict[str, Any]] = {
     "tied with projection": {"tie_weights": True, "num_layers": 2},
     "adaptive": {"output": "adaptive", "cutoffs": (20, 60)},
     "adaptive, vectors of words alone": {"output": "adaptive", "cutoffs": (20, 60), "character_vectors": False},
+    "adaptive, tied": {"tie_weights": True, "output": "adaptive", "cutoffs": (20, 60, 200)},
+    "adaptive, tied, vectors of words alone": {
+        "tie_weights": True,
+        "output": "adaptive",
+        "cutoffs": (20, 60),
+        "character_vectors": False,
+        "num_layers": 2,
+    },
     "adaptive, two layers": {"output": "adaptive", "cutoffs": (20, 60, 200), "num_layers": 2, "div_value": 1.5},
 }
 SIZES: dict[str, Any] = {"embedding_dim": 12, "hidden_size": 16, "dropout": 0.0}
@@ -59,7 +67,7 @@ def random_state(model: LSTMLanguageModel, batch: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(5)
     shape = (model.config.num_layers, batch, model.config.hidden_size)
     h, c = (torch.randn(shape, generator=generator) * 0.5 for _ in range(2))
-    return h.to(model.embedding.weight.dtype), c.to(model.embedding.weight.dtype)
+    return h.to(model.config.torch_dtype), c.to(model.config.torch_dtype)
 
 
 class Expected(NamedTuple):
@@ -74,10 +82,21 @@ def log_softmax(scores: Array) -> Array:
     return normalised
 
 
+def projected_vectors(model: LSTMLanguageModel) -> Array:
+    """The vectors of all tokens where the output layer's are projected, cluster by cluster."""
+    weights: dict[str, Array] = {name: w.detach().double().numpy() for name, w in model.state_dict().items()}
+    assert model.config.cutoffs is not None
+    tables = [weights["output.head.weight"][: model.config.cutoffs[0]]]
+    tables += [weights[f"output.tails.{tail}.weight"] for tail in range(len(model.config.cutoffs))]
+    ends = np.cumsum([table.shape[1] for table in tables])
+    projections = np.split(weights["embedding.projections"], ends[:-1])
+    return np.concatenate([table @ projection for table, projection in zip(tables, projections, strict=True)])
+
+
 def numpy_vectors(model: LSTMLanguageModel, ids: Tensor) -> Array:
     """The vector of each token: its own, and the mean of those of its first four characters."""
     weights: dict[str, Array] = {name: w.detach().double().numpy() for name, w in model.embedding.state_dict().items()}
-    own: Array = weights["weight"][ids.numpy()]
+    own: Array = weights["weight"][ids.numpy()] if "weight" in weights else projected_vectors(model)[ids.numpy()]
     if "characters" not in weights:
         return own
     texts = list(model.vocabulary.texts())
@@ -390,7 +409,7 @@ def test_state_dict_and_deepcopy_carry_the_whole_model(vocabulary: Vocabulary, k
     assert torch.equal(other(inputs)[0], model(inputs)[0])
     twin = copy.deepcopy(model)
     assert torch.equal(twin(inputs)[0], model(inputs)[0])
-    nn.init.zeros_(twin.embedding.weight)
+    nn.init.zeros_(twin.output.get_parameter(next(name for name, _ in twin.output.named_parameters())))
     assert torch.equal(other(inputs)[0], model(inputs)[0])
 
 
@@ -404,6 +423,9 @@ def test_shared_weights_count_once(vocabulary: Vocabulary) -> None:
     tied = make(vocabulary, "tied with projection", num_layers=1)
     assert tied.num_parameters == size * 12 + lstm + 12 * 16 + size
     assert make(vocabulary, "tied").num_parameters == size * 16 + 4 * 16 * (16 + 16 + 2) + size
+    alone, shared = make(vocabulary, "adaptive"), make(vocabulary, "adaptive", tie_weights=True)
+    widths = 16 + 10 + 8
+    assert shared.num_parameters == alone.num_parameters - size * 12 + widths * 12
 
 
 def test_auto_takes_the_adaptive_softmax_for_large_vocabularies_or_given_cutoffs() -> None:
@@ -412,7 +434,8 @@ def test_auto_takes_the_adaptive_softmax_for_large_vocabularies_or_given_cutoffs
     assert auto.resolve(60_000).output == "adaptive"
     assert auto.resolve(60_000).cutoffs is not None
     assert ModelConfig(cutoffs=(20, 60)).resolve(300).output == "adaptive"
-    assert ModelConfig(tie_weights=True).resolve(60_000).output == "full"
+    assert ModelConfig(tie_weights=True).resolve(60_000).output == "adaptive"
+    assert ModelConfig(tie_weights=True).resolve(300).output == "full"
     assert ModelConfig(output="full").resolve(60_000).output == "full"
     settled = ModelConfig(output="adaptive").resolve(300)
     assert settled.cutoffs is not None

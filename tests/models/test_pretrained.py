@@ -35,6 +35,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "adaptive": {"output": "adaptive", "cutoffs": (20, 60)},
     "tied, two layers": {"tie_weights": True, "num_layers": 2},
     "full": {"output": "full"},
+    "tied, adaptive": {"tie_weights": True, "output": "adaptive", "cutoffs": (20, 60)},
 }
 PROBE = torch.tensor([[0, 5, 6, 7, 1], [0, 30, 70, 200, 2]])
 

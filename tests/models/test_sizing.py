@@ -67,7 +67,7 @@ def test_given_ids_are_sized_for_the_full_softmax_that_they_have(stream: TokenSt
     counts = torch.tensor(given.counts)
     seconds = [10.0**power for power in range(-3, 4)]
     configs = [ModelConfig.for_budget(stream, given, minutes=each / 60) for each in seconds]
-    chosen = [(config.embedding_dim, config.hidden_size, config.dropout) for config in configs]
+    chosen = [(each.embedding_dim, each.hidden_size, each.dropout, each.tie_weights) for each in configs]
     assert chosen == [choose_sizes(counts, len(stream), each, full=True) for each in seconds]
     assert chosen != [choose_sizes(counts, len(stream), each) for each in seconds]
 
@@ -87,11 +87,12 @@ def test_more_passes_over_the_text_call_for_more_dropout() -> None:
 
 @pytest.mark.parametrize(
     ("passes", "dropout"),
-    [(0.9, 0.0), (1.7, 0.0), (2.0, 0.1), (2.3, 0.2), (3.9, 0.2), (4.1, 0.3), (7.9, 0.3), (8.1, 0.5)],
+    [(0.9, 0.0), (1.2, 0.0), (1.4, 0.0), (1.7, 0.0), (2.0, 0.1), (2.3, 0.2), (3.9, 0.2), (4.1, 0.3), (7.9, 0.3), (8.1, 0.5)],
 )
-def test_dropout_is_that_of_the_expected_passes(passes: float, dropout: float) -> None:
+def test_dropout_and_tying_are_those_of_the_expected_passes(passes: float, dropout: float) -> None:
     a_pass = 1_000 * training_operations(64, 128, COUNTS, full=False) / 6e10  # seconds, at the smallest sizes
-    assert choose_sizes(COUNTS, 1_000, passes * a_pass) == (64, 128, dropout)
+    assert choose_sizes(COUNTS, 1_000, passes * a_pass) == (64, 128, dropout, passes >= 1.3)
+    assert choose_sizes(COUNTS, 1_000, passes * a_pass, full=True)[3] is False
 
 
 def test_for_budget_follows_the_time_there_is(texts: list[str], vocabulary: Vocabulary) -> None:

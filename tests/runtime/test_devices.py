@@ -18,6 +18,7 @@ LAYERS: list[dict[str, Any]] = [
     {"output": "full"},
     {"output": "adaptive", "cutoffs": (20, 60)},
     {"tie_weights": True, "num_layers": 2},
+    {"tie_weights": True, "output": "adaptive", "cutoffs": (20, 60)},
 ]
 
 

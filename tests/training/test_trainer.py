@@ -402,6 +402,7 @@ def test_closed_vocabulary_can_be_trained(parts: Parts, tmp_path: Path) -> None:
 MODELS: list[dict[str, Any]] = [
     {},
     {"tie_weights": True, "num_layers": 2},
+    {"tie_weights": True, "output": "adaptive", "cutoffs": (20, 60)},
     {"output": "adaptive", "cutoffs": (20, 60), "dropout": 0.5},
     {"output": "adaptive", "cutoffs": (20,), "num_layers": 2, "embedding_dim": 6},
     {"output": "adaptive", "cutoffs": (20, 60), "hidden_size": 128},  # in bfloat16 where the processor has it

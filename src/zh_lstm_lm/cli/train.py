@@ -72,7 +72,11 @@ def add_train(train: argparse.ArgumentParser) -> None:
     add("--hidden-size", type=int, help="width of the LSTM layers (default: 384, or by --minutes)")
     add("--num-layers", type=int, help="number of LSTM layers (default: 1)")
     add("--dropout", type=float, help="dropout rate (default: 0.2, or by --minutes)")
-    add("--tie-weights", action="store_true", default=None, help="share the weights of embedding and full softmax")
+    add(
+        "--tie-weights",
+        action=argparse.BooleanOptionalAction,
+        help="share the vectors of words between embedding and output layer (default: no, or by --minutes)",
+    )
     add("--softmax", dest="output_layer", choices=["auto", "full", "adaptive"], help="output layer (default: auto)")
     add = train.add_argument_group("n-gram model, counted first and mixed with the LSTM").add_argument
     add(

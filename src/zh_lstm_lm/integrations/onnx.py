@@ -17,7 +17,7 @@ from zh_lstm_lm._config import check_type
 from zh_lstm_lm.corpus.batches import IGNORED
 from zh_lstm_lm.errors import ConfigError, DataError
 from zh_lstm_lm.models.lstm import LSTMLanguageModel, unwrapped
-from zh_lstm_lm.models.output_layers import AdaptiveSoftmax, FullSoftmax
+from zh_lstm_lm.models.output_layers import AdaptiveSoftmax, FullSoftmax, SharedEmbedding
 from zh_lstm_lm.models.pretrained import named_folder
 from zh_lstm_lm.runtime.devices import on_cpu_by_default
 from zh_lstm_lm.runtime.optional import require
@@ -141,8 +141,8 @@ class _Graph:
         """Reads ids, (batch, time); returns log-probabilities, (time, batch, vocab_size), and the layers' states after them."""
         model = self._model
         embedding = model.embedding
-        # The vectors of characters are added to those of their words once and for all.
-        whole = embedding.characters is not None
+        # The vectors are computed once and for all, unless they are a weight, which the output layer may share.
+        whole = embedding.characters is not None or isinstance(embedding, SharedEmbedding)
         table = embedding(torch.arange(len(model.vocabulary))) if whole else embedding.weight
         hidden = self._add("Gather", self._weight(table), self._add("Transpose", ids, perm=[1, 0]))
         after: list[Sequence[str]] = []

@@ -43,6 +43,9 @@ _TOKENS_PER_WEIGHT = 6.0
 _PASSES = 8
 # The dropout for fewer passes than these, measured on a third of the wuxia corpus.
 _DROPOUTS = ((1.8, 0.0), (2.2, 0.1), (4.0, 0.2), (8.0, 0.3), (math.inf, 0.5))
+# Passes from which an adaptive softmax and the embedding share the vectors of tokens, measured on the same text: what is read
+# again is learnt by heart later then, and what is read once is learnt sooner in two tables.
+_TIED_FROM = 1.3
 _CPU = torch.device("cpu")
 # The share of a CUDA device's rate in large matrix products that a training step reaches.
 _CUDA_EFFICIENCY = 0.4
@@ -65,7 +68,9 @@ class ModelConfig(Config):
         hidden_size: Width of each LSTM layer.
         num_layers: Number of LSTM layers.
         dropout: Dropout probability after the embedding and after each layer.
-        tie_weights: Whether a full softmax shares the weight of the embedding.
+        tie_weights: Whether embedding and output layer share the vectors of tokens. A full softmax has the weight of the
+            embedding (Press and Wolf, 2017); with an adaptive one the embedding projects the vectors of each cluster
+            (Baevski and Auli, 2019), which takes about a third of the weights.
         output: ``"full"`` or ``"adaptive"`` softmax; ``"auto"`` is the full one for small vocabularies.
         cutoffs: First ids of the adaptive softmax's tails, in rising order; None chooses them.
         character_vectors: Whether the vector of a word also has the mean of vectors of its characters, from which rare
@@ -99,8 +104,6 @@ class ModelConfig(Config):
         check_integer("seed", self.seed, minimum=0, maximum=2**63 - 1)
         check_type("tie_weights", self.tie_weights, bool)
         check_type("character_vectors", self.character_vectors, bool)
-        if self.tie_weights and self.output == "adaptive":
-            raise ConfigError("tie_weights needs output='full' (or 'auto'), got output='adaptive'")
         if self.cutoffs is not None:
             if not isinstance(self.cutoffs, (list, tuple)) or not self.cutoffs:
                 raise ConfigError(f"cutoffs must be a tuple of rising integers or None, got {shown(self.cutoffs)}")
@@ -129,7 +132,7 @@ class ModelConfig(Config):
         """
         check_integer("vocab_size", vocab_size, minimum=1, maximum=1 << 31)
         check_type("given_ids", given_ids, bool)
-        full = self.output == "full" or self.tie_weights or given_ids
+        full = self.output == "full" or given_ids
         if given_ids and (self.output == "adaptive" or self.cutoffs is not None):
             raise ConfigError(
                 "an adaptive softmax needs ids in order of frequency, and those of a token list are in its own order; "
@@ -150,7 +153,7 @@ class ModelConfig(Config):
     def for_budget(
         cls, stream: TokenStream, vocabulary: Vocabulary, *, minutes: float, device: str = "auto", **options: Any
     ) -> Self:
-        """Chooses sizes and dropout for the time that there is on this machine.
+        """Chooses sizes, dropout and whether to tie the weights, for the time that there is on this machine.
 
         Args:
             stream: The training text.
@@ -167,10 +170,10 @@ class ModelConfig(Config):
         check_type("device", device, str)
         check_number("minutes", minutes, exclusive=True)
         counts = torch.tensor(vocabulary.counts, device="cpu")
-        embedding_dim, hidden_size, dropout = choose_sizes(
-            counts, len(stream), 60 * minutes, choose_device(device), full=vocabulary.special_tokens is not None
-        )
-        return cls(**{"embedding_dim": embedding_dim, "hidden_size": hidden_size, "dropout": dropout, **options})
+        full = vocabulary.special_tokens is not None or options.get("output") == "full"
+        chosen = choose_sizes(counts, len(stream), 60 * minutes, choose_device(device), full=full)
+        names = ("embedding_dim", "hidden_size", "dropout", "tie_weights")
+        return cls(**{**dict(zip(names, chosen, strict=True)), **options})
 
 
 def training_operations(embedding_dim: int, hidden_size: int, counts: Tensor, *, full: bool) -> float:
@@ -243,10 +246,10 @@ def training_rate(counts: Tensor, *, full: bool, device: torch.device = _CPU, se
 
 def choose_sizes(
     counts: Tensor, num_tokens: int, seconds: float, device: torch.device = _CPU, *, full: bool = False
-) -> tuple[int, int, float]:
-    """Chooses embedding width, hidden size and dropout of the largest model that sees enough tokens in the time.
+) -> tuple[int, int, float, bool]:
+    """Chooses embedding width and hidden size of the largest model that sees enough tokens in the time.
 
-    `counts` are the frequencies of the ids in the training text, in falling order, **Shape:** (vocab_size,), and `full`
+    Dropout, and whether to tie the weights, follow from the passes over the text that it makes. `counts` are the frequencies of the ids in the training text, in falling order, **Shape:** (vocab_size,), and `full`
     stands for a full softmax whatever the size of the vocabulary.
     """
     sizes = _DEVICE_SIZES if device.type == "cuda" else _SIZES
@@ -262,7 +265,7 @@ def choose_sizes(
         chosen, epochs = (embedding_dim, hidden_size), tokens / max(num_tokens, 1)
     # The second pass over a text teaches without dropout as well; what follows is learned by heart without it.
     dropout = next(dropout for passes, dropout in _DROPOUTS if epochs < passes)
-    return (*chosen, dropout)
+    return (*chosen, dropout, not full and epochs >= _TIED_FROM)
 
 
 def seconds_per_token(

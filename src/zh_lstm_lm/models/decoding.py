@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zh_lstm_lm.corpus.vocabulary import Vocabulary
 from zh_lstm_lm.models.layers import LSTMContext, LSTMState
@@ -27,6 +27,7 @@ class PackedWeights:
     def __init__(self, model: Any) -> None:
         self._marks = [_mark(parameter) for parameter in model.parameters()]
         self.output: OutputLayer = model.output.for_decoding()
+        self.embedding: nn.Module = model.embedding.for_decoding()
         self.layers: list[BatchInvariantLinear] = []
         for layer in model.layers:
             of_input, of_state, bias, more = (layer.get_parameter(name).detach() for name in _WEIGHTS)
@@ -70,7 +71,7 @@ class DecodingLSTM:
             read: tuple[LSTMContext, LSTMState] = self._model.read(ids, state)
             return read
         h, c = self.initial_state(len(ids)) if state is None else state
-        hidden, after = self._model.embedding(ids[:, 0]), []
+        hidden, after = self._packed.embedding(ids[:, 0]), []
         size = h.shape[-1]
         for number, linear in enumerate(self._packed.layers):
             gates = linear(torch.cat([hidden, h[number]], dim=1)).tanh_()  # (texts, 4 * hidden_size)

@@ -8,18 +8,24 @@ from torch import Tensor, nn
 
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 
-__all__ = ["clip_gradients", "settle_rows", "sparse_embedding"]
+__all__ = ["clip_gradients", "settle_rows", "sparse_embedding", "sparse_tables"]
+
+
+def sparse_tables(model: LSTMLanguageModel) -> list[nn.Parameter]:
+    """Returns the tables of the embedding that have sparse gradients in training: none that is a full softmax as well."""
+    is_shared = model.config.tie_weights and model.config.output == "full"
+    return [] if is_shared else model.embedding.tables()
 
 
 @contextmanager
 def sparse_embedding(model: LSTMLanguageModel) -> Iterator[None]:
-    """Gives the embedding sparse gradients inside the block, unless the output layer shares its weight.
+    """Gives the tables of the embedding sparse gradients inside the block; see `sparse_tables`.
 
     A window touches a few hundred rows of tens of thousands; a dense gradient would cost more than the LSTM. They are not
     checked, which would wait for the device, and which some versions of PyTorch warn of unless it is said.
     """
     before = model.embedding.sparse
-    model.embedding.sparse = not model.config.tie_weights
+    model.embedding.sparse = bool(sparse_tables(model))
     try:
         with torch.sparse.check_sparse_tensor_invariants(enable=False):  # type: ignore[no-untyped-call]
             yield

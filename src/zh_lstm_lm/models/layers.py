@@ -87,7 +87,7 @@ class WordEmbedding(nn.Embedding):
     def forward(self, ids: Tensor) -> Tensor:
         """Looks up the vectors of ids. **Shape:** (…) to (…, embedding_dim)."""
         try:
-            own = super().forward(ids)
+            own = self._own_vectors(ids)
         except IndexError as error:
             least, most = (int(each) for each in ids.aminmax())
             raise VocabularyError(
@@ -101,18 +101,34 @@ class WordEmbedding(nn.Embedding):
         )
         return own + shared.view_as(own)
 
+    def _own_vectors(self, ids: Tensor) -> Tensor:
+        return super().forward(ids)
+
+    def start_from(self, vectors: Tensor, rotations: Sequence[Tensor], generator: torch.Generator) -> None:
+        """Initialises the vectors of tokens; `rotations` are those from them to the clusters of the output layer."""
+        blend_vectors([self.weight], vectors, generator)
+
+    def tables(self) -> list[nn.Parameter]:
+        """Returns the tables of which `forward` reads rows: those of tokens, if it has one, and of characters."""
+        return list(self.parameters())
+
+    def for_decoding(self) -> nn.Embedding:
+        """Returns an equal layer for generation, without gradients."""
+        return self
+
     def touched_rows(self, ids: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields each table with the distinct rows that `forward` reads, in increasing order."""
         words = torch.unique(ids)
-        yield self.weight, words
-        if self.characters is not None:
-            yield self.characters, torch.unique(self._spelling_tables(ids.device)[0][words])
+        for table in self.tables():
+            of_characters = table is self.characters
+            yield table, torch.unique(self._spelling_tables(ids.device)[0][words]) if of_characters else words
 
     def _spelling_tables(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Returns the characters of each token, padded with 0, and their weights. **Shape:** (vocab_size, longest), twice."""
-        kind = device, self.weight.dtype
+        assert self.characters is not None
+        kind = device, self.characters.dtype
         if kind not in self._tables:
-            counted = self._spelled.ne(0).to(self.weight.dtype)
+            counted = self._spelled.ne(0).to(self.characters.dtype)
             shares = counted / counted.sum(dim=1, keepdim=True).clamp(min=1)
             self._tables[kind] = self._spelled.to(device), shares.to(device)
         return self._tables[kind]
@@ -183,19 +199,27 @@ def _pointwise_information(ids: Tensor, vocab_size: int) -> tuple[Tensor, Tensor
 
 
 @torch.no_grad()
-def blend_vectors(weights: Iterable[Tensor], vectors: Tensor, generator: torch.Generator) -> None:
+def blend_vectors(weights: Iterable[Tensor], vectors: Tensor, generator: torch.Generator) -> list[Tensor]:
     """Blends vectors, rotated at random, into weights that were drawn at random and have about the same norm.
 
-    The weights are changed in place and take the rows of the vectors in turn. **Shape:** `weights` (some rows, any width)
-    each, `vectors` (rows, width).
+    The weights are changed in place and take the rows of the vectors in turn; a narrow weight takes the principal
+    components of its rows. Returns the rotations. **Shape:** `weights` (some rows, any width) each, `vectors`
+    (rows, width), rotations (width, that of the weight) each.
     """
-    start, before = 0, vectors.shape[1]
+    start, width, turns = 0, vectors.shape[1], []
     for weight in weights:
-        part, after = vectors[start : start + len(weight)], weight.shape[1]
+        part, kept = vectors[start : start + len(weight)], min(width, weight.shape[1])
         start += len(weight)
-        turn = torch.empty(before, after, device="cpu", dtype=torch.float32)
-        nn.init.orthogonal_(turn, gain=max(1.0, before / after) ** 0.5, generator=generator)
-        weight.mul_(math.sqrt(1 - _SHARE**2)).add_((part @ turn).to(weight), alpha=_SHARE)
+        turn = torch.empty(kept, weight.shape[1], device="cpu", dtype=torch.float32)
+        nn.init.orthogonal_(turn, generator=generator)
+        if kept < width:
+            _, components = torch.linalg.eigh((part.t() @ part).double())  # in rising order of their variance
+            turn = components[:, -kept:].float() @ turn
+        turned = part @ turn
+        gain = (part.square().sum() / turned.square().sum().clamp(min=1e-9)).sqrt()
+        weight.mul_(math.sqrt(1 - _SHARE**2)).add_((gain * turned).to(weight), alpha=_SHARE)
+        turns.append(turn)
+    return turns
 
 
 class _Pair(NamedTuple):

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -29,7 +30,7 @@ from zh_lstm_lm.models.layers import (
     locked_dropout,
     neighbour_vectors,
 )
-from zh_lstm_lm.models.output_layers import AdaptiveSoftmax, FullSoftmax, OutputLayer
+from zh_lstm_lm.models.output_layers import AdaptiveSoftmax, FullSoftmax, OutputLayer, SharedEmbedding
 from zh_lstm_lm.models.pretrained import named_folder, write_model_folder
 from zh_lstm_lm.runtime.memory import check_fits, return_freed_memory
 from zh_lstm_lm.runtime.threads import use_one_thread_after_fork
@@ -92,19 +93,19 @@ class LSTMLanguageModel(HubModel, nn.Module):
         # Before version 2.8, `torch.get_default_device` does not know of `torch.device` as a context.
         device = torch.empty(0).device
         with torch.device("meta"):  # nothing is drawn or allocated yet
-            dim, size = config.embedding_dim, len(vocabulary)
-            self.embedding: WordEmbedding = WordEmbedding(vocabulary, dim, characters=config.character_vectors)
-            widths = [dim] + [config.hidden_size] * config.num_layers
-            self.layers: nn.ModuleList = nn.ModuleList(
-                LSTMLayer(before, after, batch_first=True) for before, after in itertools.pairwise(widths)
-            )
+            dim, hidden, size = config.embedding_dim, config.hidden_size, len(vocabulary)
+            self.embedding: WordEmbedding
             self.output: OutputLayer
             if config.output == "full":
+                self.embedding = WordEmbedding(vocabulary, dim, characters=config.character_vectors)
                 tied = self.embedding if config.tie_weights else None
-                self.output = FullSoftmax(config.hidden_size, size, tied=tied)
+                self.output = FullSoftmax(hidden, size, tied=tied)
             else:
-                assert config.cutoffs is not None
-                self.output = AdaptiveSoftmax(config.hidden_size, size, config.cutoffs, div_value=config.div_value)
+                self.output = AdaptiveSoftmax(hidden, size, config.cutoffs or (), div_value=config.div_value)
+                embed = partial(SharedEmbedding, output=self.output) if config.tie_weights else WordEmbedding
+                self.embedding = embed(vocabulary, dim, characters=config.character_vectors)
+            widths = itertools.pairwise([dim] + [hidden] * config.num_layers)
+            self.layers: nn.ModuleList = nn.ModuleList(LSTMLayer(*each, batch_first=True) for each in widths)
         # The type of the weights is that of the config, not the default of the process.
         self.to(config.torch_dtype)
         if device.type != "meta":
@@ -118,8 +119,8 @@ class LSTMLanguageModel(HubModel, nn.Module):
     def reset_parameters(self, text: TokenStream | None = None) -> None:
         """Initialises the weights again from ``config.seed``, and from the text if one is given."""
         check_type("text", text, TokenStream, type(None))
-        generator = torch.Generator(self.embedding.weight.device).manual_seed(self.config.seed)
-        norm = _SHARED_NORM if self.config.tie_weights else _NORM
+        generator = torch.Generator(self.device).manual_seed(self.config.seed)
+        norm = _SHARED_NORM if self.config.tie_weights and self.config.output == "full" else _NORM
         with torch.no_grad():
             for table in self.embedding.parameters():
                 table.normal_(0.0, norm * self.config.embedding_dim**-0.5, generator=generator)
@@ -135,21 +136,20 @@ class LSTMLanguageModel(HubModel, nn.Module):
         generator = torch.Generator("cpu").manual_seed(self.config.seed)
         ids = self.vocabulary.encode_stream(text)
         vectors = neighbour_vectors(ids, len(self.vocabulary), self.config.embedding_dim, generator)
-        blend_vectors([self.embedding.weight], norm * vectors, generator)
-        blend_vectors(self.output.token_vectors(), vectors, generator)
+        turns = blend_vectors(self.output.token_vectors(), vectors, generator)
+        self.embedding.start_from(norm * vectors, [norm * turn for turn in turns], generator)
         return_freed_memory()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LSTMLanguageModel":
         """Applies a conversion such as `half` or `to`; the config follows the type of the weights."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.config = replace(self.config, dtype=str(self.embedding.weight.dtype).removeprefix("torch."))  # type: ignore[arg-type]
+        self.config = replace(self.config, dtype=str(next(self.parameters()).dtype).removeprefix("torch."))  # type: ignore[arg-type]
         return self
 
     @property
     def device(self) -> torch.device:
         """The device of the weights."""
-        device: torch.device = self.embedding.weight.device
-        return device
+        return next(self.parameters()).device
 
     @property
     def num_parameters(self) -> int:
@@ -164,7 +164,7 @@ class LSTMLanguageModel(HubModel, nn.Module):
 
     def initial_state(self, batch_size: int) -> LSTMState:
         """Returns the zero state. **Shape:** (num_layers, batch_size, hidden_size), twice."""
-        zeros = self.embedding.weight.new_zeros(self.config.num_layers, batch_size, self.config.hidden_size)
+        zeros = next(self.parameters()).new_zeros(self.config.num_layers, batch_size, self.config.hidden_size)
         return LSTMState(zeros, zeros.clone())
 
     def forward(self, inputs: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, LSTMState]:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
+from zh_lstm_lm.corpus.vocabulary import Vocabulary
+from zh_lstm_lm.models.layers import WordEmbedding
 from zh_lstm_lm.models.softmax_log_probs import target_log_probs
 from zh_lstm_lm.runtime.batch_invariant import BatchInvariantLinear
 from zh_lstm_lm.runtime.devices import on_device
@@ -229,6 +231,54 @@ class AdaptiveSoftmax(OutputLayer):
     def for_decoding(self) -> "OutputLayer":
         """See `OutputLayer.for_decoding`."""
         return _DecodingAdaptiveSoftmax(self)
+
+
+class SharedEmbedding(WordEmbedding):
+    """A word embedding whose vectors of tokens are those of an adaptive softmax, projected (Baevski and Auli, 2019).
+
+    Each cluster has its projection; they lie one below the other. Vectors of characters are added as in `WordEmbedding`.
+    **Shape** of `projections`: (sum of the clusters' widths, embedding_dim).
+    """
+
+    def __init__(
+        self, vocabulary: Vocabulary, embedding_dim: int, output: AdaptiveSoftmax, *, characters: bool = True
+    ) -> None:
+        super().__init__(vocabulary, embedding_dim, characters=characters)
+        del self.weight
+        # A tuple, so that the output layer is no submodule here: its weights are saved once.
+        self._output = (output,)
+        self._widths = [weight.shape[1] for weight in output.token_vectors()]
+        self.projections: nn.Parameter = nn.Parameter(torch.empty(sum(self._widths), embedding_dim))
+
+    def _own_vectors(self, ids: Tensor) -> Tensor:
+        (output,) = self._output
+        clusters = list(zip(output.token_vectors(), torch.split(self.projections, self._widths), strict=True))
+        if ids.device.type != "cpu":  # it would be waited for to tell the clusters apart
+            whole = torch.cat([vectors @ projection for vectors, projection in clusters])
+            return functional.embedding(ids, whole)
+        flat, starts = ids.flatten().contiguous(), (0, *output.cutoffs[:-1])
+        cluster = torch.bucketize(flat, torch.tensor(starts[1:]), right=True)
+        order, sizes = cluster.argsort(stable=True), torch.bincount(cluster, minlength=len(starts)).tolist()
+        parts = [
+            functional.embedding(flat[rows] - start, vectors) @ projection
+            for (vectors, projection), start, rows in zip(clusters, starts, torch.split(order, sizes), strict=True)
+        ]
+        return torch.cat(parts).index_select(0, order.argsort()).view(*ids.shape, self.embedding_dim)
+
+    @torch.no_grad()
+    def start_from(self, vectors: Tensor, rotations: Sequence[Tensor], generator: torch.Generator) -> None:
+        """See `WordEmbedding.start_from`. The vectors are those of the output layer, so their rotations are undone."""
+        self.projections[:, : vectors.shape[1]] = torch.cat([rotation.t() for rotation in rotations])
+
+    def tables(self) -> list[nn.Parameter]:
+        """See `WordEmbedding.tables`."""
+        return [] if self.characters is None else [self.characters]
+
+    @torch.no_grad()
+    def for_decoding(self) -> nn.Embedding:
+        """See `WordEmbedding.for_decoding`. All vectors are computed once."""
+        vectors = self(torch.arange(self.num_embeddings, device=self.projections.device))
+        return nn.Embedding(self.num_embeddings, self.embedding_dim, _weight=vectors)
 
 
 class _DecodingAdaptiveSoftmax(OutputLayer):

@@ -210,8 +210,12 @@ def read_vocabulary(files: SavedFolder, tokenizer: str | Tokenizer | None = None
 def _check_rows(files: SavedFolder, tokens: object) -> None:
     """Makes sure that there are as many vectors as tokens, before anything is made of them; raises CheckpointError."""
     path = files.path / _WEIGHTS
-    kind = read_kinds(files.open(_WEIGHTS), path).get(_EMBEDDING)
-    rows = kind.shape[0] if kind is not None and kind.shape else 0
+    kinds = read_kinds(files.open(_WEIGHTS), path)
+    # An embedding that shares the vectors of an adaptive softmax has no weight; each tail has an entry in the head.
+    biases = [kind.shape for name, kind in kinds.items() if name.startswith("output.") and name.endswith(".bias")]
+    kind = kinds.get(_EMBEDDING)
+    shapes = biases if kind is None else [kind.shape]
+    rows = sum(shape[0] for shape in shapes if shape) - max(0, len(shapes) - 1)
     if isinstance(tokens, list) and not 0 < rows - len(tokens) <= _MOST_SPECIAL:
         raise CheckpointError(
             f"{path}: {_EMBEDDING!r} is {kind or 'missing'}, vocabulary.json holds {len(tokens):,} tokens besides the "

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from zh_lstm_lm._config import check_number, shown
 from zh_lstm_lm.errors import CheckpointError, ConfigError
+from zh_lstm_lm.models.gradients import sparse_tables
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.training.config import TrainerConfig
 
@@ -273,6 +274,6 @@ def _with_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 def dense_and_tables(model: LSTMLanguageModel) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Returns the weights that every update touches, and the tables of which it touches rows."""
-    tables = [] if model.config.tie_weights else list(model.embedding.parameters())
+    tables = sparse_tables(model)
     apart = set(map(id, tables))
     return [parameter for parameter in model.parameters() if id(parameter) not in apart], tables

@@ -60,6 +60,9 @@ CONFIGS = {
     "adaptive": ModelConfig(embedding_dim=12, hidden_size=16, num_layers=2, output="adaptive", cutoffs=(20, 60)),
     "full": ModelConfig(embedding_dim=12, hidden_size=16),
     "tied": ModelConfig(embedding_dim=12, hidden_size=16, tie_weights=True),
+    "tied, adaptive": ModelConfig(
+        embedding_dim=12, hidden_size=16, tie_weights=True, output="adaptive", cutoffs=(20, 60)
+    ),
 }
 
 

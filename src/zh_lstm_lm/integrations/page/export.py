@@ -131,7 +131,7 @@ def make_page(model: LanguageModel, *, title: str) -> Page:
     lstm = lstms[0]
     beside = _CODE_BYTES + (NGRAM_BYTES if ngrams else 0)
     words = _WORD_BYTES * len(lstm.vocabulary)
-    if (least := _encoded(lstm.num_parameters - _character_weights(lstm)) + beside + words) > MAX_BYTES:
+    if (least := _encoded(_num_weights(lstm)) + beside + words) > MAX_BYTES:
         _refuse_size(least, lstm, beside)
     quantised = quantise_model(lstm)
     packed = [pack_ngrams(each, NGRAM_BYTES * 3 // 4 // len(ngrams)) for each in ngrams]
@@ -192,9 +192,10 @@ def _num_ngrams(models: Iterable[NGramLanguageModel]) -> int:
     return sum(sum(each.num_ngrams[1:]) for each in models)
 
 
-def _character_weights(model: LSTMLanguageModel) -> int:
-    characters = model.embedding.characters
-    return 0 if characters is None else characters.numel()
+def _num_weights(model: LSTMLanguageModel) -> int:
+    """Counts the weights of a page, which has one vector for each word."""
+    own = sum(each.numel() for each in model.embedding.parameters())
+    return model.num_parameters - own + len(model.vocabulary) * model.config.embedding_dim
 
 
 def _encoded(num_bytes: int) -> int:

@@ -32,10 +32,12 @@ class QuantisedModel:
 
 @torch.no_grad()
 def quantise_model(model: LSTMLanguageModel) -> QuantisedModel:
-    """Quantises a model; the vectors of characters become a part of those of the words."""
-    config = replace(model.config, character_vectors=False, dtype="float32")
+    """Quantises a model; all that makes up the vector of a word becomes one table."""
+    tied = model.config.tie_weights and model.config.output == "full"
+    config = replace(model.config, character_vectors=False, tie_weights=tied, dtype="float32")
     copy = LSTMLanguageModel(model.vocabulary, config).eval()
-    weights = {name: value for name, value in model.state_dict().items() if name in copy.state_dict()}
+    weights = copy.state_dict()
+    weights.update({name: value for name, value in model.state_dict().items() if name in weights})
     copy.load_state_dict(weights)
     for ids in torch.split(torch.arange(len(model.vocabulary)), 4096):
         copy.embedding.weight[ids] = model.embedding(ids.to(model.device)).float().cpu()
