@@ -87,7 +87,18 @@ def test_more_passes_over_the_text_call_for_more_dropout() -> None:
 
 @pytest.mark.parametrize(
     ("passes", "dropout"),
-    [(0.9, 0.0), (1.2, 0.0), (1.4, 0.0), (1.7, 0.0), (2.0, 0.1), (2.3, 0.2), (3.9, 0.2), (4.1, 0.3), (7.9, 0.3), (8.1, 0.5)],
+    [
+        (0.9, 0.0),
+        (1.2, 0.0),
+        (1.4, 0.0),
+        (1.7, 0.0),
+        (2.0, 0.1),
+        (2.3, 0.2),
+        (3.9, 0.2),
+        (4.1, 0.3),
+        (7.9, 0.3),
+        (8.1, 0.5),
+    ],
 )
 def test_dropout_and_tying_are_those_of_the_expected_passes(passes: float, dropout: float) -> None:
     a_pass = 1_000 * training_operations(64, 128, COUNTS, full=False) / 6e10  # seconds, at the smallest sizes

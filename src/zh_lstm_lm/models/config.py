@@ -70,7 +70,7 @@ class ModelConfig(Config):
         dropout: Dropout probability after the embedding and after each layer.
         tie_weights: Whether embedding and output layer share the vectors of tokens. A full softmax has the weight of the
             embedding (Press and Wolf, 2017); with an adaptive one the embedding projects the vectors of each cluster
-            (Baevski and Auli, 2019), which takes about a third of the weights.
+            (Baevski and Auli, 2019), which takes about 40 % of the weights.
         output: ``"full"`` or ``"adaptive"`` softmax; ``"auto"`` is the full one for small vocabularies.
         cutoffs: First ids of the adaptive softmax's tails, in rising order; None chooses them.
         character_vectors: Whether the vector of a word also has the mean of vectors of its characters, from which rare
