@@ -211,7 +211,7 @@ def test_a_number_beyond_all_floats_is_refused(config_class: type[Config], name:
         (ModelConfig, {"output": None}),
         (ModelConfig, {"output": []}),
         (ModelConfig, {"tie_weights": 1}),
-        (ModelConfig, {"tie_weights": None}),
+        (ModelConfig, {"tie_weights": "no"}),
         (ModelConfig, {"cutoffs": ()}),
         (ModelConfig, {"cutoffs": 100}),
         (ModelConfig, {"cutoffs": "100"}),

@@ -37,7 +37,7 @@ def _exact(monkeypatch: pytest.MonkeyPatch) -> None:
 
 LAYERS: list[dict[str, Any]] = [
     {"output": "full"},
-    {"output": "adaptive", "cutoffs": (20, 60)},
+    {"output": "adaptive", "cutoffs": (20, 60), "tie_weights": False},
     {"tie_weights": True, "num_layers": 2},
     {"tie_weights": True, "output": "adaptive", "cutoffs": (20, 60)},
 ]

@@ -153,7 +153,7 @@ def test_an_option_drops_those_of_the_file_that_it_excludes(tmp_path: Path) -> N
 
 
 def test_a_false_switch_is_the_default(tmp_path: Path) -> None:
-    file = write(tmp_path, "no-ngram = false\ntie-weights = false")
+    file = write(tmp_path, "no-ngram = false\nresume = false")
     assert parse("train", "t", "--output", "m", "--config", file) == parse("train", "t", "--output", "m")
 
 

@@ -621,15 +621,6 @@ MESSAGES = {
         *("generate", "no-model", "--min-new-tokens", "3", "--max-new-tokens", "2")
     ],
     "--max-characters counts the prompt": ["generate", "model", "--prompt", "展昭", "--max-characters", "1"],
-    "--tie-weights needs --softmax full (or 'auto'), got --softmax adaptive": [
-        "train",
-        "novels",
-        "--output",
-        "x",
-        "--tie-weights",
-        "--softmax",
-        "adaptive",
-    ],
     "argument --encoding: must be 'auto'": ["evaluate", "model", "novels", "--encoding", "utf-9"],
     "--seeds must be a list of at least 2": ["study", "epochs", "novels", "--output", "x", "--seeds", "1"],
     "novels/max_size=3/bptt_len.txt: no such file": [*("train", "novels/max_size=3/bptt_len.txt", "--output", "x")],

@@ -42,7 +42,9 @@ def long_stream(long_texts: list[str]) -> TokenStream:
 @pytest.fixture(scope="module")
 def tiny(vocabulary: Vocabulary) -> LSTMLanguageModel:
     """Random weights, and a memory of thousands of tokens, so that it matters where a segment begins."""
-    config = ModelConfig(embedding_dim=4, hidden_size=6, output="adaptive", cutoffs=(20, 60), dropout=0.4)
+    config = ModelConfig(
+        embedding_dim=4, hidden_size=6, output="adaptive", cutoffs=(20, 60), dropout=0.4, tie_weights=False
+    )
     model = LSTMLanguageModel(vocabulary, config).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -31,7 +31,7 @@ FACTS = {
 KINDS: dict[str, dict[str, Any]] = {
     "full": {"output": "full", "character_vectors": False},
     "characters": {"output": "full"},
-    "adaptive": {"output": "adaptive", "cutoffs": (20, 60)},
+    "adaptive": {"output": "adaptive", "cutoffs": (20, 60), "tie_weights": False},
     "tied": {"tie_weights": True, "embedding_dim": 16},
     "tied and projected": {"tie_weights": True},
     "tied, adaptive": {"tie_weights": True, "output": "adaptive", "cutoffs": (20, 60)},

@@ -34,7 +34,7 @@ from zh_lstm_lm import (
 SIZES: dict[str, Any] = {"embedding_dim": 6, "hidden_size": 8, "dropout": 0.0}
 LAYERS: list[dict[str, Any]] = [
     {"output": "full"},
-    {"output": "adaptive", "cutoffs": (20, 60)},
+    {"output": "adaptive", "cutoffs": (20, 60), "tie_weights": False},
     {"tie_weights": True},
     {"tie_weights": True, "output": "adaptive", "cutoffs": (20, 60)},
 ]

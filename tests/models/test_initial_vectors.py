@@ -53,7 +53,7 @@ def words_in_frames(texts: int) -> TokenStream:
     "options",
     [
         {"output": "full"},
-        {"output": "adaptive", "cutoffs": (6, 9)},
+        {"output": "adaptive", "cutoffs": (6, 9), "tie_weights": False},
         {"tie_weights": True},
         {"tie_weights": True, "output": "adaptive", "cutoffs": (6, 9), "character_vectors": False},
     ],

@@ -31,7 +31,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "full, two layers": {"output": "full", "num_layers": 2},
     "tied": {"tie_weights": True, "embedding_dim": 16},
     "tied with projection": {"tie_weights": True, "num_layers": 2},
-    "adaptive": {"output": "adaptive", "cutoffs": (20, 60)},
+    "adaptive": {"output": "adaptive", "cutoffs": (20, 60), "tie_weights": False},
     "adaptive, vectors of words alone": {"output": "adaptive", "cutoffs": (20, 60), "character_vectors": False},
     "adaptive, tied": {"tie_weights": True, "output": "adaptive", "cutoffs": (20, 60, 200)},
     "adaptive, tied, vectors of words alone": {
@@ -89,14 +89,15 @@ def projected_vectors(model: LSTMLanguageModel) -> Array:
     tables = [weights["output.head.weight"][: model.config.cutoffs[0]]]
     tables += [weights[f"output.tails.{tail}.weight"] for tail in range(len(model.config.cutoffs))]
     ends = np.cumsum([table.shape[1] for table in tables])
-    projections = np.split(weights["embedding.projections"], ends[:-1])
+    projections = np.split(weights["embedding.weight"], ends[:-1])
     return np.concatenate([table @ projection for table, projection in zip(tables, projections, strict=True)])
 
 
 def numpy_vectors(model: LSTMLanguageModel, ids: Tensor) -> Array:
     """The vector of each token: its own, and the mean of those of its first four characters."""
     weights: dict[str, Array] = {name: w.detach().double().numpy() for name, w in model.embedding.state_dict().items()}
-    own: Array = weights["weight"][ids.numpy()] if "weight" in weights else projected_vectors(model)[ids.numpy()]
+    is_shared = len(weights["weight"]) != len(model.vocabulary)
+    own: Array = (projected_vectors(model) if is_shared else weights["weight"])[ids.numpy()]
     if "characters" not in weights:
         return own
     texts = list(model.vocabulary.texts())
@@ -409,7 +410,7 @@ def test_state_dict_and_deepcopy_carry_the_whole_model(vocabulary: Vocabulary, k
     assert torch.equal(other(inputs)[0], model(inputs)[0])
     twin = copy.deepcopy(model)
     assert torch.equal(twin(inputs)[0], model(inputs)[0])
-    nn.init.zeros_(twin.output.get_parameter(next(name for name, _ in twin.output.named_parameters())))
+    nn.init.zeros_(twin.embedding.weight)
     assert torch.equal(other(inputs)[0], model(inputs)[0])
 
 
@@ -436,6 +437,8 @@ def test_auto_takes_the_adaptive_softmax_for_large_vocabularies_or_given_cutoffs
     assert ModelConfig(cutoffs=(20, 60)).resolve(300).output == "adaptive"
     assert ModelConfig(tie_weights=True).resolve(60_000).output == "adaptive"
     assert ModelConfig(tie_weights=True).resolve(300).output == "full"
+    assert [ModelConfig().resolve(size).tie_weights for size in (300, 60_000)] == [False, True]
+    assert [ModelConfig(tie_weights=False).resolve(size).tie_weights for size in (300, 60_000)] == [False, False]
     assert ModelConfig(output="full").resolve(60_000).output == "full"
     settled = ModelConfig(output="adaptive").resolve(300)
     assert settled.cutoffs is not None

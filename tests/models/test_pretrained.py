@@ -32,7 +32,7 @@ from zh_lstm_lm.storage.safe_reading import verify_manifest
 
 FILES = ("config.json", "vocabulary.json", "model.safetensors")
 KINDS: dict[str, dict[str, Any]] = {
-    "adaptive": {"output": "adaptive", "cutoffs": (20, 60)},
+    "adaptive": {"output": "adaptive", "cutoffs": (20, 60), "tie_weights": False},
     "tied, two layers": {"tie_weights": True, "num_layers": 2},
     "full": {"output": "full"},
     "tied, adaptive": {"tie_weights": True, "output": "adaptive", "cutoffs": (20, 60)},
@@ -459,7 +459,7 @@ def test_a_newer_format_asks_for_an_update(loose: Path, name: str) -> None:
         {"output": "other"},
         {"output": ["adaptive"]},
         {"tie_weights": 1},
-        {"tie_weights": True},
+        {"tie_weights": False},
         {"cutoffs": [60, 20]},
         {"cutoffs": [20, 60_000]},
         {"cutoffs": []},

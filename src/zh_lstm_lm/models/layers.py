@@ -125,10 +125,9 @@ class WordEmbedding(nn.Embedding):
 
     def _spelling_tables(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Returns the characters of each token, padded with 0, and their weights. **Shape:** (vocab_size, longest), twice."""
-        assert self.characters is not None
-        kind = device, self.characters.dtype
+        kind = device, self.weight.dtype
         if kind not in self._tables:
-            counted = self._spelled.ne(0).to(self.characters.dtype)
+            counted = self._spelled.ne(0).to(self.weight.dtype)
             shares = counted / counted.sum(dim=1, keepdim=True).clamp(min=1)
             self._tables[kind] = self._spelled.to(device), shares.to(device)
         return self._tables[kind]

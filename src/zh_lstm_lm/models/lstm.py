@@ -47,8 +47,8 @@ _NORM, _SHARED_NORM = 3.0, 1.0
 class LSTMLanguageModel(HubModel, nn.Module):
     """A word-level LSTM language model.
 
-    The state is always an argument and a return value, never kept. The vocabulary belongs to the model and is saved
-    with it, but is not a part of ``state_dict``.
+    The state is always an argument and a return value, never kept. The vocabulary is saved with the model, but is not a
+    part of ``state_dict``.
 
     Attributes:
         vocabulary: The vocabulary, fixed.
@@ -98,8 +98,7 @@ class LSTMLanguageModel(HubModel, nn.Module):
             self.output: OutputLayer
             if config.output == "full":
                 self.embedding = WordEmbedding(vocabulary, dim, characters=config.character_vectors)
-                tied = self.embedding if config.tie_weights else None
-                self.output = FullSoftmax(hidden, size, tied=tied)
+                self.output = FullSoftmax(hidden, size, tied=self.embedding if config.tie_weights else None)
             else:
                 self.output = AdaptiveSoftmax(hidden, size, config.cutoffs or (), div_value=config.div_value)
                 embed = partial(SharedEmbedding, output=self.output) if config.tie_weights else WordEmbedding
@@ -119,7 +118,7 @@ class LSTMLanguageModel(HubModel, nn.Module):
     def reset_parameters(self, text: TokenStream | None = None) -> None:
         """Initialises the weights again from ``config.seed``, and from the text if one is given."""
         check_type("text", text, TokenStream, type(None))
-        generator = torch.Generator(self.device).manual_seed(self.config.seed)
+        generator = torch.Generator(self.embedding.weight.device).manual_seed(self.config.seed)
         norm = _SHARED_NORM if self.config.tie_weights and self.config.output == "full" else _NORM
         with torch.no_grad():
             for table in self.embedding.parameters():
@@ -143,13 +142,14 @@ class LSTMLanguageModel(HubModel, nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LSTMLanguageModel":
         """Applies a conversion such as `half` or `to`; the config follows the type of the weights."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.config = replace(self.config, dtype=str(next(self.parameters()).dtype).removeprefix("torch."))  # type: ignore[arg-type]
+        self.config = replace(self.config, dtype=str(self.embedding.weight.dtype).removeprefix("torch."))  # type: ignore[arg-type]
         return self
 
     @property
     def device(self) -> torch.device:
         """The device of the weights."""
-        return next(self.parameters()).device
+        device: torch.device = self.embedding.weight.device
+        return device
 
     @property
     def num_parameters(self) -> int:
@@ -164,7 +164,7 @@ class LSTMLanguageModel(HubModel, nn.Module):
 
     def initial_state(self, batch_size: int) -> LSTMState:
         """Returns the zero state. **Shape:** (num_layers, batch_size, hidden_size), twice."""
-        zeros = next(self.parameters()).new_zeros(self.config.num_layers, batch_size, self.config.hidden_size)
+        zeros = self.embedding.weight.new_zeros(self.config.num_layers, batch_size, self.config.hidden_size)
         return LSTMState(zeros, zeros.clone())
 
     def forward(self, inputs: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, LSTMState]:

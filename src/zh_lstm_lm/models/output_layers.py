@@ -236,23 +236,22 @@ class AdaptiveSoftmax(OutputLayer):
 class SharedEmbedding(WordEmbedding):
     """A word embedding whose vectors of tokens are those of an adaptive softmax, projected (Baevski and Auli, 2019).
 
-    Each cluster has its projection; they lie one below the other. Vectors of characters are added as in `WordEmbedding`.
-    **Shape** of `projections`: (sum of the clusters' widths, embedding_dim).
+    `weight` holds the projections, one for each cluster. Vectors of characters are added as in `WordEmbedding`. **Shape**
+    of `weight`: (sum of the clusters' widths, embedding_dim).
     """
 
     def __init__(
         self, vocabulary: Vocabulary, embedding_dim: int, output: AdaptiveSoftmax, *, characters: bool = True
     ) -> None:
         super().__init__(vocabulary, embedding_dim, characters=characters)
-        del self.weight
         # A tuple, so that the output layer is no submodule here: its weights are saved once.
         self._output = (output,)
         self._widths = [weight.shape[1] for weight in output.token_vectors()]
-        self.projections: nn.Parameter = nn.Parameter(torch.empty(sum(self._widths), embedding_dim))
+        self.weight = nn.Parameter(torch.empty(sum(self._widths), embedding_dim))
 
     def _own_vectors(self, ids: Tensor) -> Tensor:
         (output,) = self._output
-        clusters = list(zip(output.token_vectors(), torch.split(self.projections, self._widths), strict=True))
+        clusters = list(zip(output.token_vectors(), torch.split(self.weight, self._widths), strict=True))
         if ids.device.type != "cpu":  # it would be waited for to tell the clusters apart
             whole = torch.cat([vectors @ projection for vectors, projection in clusters])
             return functional.embedding(ids, whole)
@@ -268,7 +267,7 @@ class SharedEmbedding(WordEmbedding):
     @torch.no_grad()
     def start_from(self, vectors: Tensor, rotations: Sequence[Tensor], generator: torch.Generator) -> None:
         """See `WordEmbedding.start_from`. The vectors are those of the output layer, so their rotations are undone."""
-        self.projections[:, : vectors.shape[1]] = torch.cat([rotation.t() for rotation in rotations])
+        self.weight[:, : vectors.shape[1]] = torch.cat([rotation.t() for rotation in rotations])
 
     def tables(self) -> list[nn.Parameter]:
         """See `WordEmbedding.tables`."""
@@ -277,7 +276,7 @@ class SharedEmbedding(WordEmbedding):
     @torch.no_grad()
     def for_decoding(self) -> nn.Embedding:
         """See `WordEmbedding.for_decoding`. All vectors are computed once."""
-        vectors = self(torch.arange(self.num_embeddings, device=self.projections.device))
+        vectors = self(torch.arange(self.num_embeddings, device=self.weight.device))
         return nn.Embedding(self.num_embeddings, self.embedding_dim, _weight=vectors)
 
 

@@ -36,7 +36,6 @@ MODEL_FILES = frozenset(
 LOADED_FILES = MODEL_FILES - {"README.md"}
 """All that is read; the card is for people, and theirs to edit."""
 _WEIGHTS = "model.safetensors"
-_EMBEDDING = "embedding.weight"
 # Tokens of a vocabulary that are not saved.
 _MOST_SPECIAL = 3
 _MODEL_TYPE = "zh-lstm-lm"
@@ -210,16 +209,14 @@ def read_vocabulary(files: SavedFolder, tokenizer: str | Tokenizer | None = None
 def _check_rows(files: SavedFolder, tokens: object) -> None:
     """Makes sure that there are as many vectors as tokens, before anything is made of them; raises CheckpointError."""
     path = files.path / _WEIGHTS
-    kinds = read_kinds(files.open(_WEIGHTS), path)
-    # An embedding that shares the vectors of an adaptive softmax has no weight; each tail has an entry in the head.
-    biases = [kind.shape for name, kind in kinds.items() if name.startswith("output.") and name.endswith(".bias")]
-    kind = kinds.get(_EMBEDDING)
-    shapes = biases if kind is None else [kind.shape]
-    rows = sum(shape[0] for shape in shapes if shape) - max(0, len(shapes) - 1)
+    shapes = {name: kind.shape for name, kind in read_kinds(files.open(_WEIGHTS), path).items()}
+    # The output layer has a bias for each token; each tail of an adaptive softmax has one in the head as well.
+    biases = [shape[0] for name, shape in shapes.items() if name.startswith("output.") and len(shape) == 1]
+    rows = sum(biases) - max(0, len(biases) - 1)
     if isinstance(tokens, list) and not 0 < rows - len(tokens) <= _MOST_SPECIAL:
         raise CheckpointError(
-            f"{path}: {_EMBEDDING!r} is {kind or 'missing'}, vocabulary.json holds {len(tokens):,} tokens besides the "
-            "special ones; the files are of different models, or damaged"
+            f"{path}: the output layer has {rows:,} tokens, vocabulary.json holds {len(tokens):,} besides the special ones; "
+            "the files are of different models, or damaged"
         )
 
 

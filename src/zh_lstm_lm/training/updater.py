@@ -243,7 +243,7 @@ class Updater:
             hidden_size=sizes.hidden_size,
             num_layers=sizes.num_layers,
             scores=scores_per_token(counts, sizes.cutoffs),
-            itemsize=next(self._model.parameters()).itemsize,
+            itemsize=self._model.embedding.weight.itemsize,
         )
         smaller = "batch_size, bptt_len, hidden_size or the vocabulary"
         check_fits(f"training {self._model.num_parameters:,} weights", needed, self.device, smaller=smaller)

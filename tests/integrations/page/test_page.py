@@ -57,7 +57,9 @@ def in_page(page: Path, tmp_path: Path, **cases: Any) -> dict[str, Any]:
 
 
 CONFIGS = {
-    "adaptive": ModelConfig(embedding_dim=12, hidden_size=16, num_layers=2, output="adaptive", cutoffs=(20, 60)),
+    "adaptive": ModelConfig(
+        embedding_dim=12, hidden_size=16, num_layers=2, output="adaptive", cutoffs=(20, 60), tie_weights=False
+    ),
     "full": ModelConfig(embedding_dim=12, hidden_size=16),
     "tied": ModelConfig(embedding_dim=12, hidden_size=16, tie_weights=True),
     "tied, adaptive": ModelConfig(
@@ -209,7 +211,7 @@ def test_the_command_reports_parts_and_loss(
     scored = [score(each, "展昭道：好。\n").bits_per_character for each in (mixture, made.rounded, made.model)]
     assert [before, rounded, pruned] == pytest.approx(scored, abs=1e-4)
     assert rounded == pytest.approx(before, abs=0.02)
-    assert pruned > before
+    assert pruned != pytest.approx(before, abs=1e-3)
     differences = [float(each) for each in re.findall(r"\(([+-]\d\.\d{4})\)", printed)]
     assert differences == pytest.approx([rounded - before, pruned - before], abs=1.1e-4)
     assert f"bits per character of {tmp_path / 'text.txt'}: " in printed

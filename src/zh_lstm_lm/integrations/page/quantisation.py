@@ -37,7 +37,7 @@ def quantise_model(model: LSTMLanguageModel) -> QuantisedModel:
     config = replace(model.config, character_vectors=False, tie_weights=tied, dtype="float32")
     copy = LSTMLanguageModel(model.vocabulary, config).eval()
     weights = copy.state_dict()
-    weights.update({name: value for name, value in model.state_dict().items() if name in weights})
+    weights.update({name: each for name, each in model.state_dict().items() if not name.startswith("embedding.")})
     copy.load_state_dict(weights)
     for ids in torch.split(torch.arange(len(model.vocabulary)), 4096):
         copy.embedding.weight[ids] = model.embedding(ids.to(model.device)).float().cpu()
