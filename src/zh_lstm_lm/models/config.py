@@ -250,8 +250,9 @@ def choose_sizes(
 ) -> tuple[int, int, float, bool]:
     """Chooses embedding width and hidden size of the largest model that sees enough tokens in the time.
 
-    Dropout, and whether to tie the weights, follow from the passes over the text that it makes. `counts` are the frequencies of the ids in the training text, in falling order, **Shape:** (vocab_size,), and `full`
-    stands for a full softmax whatever the size of the vocabulary.
+    Dropout, and whether to tie the weights, follow from the passes over the text that it makes. `counts` are the frequencies
+    of the ids in the training text, in falling order, **Shape:** (vocab_size,), and `full` stands for a full softmax
+    whatever the size of the vocabulary.
     """
     sizes = _DEVICE_SIZES if device.type == "cuda" else _SIZES
     full = full or len(counts) <= FULL_SOFTMAX_LIMIT

@@ -256,7 +256,7 @@ class SharedEmbedding(WordEmbedding):
             whole = torch.cat([vectors @ projection for vectors, projection in clusters])
             return functional.embedding(ids, whole)
         flat, starts = ids.flatten().contiguous(), (0, *output.cutoffs[:-1])
-        cluster = torch.bucketize(flat, torch.tensor(starts[1:]), right=True)
+        cluster = torch.bucketize(flat, torch.tensor(starts[1:], device=ids.device), right=True)
         order, sizes = cluster.argsort(stable=True), torch.bincount(cluster, minlength=len(starts)).tolist()
         parts = [
             functional.embedding(flat[rows] - start, vectors) @ projection
