@@ -9,7 +9,7 @@ from zh_lstm_lm.errors import ConfigError
 __all__ = ["add_demo"]
 
 # Sizes for a short text that is read many times, which needs more dropout.
-_TRAINING = ["--min-freq", "2", "--embedding-dim", "96", "--hidden-size", "192", "--dropout", "0.5"]
+_TRAINING = ["--min-freq", "2", "--embedding-dim", "96", "--hidden-size", "192", "--dropout", "0.4"]
 
 
 def add_demo(demo: argparse.ArgumentParser) -> None:
