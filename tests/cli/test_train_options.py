@@ -119,6 +119,13 @@ def test_output_layer_and_size_of_the_vocabulary(place: Any) -> None:
     assert not all(torch.allclose(weights, plain[name], atol=1e-2) for name, weights in informed.items())
 
 
+@pytest.mark.parametrize(("given", "tied"), [([], True), (["--tie-weights"], True), (["--no-tie-weights"], False)])
+def test_an_adaptive_softmax_is_tied_unless_it_is_refused(place: Any, given: list[str], tied: bool) -> None:
+    output = "".join(["model", *given])
+    place.run("train", "novels", "--output", output, "--steps", "1", *SIZES, "--softmax", "adaptive", *given)
+    assert place.json(output, "config.json")["tie_weights"] is tied
+
+
 @pytest.mark.options("train", *map(option, VOCABULARY))
 @pytest.mark.parametrize("default", [{"min_freq": 3}, {"unknown": "characters"}])
 def test_vocabulary(default: dict[str, Any], place: Any, parts: tuple[TokenStream, ...]) -> None:
