@@ -215,8 +215,8 @@ def _check_rows(files: SavedFolder, tokens: object) -> None:
     rows = sum(biases) - max(0, len(biases) - 1)
     if isinstance(tokens, list) and not 0 < rows - len(tokens) <= _MOST_SPECIAL:
         raise CheckpointError(
-            f"{path}: the output layer has {rows:,} tokens, vocabulary.json holds {len(tokens):,} besides the special ones; "
-            "the files are of different models, or damaged"
+            f"{path}: the output layer has {rows:,} tokens, vocabulary.json holds {len(tokens):,} tokens besides the special "
+            "ones; the files are of different models, or damaged"
         )
 
 
