@@ -155,6 +155,8 @@ def test_an_option_drops_those_of_the_file_that_it_excludes(tmp_path: Path) -> N
 def test_a_false_switch_is_the_default(tmp_path: Path) -> None:
     file = write(tmp_path, "no-ngram = false\nresume = false")
     assert parse("train", "t", "--output", "m", "--config", file) == parse("train", "t", "--output", "m")
+    file = write(tmp_path, "tie-weights = false")
+    assert parse("train", "t", "--output", "m", "--config", file)["tie_weights"] is False, "its default is another one"
 
 
 def test_later_files_win(tmp_path: Path) -> None:

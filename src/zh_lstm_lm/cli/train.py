@@ -75,7 +75,8 @@ def add_train(train: argparse.ArgumentParser) -> None:
     add(
         "--tie-weights",
         action=argparse.BooleanOptionalAction,
-        help="share the vectors of words between embedding and output layer (default: with an adaptive softmax, or by --minutes)",
+        help="share the vectors of words between embedding and output layer (default: with an adaptive softmax, or by "
+        "--minutes)",
     )
     add("--softmax", dest="output_layer", choices=["auto", "full", "adaptive"], help="output layer (default: auto)")
     add = train.add_argument_group("n-gram model, counted first and mixed with the LSTM").add_argument

@@ -43,8 +43,8 @@ _TOKENS_PER_WEIGHT = 6.0
 _PASSES = 8
 # The dropout for fewer passes than these, measured on a third of the wuxia corpus.
 _DROPOUTS = ((1.8, 0.0), (3.0, 0.1), (4.0, 0.2), (8.0, 0.3), (math.inf, 0.5))
-# Passes from which an adaptive softmax and the embedding share the vectors of tokens, measured on the same text: what is read
-# again is learnt by heart later then, and what is read once is learnt sooner in two tables.
+# Passes from which embedding and adaptive softmax share the vectors of tokens, measured on the same text: two tables learn
+# faster from a text that is read once, and overfit sooner where it is read again.
 _TIED_FROM = 1.3
 _CPU = torch.device("cpu")
 # The share of a CUDA device's rate in large matrix products that a training step reaches.

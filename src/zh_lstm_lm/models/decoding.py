@@ -21,7 +21,7 @@ class PackedWeights:
     """The weights of an `LSTMLanguageModel` in batch-invariant layers, for a step of one token.
 
     All linear layers are swapped for `BatchInvariantLinear`, as `torch.ao.quantization` swaps modules. A step of an
-    LSTM layer is one matrix product, over the weights of input and state side by side. The model is not kept.
+    LSTM layer is one matrix product, over the weights of input and state side by side. Of the model, only the embedding is kept.
     """
 
     def __init__(self, model: Any) -> None:

@@ -104,16 +104,23 @@ class WordEmbedding(nn.Embedding):
     def _own_vectors(self, ids: Tensor) -> Tensor:
         return super().forward(ids)
 
-    def start_from(self, vectors: Tensor, rotations: Sequence[Tensor], generator: torch.Generator) -> None:
-        """Initialises the vectors of tokens; `rotations` are those from them to the clusters of the output layer."""
+    def initialise_vectors(self, vectors: Tensor, rotations: Sequence[Tensor], generator: torch.Generator) -> None:
+        """Initialises the vectors of tokens.
+
+        Args:
+            vectors: What they start from. **Shape:** (vocab_size, at most embedding_dim).
+            rotations: Those by which `blend_vectors` took them into the output layer, on the same scale, one for each of
+                its clusters. **Shape:** (width of `vectors`, width of the cluster) each.
+            generator: Source of the random part.
+        """
         blend_vectors([self.weight], vectors, generator)
 
     def tables(self) -> list[nn.Parameter]:
-        """Returns the tables of which `forward` reads rows: those of tokens, if it has one, and of characters."""
+        """Returns the tables that `forward` looks up: that of tokens, if there is one, and that of characters."""
         return list(self.parameters())
 
     def for_decoding(self) -> nn.Embedding:
-        """Returns an equal layer for generation, without gradients."""
+        """Returns an equal layer that is fast at one token at a time."""
         return self
 
     def touched_rows(self, ids: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -135,8 +135,8 @@ class LSTMLanguageModel(HubModel, nn.Module):
         generator = torch.Generator("cpu").manual_seed(self.config.seed)
         ids = self.vocabulary.encode_stream(text)
         vectors = neighbour_vectors(ids, len(self.vocabulary), self.config.embedding_dim, generator)
-        turns = blend_vectors(self.output.token_vectors(), vectors, generator)
-        self.embedding.start_from(norm * vectors, [norm * turn for turn in turns], generator)
+        rotations = blend_vectors(self.output.token_vectors(), vectors, generator)
+        self.embedding.initialise_vectors(norm * vectors, [norm * each for each in rotations], generator)
         return_freed_memory()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LSTMLanguageModel":

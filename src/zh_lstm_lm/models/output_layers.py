@@ -265,8 +265,8 @@ class SharedEmbedding(WordEmbedding):
         return torch.cat(parts).index_select(0, order.argsort()).view(*ids.shape, self.embedding_dim)
 
     @torch.no_grad()
-    def start_from(self, vectors: Tensor, rotations: Sequence[Tensor], generator: torch.Generator) -> None:
-        """See `WordEmbedding.start_from`. The vectors are those of the output layer, so their rotations are undone."""
+    def initialise_vectors(self, vectors: Tensor, rotations: Sequence[Tensor], generator: torch.Generator) -> None:
+        """See `WordEmbedding.initialise_vectors`; the projections undo the rotations of the output layer's vectors."""
         self.weight[:, : vectors.shape[1]] = torch.cat([rotation.t() for rotation in rotations])
 
     def tables(self) -> list[nn.Parameter]:
