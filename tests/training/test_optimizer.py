@@ -306,15 +306,21 @@ def rate(step: int, **options: Any) -> float:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "quarter", "half"),
-    [("linear", 1 - 0.25 / 0.95, 1 - 0.5 / 0.95), ("cosine", (1 + math.sqrt(0.5)) / 2, 0.5)],
+    ("schedule", "quarter", "half", "late"),
+    [
+        ("linear", 1 - 0.5 * 25 / 85, 1 - 0.5 * 50 / 85, 0.5 - 0.49 * 0.5),
+        ("cosine", *(0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2 for done in (0.25, 0.5, 0.9))),
+    ],
 )
-def test_the_rate_rises_in_a_line_and_falls_to_a_hundredth(schedule: str, quarter: float, half: float) -> None:
+def test_the_rate_rises_in_a_line_and_falls_to_a_hundredth(
+    schedule: str, quarter: float, half: float, late: float
+) -> None:
     assert rate(4, progress=0.0, schedule=schedule) == pytest.approx(0.002)
     assert rate(0, schedule=schedule) == pytest.approx(0.0004)
     assert rate(0, warmup_steps=0, schedule=schedule) == pytest.approx(0.004)
-    assert rate(50, schedule=schedule) == pytest.approx(0.004 * (0.01 + 0.99 * half))
-    assert rate(25, schedule=schedule) == pytest.approx(0.004 * (0.01 + 0.99 * quarter))
+    assert rate(25, schedule=schedule) == pytest.approx(0.004 * quarter)
+    assert rate(50, schedule=schedule) == pytest.approx(0.004 * half)
+    assert rate(90, schedule=schedule) == pytest.approx(0.004 * late)
     assert rate(100, schedule=schedule) == pytest.approx(0.00004)
     assert rate(5000, schedule=schedule) == pytest.approx(0.00004), "a run that goes on keeps the lowest rate"
     falling = [rate(step, schedule=schedule) for step in range(10, 101)]

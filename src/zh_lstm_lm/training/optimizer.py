@@ -1,7 +1,8 @@
-"""Adam, by rows for the embedding; and custom optimizers."""
+"""Adam, by rows for the embedding; averages of the weights; and custom optimizers."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -13,12 +14,19 @@ from zh_lstm_lm.models.gradients import sparse_tables
 from zh_lstm_lm.models.lstm import LSTMLanguageModel
 from zh_lstm_lm.training.config import TrainerConfig
 
-__all__ = ["CustomOptimizer", "Optimizer", "OptimizerFactory", "check_factory", "dense_and_tables"]
+__all__ = [
+    "CustomOptimizer", "Optimizer", "OptimizerFactory", "WeightAverage", "check_factory", "dense_and_tables",
+]  # fmt: skip
 
 OptimizerFactory: TypeAlias = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 """Takes the weights of a model and returns an optimizer of some or all of them."""
 
 _EMBEDDING_RATE = 3.0
+# The weights after update t count as t to this power: half of the average is of the last eighth of the updates.
+_POWER = 4
+# The first update that is averaged, as shorter runs gain nothing; and the most updates from one to the next.
+_FIRST, _BETWEEN = 100, 16
+_LAST = "/last"
 
 
 class RowAdam(torch.optim.Optimizer):
@@ -137,6 +145,64 @@ class Optimizer:
         for field, value in found.items():
             counter = field == "step" and by_rows
             optimizer.state[parameter][field] = int(value) if counter else value.to(parameter.device, copy=True)
+
+
+class WeightAverage:
+    """Averages of the weights over the updates from the hundredth on, in which later ones count more.
+
+    The average after update t is (1 - 5 / t) times that before and 5 / t times the weights, so that those after update i
+    count as i to the power of 4 (Shamir and Zhang, 2013). In a long run only some of them are averaged, which costs less.
+    """
+
+    def __init__(self, model: LSTMLanguageModel) -> None:
+        self._model = model
+        self._weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        self._means: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def count_update(self, step: int) -> None:
+        """Adds the weights to the averages; `step` is the number of updates made."""
+        between = min(_BETWEEN, 1 + step // 50)
+        if step >= _FIRST and not self._means:
+            self._means = {name: weight.detach().clone() for name, weight in self._weights.items()}
+        elif step % between == 0 and self._means:
+            share = 1 - (1 - between / step) ** (_POWER + 1)
+            torch._foreach_lerp_(list(self._means.values()), [self._weights[name] for name in self._means], share)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Gives the model the averages inside the block."""
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        for name, mean in self._means.items():
+            kept = self._weights[name].detach().clone()
+            # In place, since what is prepared from weights asks whether they have changed.
+            self._weights[name].copy_(mean)
+            mean.copy_(kept)
+
+    def averaged(self) -> dict[str, Tensor]:
+        """Returns all weights of the model, those that are trained as averages."""
+        return {**self._model.state_dict(), **self._means}
+
+    def last(self) -> dict[str, Tensor]:
+        """Returns the weights after the last update, as ``"parameter name/last"``, for a checkpoint of the averages."""
+        return {f"{name}{_LAST}": self._weights[name].detach() for name in self._means}
+
+    @torch.no_grad()
+    def restore(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Takes the averages from the model, and the last weights from tensors, if they are there; returns the others."""
+        self._means = {}
+        for name, weight in self._weights.items():
+            if f"{name}{_LAST}" in tensors:
+                self._means[name] = weight.detach().clone()
+                weight.copy_(tensors[f"{name}{_LAST}"])
+        return {key: tensor for key, tensor in tensors.items() if not key.endswith(_LAST)}
 
 
 class CustomOptimizer:

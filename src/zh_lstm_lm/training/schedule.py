@@ -31,6 +31,8 @@ _UNPLANNED_STEPS = 1_000_000
 _COMPARED_STEPS, _COMPARED_AT = 1_000, (0, 1, 10, 50, 100, 250, 500, 750, 999)
 # A run of few updates, or one that ends a little before its time, ends with the lowest rate as well.
 _END_OF_FALL = 0.95
+# The average of the weights takes out the noise of high rates, so the rate falls slowly until there.
+_BEND, _AT_BEND, _LOWEST = 0.85, 0.5, 0.01
 _RATE, _STEPS_AT_RATE = 5e-3, 3_000
 
 # The first updates of a run are slower than the rest and are not timed; those after an evaluation tell of its speed.
@@ -59,16 +61,19 @@ def default_learning_rate(planned_steps: int | None) -> float:
 def learning_rate_at(step: int, *, peak: float, schedule: str, warmup_steps: int, progress: float) -> float:
     """Returns the learning rate of an update, after so many steps and that part of the budget, from 0 to 1.
 
-    ``"linear"`` falls to a hundredth of the peak at 95 % of the budget, ``"cosine"`` at the end, and ``"constant"`` stays.
-    Before, the rate rises from zero over the steps of the warm-up.
+    ``"linear"`` falls to half of the peak at 85 % of the budget and from there to a hundredth at 95 %, each in a straight
+    line; ``"cosine"`` falls to a hundredth at the end, and ``"constant"`` stays. Before, the rate rises from zero over the
+    steps of the warm-up.
     """
     rate = peak * min(1.0, (step + 1) / max(1, warmup_steps))
     if schedule == "constant":
         return rate
-    left = (
-        max(0.0, 1.0 - progress / _END_OF_FALL) if schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * progress))
-    )
-    return rate * (0.01 + 0.99 * left)
+    if schedule == "cosine":
+        return rate * (_LOWEST + (1.0 - _LOWEST) * 0.5 * (1.0 + math.cos(math.pi * progress)))
+    if progress < _BEND:
+        return rate * (1.0 - (1.0 - _AT_BEND) * progress / _BEND)
+    left = (_END_OF_FALL - progress) / (_END_OF_FALL - _BEND)
+    return rate * (_LOWEST + (_AT_BEND - _LOWEST) * max(0.0, left))
 
 
 def check_schedule(schedule: object) -> None:

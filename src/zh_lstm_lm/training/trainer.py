@@ -143,8 +143,7 @@ class Trainer:
                     notify(self._callbacks, "on_exception", self.state, self.model, error)
                     raise
         warn_if_short(self.state, self.config.max_minutes)
-        if self._best is not None:
-            self.model.load_state_dict(self._best)
+        self.model.load_state_dict(self._updater.weights() if self._best is None else self._best)
         self.model.eval()
         self.model.training_summary = make_summary(self.state, self.train)
         notify(self._callbacks, "on_train_end", self.state, self.model)
@@ -184,7 +183,8 @@ class Trainer:
             while True:
                 try:
                     if self._evaluation_is_due():
-                        self._evaluate()
+                        with self._updater.averaged_weights():
+                            self._evaluate()
                     self._save_if_due()
                     if self._ended():
                         self._updater.count_updates(self.state)

@@ -3,6 +3,8 @@
 import logging
 import math
 import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -20,7 +22,7 @@ from zh_lstm_lm.runtime.memory import check_fits
 from zh_lstm_lm.training.config import TrainerConfig
 from zh_lstm_lm.training.distributed import Ranks
 from zh_lstm_lm.training.memory import optimizer_bytes, scores_per_token, training_bytes, training_memory
-from zh_lstm_lm.training.optimizer import CustomOptimizer, Optimizer, OptimizerFactory
+from zh_lstm_lm.training.optimizer import CustomOptimizer, Optimizer, OptimizerFactory, WeightAverage
 from zh_lstm_lm.training.run_folder import Checkpoint
 from zh_lstm_lm.training.schedule import Schedule, default_learning_rate, describe_schedule, factor_at, learning_rate_at
 from zh_lstm_lm.training.state import TrainerState, UpdateMetrics
@@ -105,11 +107,15 @@ class Updater:
         )
         first, last = ranks.row_bounds(self.windows.batch_size)
         betas = None if optimizer else config.betas
-        self.optimizer_bytes: int = optimizer_bytes(model, betas=betas)
-        self._check_memory(betas)
+        # Sixteen bits would round the small steps of an average away.
+        averaged = config.average_weights and not optimizer and model.embedding.weight.itemsize > 2
+        copied = sum(weight.nbytes for weight in model.parameters()) if averaged else 0
+        self.optimizer_bytes: int = optimizer_bytes(model, betas=betas) + copied
+        self._check_memory(training_bytes(model, betas=betas) + copied)
         model.to(self.device)
         self._optimizer: Optimizer | CustomOptimizer
         self._optimizer = CustomOptimizer(model, optimizer) if optimizer else Optimizer(model, betas=config.betas)
+        self._average = WeightAverage(model) if averaged else None
         self._generator = BatchRowGenerator(self.device)
         self._generator.manual_seed(config.seed)
         self._generator.first, self._generator.num_rows = first, self.windows.batch_size
@@ -148,6 +154,8 @@ class Updater:
         self._optimizer.step(state.learning_rate)
         self._carried = carried.detach() if config.carry_state else self._zero_state()
         state.advance()
+        if self._average is not None:
+            self._average.count_update(state.step)
         self._unread_seconds += max(0.0, time.monotonic() - began)
         self._count(known, state)
 
@@ -164,6 +172,14 @@ class Updater:
             warmup_steps=self._config.warmup_steps,
             progress=state.progress,
         )
+
+    def averaged_weights(self) -> AbstractContextManager[None]:
+        """Gives the model the averages of its weights inside the block, if the run has them."""
+        return self._average.in_use() if self._average is not None else nullcontext()
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """Returns the weights that the run has led to, by name: their averages, if it has them."""
+        return self._average.averaged() if self._average is not None else self._model.state_dict()
 
     def own_options(self) -> dict[str, Any]:
         """Returns a custom optimizer and schedule as plain values, to be compared when the run is resumed."""
@@ -196,10 +212,11 @@ class Updater:
         """
         h, c = carried or self._model.initial_state(self.windows.batch_size)
         random_state = self._generator.get_state()
+        last = self._average.last() if self._average is not None else {}
         return Checkpoint(
             state,
-            self._model.state_dict(),
-            self._optimizer.state_tensors(),
+            self.weights(),
+            {**self._optimizer.state_tensors(), **last},
             {"h": h, "c": c, "generator": random_state},
             self._optimizer.state_values(),
         )
@@ -207,7 +224,10 @@ class Updater:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Goes back to a snapshot."""
         self._model.load_state_dict(checkpoint.model)
-        self._optimizer.load_state_tensors(checkpoint.optimizer, checkpoint.optimizer_values)
+        tensors = checkpoint.optimizer
+        if self._average is not None:
+            tensors = self._average.restore(tensors)
+        self._optimizer.load_state_tensors(tensors, checkpoint.optimizer_values)
         try:
             self._generator.set_state(checkpoint.carried["generator"])
         # The generators of two kinds of device have states of their own.
@@ -233,12 +253,12 @@ class Updater:
     def _zero_state(self) -> LSTMState:
         return self._model.initial_state(self._carried.h.shape[1])
 
-    def _check_memory(self, betas: tuple[float, float] | None) -> None:
-        """Refuses a run that cannot fit the device, before anything is allocated there."""
+    def _check_memory(self, held: int) -> None:
+        """Refuses a run that cannot fit the device, before anything is allocated there; see `training_memory`."""
         sizes = self._model.config
         counts = torch.tensor(self._model.vocabulary.counts, device="cpu")
         needed = training_memory(
-            held=training_bytes(self._model, betas=betas),
+            held=held,
             num_tokens=self.windows.batch_size // self._ranks.size * self.windows.bptt_len,
             hidden_size=sizes.hidden_size,
             num_layers=sizes.num_layers,
