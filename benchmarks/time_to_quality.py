@@ -93,6 +93,8 @@ def main() -> None:
             f"(valid {history[-1]['valid_bits_per_character']:.3f}; measured after {time.perf_counter() - began:.0f} s)",
             flush=True,
         )
+        told = [f"{each['seconds'] / 60:.1f} {each['valid_bits_per_character']:.3f}" for each in history]
+        print("minutes of training and bits/character of the validation set on the way:", "; ".join(told))
         mixture = mix_models(model, ngram, valid)
         print(f"weights fitted after {time.perf_counter() - began:.0f} s")
         print(parts_table(describe_parts(mixture, evaluate(mixture, test))))
