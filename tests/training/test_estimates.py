@@ -43,18 +43,19 @@ def test_time_is_the_median_step_times_the_steps_of_an_epoch(
     assert f"{estimate.num_parameters:,} weights" in str(estimate)
 
 
+@pytest.mark.parametrize("average", [True, False])
 @pytest.mark.parametrize("run_dir", [None, "not-written"])
 def test_peak_memory_is_that_of_this_process_and_the_copies_to_come(
-    vocabulary: Vocabulary, stream: TokenStream, run_dir: str | None
+    vocabulary: Vocabulary, stream: TokenStream, run_dir: str | None, average: bool
 ) -> None:
     resource = pytest.importorskip("resource", reason="the system does not tell")
-    windows = TrainerConfig(batch_size=4, bptt_len=5, max_minutes=1, run_dir=run_dir)
+    windows = TrainerConfig(batch_size=4, bptt_len=5, max_minutes=1, run_dir=run_dir, average_weights=average)
     held = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     estimate = estimate_training(vocabulary, stream, SIZES, windows)
 
     assert estimate.peak_memory is not None
     model = LSTMLanguageModel(vocabulary, SIZES)
-    copied = 4 * model.num_parameters + (optimizer_bytes(model, betas=windows.betas) if run_dir else 0)
+    copied = (8 if average else 4) * model.num_parameters + (optimizer_bytes(model, betas=windows.betas) if run_dir else 0)
     assert held <= estimate.peak_memory - copied <= 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert held > 50e6  # torch alone is more
 

@@ -36,8 +36,8 @@ class TrainingEstimate:
     Attributes:
         num_parameters: Weights of the model.
         peak_memory: Most memory that training will hold in this process, in bytes: what the process has held so far,
-            trial updates included, the copy of the best weights and, with a `run_dir`, the optimizer's means once more
-            while they are written. None if the system does not report it.
+            trial updates included, copies of the best weights and of averages and, with a `run_dir`, the optimizer's
+            means once more while they are written. None if the system does not report it.
         tokens_per_second: Training speed.
         seconds_per_epoch: Time for one pass over the training text, without evaluation.
     """
@@ -107,7 +107,8 @@ def estimate_training(
     each = statistics.median(after - before for before, after in itertools.pairwise(times))
     seconds = each * trainer.state.steps_per_epoch
     peak = peak_memory()
-    copies = sum(parameter.nbytes for parameter in model.parameters())
+    # Of the best weights, and of their averages, which begin later than the trial ends.
+    copies = (1 + trial.average_weights) * sum(parameter.nbytes for parameter in model.parameters())
     if trainer_config is not None and trainer_config.run_dir is not None:
         copies += optimizer_bytes(model, betas=trial.betas)
     memory = peak + copies if peak is not None else None
