@@ -55,7 +55,9 @@ def test_peak_memory_is_that_of_this_process_and_the_copies_to_come(
 
     assert estimate.peak_memory is not None
     model = LSTMLanguageModel(vocabulary, SIZES)
-    copied = (8 if average else 4) * model.num_parameters + (optimizer_bytes(model, betas=windows.betas) if run_dir else 0)
+    copied = (8 if average else 4) * model.num_parameters + (
+        optimizer_bytes(model, betas=windows.betas) if run_dir else 0
+    )
     assert held <= estimate.peak_memory - copied <= 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert held > 50e6  # torch alone is more
 

@@ -38,7 +38,7 @@ FULL_SOFTMAX_LIMIT = 4000
 _SIZES = ((64, 128), (96, 192), (128, 256), (160, 320), (192, 384), (224, 448), (256, 512), (384, 768), (512, 1024))
 _DEVICE_SIZES = (*_SIZES, (768, 1536), (1024, 2048))
 # Training tokens for each weight of the LSTM; from the quality of models of several sizes after equal time.
-_TOKENS_PER_WEIGHT = 6.0
+_TOKENS_PER_WEIGHT = 4.4
 # Passes over the text that count, since more of them teach little.
 _PASSES = 8
 # The dropout for fewer passes than these, measured on a third of the wuxia corpus.
@@ -49,12 +49,10 @@ _TIED_FROM = 1.7
 _CPU = torch.device("cpu")
 # The share of a CUDA device's rate in large matrix products that a training step reaches.
 _CUDA_EFFICIENCY = 0.4
-# The share of a training step that LSTM and output layer take; the rest is embedding, clipping and optimizer.
-_LAYERS_SHARE = 0.9
 # Sizes and segment with which the rate of a CPU is measured.
 _MEASURED_SIZES, _MEASURED_SEGMENT = (192, 384), (32, 35)
-# Seconds per token that launches take, whatever the size.
-_OVERHEAD = {"cuda": 2.5e-6}
+# Seconds per token that embedding, clipping and optimizer take, or launches, whatever the size.
+_OVERHEAD = {"cpu": 1.5e-5, "cuda": 2.5e-6}
 # Measurements that are taken at least.
 _MEASUREMENTS = 5
 
@@ -213,7 +211,7 @@ def machine_rate(device: torch.device = _CPU, *, precision: str = "auto", second
 
 
 def training_rate(counts: Tensor, *, full: bool, device: torch.device = _CPU, seconds: float = 1.0) -> float:
-    """Measures the floating-point operations per second of a training step; `training_operations` counts them.
+    """Measures the floating-point operations per second of LSTM and output layer; `training_operations` counts them.
 
     On the CPU the layers of a model of middle size are trained on random input, since PyTorch computes LSTM and output
     layer by several libraries, of which each has its own rate. It takes at least `seconds`, and the median counts.
@@ -242,7 +240,7 @@ def training_rate(counts: Tensor, *, full: bool, device: torch.device = _CPU, se
             log_probs.sum().backward()  # type: ignore[no-untyped-call]
             times.append(perf_counter() - began)
     operations = batch * time * training_operations(embedding_dim, hidden_size, counts, full=full)
-    return operations / sorted(times)[len(times) // 2] * _LAYERS_SHARE
+    return operations / sorted(times)[len(times) // 2]
 
 
 def choose_sizes(
