@@ -31,13 +31,17 @@ from zh_lstm_lm.evaluation.evaluate import evaluate_ids
 
 # Each row adds its options to those of the rows before.
 STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("library, the loop's options", {"plain": True, "schedule": "constant", "warmup_steps": 0}),
-    ("rate falls in a straight line", {"schedule": "linear", "warmup_steps": 50}),
+    (
+        "library, the loop's options",
+        {"plain": True, "schedule": "constant", "warmup_steps": 0, "average_weights": False},
+    ),
+    ("warm-up, and a rate that falls", {"schedule": "linear", "warmup_steps": 50}),
     ("embedding by rows, at three times the rate", {"plain": False, "betas": (0.9, 0.999)}),
     ("no momentum", {"betas": TrainerConfig.betas}),
     ("rate 5e-3", {"learning_rate": 5e-3}),
     ("vectors of characters", {"characters": True}),
     ("word vectors initialised from neighbours", {"text": True}),
+    ("averaged weights", {"average_weights": True}),
 )
 
 

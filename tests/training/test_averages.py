@@ -119,11 +119,13 @@ def test_updates_go_on_from_the_weights_themselves(vocabulary: Vocabulary, strea
         assert (furthest(each, with_averages.updated[step - 1]) > 0) is (step > 100)
 
 
-@pytest.mark.parametrize("options", [{"max_steps": 99}, {"average_weights": False}])
-def test_short_runs_and_those_that_ask_have_no_averages(
-    vocabulary: Vocabulary, stream: TokenStream, options: dict[str, Any]
+@pytest.mark.parametrize(
+    ("kind", "options"), [({}, {"max_steps": 99}), ({}, {"average_weights": False}), ({"dtype": "bfloat16"}, {})]
+)
+def test_short_runs_weights_of_16_bits_and_runs_that_ask_have_no_averages(
+    vocabulary: Vocabulary, stream: TokenStream, kind: dict[str, Any], options: dict[str, Any]
 ) -> None:
-    watcher, model = Watcher(), make_model(vocabulary)
+    watcher, model = Watcher(), make_model(vocabulary, **kind)
     fit(model, stream, watcher=watcher, **options)
     assert furthest(weights(model), watcher.updated[-1]) == 0
 

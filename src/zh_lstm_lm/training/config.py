@@ -35,9 +35,9 @@ class TrainerConfig(Config):
         warmup_steps: Updates over which the rate rises from zero; 0 for none.
         betas: Decay rates of Adam. Without momentum, a rare word's update is not spread over updates in which it does
             not occur.
-        average_weights: Whether the weights that are evaluated, saved and left in the model are averages over about the
-            last fifth of the updates made, which takes out their noise (Shamir and Zhang, 2013). Runs of fewer than 100
-            updates, an optimizer of yours and weights of 16 bits have none.
+        average_weights: Whether to evaluate, save and return averages of the weights over about the last fifth of the
+            updates so far, which are less noisy (Shamir and Zhang, 2013). There are none before update 100, with a custom
+            optimizer, and for weights of 16 bits.
         max_grad_norm: Norm above which gradients are scaled down to it.
         max_rollbacks: Times that a run may roll back to its newest checkpoint, and go on with half the rate, when the
             loss or a gradient is no longer finite; 0 ends it with an error.

@@ -150,13 +150,14 @@ class Optimizer:
 class WeightAverage:
     """Averages of the weights over the updates from the hundredth on, in which later ones count more.
 
-    The average after update t is (1 - 5 / t) times that before and 5 / t times the weights, so that those after update i
-    count as i to the power of 4 (Shamir and Zhang, 2013). In a long run only some of them are averaged, which costs less.
+    The average after update t is about (1 - 5 / t) times that before and 5 / t times the weights, so that those after
+    update i count as i to the power of 4 (Shamir and Zhang, 2013). Long runs average only every 16th update, which costs
+    less. Each average has the shape of its weight. Unless `enabled`, there are none, and nothing changes.
     """
 
-    def __init__(self, model: LSTMLanguageModel) -> None:
+    def __init__(self, model: LSTMLanguageModel, *, enabled: bool) -> None:
         self._model = model
-        self._weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        self._weights = {name: weight for name, weight in model.named_parameters() if enabled and weight.requires_grad}
         self._means: dict[str, Tensor] = {}
 
     @torch.no_grad()
@@ -187,7 +188,7 @@ class WeightAverage:
             mean.copy_(kept)
 
     def averaged(self) -> dict[str, Tensor]:
-        """Returns all weights of the model, those that are trained as averages."""
+        """Returns all weights of the model by name, averages where there are any."""
         return {**self._model.state_dict(), **self._means}
 
     def last(self) -> dict[str, Tensor]:
@@ -197,12 +198,13 @@ class WeightAverage:
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Takes the averages from the model, and the last weights from tensors, if they are there; returns the others."""
-        self._means = {}
+        self._means, others = {}, dict(tensors)
         for name, weight in self._weights.items():
-            if f"{name}{_LAST}" in tensors:
+            last = others.pop(f"{name}{_LAST}", None)
+            if last is not None:
                 self._means[name] = weight.detach().clone()
-                weight.copy_(tensors[f"{name}{_LAST}"])
-        return {key: tensor for key, tensor in tensors.items() if not key.endswith(_LAST)}
+                weight.copy_(last)
+        return others
 
 
 class CustomOptimizer:

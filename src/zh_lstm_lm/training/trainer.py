@@ -183,7 +183,7 @@ class Trainer:
             while True:
                 try:
                     if self._evaluation_is_due():
-                        with self._updater.averaged_weights():
+                        with self._updater.averages_in_use():
                             self._evaluate()
                     self._save_if_due()
                     if self._ended():

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -115,7 +115,7 @@ class Updater:
         model.to(self.device)
         self._optimizer: Optimizer | CustomOptimizer
         self._optimizer = CustomOptimizer(model, optimizer) if optimizer else Optimizer(model, betas=config.betas)
-        self._average = WeightAverage(model) if averaged else None
+        self._average = WeightAverage(model, enabled=averaged)
         self._generator = BatchRowGenerator(self.device)
         self._generator.manual_seed(config.seed)
         self._generator.first, self._generator.num_rows = first, self.windows.batch_size
@@ -154,8 +154,7 @@ class Updater:
         self._optimizer.step(state.learning_rate)
         self._carried = carried.detach() if config.carry_state else self._zero_state()
         state.advance()
-        if self._average is not None:
-            self._average.count_update(state.step)
+        self._average.count_update(state.step)
         self._unread_seconds += max(0.0, time.monotonic() - began)
         self._count(known, state)
 
@@ -173,13 +172,13 @@ class Updater:
             progress=state.progress,
         )
 
-    def averaged_weights(self) -> AbstractContextManager[None]:
-        """Gives the model the averages of its weights inside the block, if the run has them."""
-        return self._average.in_use() if self._average is not None else nullcontext()
+    def averages_in_use(self) -> AbstractContextManager[None]:
+        """Gives the model the averages of its weights inside the block, if there are any."""
+        return self._average.in_use()
 
     def weights(self) -> Mapping[str, Tensor]:
-        """Returns the weights that the run has led to, by name: their averages, if it has them."""
-        return self._average.averaged() if self._average is not None else self._model.state_dict()
+        """Returns the weights by name, averages where there are any."""
+        return self._average.averaged()
 
     def own_options(self) -> dict[str, Any]:
         """Returns a custom optimizer and schedule as plain values, to be compared when the run is resumed."""
@@ -212,11 +211,10 @@ class Updater:
         """
         h, c = carried or self._model.initial_state(self.windows.batch_size)
         random_state = self._generator.get_state()
-        last = self._average.last() if self._average is not None else {}
         return Checkpoint(
             state,
             self.weights(),
-            {**self._optimizer.state_tensors(), **last},
+            {**self._optimizer.state_tensors(), **self._average.last()},
             {"h": h, "c": c, "generator": random_state},
             self._optimizer.state_values(),
         )
@@ -224,9 +222,7 @@ class Updater:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Goes back to a snapshot."""
         self._model.load_state_dict(checkpoint.model)
-        tensors = checkpoint.optimizer
-        if self._average is not None:
-            tensors = self._average.restore(tensors)
+        tensors = self._average.restore(checkpoint.optimizer)
         self._optimizer.load_state_tensors(tensors, checkpoint.optimizer_values)
         try:
             self._generator.set_state(checkpoint.carried["generator"])
