@@ -33,7 +33,7 @@ from zh_lstm_lm.evaluation.evaluate import evaluate_ids
 STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
     (
         "library, the loop's options",
-        {"plain": True, "schedule": "constant", "warmup_steps": 0, "average_weights": False},
+        {"plain": True, "schedule": "constant", "warmup_steps": 0, "average_weights": False, "weight_decay": 0.0},
     ),
     ("warm-up, and a rate that falls", {"schedule": "linear", "warmup_steps": 50}),
     ("embedding by rows, at three times the rate", {"plain": False, "betas": (0.9, 0.999)}),
@@ -42,6 +42,7 @@ STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("vectors of characters", {"characters": True}),
     ("word vectors initialised from neighbours", {"text": True}),
     ("averaged weights", {"average_weights": True}),
+    ("weight decay of the LSTM", {"weight_decay": TrainerConfig.weight_decay}),
 )
 
 

@@ -44,6 +44,7 @@ OPTIONS: dict[type[Config], st.SearchStrategy[dict[str, Any]]] = {
             "schedule": st.sampled_from(["linear", "cosine", "constant"]),
             "warmup_steps": st.integers(0, 10**6),
             "betas": st.tuples(st.floats(0, 0.999), st.floats(0, 0.999)),
+            "weight_decay": st.floats(0, 100),
             "max_grad_norm": st.floats(0, 1e6, exclude_min=True),
             "patience": st.none() | st.integers(1, 100),
             "seed": SEEDS,
@@ -229,6 +230,8 @@ def test_a_number_beyond_all_floats_is_refused(config_class: type[Config], name:
         (TrainerConfig, {"betas": (0.9,)}),
         (TrainerConfig, {"betas": (0.9, 1.0)}),
         (TrainerConfig, {"betas": ("0.9", 0.9)}),
+        (TrainerConfig, {"weight_decay": -0.1}),
+        (TrainerConfig, {"weight_decay": None}),
         (TrainerConfig, {"max_grad_norm": 0}),
         (TrainerConfig, {"keep_last": 0}),
         (TrainerConfig, {"run_dir": 3}),
@@ -252,7 +255,7 @@ def test_a_value_out_of_range_is_refused_by_name(config_class: type[Config], opt
     [
         (ModelConfig, {"hidden_size": 1, "embedding_dim": 1, "dropout": 0, "div_value": 1, "seed": 2**63 - 1}),
         (ModelConfig, {"cutoffs": [1]}),
-        (TrainerConfig, {"max_epochs": 1, "warmup_steps": 0, "betas": [0, 0], "max_minutes": 1e-9}),
+        (TrainerConfig, {"max_epochs": 1, "warmup_steps": 0, "betas": [0, 0], "weight_decay": 0, "max_minutes": 1e-9}),
         (SamplerConfig, {"temperature": 0, "top_k": 0, "top_p": 1, "seed": 0}),
     ],
 )

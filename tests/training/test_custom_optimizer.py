@@ -258,7 +258,7 @@ def test_what_is_no_factory_is_refused(optimizer: Any, told: str, make: Make) ->
         make(optimizer=optimizer).fit()
 
 
-@pytest.mark.parametrize("options", [{"learning_rate": 0.01}, {"betas": (0.9, 0.99)}])
+@pytest.mark.parametrize("options", [{"learning_rate": 0.01}, {"betas": (0.9, 0.99)}, {"weight_decay": 0.1}])
 def test_options_of_the_default_optimizer_are_refused(options: dict[str, Any], make: Make) -> None:
     with pytest.raises(
         ConfigError, match=f"{next(iter(options))}=.* belongs to the default optimizer; give it to yours"

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -151,10 +152,10 @@ def test_the_embedding_is_sparse_inside_the_block_only(vocabulary: Vocabulary) -
 class NumpyAdam:
     """Adam for one weight; with `lazy`, rows without a gradient keep all, and the others' squares are averaged."""
 
-    def __init__(self, weight: Tensor, *, betas: tuple[float, float], lazy: bool) -> None:
+    def __init__(self, weight: Tensor, *, betas: tuple[float, float], lazy: bool, decay: float = 0.0) -> None:
         self.weight: npt.NDArray[np.float64] = weight.detach().double().numpy().copy()
         self.mean, self.square = np.zeros_like(self.weight), np.zeros_like(self.weight)
-        self.betas, self.lazy, self.steps = betas, lazy, 0
+        self.betas, self.lazy, self.decay, self.steps = betas, lazy, decay, 0
 
     def step(self, gradient: Tensor, learning_rate: float, rows: list[int]) -> None:
         self.steps += 1
@@ -163,7 +164,8 @@ class NumpyAdam:
         squares = np.broadcast_to((g**2).mean(axis=1, keepdims=True), g.shape) if self.lazy else g**2
         square = self.betas[1] * self.square + (1 - self.betas[1]) * squares
         corrected = mean / (1 - self.betas[0] ** self.steps), square / (1 - self.betas[1] ** self.steps)
-        weight = self.weight - learning_rate * corrected[0] / (np.sqrt(corrected[1]) + 1e-8)
+        weight = (1 - learning_rate * self.decay) * self.weight
+        weight -= learning_rate * corrected[0] / (np.sqrt(corrected[1]) + 1e-8)
         updated = rows if self.lazy else slice(None)
         for old, new in ((self.weight, weight), (self.mean, mean), (self.square, square)):
             old[updated] = new[updated]
@@ -171,15 +173,22 @@ class NumpyAdam:
 
 @every_mean
 @every_kind
+@pytest.mark.parametrize("decay", [0.0, 5.0])
 def test_steps_equal_adam_written_out_and_lazy_rows_wait(
-    vocabulary: Vocabulary, kind: str, betas: tuple[float, float]
+    vocabulary: Vocabulary, kind: str, betas: tuple[float, float], decay: float
 ) -> None:
     model = make(vocabulary, kind)
-    optimizer = Optimizer(model, betas=betas)
+    optimizer = Optimizer(model, betas=betas, weight_decay=decay)
     expected = {
-        name: NumpyAdam(parameter, betas=betas, lazy=name in BY_ROWS[kind])
+        name: NumpyAdam(
+            parameter,
+            betas=betas,
+            lazy=name in BY_ROWS[kind],
+            decay=decay if re.fullmatch(r"layers\.\d+\.weight_(ih|hh)_l0", name) else 0.0,
+        )
         for name, parameter in model.named_parameters()
     }
+    assert sum(adam.decay > 0 for adam in expected.values()) == (2 * len(model.layers) if decay else 0)
     before = model.embedding.for_decoding().weight.detach().clone()
     seen: set[int] = set()
     for learning_rate, batch in zip((0.01, 0.02, 0.005), batches(vocabulary), strict=False):

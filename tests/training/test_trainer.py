@@ -308,12 +308,15 @@ def test_gradient_norm_and_rate_are_those_of_the_updates(words: Vocabulary, part
     assert record["learning_rate"] == 0.25
 
 
-def test_updates_are_those_of_clipped_adam(words: Vocabulary, parts: Parts) -> None:
+def test_updates_are_those_of_clipped_adam_with_weight_decay(words: Vocabulary, parts: Parts) -> None:
     """The loop written out with PyTorch's own parts; a tied weight has no sparse gradient to treat apart."""
 
     def train_by_hand(max_norm: float) -> LSTMLanguageModel:
         model, state = make_model(words, dropout=0.0, tie_weights=True), None
-        adam = torch.optim.Adam(model.parameters(), lr=0.01, betas=(0.8, 0.95))
+        matrices = [weight for name, weight in model.named_parameters() if "weight_ih" in name or "weight_hh" in name]
+        adam = torch.optim.AdamW([{"params": matrices, "weight_decay": 2.0}], lr=0.01, betas=(0.8, 0.95))
+        others = [weight for weight in model.parameters() if all(weight is not matrix for matrix in matrices)]
+        adam.add_param_group({"params": others, "weight_decay": 0.0})
         ids = words.encode_stream(parts[0]).long()
         for start in range(0, 48, 8):
             targets = ids[start + 1 : start + 9]
@@ -334,7 +337,13 @@ def test_updates_are_those_of_clipped_adam(words: Vocabulary, parts: Parts) -> N
     by_hand = train_by_hand(bound)
     model = make_model(words, dropout=0.0, tie_weights=True)
     options: dict[str, Any] = {"batch_size": 1, "max_steps": 6, "max_epochs": None, "learning_rate": 0.01}
-    options |= {"betas": (0.8, 0.95), "schedule": "constant", "max_grad_norm": bound, "with_valid": False}
+    options |= {
+        "betas": (0.8, 0.95),
+        "weight_decay": 2.0,
+        "schedule": "constant",
+        "max_grad_norm": bound,
+        "with_valid": False,
+    }
     make_trainer(model, parts, **options).fit()
     for name, weight in weights(model).items():
         torch.testing.assert_close(weight, by_hand.state_dict()[name], rtol=1e-4, atol=2e-5)
@@ -1462,6 +1471,8 @@ def test_what_is_no_list_of_callbacks_is_refused(words: Vocabulary, parts: Parts
         ("betas", 0.9),
         ("betas", (0.9,)),
         ("betas", (0.9, 1.0)),
+        ("weight_decay", -1e-3),
+        ("weight_decay", math.inf),
         ("max_grad_norm", 0),
         ("patience", 0),
         ("seed", -1),

@@ -35,6 +35,8 @@ class TrainerConfig(Config):
         warmup_steps: Updates over which the rate rises from zero; 0 for none.
         betas: Decay rates of Adam. Without momentum, a rare word's update is not spread over updates in which it does
             not occur.
+        weight_decay: Rate of decay of the LSTM's matrices, apart from their gradients, as in AdamW (Loshchilov and Hutter,
+            2019): an update takes this times the learning rate off each weight, relative to it. 0 for none.
         average_weights: Whether to evaluate, save and return averages of the weights over about the last fifth of the
             updates so far, which are less noisy (Shamir and Zhang, 2013). There are none before update 100, with a custom
             optimizer, and for weights of 16 bits.
@@ -65,6 +67,7 @@ class TrainerConfig(Config):
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_steps: int = 50
     betas: tuple[float, float] = (0.0, 0.999)
+    weight_decay: float = 0.3
     average_weights: bool = True
     max_grad_norm: float = 0.5
     max_rollbacks: int = 0
@@ -93,6 +96,7 @@ class TrainerConfig(Config):
         for beta in self.betas:
             check_number("betas", beta, maximum=0.999999)
         object.__setattr__(self, "betas", tuple(self.betas))
+        check_number("weight_decay", self.weight_decay)
         check_type("average_weights", self.average_weights, bool)
         check_number("max_grad_norm", self.max_grad_norm, exclusive=True)
         check_integer("max_rollbacks", self.max_rollbacks, minimum=0)

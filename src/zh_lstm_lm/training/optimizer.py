@@ -73,7 +73,8 @@ def _advance(mean: Tensor, rows: Tensor, values: Tensor, decay: float) -> Tensor
 class Optimizer:
     """Adam (Kingma and Ba, 2015); rows of the embedding are updated only when they occur, at three times the rate.
 
-    Half of the words occur once or twice in a novel, so each time has to count.
+    Half of the words occur once or twice in a novel, so each time has to count. An update takes `weight_decay` times the
+    rate off each weight in the matrices of the LSTM (AdamW; Loshchilov and Hutter, 2019).
 
     Attributes:
         peak: None: the peak learning rate is that of the run's options.
@@ -81,10 +82,15 @@ class Optimizer:
 
     peak: float | None = None
 
-    def __init__(self, model: LSTMLanguageModel, *, betas: tuple[float, float]) -> None:
+    def __init__(self, model: LSTMLanguageModel, *, betas: tuple[float, float], weight_decay: float = 0.0) -> None:
         self._names = {parameter: name for name, parameter in model.named_parameters()}
         dense, tables = dense_and_tables(model)
-        self._optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(dense, betas=betas, fused=True)]
+        matrices = {id(weight) for weight in model.layers.parameters() if weight.dim() == 2}
+        groups = [
+            {"params": [weight for weight in dense if (id(weight) in matrices) is decayed], "weight_decay": decay}
+            for decayed, decay in ((True, weight_decay), (False, 0.0))
+        ]
+        self._optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, betas=betas, fused=True)]
         if tables:
             self._optimizers.append(RowAdam(tables, betas=betas))
 
@@ -114,14 +120,10 @@ class Optimizer:
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
-                    self._load(optimizer, parameter, group["betas"], tensors)
+                    self._load(optimizer, parameter, group["betas"][0], tensors)
 
     def _load(
-        self,
-        optimizer: torch.optim.Optimizer,
-        parameter: nn.Parameter,
-        betas: tuple[float, float],
-        tensors: Mapping[str, Tensor],
+        self, optimizer: torch.optim.Optimizer, parameter: nn.Parameter, beta: float, tensors: Mapping[str, Tensor]
     ) -> None:
         """Restores the state of one weight; a weight without a gradient so far has none."""
         by_rows, name = isinstance(optimizer, RowAdam), self._names[parameter]
@@ -134,7 +136,7 @@ class Optimizer:
             # Adam by rows once had a number for each weight.
             "exp_avg_sq": [parameter.shape, *([torch.Size((len(parameter), 1))] if by_rows else [])],
         }
-        needed = shapes.keys() - ({"exp_avg"} if by_rows and not betas[0] else set())
+        needed = shapes.keys() - ({"exp_avg"} if by_rows and not beta else set())
         fits = needed <= found.keys() <= shapes.keys()
         fits = fits and all(value.shape in shapes[field] for field, value in found.items())
         fits = fits and all(value.dtype == parameter.dtype for field, value in found.items() if field != "step")
@@ -293,7 +295,7 @@ def check_factory(factory: object, config: TrainerConfig) -> None:
             "optimizer must be a function of the weights, such as lambda weights: torch.optim.AdamW(weights, lr=1e-3), got "
             f"{shown(factory)}"
         )
-    for name in ("learning_rate", "betas"):
+    for name in ("learning_rate", "betas", "weight_decay"):
         if getattr(config, name) != getattr(TrainerConfig, name):
             raise ConfigError(f"{name}={getattr(config, name)} belongs to the default optimizer; give it to yours")
 

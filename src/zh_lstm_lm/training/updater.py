@@ -114,7 +114,11 @@ class Updater:
         self._check_memory(training_bytes(model, betas=betas) + copied)
         model.to(self.device)
         self._optimizer: Optimizer | CustomOptimizer
-        self._optimizer = CustomOptimizer(model, optimizer) if optimizer else Optimizer(model, betas=config.betas)
+        self._optimizer = (
+            CustomOptimizer(model, optimizer)
+            if optimizer
+            else Optimizer(model, betas=config.betas, weight_decay=config.weight_decay)
+        )
         self._average = WeightAverage(model, enabled=averaged)
         self._generator = BatchRowGenerator(self.device)
         self._generator.manual_seed(config.seed)
