@@ -81,7 +81,7 @@ def measure(
         return torch.optim.Adam(weights, lr=LEARNING_RATE, fused=True)
 
     if plain:
-        del options["learning_rate"]
+        del options["learning_rate"], options["weight_decay"]
     config = TrainerConfig(
         max_steps=steps, batch_size=BATCH_SIZE, bptt_len=BPTT_LEN, max_grad_norm=MAX_GRAD_NORM, **options
     )
