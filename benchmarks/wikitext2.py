@@ -1,6 +1,6 @@
 """WikiText-2 (Merity et al., 2016) word by word: perplexity of the test set, LSTM alone and with n-grams and a cache.
 
-    python benchmarks/wikitext2.py FOLDER [--epochs 14] [--embedding-dim 256 --hidden-size 512 --dropout 0.6]
+    python benchmarks/wikitext2.py FOLDER [--epochs 14] [--hidden-size 512] [--dropout 0.6] [--weight-decay 0.1]
 
 The folder has train.txt, valid.txt and test.txt, one `<eos>` a line: 2,088,628, 217,646 and 245,569 tokens of a closed
 vocabulary of 33,278. All of it is one stream, as in published figures, and perplexity is that of every token, `<unk>` too.
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--embedding-dim", type=int, default=256)
     parser.add_argument("--hidden-size", type=int, default=512)
     parser.add_argument("--dropout", type=float, default=0.6)
+    parser.add_argument("--weight-decay", type=float, default=0.1)
     parser.add_argument("--div-value", type=float, default=1.5)
     parser.add_argument("--tie-weights", action=argparse.BooleanOptionalAction, default=True)
     options = parser.parse_args()
@@ -63,7 +64,8 @@ def main() -> None:
     )
     began = perf_counter()
     model = LSTMLanguageModel(vocabulary, sizes, text=parts["train"])
-    Trainer(model, parts["train"], parts["valid"], TrainerConfig(max_epochs=options.epochs)).fit()
+    config = TrainerConfig(max_epochs=options.epochs, weight_decay=options.weight_decay)
+    Trainer(model, parts["train"], parts["valid"], config).fit()
     print(f"{model.num_parameters:,} weights, trained in {(perf_counter() - began) / 60:.0f} minutes")
     print(f"LSTM alone: test perplexity {evaluate(model, parts['test']).perplexity:.1f}")
     mixture = mix_models(model, NGramLanguageModel.from_stream(parts["train"], vocabulary, order=4), parts["valid"])
