@@ -25,7 +25,7 @@ def spaced() -> LSTMLanguageModel:
     model = LSTMLanguageModel(
         Vocabulary.from_stream(stream), ModelConfig(embedding_dim=16, hidden_size=24, dropout=0.0)
     )
-    config = TrainerConfig(max_steps=100, batch_size=4, bptt_len=12, learning_rate=0.02)
+    config = TrainerConfig(max_steps=100, batch_size=4, bptt_len=12, learning_rate=0.02, weight_decay=0.0)
     Trainer(model, stream, None, config, progress=False).fit()
     return model
 
