@@ -35,8 +35,8 @@ class TrainerConfig(Config):
         warmup_steps: Updates over which the rate rises from zero; 0 for none.
         betas: Decay rates of Adam. Without momentum, a rare word's update is not spread over updates in which it does
             not occur.
-        weight_decay: Rate of decay of the LSTM's matrices, apart from their gradients, as in AdamW (Loshchilov and Hutter,
-            2019): an update takes this times the learning rate off each weight, relative to it. 0 for none.
+        weight_decay: Decoupled weight decay of the LSTM's weight matrices (AdamW; Loshchilov and Hutter, 2019): each update
+            multiplies them by ``1 - learning_rate * weight_decay``. 0 for none.
         average_weights: Whether to evaluate, save and return averages of the weights over about the last fifth of the
             updates so far, which are less noisy (Shamir and Zhang, 2013). There are none before update 100, with a custom
             optimizer, and for weights of 16 bits.

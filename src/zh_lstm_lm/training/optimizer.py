@@ -73,8 +73,8 @@ def _advance(mean: Tensor, rows: Tensor, values: Tensor, decay: float) -> Tensor
 class Optimizer:
     """Adam (Kingma and Ba, 2015); rows of the embedding are updated only when they occur, at three times the rate.
 
-    Half of the words occur once or twice in a novel, so each time has to count. An update takes `weight_decay` times the
-    rate off each weight in the matrices of the LSTM (AdamW; Loshchilov and Hutter, 2019).
+    Half of the words occur once or twice in a novel, so each time has to count. Each update multiplies the weight
+    matrices of the LSTM by ``1 - learning_rate * weight_decay`` (AdamW; Loshchilov and Hutter, 2019).
 
     Attributes:
         peak: None: the peak learning rate is that of the run's options.

@@ -77,7 +77,7 @@ class Trainer:
             config: Options; None for the defaults.
             optimizer: A function that takes the list of weights and returns a `torch.optim.Optimizer`, such as
                 ``lambda weights: torch.optim.AdamW(weights, lr=1e-3)``; its rates are the peak rates. All gradients are
-                dense then. None takes Adam with the rates and betas of `config`.
+                dense then. None takes Adam with rates, betas and weight decay of `config`.
             schedule: A function of the numbers of updates made and of all updates (an estimate under a time budget, a million
                 at first) that returns the factor of the peak rate, in place of the schedule and warm-up of `config`.
             callbacks: Further callbacks.
